@@ -1,0 +1,1 @@
+"""RTMDet object detection, lighter than air."""

@@ -1,0 +1,1 @@
+"""One module per annotation format, each reading into and writing from `aerostat.data.dataset`."""

@@ -1,0 +1,1 @@
+"""Pictures for people: boxes on photographs, grids, curves. Plain arrays in, BGR images out."""

@@ -1,0 +1,1 @@
+"""Training: recipe, schedule, EMA and the loop."""
