@@ -1,0 +1,399 @@
+"""The one image reader, and the one transform that takes an image into the network and everything back.
+
+What the reader makes of a file:
+
+- EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright;
+- grey, palette and one-bit images become three channels;
+- an alpha channel is dropped and the colours stay as stored, also under full transparency;
+- 16 bits per channel are scaled to 8 (the high byte); floating-point images are refused;
+- CMYK (JPEG, TIFF) is converted to BGR;
+- of an animation (GIF, WebP, APNG) the first frame is read;
+- a file whose end is missing is refused, whatever the decoder could have made of its beginning.
+
+File names may be in any script: the bytes are read by Python and only then decoded by OpenCV.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aerostat.errors import InputError
+
+PAD_VALUE = 114
+"""The grey of padding in the published training and test pipelines (MMDetection 3.x, RTMDet configs)."""
+
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "avif", "jp2"),
+        *("ppm", "pgm", "pbm", "pnm"),
+    )
+)
+"""Lower-case suffixes of the files that `list_images` takes for images."""
+
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+_ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
+
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    # A broken file raises one sentence that names it; OpenCV's own lines on stderr name nothing.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def read_image(path: Path | str) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) uint8 BGR, upright; the module's docstring says what becomes of what.
+
+    Raises:
+        InputError: the file is missing, empty, cut off or no image.
+    """
+    return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file as `read_image` does.
+
+    Args:
+        content: the whole file.
+        name: what the error message calls it.
+
+    Raises:
+        InputError: the bytes are no image, or their end is missing.
+    """
+    if not content:
+        raise InputError(f"expected an image, found an empty file: {name}; copy it again or leave it out")
+    if _is_cut_jpeg(content):
+        raise InputError(
+            f"expected a whole image, found a JPEG file whose end is missing: {name}; copy it again"
+        )
+    image_bgr = _decode_with_opencv(content)
+    if image_bgr is None:
+        image_bgr = _decode_with_pillow(content)
+    if image_bgr is None:
+        found = "a broken or cut-off" if _open_header(io.BytesIO(content)) else "no readable"
+        raise InputError(f"expected an image, found {found} image file: {name}; mend it or leave it out")
+    return np.ascontiguousarray(_turn_upright(image_bgr, _orientation(_open_header(io.BytesIO(content)))))
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Return (width, height) in pixels of the upright image, from the header alone.
+
+    It equals the shape of what `read_image` returns. The pixels may still be broken: only that finds it out.
+
+    Raises:
+        InputError: the file is missing, empty or no image.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            header = _open_header(file)
+            if header is not None:
+                width, height = header.size
+                return (height, width) if _orientation(header) >= 5 else (width, height)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    height, width = read_image(path).shape[:2]
+    return width, height
+
+
+def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
+    """Return the image files of a folder by their suffix, sorted by path, hidden files left out.
+
+    Args:
+        folder: where to look.
+        recursive: look in its sub-folders too.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"expected a folder of images, found {_what_stands_at(folder)}: {folder}")
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    images = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted((p for p in images if p.is_file()), key=lambda p: p.as_posix())
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if not path.is_file():
+        return InputError(f"expected an image file, found {_what_stands_at(path)}: {path}")
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"expected a readable image file, found one that cannot be opened ({reason}): {path}")
+
+
+def _what_stands_at(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "a file" if path.exists() else "nothing"
+
+
+def _is_cut_jpeg(content: bytes) -> bool:
+    """Say whether a JPEG lacks the end marker after its last scan; entropy-coded data cannot contain one."""
+    return content.startswith(b"\xff\xd8\xff") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def _decode_with_opencv(content: bytes) -> NDArray[np.uint8] | None:
+    # Which formats OpenCV turns upright depends on its version: `_turn_upright` does it by one rule.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
+    """Decode what an older or smaller build of OpenCV does not know, such as GIF before 4.11."""
+    header = _open_header(io.BytesIO(content))
+    if header is None or header.mode not in _EIGHT_BIT_MODES:
+        return None
+    try:
+        image_rgb = np.asarray(header.convert("RGB"), np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return None
+    return image_rgb[:, :, ::-1]
+
+
+def _open_header(file: IO[bytes]) -> Image.Image | None:
+    """Open an image without decoding its pixels; None if Pillow does not know it.
+
+    `Image.open` refuses more than 179 million pixels, which aerial photographs have; its plugins do not.
+    """
+    Image.init()
+    prefix = file.read(16)
+    for name in _PILLOW_FORMATS:
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        if factory is None or (accepts is not None and not accepts(prefix)):
+            continue
+        file.seek(0)
+        try:
+            return factory(file, "")
+        except Exception:  # a plugin raises whatever a broken header makes it stumble over
+            continue
+    return None
+
+
+def _orientation(header: Image.Image | None) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or it is broken.
+
+    `Image.getexif` would decode a PNG's pixels to look for EXIF behind them, and take XMP's word as well.
+    TIFF keeps its orientation elsewhere and both decoders have applied it already.
+    """
+    if header is None or header.format == "TIFF" or not header.info.get("exif"):
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(header.info["exif"])
+        value = exif.get(_ORIENTATION_TAG, 1)
+    except Exception:  # EXIF blocks are broken in every way that exists
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turn_upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation (EXIF 2.3: where row 0 and column 0 of the stored pixels are to be seen)."""
+    if orientation >= 5:  # rows and columns change places
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):  # row 0 is seen at the bottom
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):  # column 0 is seen at the right
+        image = image[:, ::-1]
+    return image
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How one image went into the network: resized keeping its ratio, then padded to the input size.
+
+    Sizes are (width, height) in pixels. Points scale by new / old size per axis, as pixel edges: x = 0 is the
+    left edge of the first pixel and x = width the right edge of the last one, so the inverse is exact.
+
+    Args:
+        source_size: the upright image.
+        input_size: the network's input.
+        resized_size: the image after the resize.
+        pad_left, pad_top: where the resized image begins in the input; what is left over is right and below.
+        pad_value: the grey of the padding.
+    """
+
+    source_size: tuple[int, int]
+    input_size: tuple[int, int]
+    resized_size: tuple[int, int]
+    pad_left: int = 0
+    pad_top: int = 0
+    pad_value: int = PAD_VALUE
+
+    def __post_init__(self) -> None:
+        for name in ("source_size", "input_size", "resized_size"):
+            size = getattr(self, name)
+            if len(size) != 2 or min(size) < 1:
+                raise InputError(f"expected {name} as width and height of at least 1 pixel, found {size}")
+        x2, y2 = self.pad_left + self.resized_size[0], self.pad_top + self.resized_size[1]
+        if min(self.pad_left, self.pad_top) < 0 or x2 > self.input_size[0] or y2 > self.input_size[1]:
+            raise InputError(f"expected the resized image inside the input {self.input_size}, found {self}")
+
+    @classmethod
+    def fit(
+        cls, source_size: tuple[int, int], input_size: tuple[int, int], enlarge: bool = True
+    ) -> Letterbox:
+        """Return the letterbox that fits an image into the input, padded at the right and below.
+
+        The rounding is that of the published test pipeline (MMDetection 3.x, `Resize(keep_ratio=True)` and
+        `Pad`): the new sides are int(side * scale + 0.5).
+
+        Args:
+            source_size: (width, height) of the upright image.
+            input_size: (width, height) of the network's input.
+            enlarge: whether an image smaller than the input grows to fill it.
+        """
+        scale = min(input_size[0] / source_size[0], input_size[1] / source_size[1])
+        if not enlarge:
+            scale = min(scale, 1.0)
+        return cls(source_size, input_size, scaled_size(source_size, scale))
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Factors per axis (x, y) from the source to the input."""
+        return self.resized_size[0] / self.source_size[0], self.resized_size[1] / self.source_size[1]
+
+    @property
+    def content_box(self) -> tuple[int, int, int, int]:
+        """Where the image lies in the input, xyxy in input pixels; the rest is padding."""
+        left, top = self.pad_left, self.pad_top
+        return left, top, left + self.resized_size[0], top + self.resized_size[1]
+
+    def apply(self, image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the image (H, W, 3) uint8 of `source_size` as the network's input (input_h, input_w, 3)."""
+        found = (image_bgr.shape[1], image_bgr.shape[0])
+        if found != self.source_size:
+            raise InputError(f"expected an image of {self.source_size} (width, height), found one of {found}")
+        x1, y1, x2, y2 = self.content_box
+        width, height = self.input_size
+        canvas = np.full((height, width, 3), self.pad_value, np.uint8)
+        canvas[y1:y2, x1:x2] = resize_image(image_bgr, self.resized_size)
+        return canvas
+
+    def boxes_to_input(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return boxes (n, 4) of the source in pixels of the input."""
+        return np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) * self._factors() + self._offsets()
+
+    def boxes_to_source(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return boxes (n, 4) of the input in pixels of the source; not clipped to it."""
+        return (np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) - self._offsets()) / self._factors()
+
+    def map_to_source(self, values: NDArray[Any]) -> NDArray[np.floating]:
+        """Return a map over the input plane as a map over the source image.
+
+        The cells under the padding are cut off, then the rest is interpolated linearly between cell centres,
+        as `cv2.resize` does, but also where the image ends in the middle of a cell.
+
+        Args:
+            values: (h, w) or (h, w, C), covering the whole input including its padding at any resolution, for
+                example that of a feature map of stride 8.
+
+        Returns:
+            (source_h, source_w) or (source_h, source_w, C), in the floating dtype of `values`, else float32.
+        """
+        if values.ndim not in (2, 3) or 0 in values.shape[:2]:
+            raise InputError(f"expected a map of shape (h, w) or (h, w, C), found {values.shape}")
+        dtype = values.dtype if np.issubdtype(values.dtype, np.floating) else np.dtype(np.float32)
+        x1, y1, x2, y2 = self.content_box
+        rows = _sampling(self.source_size[1], y1, y2, values.shape[0] / self.input_size[1])
+        columns = _sampling(self.source_size[0], x1, x2, values.shape[1] / self.input_size[0])
+        return _interpolate(_interpolate(values.astype(dtype, copy=False), *rows, 0), *columns, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the letterbox as JSON values."""
+        return {
+            "source_size": list(self.source_size),
+            "input_size": list(self.input_size),
+            "resized_size": list(self.resized_size),
+            "pad_left": self.pad_left,
+            "pad_top": self.pad_top,
+            "pad_value": self.pad_value,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Letterbox:
+        """Return the letterbox that `to_dict` wrote.
+
+        Raises:
+            InputError: a field is missing, unknown or of the wrong kind.
+        """
+        try:
+            fields = {
+                k: tuple(map(int, v)) if isinstance(v, list | tuple) else int(v) for k, v in values.items()
+            }
+            return cls(**fields)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected the fields of a letterbox, found {dict(values)} ({error})") from None
+
+    def _factors(self) -> NDArray[np.float64]:
+        return np.asarray(self.scale * 2, np.float64)
+
+    def _offsets(self) -> NDArray[np.float64]:
+        return np.asarray((self.pad_left, self.pad_top) * 2, np.float64)
+
+
+def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Return (width, height) times `scale`, rounded as MMCV's `rescale_size` does, at least 1 pixel each."""
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
+
+
+def resize_image(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the image (H, W, 3) uint8 resized bilinearly to `size` = (width, height)."""
+    if (image_bgr.shape[1], image_bgr.shape[0]) == size:
+        return image_bgr
+    return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+Sampling = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+
+
+def _sampling(length: int, start: int, stop: int, cells_per_pixel: float) -> Sampling:
+    """Return for each of `length` pixel centres the two cells it lies between and the share of the second.
+
+    Args:
+        length: pixels of the source along one axis.
+        start, stop: where the image begins and ends in the input, in input pixels.
+        cells_per_pixel: resolution of the map relative to the input.
+    """
+    first = math.floor(start * cells_per_pixel)
+    last = max(first, math.ceil(stop * cells_per_pixel) - 1)
+    centres = start + (np.arange(length) + 0.5) * ((stop - start) / length)
+    position = np.clip(centres * cells_per_pixel - 0.5, first, last)
+    lower = np.floor(position).astype(np.intp)
+    return lower, np.minimum(lower + 1, last), position - lower
+
+
+def _interpolate(
+    values: NDArray[Any],
+    lower: NDArray[np.intp],
+    upper: NDArray[np.intp],
+    share: NDArray[np.float64],
+    axis: int,
+) -> NDArray[Any]:
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    weight = share.astype(values.dtype).reshape(shape)
+    blended: NDArray[Any] = (
+        np.take(values, lower, axis) * (1 - weight) + np.take(values, upper, axis) * weight
+    )
+    return blended
