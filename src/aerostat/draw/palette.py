@@ -1,0 +1,56 @@
+"""Class colours that people with any colour vision can tell apart, and the text colour that reads on them."""
+
+from __future__ import annotations
+
+Colour = tuple[int, int, int]
+"""Blue, green, red, each 0-255."""
+
+# The first seven are the scheme of Okabe and Ito, "Color Universal Design" (2008), without its black, which
+# is no colour on a photograph. The others come from Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021),
+# those that stay apart from the first seven.
+_BASE_HEX = (
+    "E69F00",  # orange
+    "56B4E9",  # sky blue
+    "009E73",  # bluish green
+    "F0E442",  # yellow
+    "0072B2",  # blue
+    "D55E00",  # vermillion
+    "CC79A7",  # reddish purple
+    "332288",  # indigo
+    "882255",  # wine
+    "88CCEE",  # cyan
+    "117733",  # green
+    "CC6677",  # rose
+)
+_BASE: tuple[Colour, ...] = tuple((int(h[4:], 16), int(h[2:4], 16), int(h[:2], 16)) for h in _BASE_HEX)
+
+# Lightness steps of the later rounds: positive towards white, negative towards black.
+_STEPS = (0.0, -0.4, 0.5, -0.62, 0.28, -0.2, 0.7)
+
+
+def class_colour(index: int) -> Colour:
+    """Return the colour (blue, green, red) of class `index`: the same in every picture and every run.
+
+    The first twelve are published schemes for colour-blind readers; each further dozen repeats them darker or
+    lighter, so that 84 classes differ. After that the colours come round again.
+    """
+    hue = _BASE[index % len(_BASE)]
+    step = _STEPS[index // len(_BASE) % len(_STEPS)]
+    target = 255 if step > 0 else 0
+    blue, green, red = (round(value + (target - value) * abs(step)) for value in hue)
+    return blue, green, red
+
+
+def relative_luminance(colour_bgr: Colour) -> float:
+    """Return the relative luminance, 0 black to 1 white, of an sRGB colour (WCAG 2.1)."""
+    linear = [
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour_bgr)
+    ]
+    return 0.0722 * linear[0] + 0.7152 * linear[1] + 0.2126 * linear[2]
+
+
+def text_colour_on(background_bgr: Colour) -> Colour:
+    """Return black or white, whichever has the higher contrast ratio on `background_bgr` (WCAG 2.1)."""
+    luminance = relative_luminance(background_bgr)
+    contrast_black, contrast_white = (luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05)
+    return (0, 0, 0) if contrast_black >= contrast_white else (255, 255, 255)

@@ -1,0 +1,140 @@
+"""Text in any script as a mask of coverage, with the fonts that are there."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+ELLIPSIS = "…"
+
+# Parts of file names of the fonts that cover Chinese, Japanese or Korean on Linux, macOS and Windows, in the
+# order of preference; DejaVu Sans, which comes with matplotlib, covers Latin, Greek, Cyrillic and Arabic.
+_WIDE_FONTS = (
+    "notosanscjk", "sourcehansans", "notosanssc", "notosanstc", "notosansjp", "notosanskr", "wqy-microhei",
+    "wqy-zenhei", "droidsansfallback", "pingfang", "hiragino", "stheiti", "arialunicode", "arial unicode",
+    "msyh", "simhei", "simsun", "yugoth", "meiryo", "malgun", "unifont", "notosans",
+)  # fmt: skip
+
+
+@cache
+def _fonts() -> tuple[tuple[str, frozenset[int]], ...]:
+    """Return the usable font files, best first, each with the code points that it covers."""
+    import matplotlib
+    from matplotlib.ft2font import FT2Font
+
+    dejavu = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    found: list[tuple[str, frozenset[int]]] = []
+    for path in [str(dejavu), *_wide_fonts()]:
+        try:
+            found.append((path, frozenset(FT2Font(path).get_charmap())))
+        except (OSError, RuntimeError):  # a system font that FreeType cannot read is no reason to fail
+            continue
+    return tuple(found)
+
+
+def _wide_fonts() -> list[str]:
+    from matplotlib import font_manager
+
+    try:
+        paths = font_manager.findSystemFonts()
+    except OSError:
+        return []
+    ranked = []
+    for path in sorted(paths):
+        stem = Path(path).stem.lower().replace("_", "")
+        rank = next((i for i, name in enumerate(_WIDE_FONTS) if name in stem), None)
+        if rank is not None:
+            ranked.append((rank, "bold" in stem or "light" in stem or "thin" in stem, len(stem), path))
+    return [path for *_, path in sorted(ranked)]
+
+
+@lru_cache(maxsize=4096)
+def drawable(text: str, fallback: str = "?") -> tuple[str, str]:
+    """Return (`text` as it can be drawn, font file): what no font here covers is left out.
+
+    Args:
+        text: any string; line breaks and other controls become spaces.
+        fallback: returned instead if nothing of `text` can be drawn, such as Chinese without a Chinese font.
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    fonts = _fonts()
+    best, best_covered = fonts[0][0], -1
+    for path, points in fonts:
+        covered = sum(ord(c) in points for c in text)
+        if covered > best_covered:
+            best, best_covered = path, covered
+            kept = " ".join("".join(c for c in text if ord(c) in points).split())
+        if covered == len(text):
+            break
+    # "自転車_2" without its script is "_2", which names nothing
+    if not any(c.isalnum() for c in kept) and any(c.isalnum() for c in text):
+        return fallback, fonts[0][0]
+    return kept, best
+
+
+@lru_cache(maxsize=256)
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+def text_width(text: str, size: int, fallback: str = "?") -> int:
+    """Return the width in pixels of `text` drawn at `size` pixels per em."""
+    shown, path = drawable(text, fallback)
+    return int(np.ceil(_font(path, size).getlength(shown)))
+
+
+def elide(text: str, size: int, max_width: int, fallback: str = "?") -> str:
+    """Return `text`, its middle replaced by an ellipsis as far as needed to fit `max_width` pixels."""
+    shown, _ = drawable(text, fallback)
+    if text_width(shown, size, fallback) <= max_width:
+        return shown
+    fits, too_many = 0, len(shown)  # characters kept in all; a few measurements instead of one per character
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if text_width(_cut(shown, middle), size, fallback) <= max_width:
+            fits = middle
+        else:
+            too_many = middle
+    return _cut(shown, fits)
+
+
+def _cut(text: str, kept: int) -> str:
+    head = (kept + 1) // 2
+    return text[:head].rstrip() + ELLIPSIS + text[len(text) - (kept - head) :].lstrip()
+
+
+@lru_cache(maxsize=512)
+def text_mask(text: str, size: int, fallback: str = "?") -> NDArray[np.uint8]:
+    """Return the coverage (h, w), 0-255, of one line of text at `size` pixels per em.
+
+    The height is that of a line, the same for every text in one font, so that neighbours align. The array is
+    shared: copy it before changing it.
+    """
+    shown, path = drawable(text, fallback)
+    font = _font(path, size)
+    ascent, descent = font.getmetrics()
+    picture = Image.new("L", (max(1, int(np.ceil(font.getlength(shown))) + 1), ascent + descent), 0)
+    ImageDraw.Draw(picture).text((0, 0), shown, fill=255, font=font)
+    mask = np.asarray(picture)
+    mask.flags.writeable = False
+    return mask
+
+
+def paint_text(
+    image_bgr: NDArray[np.uint8], text: str, left: int, top: int, size: int, colour_bgr: tuple[int, int, int],
+    fallback: str = "?",
+) -> None:  # fmt: skip
+    """Draw one line of text into `image_bgr` in place, its corner at (left, top), cut at the edge."""
+    mask = text_mask(text, size, fallback)
+    height, width = image_bgr.shape[:2]
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + mask.shape[1], width), min(top + mask.shape[0], height)
+    if x1 >= x2 or y1 >= y2:
+        return
+    alpha = mask[y1 - top : y2 - top, x1 - left : x2 - left, None].astype(np.float32) / 255
+    part = image_bgr[y1:y2, x1:x2]
+    part[:] = np.rint(part + (np.asarray(colour_bgr, np.float32) - part) * alpha).astype(np.uint8)
