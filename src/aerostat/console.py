@@ -42,7 +42,7 @@ def note(text: str) -> None:
 
 
 def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items` while showing how far along they are (a rich bar on a terminal, plain lines elsewhere)."""
+    """Yield `items` while showing how far along they are (a bar on a terminal, plain lines elsewhere)."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)
     console = stderr()

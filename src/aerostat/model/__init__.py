@@ -1,0 +1,40 @@
+"""RTMDet: the network, its losses and assignment, decoding, weights files and the zoo."""
+
+from aerostat.model.assigner import Assignment, assign
+from aerostat.model.decode import Boxes, candidate_boxes, decode, suppress
+from aerostat.model.loss import detection_loss, quality_focal_loss
+from aerostat.model.rtmdet import (
+    ARCHITECTURES,
+    MEAN_BGR,
+    SIZES,
+    STD_BGR,
+    RTMDet,
+    Size,
+    build,
+    decode_boxes,
+    flatten_levels,
+    level_points,
+    normalise,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "MEAN_BGR",
+    "SIZES",
+    "STD_BGR",
+    "Assignment",
+    "Boxes",
+    "RTMDet",
+    "Size",
+    "assign",
+    "build",
+    "candidate_boxes",
+    "decode",
+    "decode_boxes",
+    "detection_loss",
+    "flatten_levels",
+    "level_points",
+    "normalise",
+    "quality_focal_loss",
+    "suppress",
+]

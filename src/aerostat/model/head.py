@@ -1,0 +1,76 @@
+"""RTMDetSepBNHead: one tower for classes and one for boxes per level (arXiv:2212.07784, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from aerostat.model.layers import ConvModule, conv_module
+
+STRIDES = (8, 16, 32)
+"""Pixels between neighbouring points of each pyramid level."""
+PRIOR_PROBABILITY = 0.01
+"""Class score of a fresh head everywhere (focal prior; Lin et al., arXiv:1708.02002, section 4.1)."""
+STACKED_CONVS = 2
+
+
+class RTMDetSepBNHead(nn.Module):
+    """Class logits and box distances for every point of three levels.
+
+    The convolutions of the towers are shared across levels (`share_conv`) while batch normalisation is not;
+    the state dict lists the shared weights under every level.
+    """
+
+    def __init__(
+        self, num_classes: int, channels: int, *, exp_on_reg: bool, share_conv: bool, depthwise: bool
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.exp_on_reg = exp_on_reg
+
+        def tower() -> nn.Sequential:
+            return nn.Sequential(
+                *(conv_module(channels, channels, 3, depthwise=depthwise) for _ in range(STACKED_CONVS))
+            )
+
+        self.cls_convs = nn.ModuleList(tower() for _ in STRIDES)
+        self.reg_convs = nn.ModuleList(tower() for _ in STRIDES)
+        self.rtm_cls = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in STRIDES)
+        self.rtm_reg = nn.ModuleList(nn.Conv2d(channels, 4, 1) for _ in STRIDES)
+        self._initialise()
+        if share_conv:
+            for towers in (self.cls_convs, self.reg_convs):
+                for level in range(1, len(STRIDES)):
+                    for layer in range(STACKED_CONVS):
+                        _share_convolutions(towers[level], towers[0], layer)
+
+    def forward(self, levels: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Map three levels (N, C, h, w) to logits (N, K, h, w) and distances in pixels (N, 4, h, w) each.
+
+        Distances are left, top, right, bottom of the point, float32 whatever the autocast: half precision
+        cannot tell neighbouring pixels of a large box apart.
+        """
+        cls, reg = [], []
+        for level, stride in enumerate(STRIDES):
+            cls.append(self.rtm_cls[level](self.cls_convs[level](levels[level])))
+            distance = self.rtm_reg[level](self.reg_convs[level](levels[level])).float()
+            reg.append((distance.exp() if self.exp_on_reg else distance) * stride)
+        return cls, reg
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.rtm_cls:
+            assert isinstance(module, nn.Conv2d) and module.bias is not None
+            nn.init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+def _share_convolutions(tower: nn.Module, first: nn.Module, layer: int) -> None:
+    mine, shared = tower.get_submodule(str(layer)), first.get_submodule(str(layer))
+    for name, module in shared.named_modules():
+        if isinstance(module, ConvModule):
+            mine.get_submodule(name).conv = module.conv

@@ -1,0 +1,90 @@
+"""RTMDet's losses: quality focal loss on classes, GIoU loss on boxes (arXiv:2212.07784, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aerostat.model.assigner import Assignment, assign
+from aerostat.model.overlap import generalized_iou
+from aerostat.model.rtmdet import decode_boxes, flatten_levels, level_points
+
+GIOU_WEIGHT = 2.0
+
+
+def detection_loss(
+    cls: list[Tensor],
+    reg: list[Tensor],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    average: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return the two losses of a batch, as float32 scalars whatever the autocast.
+
+    Both are normalised by the sum of the matched IoUs over the batch, at least 1. Without any box the class
+    loss teaches background everywhere and the box loss is 0.
+
+    Args:
+        cls: per level (N, K, h, w) class logits.
+        reg: per level (N, 4, h, w) distances in pixels.
+        boxes: N tensors (n, 4) xyxy in input pixels; n may be 0.
+        labels: N tensors (n,) int64 below K.
+        average: averages the normaliser over the processes of a distributed run.
+
+    Returns:
+        ``{"loss_cls": scalar, "loss_bbox": scalar}``, both already weighted.
+
+    Raises:
+        ValueError: if the number of box or label tensors is not that of the images.
+    """
+    if not len(boxes) == len(labels) == len(cls[0]):
+        counts = f"{len(boxes)} box and {len(labels)} label tensors"
+        raise ValueError(
+            f"expected one tensor of boxes and of labels per image ({len(cls[0])}), got {counts}"
+        )
+    with torch.autocast(cls[0].device.type, enabled=False):
+        logits, distances = flatten_levels(cls), flatten_levels(reg)  # (N, P, K), (N, P, 4)
+        points = level_points([(x.shape[2], x.shape[3]) for x in cls], logits.device)
+        predicted = decode_boxes(points, distances)
+        boxes = [b.float() for b in boxes]
+        match = assign(predicted.detach(), logits.detach(), points, boxes, labels)
+        normaliser = match.iou.sum()
+        if average is not None:
+            normaliser = average(normaliser)
+        normaliser = normaliser.clamp(min=1)
+        image, point = match.gt_index.nonzero(as_tuple=True)
+        gt_boxes, gt_labels = _matched(match, image, point, boxes, labels)
+        quality = match.iou[image, point]
+        loss_cls = quality_focal_loss(logits, (image, point, gt_labels), quality) / normaliser
+        giou = generalized_iou(predicted[image, point], gt_boxes)
+        # Summing nothing still hangs on `distances`, so that a batch without boxes has a (zero) gradient.
+        loss_bbox = GIOU_WEIGHT * ((1 - giou) * quality).sum() / normaliser
+    return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
+
+
+def quality_focal_loss(logits: Tensor, positive: tuple[Tensor, ...], quality: Tensor) -> Tensor:
+    """Return the summed quality focal loss, beta 2 (Li et al., arXiv:2006.04388, equation 4).
+
+    Args:
+        logits: (..., K).
+        positive: index tensors (n,) that pick the n logits with a target other than 0.
+        quality: (n,) their targets in [0, 1].
+    """
+    background = functional.softplus(logits) * logits.sigmoid().pow(2)
+    own = logits[positive]
+    error = functional.binary_cross_entropy_with_logits(own, quality, reduction="none")
+    target = error * (quality - own.sigmoid()).pow(2)
+    return background.index_put(positive, target).sum()
+
+
+def _matched(
+    match: Assignment, image: Tensor, point: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the box (n, 4) and label (n,) of each positive, out of all images' boxes laid end to end."""
+    counts = torch.tensor([0, *(len(b) for b in boxes[:-1])], device=image.device)
+    row = counts.cumsum(0)[image] + match.gt_index[image, point] - 1
+    return torch.cat(list(boxes))[row], torch.cat(list(labels))[row]

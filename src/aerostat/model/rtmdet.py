@@ -1,0 +1,131 @@
+"""The whole network: sizes, construction, input normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from aerostat.errors import InputError, nearest
+from aerostat.model.backbone import BASE_CHANNELS, CSPNeXt
+from aerostat.model.head import STRIDES, RTMDetSepBNHead
+from aerostat.model.neck import CSPNeXtPAFPN
+
+Size = Literal["nano", "tiny", "s", "m", "l", "x"]
+SIZES: tuple[Size, ...] = get_args(Size)
+
+MEAN_BGR = (103.53, 116.28, 123.675)
+STD_BGR = (57.375, 57.12, 58.395)
+"""Of the published weights, on the 0-255 scale. Feeding RGB is the commonest silent porting error."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What sets one size apart from another (RTMDet paper, table 1; published configs of MMDetection 3)."""
+
+    depth: float
+    width: float
+    neck_blocks: int
+    exp_on_reg: bool
+    depthwise: bool = False
+    share_conv: bool = True
+
+
+ARCHITECTURES: Mapping[Size, Architecture] = MappingProxyType(
+    {
+        "nano": Architecture(0.33, 0.25, 1, exp_on_reg=False, depthwise=True, share_conv=False),
+        "tiny": Architecture(0.167, 0.375, 1, exp_on_reg=False),
+        "s": Architecture(0.33, 0.5, 1, exp_on_reg=False),
+        "m": Architecture(0.67, 0.75, 2, exp_on_reg=True),
+        "l": Architecture(1.0, 1.0, 3, exp_on_reg=True),
+        "x": Architecture(1.33, 1.25, 4, exp_on_reg=True),
+    }
+)
+
+
+class RTMDet(nn.Module):
+    """Backbone, neck and head; layer names are OpenMMLab's, so that published weights load."""
+
+    def __init__(self, architecture: Architecture, num_classes: int) -> None:
+        super().__init__()
+        a = architecture
+        low, middle, high = (int(c * a.width) for c in BASE_CHANNELS[2:])
+        self.backbone = CSPNeXt(a.depth, a.width, depthwise=a.depthwise)
+        self.neck = CSPNeXtPAFPN((low, middle, high), low, a.neck_blocks, depthwise=a.depthwise)
+        self.bbox_head = RTMDetSepBNHead(
+            num_classes, low, exp_on_reg=a.exp_on_reg, share_conv=a.share_conv, depthwise=a.depthwise
+        )
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Map normalised BGR images (N, 3, H, W), H and W multiples of 32, to ``(cls, reg)``.
+
+        Per level (strides 8, 16, 32): class logits (N, K, h, w), and distances (N, 4, h, w) in input pixels
+        from the point to the left, top, right and bottom side of its box.
+
+        Raises:
+            ValueError: if the shape is another.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
+            shape = tuple(images.shape)
+            raise ValueError(f"expected images (N, 3, H, W) with H and W multiples of 32, got {shape}")
+        cls, reg = self.bbox_head(self.neck(self.backbone(images)))
+        return cls, reg
+
+
+def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
+    """Build RTMDet with fresh weights (focal-prior class bias).
+
+    Args:
+        size: nano, tiny, s, m, l or x.
+        num_classes: at least 1.
+        masks: instance segmentation; not supported yet.
+
+    Raises:
+        InputError: for an unknown size, no classes, or masks.
+    """
+    architecture = {str(name): a for name, a in ARCHITECTURES.items()}.get(size)
+    if architecture is None:
+        raise InputError(f"Unknown size {size!r}; the sizes are {', '.join(SIZES)}.{nearest(size, SIZES)}")
+    if num_classes < 1:
+        raise InputError(f"A detector needs at least one class, got {num_classes}.")
+    if masks:
+        raise InputError("Instance masks (RTMDet-Ins) are not supported yet; build with masks=False.")
+    return RTMDet(architecture, num_classes)
+
+
+def normalise(images_bgr: Tensor) -> Tensor:
+    """Map BGR images (N, 3, H, W) on the 0-255 scale, any dtype, to the network's float32 input."""
+    mean = torch.tensor(MEAN_BGR, device=images_bgr.device).view(1, 3, 1, 1)
+    std = torch.tensor(STD_BGR, device=images_bgr.device).view(1, 3, 1, 1)
+    return (images_bgr.float() - mean) / std
+
+
+def level_points(sizes: list[tuple[int, int]], device: torch.device | None = None) -> Tensor:
+    """Return the points (P, 3) of levels of (h, w) cells: x, y of each cell's top left corner and stride.
+
+    Points stand at cell corners (offset 0), row by row, level after level.
+    """
+    levels = []
+    for (height, width), stride in zip(sizes, STRIDES, strict=True):
+        y, x = torch.meshgrid(
+            torch.arange(height, device=device) * stride,
+            torch.arange(width, device=device) * stride,
+            indexing="ij",
+        )
+        levels.append(torch.stack([x.flatten(), y.flatten(), torch.full_like(x, stride).flatten()], dim=1))
+    return torch.cat(levels).float()
+
+
+def flatten_levels(levels: list[Tensor]) -> Tensor:
+    """Return (N, P, C) float32 for levels (N, C, h, w), in the order of `level_points`."""
+    return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1).float()
+
+
+def decode_boxes(points: Tensor, distances: Tensor) -> Tensor:
+    """Return boxes (..., P, 4) xyxy for points (P, 3) and distances (..., P, 4) left, top, right, bottom."""
+    xy = points[:, :2]
+    return torch.cat([xy - distances[..., :2], xy + distances[..., 2:]], dim=-1)
