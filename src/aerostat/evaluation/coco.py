@@ -1,0 +1,307 @@
+"""Average precision and recall by the COCO protocol, computed by faster-coco-eval.
+
+Lin et al., *Microsoft COCO: Common Objects in Context*, arXiv:1405.0312; the protocol is the one of
+https://cocodataset.org/#detection-eval as pycocotools computes it, which the tests compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from numpy.typing import NDArray
+
+from aerostat.boxes import xyxy_to_xywh
+from aerostat.data.dataset import ImageRecord
+from aerostat.detections import Detections
+from aerostat.errors import InputError
+from aerostat.evaluation.table import text_table
+
+UNDEFINED = -1.0
+"""COCO's value where there is nothing to find, such as AP of small objects in a set without any."""
+
+MAX_DETS = (1, 10, 100)
+"""Detections per image and class that COCO looks at, best first."""
+
+AREA_RANGES = ("all", "small", "medium", "large")
+"""Below 32**2, up to 96**2, above: square pixels of the annotated area; a border belongs to both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """The figures of one class.
+
+    Args:
+        name: the class.
+        ap: AP over IoU 0.50 to 0.95; -1 if the class has no instances.
+        ap50: AP at IoU 0.50; -1 likewise.
+        instances: annotated objects, crowd regions not counted.
+    """
+
+    name: str
+    ap: float
+    ap50: float
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class CocoResult:
+    """COCO's twelve figures, within 0 and 1, or -1 where nothing can be said.
+
+    Args:
+        ap, ap50, ap75: average precision over IoU 0.50 to 0.95 in steps of 0.05, at 0.50 and at 0.75.
+        ap_small, ap_medium, ap_large: AP of objects below 32**2, up to 96**2 and above, in square pixels.
+        ar1, ar10, ar100: average recall with at most `max_dets` detections per image and class; the fields
+            keep their names where `max_dets` is not (1, 10, 100).
+        ar_small, ar_medium, ar_large: AR by the size of the object.
+        per_class: in the order of the classes.
+        images: how many were evaluated, those without objects among them.
+        instances: annotated objects, crowd regions not counted.
+        detections: how many were given whose class is among the classes.
+        left_out: detections of other classes, which count neither for nor against.
+        max_dets: the three limits.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar1: float
+    ar10: float
+    ar100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
+    per_class: tuple[ClassResult, ...]
+    images: int
+    instances: int
+    detections: int
+    left_out: int = 0
+    max_dets: tuple[int, int, int] = MAX_DETS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result for JSON. What is undefined is None, so that nobody averages or plots a -1."""
+        plain: dict[str, Any] = _undefined_as_none(asdict(self))
+        return plain | {
+            "per_class": [_undefined_as_none(row) for row in plain["per_class"]],
+            "max_dets": list(self.max_dets),
+        }
+
+    def render(self) -> str:
+        """Return COCO's twelve familiar lines, a table of the classes, and what was counted."""
+        low, middle, high = self.max_dets
+        lines = [
+            _coco_line("AP", self.ap, high),
+            _coco_line("AP", self.ap50, high, iou="0.50"),
+            _coco_line("AP", self.ap75, high, iou="0.75"),
+            _coco_line("AP", self.ap_small, high, area="small"),
+            _coco_line("AP", self.ap_medium, high, area="medium"),
+            _coco_line("AP", self.ap_large, high, area="large"),
+            _coco_line("AR", self.ar1, low),
+            _coco_line("AR", self.ar10, middle),
+            _coco_line("AR", self.ar100, high),
+            _coco_line("AR", self.ar_small, high, area="small"),
+            _coco_line("AR", self.ar_medium, high, area="medium"),
+            _coco_line("AR", self.ar_large, high, area="large"),
+        ]
+        rows = [(row.name, str(row.instances), _figure(row.ap), _figure(row.ap50)) for row in self.per_class]
+        counted = f"{self.images} images, {self.instances} instances, {self.detections} detections"
+        if self.left_out:
+            counted += f", {self.left_out} detections of other classes left out"
+        table = text_table(("class", "instances", "AP", "AP50"), rows)
+        return "\n".join(lines) + f"\n\n{table}\n\n{counted}"
+
+
+def evaluate_detections(
+    images: Sequence[ImageRecord],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    max_dets: Sequence[int] = MAX_DETS,
+) -> CocoResult:
+    """Compare detections with annotations by the COCO protocol for boxes.
+
+    Crowd regions are matched softly: a detection that lies within one counts neither for nor against. Images
+    without objects count: what is detected there is false. An annotated area of 0 is replaced by the area of
+    the box, since 0 stands for "not stated". Detections are matched to `classes` by name. Images are gone
+    through by ascending id where they have ids (equal scores on different images are ranked by that order).
+
+    Args:
+        images: the annotated images.
+        detections: what was found on each, parallel to `images`.
+        classes: names that the labels of `images` index; figures are averages over those with instances.
+        max_dets: three ascending limits on the detections per image and class; AP uses the last.
+
+    Raises:
+        InputError: lengths differ, a label has no class, the limits are not three ascending numbers, or
+            the detector knows none of the classes.
+    """
+    limits = _check_limits(max_dets)
+    if len(images) != len(detections):
+        raise InputError(
+            f"Expected detections for each of {len(images)} images, found {len(detections)} detections."
+        )
+    order = sorted(range(len(images)), key=lambda i: images[i].id)
+    annotations = list(_annotations([images[i] for i in order], len(classes)))
+    found = _found([detections[i] for i in order], tuple(classes))
+    left_out = sum(map(len, detections)) - len(found)
+    evaluation = _evaluate(len(images), annotations, found, classes, limits)
+    counts = np.bincount(
+        np.asarray([a["category_id"] - 1 for a in annotations if not a["iscrowd"]], np.int64),
+        minlength=len(classes),
+    )
+    precision, recall = evaluation["precision"], evaluation["recall"]
+    return CocoResult(
+        ap=_mean(precision[..., 0, 2]),
+        ap50=_mean(precision[0, ..., 0, 2]),
+        ap75=_mean(precision[5, ..., 0, 2]),
+        ap_small=_mean(precision[..., 1, 2]),
+        ap_medium=_mean(precision[..., 2, 2]),
+        ap_large=_mean(precision[..., 3, 2]),
+        ar1=_mean(recall[..., 0, 0]),
+        ar10=_mean(recall[..., 0, 1]),
+        ar100=_mean(recall[..., 0, 2]),
+        ar_small=_mean(recall[..., 1, 2]),
+        ar_medium=_mean(recall[..., 2, 2]),
+        ar_large=_mean(recall[..., 3, 2]),
+        per_class=tuple(
+            ClassResult(
+                name, _mean(precision[:, :, k, 0, 2]), _mean(precision[0, :, k, 0, 2]), int(counts[k])
+            )
+            for k, name in enumerate(classes)
+        ),
+        images=len(images),
+        instances=int(counts.sum()),
+        detections=len(found),
+        left_out=left_out,
+        max_dets=limits,
+    )
+
+
+def _evaluate(
+    image_count: int,
+    annotations: list[dict[str, Any]],
+    found: list[dict[str, Any]],
+    classes: Sequence[str],
+    limits: tuple[int, int, int],
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return ``precision`` (10 IoUs, 101 recalls, classes, 4 areas, 3 limits) and ``recall`` (no recalls).
+
+    Image and category ids count from 1 in the order given.
+    """
+    if not image_count or not classes:
+        shape = (10, len(classes), len(AREA_RANGES), len(limits))
+        return {"precision": np.full((10, 101, *shape[1:]), UNDEFINED), "recall": np.full(shape, UNDEFINED)}
+    listed = {
+        "images": [{"id": i + 1} for i in range(image_count)],
+        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(classes)],
+    }
+    truth = COCO({**listed, "annotations": annotations}, print_function=_say_nothing)
+    result = COCO({**listed, "annotations": found}, print_function=_say_nothing)
+    evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing)
+    evaluation.params.maxDets = list(limits)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "recall")}
+
+
+def _annotations(images: Sequence[ImageRecord], class_count: int) -> Iterator[dict[str, Any]]:
+    """Yield the annotations of all images in COCO's form; ids count from 1, as 0 would mean "no match"."""
+    annotation_id = 0
+    for image_id, image in enumerate(images, start=1):
+        for instance in image.instances:
+            annotation_id += 1
+            if not 0 <= instance.label < class_count:
+                raise InputError(
+                    f"Expected labels that index {class_count} classes, found {instance.label} "
+                    f"on {image.file_name}."
+                )
+            x1, y1, x2, y2 = instance.box_xyxy
+            yield {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": instance.label + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": instance.area if instance.area > 0 else (x2 - x1) * (y2 - y1),
+                "iscrowd": int(instance.crowd),
+            }
+
+
+def _found(detections: Sequence[Detections], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the detections of all images in COCO's form, leaving out those of other classes."""
+    known = {found.classes: _category_of_label(found.classes, classes) for found in detections}
+    if known and classes and not any(categories.any() for categories in known.values()):
+        theirs = next(iter(known))
+        raise InputError(
+            f"Expected a detector of {_listed(classes)}, found one of {_listed(theirs)}: "
+            "no class name is in both, so every figure would be 0."
+        )
+    rows: list[dict[str, Any]] = []
+    for image_id, found in enumerate(detections, start=1):
+        categories = known[found.classes][found.labels]
+        boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
+        areas = (boxes_xywh[:, 2] * boxes_xywh[:, 3]).tolist()
+        columns = zip(boxes_xywh.tolist(), areas, found.scores.tolist(), categories.tolist(), strict=True)
+        rows += [
+            {
+                "id": i,
+                "image_id": image_id,
+                "category_id": category,
+                "bbox": box,
+                "area": area,
+                "score": score,
+            }
+            for i, (box, area, score, category) in enumerate(
+                (column for column in columns if column[3]), start=len(rows) + 1
+            )
+        ]
+    return rows
+
+
+def _category_of_label(theirs: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return for each of a detector's classes its category (from 1) among `classes`, 0 if it is not there."""
+    if theirs == classes:  # names may then even repeat
+        return np.arange(1, len(classes) + 1)
+    category = {name: k for k, name in enumerate(classes, start=1)}
+    return np.asarray([category.get(name, 0) for name in theirs], np.int64)
+
+
+def _check_limits(max_dets: Sequence[int]) -> tuple[int, int, int]:
+    limits = tuple(max_dets)
+    if len(limits) != 3 or not 0 < limits[0] < limits[1] < limits[2]:
+        raise InputError(
+            f"Expected three ascending numbers for max_dets, such as (1, 10, 100), found {limits}."
+        )
+    return int(limits[0]), int(limits[1]), int(limits[2])
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Return the mean over what is defined, or -1 if nothing is."""
+    defined = values[values > UNDEFINED]
+    return float(defined.mean()) if defined.size else UNDEFINED
+
+
+def _undefined_as_none(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if value == UNDEFINED else value for key, value in figures.items()}
+
+
+def _coco_line(kind: str, value: float, limit: int, iou: str = "0.50:0.95", area: str = "all") -> str:
+    title = {"AP": "Average Precision", "AR": "Average Recall"}[kind]
+    return f" {title:<18} ({kind}) @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
+
+
+def _figure(value: float) -> str:
+    return "-" if value == UNDEFINED else f"{value:.3f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """Take the place of the library's print function."""
