@@ -273,11 +273,10 @@ class Detections:
         try:
             rows = content["detections"]
             size, file = content.get("image_size"), content.get("file")
-            boxes = np.asarray([row["box_xyxy"] for row in rows], np.float32).reshape(len(rows), -1)
             return cls(
-                boxes if len(rows) else np.zeros((0, 4), np.float32),
-                np.asarray([row["score"] for row in rows], np.float32),
-                np.asarray([row["label"] for row in rows], np.int64),
+                np.asarray([row["box_xyxy"] for row in rows]),
+                np.asarray([row["score"] for row in rows]),
+                np.asarray([row["label"] for row in rows]),
                 tuple(str(name) for name in content["classes"]),
                 image_size=None if size is None else (int(size[0]), int(size[1])),
                 path=None if file is None else Path(file),
@@ -424,7 +423,7 @@ def _check_labels(labels: NDArray[Any], class_count: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= class_count) | (labels != np.floor(labels)))
     if len(wrong):
         raise InputError(
-            f"Expected labels that index {class_count} classes (0 to {class_count - 1}), "
+            f"Expected labels that index {class_count} classes, counted from 0, "
             f"found {labels[wrong[0]]} at index {wrong[0]}."
         )
 
