@@ -290,7 +290,7 @@ def test_classes_are_matched_by_name_and_the_detectors_other_classes_left_out() 
     assert (result.detections, result.left_out) == (2, 1)
     assert [row.ap for row in result.per_class] == [-1, 0, 1, -1]
     assert result.ap == 0.5
-    assert "1 detections of other classes left out" in result.render()
+    assert "; 1 detection of other classes left out" in result.render()
 
 
 def test_what_is_undefined_is_none_in_json_and_nothing_else_changes() -> None:
@@ -314,7 +314,7 @@ def test_the_class_table_lines_up_in_any_script() -> None:
         "balloon                0      -      -",
         "воздушный шар          1  0.000  0.000",
         "",
-        "1 images, 2 instances, 1 detections",
+        "1 image, 2 instances, 1 detection",
     ]
 
 

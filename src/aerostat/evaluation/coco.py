@@ -110,9 +110,10 @@ class CocoResult:
             _coco_line("AR", self.ar_large, high, area="large"),
         ]
         rows = [(row.name, str(row.instances), _figure(row.ap), _figure(row.ap50)) for row in self.per_class]
-        counted = f"{self.images} images, {self.instances} instances, {self.detections} detections"
+        counts = (self.images, "image"), (self.instances, "instance"), (self.detections, "detection")
+        counted = ", ".join(_counted(number, noun) for number, noun in counts)
         if self.left_out:
-            counted += f", {self.left_out} detections of other classes left out"
+            counted += f"; {_counted(self.left_out, 'detection')} of other classes left out"
         table = text_table(("class", "instances", "AP", "AP50"), rows)
         return "\n".join(lines) + f"\n\n{table}\n\n{counted}"
 
@@ -297,6 +298,10 @@ def _coco_line(kind: str, value: float, limit: int, iou: str = "0.50:0.95", area
 
 def _figure(value: float) -> str:
     return "-" if value == UNDEFINED else f"{value:.3f}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _listed(names: Sequence[str]) -> str:
