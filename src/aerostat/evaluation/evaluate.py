@@ -1,0 +1,85 @@
+"""Run a detector over a split and score what it finds by the COCO protocol."""
+
+from __future__ import annotations
+
+from aerostat import console
+from aerostat.data.dataset import Split
+from aerostat.detections import Detections
+from aerostat.errors import InputError
+from aerostat.evaluation.coco import CocoResult, evaluate_detections
+from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
+from aerostat.predict import Detector
+
+
+def evaluate(
+    detector: Detector,
+    split: Split,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    nms_iou: float = NMS_IOU,
+    max_detections: int = MAX_DETECTIONS,
+    max_dets: tuple[int, int, int] = (1, 10, 100),
+    batch_size: int = 4,
+    threads: int = 2,
+    progress: bool = True,
+) -> CocoResult:
+    """Return the COCO figures of a detector on a split.
+
+    Args:
+        detector: its classes are matched with the split's by name.
+        split: the ground truth.
+        score_threshold, nms_iou, max_detections: see `aerostat.model.decode`.
+        max_dets: COCO's ``maxDets``.
+        batch_size: images at a time.
+        threads: that read and decode.
+        progress: whether to show how far along it is.
+
+    Raises:
+        InputError: if the detector does not know a class of the split, or an image cannot be read.
+    """
+    found = detect(
+        detector,
+        split,
+        score_threshold=score_threshold,
+        nms_iou=nms_iou,
+        max_detections=max_detections,
+        batch_size=batch_size,
+        threads=threads,
+        progress=progress,
+    )
+    return evaluate_detections(split.images, found, split.classes, max_dets=max_dets)
+
+
+def detect(
+    detector: Detector,
+    split: Split,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    nms_iou: float = NMS_IOU,
+    max_detections: int = MAX_DETECTIONS,
+    batch_size: int = 4,
+    threads: int = 2,
+    progress: bool = True,
+) -> list[Detections]:
+    """Return what a detector finds on each image of a split.
+
+    Raises:
+        InputError: if the detector does not know a class of the split, or an image cannot be read.
+    """
+    unknown = [name for name in split.classes if name not in detector.classes]
+    if unknown:
+        raise InputError(
+            f"The detector knows the classes {', '.join(detector.classes)}, but the split {split.name!r} is "
+            f"annotated with {', '.join(unknown)}: evaluate with weights trained on these classes."
+        )
+    results = detector.predict_images(
+        split.images,
+        score=score_threshold,
+        nms_iou=nms_iou,
+        max_detections=max_detections,
+        batch_size=batch_size,
+        threads=threads,
+    )
+    if progress:
+        results = console.track(results, f"evaluating {split.name}", total=len(split))
+    return [found for _, found in results]

@@ -1,0 +1,218 @@
+"""Image in, Detections out: read, letterbox, network, decode, and back to the photograph's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aerostat import boxes as box_arithmetic
+from aerostat.data.dataset import ImageRecord
+from aerostat.data.image import Letterbox, read_image
+from aerostat.data.loader import LetterboxedBatch, letterboxed_batches
+from aerostat.detections import Detections
+from aerostat.errors import AerostatError, InputError
+from aerostat.model import RTMDet, build, decode, normalise, zoo
+from aerostat.model.checkpoint import Header, load_weights
+from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, Boxes
+
+SHOW_SCORE = 0.3
+"""A picture shows detections above this; AP wants nearly all of them (0.001)."""
+RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
+"""What a run directory is asked for, in this order."""
+
+
+@dataclass
+class Detector:
+    """A network with all that is needed to use it.
+
+    Args:
+        net: in evaluation mode, on the device that it shall work on.
+        classes: names of its classes.
+        input_size: (width, height) that images are letterboxed to.
+        header: what the weights file says about itself, if there is one.
+    """
+
+    net: RTMDet
+    classes: tuple[str, ...]
+    input_size: tuple[int, int]
+    header: Header | None = field(default=None, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.net.parameters()).device
+
+    def predict(
+        self,
+        source: Path | str | NDArray[np.uint8],
+        *,
+        score: float = SHOW_SCORE,
+        nms_iou: float = NMS_IOU,
+        max_detections: int = MAX_DETECTIONS,
+    ) -> Detections:
+        """Return what is found on one photograph.
+
+        Args:
+            source: a file, or an image (H, W, 3) uint8 BGR.
+            score: detections need a higher score.
+            nms_iou: overlap above which the weaker of two detections of a class goes.
+            max_detections: the best so many are kept.
+
+        Raises:
+            InputError: if the image cannot be read.
+        """
+        path = None if isinstance(source, np.ndarray) else Path(source)
+        image_bgr = source if isinstance(source, np.ndarray) else read_image(source)
+        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
+            raise InputError(
+                f"Expected an image (H, W, 3) of uint8, found {image_bgr.shape} of {image_bgr.dtype}."
+            )
+        letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), self.input_size)
+        planes = torch.from_numpy(np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1)))
+        return self._detect(
+            planes[None], [letterbox], [path], score=score, nms_iou=nms_iou, max_detections=max_detections
+        )[0]
+
+    def predict_images(
+        self,
+        images: Sequence[ImageRecord],
+        *,
+        score: float = SHOW_SCORE,
+        nms_iou: float = NMS_IOU,
+        max_detections: int = MAX_DETECTIONS,
+        batch_size: int = 4,
+        threads: int = 2,
+        on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
+    ) -> Iterator[tuple[ImageRecord, Detections]]:
+        """Yield what is found on each image, in order, decoding the next ones meanwhile.
+
+        Args:
+            images: what to read; only their paths are looked at.
+            score, nms_iou, max_detections: as for `predict`.
+            batch_size: images that the network sees at a time.
+            threads: that read and decode.
+            on_unreadable: told of images that cannot be read, which are then left out; None raises.
+        """
+        batches = letterboxed_batches(
+            images, self.input_size, batch_size, threads, on_unreadable=on_unreadable
+        )
+        for batch in batches:
+            found = self._detect_batch(batch, score=score, nms_iou=nms_iou, max_detections=max_detections)
+            yield from zip(batch.records, found, strict=True)
+
+    def _detect_batch(
+        self, batch: LetterboxedBatch, *, score: float, nms_iou: float, max_detections: int
+    ) -> list[Detections]:
+        return self._detect(
+            batch.images,
+            batch.letterboxes,
+            [record.path for record in batch.records],
+            score=score,
+            nms_iou=nms_iou,
+            max_detections=max_detections,
+        )
+
+    @torch.inference_mode()
+    def _detect(
+        self,
+        images_bgr: torch.Tensor,  # (N, 3, H, W) uint8
+        letterboxes: Sequence[Letterbox],
+        paths: Sequence[Path | None],
+        *,
+        score: float,
+        nms_iou: float,
+        max_detections: int,
+    ) -> list[Detections]:
+        cls, reg = self.net(normalise(images_bgr.to(self.device)))
+        found = decode(
+            cls,
+            reg,
+            [letterbox.resized_size for letterbox in letterboxes],
+            score_threshold=score,
+            nms_iou=nms_iou,
+            max_detections=max_detections,
+        )
+        return [
+            self._in_source(boxes, letterbox, path)
+            for boxes, letterbox, path in zip(found, letterboxes, paths, strict=True)
+        ]
+
+    def _in_source(self, found: Boxes, letterbox: Letterbox, path: Path | None) -> Detections:
+        if not (np.isfinite(found.boxes_xyxy).all() and np.isfinite(found.scores).all()):
+            raise AerostatError(
+                f"The network gave boxes that are no finite numbers{f' on {path}' if path else ''}."
+            )
+        width, height = letterbox.source_size
+        boxes_xyxy = box_arithmetic.clip_boxes(letterbox.boxes_to_source(found.boxes_xyxy), width, height)
+        return Detections(
+            boxes_xyxy=boxes_xyxy.astype(np.float32),
+            scores=found.scores,
+            labels=found.labels,
+            classes=self.classes,
+            image_size=letterbox.source_size,
+            path=path,
+        )
+
+
+def load(
+    source: Path | str, *, device: str | torch.device = "auto", input_size: int | None = None
+) -> Detector:
+    """Return a detector from a run directory, a weights file or a name of the zoo.
+
+    Args:
+        source: a run directory (its best weights, else its last), a native ``.safetensors``, an OpenMMLab
+            ``.pth`` or a zoo name such as ``rtmdet-tiny``.
+        device: auto (CUDA if there is one, else CPU), cpu, cuda, ...
+        input_size: side of the square input in pixels in place of the one that the weights state.
+
+    Raises:
+        InputError: if there is no such thing, or it holds no weights of a detector.
+    """
+    if input_size is not None and (input_size < 32 or input_size % 32):
+        raise InputError(f"The input size must be a positive multiple of 32 pixels, found {input_size}.")
+    weights = load_weights(weights_path(source))
+    header = weights.header
+    net = build(header.size, len(header.classes))
+    net.load_state_dict(weights.state)
+    size = (input_size, input_size) if input_size else header.input_size
+    return Detector(net.eval().to(choose_device(device)), header.classes, size, header)
+
+
+def weights_path(source: Path | str) -> Path:
+    """Return the weights file that a run directory, a file or a zoo name stands for.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = Path(source)
+    if path.is_dir():
+        for name in RUN_WEIGHTS:
+            if (path / name).is_file():
+                return path / name
+        raise InputError(f"{path} is no run with weights: it has neither {' nor '.join(RUN_WEIGHTS)}.")
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"There is no weights file or run directory {path}.")
+    return zoo.fetch(str(source))
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """Return the device that a request names; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"There is no device {str(name)!r} on this machine; use cpu or auto.") from None
+    return device

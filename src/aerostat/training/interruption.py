@@ -1,0 +1,44 @@
+"""SIGINT and SIGTERM during training: finish the iteration, save, say how to go on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from aerostat import console
+from aerostat.errors import AerostatError
+
+
+class InterruptedRunError(AerostatError):
+    """The run was asked to stop, saved its state and can go on; the exit code is 128 + signal."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Yield a list that holds the first SIGINT or SIGTERM; a second one acts at once."""
+    requested: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
+        yield requested
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        requested.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        console.note("stopping after this iteration; the state will be saved (again to stop at once)")
+
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""What the machine has and what the run takes of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from aerostat.training.recipe import Recipe
+
+MOST_THREADS = 8
+"""Decoding threads beyond these wait for one another more than for the processor."""
+
+
+def thread_count(recipe: Recipe) -> int:
+    """Return how many threads decode and augment: as the recipe asks, else one per processor."""
+    return recipe.data.threads if recipe.data.threads >= 0 else min(MOST_THREADS, os.cpu_count() or 1)
+
+
+def memory_mb(device: torch.device) -> float:
+    """Return the peak memory of the GPU, else of this process, in MiB; 0 where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions and machine, as a bug report needs them."""
+    packages = (
+        "aerostat",
+        "torch",
+        "numpy",
+        "opencv-python-headless",
+        "lightning-fabric",
+        "faster-coco-eval",
+    )
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in packages},
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "command": sys.argv,
+    }
+
+
+def environment_line(environment: dict[str, Any], device: torch.device) -> str:
+    """Return the environment in one line for the console."""
+    packages = environment["packages"]
+    where = environment["gpus"][0] if device.type == "cuda" else f"{environment['threads']} CPU threads"
+    return (
+        f"aerostat {packages['aerostat']}  torch {packages['torch']}  python {environment['python']}  "
+        f"on {device.type} ({where})"
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,142 @@
+"""Recipes to start from: the published one, and one that follows from the size of a small data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aerostat.errors import InputError, nearest
+from aerostat.model import SIZES
+from aerostat.training.recipe import Recipe
+
+Preset = Literal["auto", "small", "published"]
+PRESETS: tuple[Preset, ...] = ("auto", "small", "published")
+
+SMALL_IMAGES = 5000
+"""Up to so many training images `auto` takes the small preset; the published one needs 10^5 iterations."""
+
+PUBLISHED_BATCH = 256
+PUBLISHED_LR = 0.004
+
+WARMUP_SHARE = 0.1
+STAGE2_SHARE = 0.25
+EMA_HORIZON_SHARE = 0.1
+"""Of the iterations: the averaged weights look back so far."""
+FINE_TUNE_LR = 0.001
+FROM_SCRATCH_LR = 0.002
+SMALL_REFERENCE_BATCH = 12
+"""The batch that the two rates above are for; others scale with the square root, as AdamW's noise does."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe with the reasons for what it says, one sentence each."""
+
+    recipe: Recipe
+    reasons: tuple[str, ...]
+
+
+def choose(
+    preset: str,
+    *,
+    size: str,
+    train_images: int,
+    weights: str,
+    input_size: int,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> Choice:
+    """Return the recipe of a preset for a data set.
+
+    Args:
+        preset: auto, small or published.
+        size: of the network.
+        train_images: in the training split.
+        weights: what the network starts from; empty for fresh weights.
+        input_size: side of the network's input in pixels.
+        epochs, batch_size: asked for in place of the preset's; what depends on them follows.
+
+    Raises:
+        InputError: for an unknown preset.
+    """
+    if preset not in PRESETS:
+        raise InputError(
+            f"Unknown preset {preset!r}; the presets are {', '.join(PRESETS)}.{nearest(preset, PRESETS)}"
+        )
+    if size not in SIZES:
+        raise InputError(f"Unknown size {size!r}; the sizes are {', '.join(SIZES)}.{nearest(size, SIZES)}")
+    small = preset == "small" or (preset == "auto" and train_images <= SMALL_IMAGES)
+    why = f"preset {'small' if small else 'published'}: {train_images} training images"
+    if preset == "auto":
+        why += f", {'at most' if small else 'more than'} {SMALL_IMAGES}"
+    make = _small if small else _published
+    values, reasons = make(train_images, bool(weights), epochs, batch_size)
+    values["model"] = {"size": size, "weights": weights}
+    values["data"] = {"input_size": input_size}
+    if size not in ("nano", "tiny"):  # the published configs of the larger sizes augment more
+        values["augment"] = {"mixup": 1.0, "mosaic_cache": 40, "mixup_cache": 20}
+        if size != "s":
+            values["augment"]["resize_ratio"] = (0.1, 2.0)
+    return Choice(Recipe().override(values, source=f"preset {preset}"), (why, *reasons))
+
+
+def iterations_of(recipe: Recipe, train_images: int) -> int:
+    """Return the iterations of a whole run."""
+    return recipe.schedule.epochs * math.ceil(train_images / recipe.optim.batch_size)
+
+
+def _published(
+    images: int, pretrained: bool, epochs: int | None, batch_size: int | None
+) -> tuple[dict[str, Any], list[str]]:
+    batch = batch_size or 32
+    lr = PUBLISHED_LR * batch / PUBLISHED_BATCH
+    epochs = epochs or 300
+    iterations = epochs * math.ceil(images / batch)
+    warmup = min(1000, iterations // 10)
+    values = {
+        "optim": {"batch_size": batch, "lr": lr},
+        "schedule": {"epochs": epochs, "warmup_iterations": warmup},
+        "run": {"log_interval": 20},
+    }
+    return values, [
+        f"batch {batch}, lr {lr:.2g}: the published {PUBLISHED_LR} is for a batch of {PUBLISHED_BATCH}, "
+        "scaled linearly",
+        f"{epochs} epochs, {iterations} iterations, {warmup} of them warm-up (published: 300 epochs, 1000)",
+    ]
+
+
+def _small(
+    images: int, pretrained: bool, epochs: int | None, batch_size: int | None
+) -> tuple[dict[str, Any], list[str]]:
+    batch = batch_size or max(2, min(16, 4 * round(images / 20)))
+    epochs = epochs or (40 if images <= 500 else 30 if images <= 2000 else 20)
+    per_epoch = math.ceil(images / batch)
+    iterations = epochs * per_epoch
+    lr = (FINE_TUNE_LR if pretrained else FROM_SCRATCH_LR) * math.sqrt(batch / SMALL_REFERENCE_BATCH)
+    lr = float(f"{lr:.2g}")
+    warmup = max(1, min(1000, round(iterations * WARMUP_SHARE)))
+    horizon = max(5.0, min(5000.0, iterations * EMA_HORIZON_SHARE))
+    schedule = {
+        "epochs": epochs,
+        "warmup_iterations": warmup,
+        "stage2_share": STAGE2_SHARE,
+        "ema_momentum": float(f"{1 / horizon:.2g}"),
+        "ema_gamma": round(horizon / 2, 1),
+    }
+    values: dict[str, Any] = {
+        "optim": {"batch_size": batch, "lr": lr, "clip_grad_norm": 35.0},
+        "schedule": schedule,
+    }
+    start = "pretrained weights" if pretrained else "fresh weights"
+    stage2 = dataclasses.replace(Recipe().schedule, epochs=epochs, stage2_share=STAGE2_SHARE).stage2_epoch
+    return values, [
+        f"batch {batch}: about {per_epoch} iterations an epoch from {images} images",
+        f"lr {lr:g}: for {start} at this batch",
+        f"{epochs} epochs are {iterations} iterations: {warmup} of warm-up "
+        f"(the published 1000 would be {'all of it' if iterations <= 1000 else f'{1000 / iterations:.0%}'})",
+        f"stage 2 (no Mosaic, no MixUp) from epoch {stage2 + 1}: the last {STAGE2_SHARE:.0%} of the run, "
+        "not a fixed 20 epochs",
+        f"EMA looks back {horizon:.0f} iterations, {EMA_HORIZON_SHARE:.0%} of the run (published: 5000)",
+    ]

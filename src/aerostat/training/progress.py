@@ -1,0 +1,112 @@
+"""What a person sees during training: one bar per epoch on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from aerostat import console
+
+
+@dataclass
+class EpochProgress:
+    """Counts and times the iterations of one epoch.
+
+    Args:
+        title: for example ``epoch 3/40``.
+        batches: iterations of the epoch.
+        first: iterations done before (a resumed epoch).
+        remaining: iterations of the run after this epoch, for the time left.
+    """
+
+    title: str
+    batches: int
+    first: int
+    remaining: int
+    losses: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, losses: dict[str, float], images: int) -> None:
+        """Count an iteration."""
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+        self.images += images
+        self.done += 1
+
+    @property
+    def images_per_second(self) -> float:
+        """Since the epoch began."""
+        return self.images / max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the run, at this epoch's pace."""
+        if not self.done:
+            return 0.0
+        pace = (time.monotonic() - self.started) / self.done
+        return pace * (self.batches - self.first - self.done + self.remaining)
+
+    def line(self, lr: float, memory_mb: float) -> str:
+        """Return the state as one line."""
+        count = max(self.done, 1)
+        mean = {name: total / count for name, total in self.losses.items()}
+        parts = "  ".join(f"{name} {value:.3f}" for name, value in mean.items())
+        return (
+            f"{parts}  lr {lr:.2e}  {self.images_per_second:.1f} images/s  {memory_mb:.0f} MB  "
+            f"ETA {clock(self.seconds_left)}"
+        )
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as m:ss or h:mm:ss."""
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
+class EpochDisplay:
+    """Shows an `EpochProgress` while it grows; see `showing`."""
+
+    def __init__(self, progress: EpochProgress) -> None:
+        self.progress = progress
+        self._printed = time.monotonic()
+        self._bar = None
+        if console.stderr().is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn(progress.title),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Progress(*columns, console=console.stderr(), transient=True)
+            self._task = self._bar.add_task("", total=progress.batches, completed=progress.first)
+
+    def update(self, lr: float, memory_mb: float) -> None:
+        """Show the newest iteration."""
+        done = self.progress.first + self.progress.done
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=self.progress.line(lr, memory_mb))
+        elif time.monotonic() - self._printed >= console.PLAIN_LINE_SECONDS:
+            self._printed = time.monotonic()
+            text = (
+                f"{self.progress.title}  {done}/{self.progress.batches}  {self.progress.line(lr, memory_mb)}"
+            )
+            print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def showing(progress: EpochProgress) -> Iterator[EpochDisplay]:
+    """Show the progress of one epoch while the block runs."""
+    display = EpochDisplay(progress)
+    if display._bar is None:
+        yield display
+        return
+    with display._bar:
+        yield display

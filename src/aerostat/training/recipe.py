@@ -1,0 +1,321 @@
+"""What a run is made with: frozen dataclasses that are one flat TOML file.
+
+Unknown keys are errors that name the nearest known one; every field can be overridden as ``section.key``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+import tomli_w
+
+from aerostat.errors import InputError, nearest
+from aerostat.files import write_text
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Freeze = Literal["none", "backbone"]
+
+
+def _require(section: str, holds: bool, key: str, expected: str, found: object) -> None:
+    if not holds:
+        raise InputError(f"The recipe's {section}.{key} must be {expected}, found {found!r}.")
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The network and where its weights start.
+
+    Args:
+        size: nano, tiny, s, m, l or x.
+        weights: file or zoo name to start from; empty for fresh weights.
+        freeze: ``backbone`` keeps the backbone's weights and batch statistics as they are.
+    """
+
+    size: Literal["nano", "tiny", "s", "m", "l", "x"] = "tiny"
+    weights: str = ""
+    freeze: Freeze = "none"
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """How images reach the network.
+
+    Args:
+        input_size: side of the square network input in pixels, a multiple of 32.
+        threads: decoding and augmenting threads; 0 works in the training thread, -1 follows the processors.
+        cache_mb: memory for decoded images.
+    """
+
+    input_size: int = 640
+    threads: int = -1
+    cache_mb: int = 1024
+
+    def __post_init__(self) -> None:
+        size = self.input_size
+        _require("data", size >= 32 and size % 32 == 0, "input_size", "a positive multiple of 32", size)
+        _require("data", self.threads >= -1, "threads", "-1 or more", self.threads)
+        _require("data", self.cache_mb >= 0, "cache_mb", "0 or more", self.cache_mb)
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """Augmentation; the defaults are the published ones of RTMDet-tiny (MMDetection 3 configs).
+
+    Args:
+        mosaic: probability of a four-image mosaic in stage 1.
+        mixup: probability of blending with a second image in stage 1.
+        mosaic_cache, mixup_cache: how many recent images partners are drawn from.
+        resize_ratio: random resize, lowest and highest factor of the canvas.
+        hue, saturation, value: largest shift in HSV (OpenCV's 0-180 / 0-255 scales).
+        flip: probability of a horizontal flip.
+    """
+
+    mosaic: float = 1.0
+    mixup: float = 0.5
+    mosaic_cache: int = 20
+    mixup_cache: int = 10
+    resize_ratio: tuple[float, float] = (0.5, 2.0)
+    hue: int = 5
+    saturation: int = 30
+    value: int = 30
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for key in ("mosaic", "mixup", "flip"):
+            value = getattr(self, key)
+            _require("augment", 0 <= value <= 1, key, "between 0 and 1", value)
+        low, high = self.resize_ratio
+        _require("augment", 0 < low <= high, "resize_ratio", "two rising factors above 0", self.resize_ratio)
+        for key in ("mosaic_cache", "mixup_cache"):
+            _require("augment", getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
+        for key in ("hue", "saturation", "value"):
+            _require("augment", getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
+
+
+@dataclass(frozen=True)
+class OptimRecipe:
+    """AdamW and the batch it sees.
+
+    Args:
+        batch_size: images per iteration over all devices.
+        accumulate: iterations whose gradients make one optimiser step.
+        lr: learning rate after warm-up.
+        weight_decay: on convolution weights; never on norms and biases.
+        clip_grad_norm: largest gradient norm, 0 for no clipping.
+        precision: of the forward pass; losses and assignment are float32 whatever it says.
+    """
+
+    batch_size: int = 32
+    accumulate: int = 1
+    lr: float = 0.004
+    weight_decay: float = 0.05
+    clip_grad_norm: float = 0.0
+    precision: Precision = "32-true"
+
+    def __post_init__(self) -> None:
+        _require("optim", self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _require("optim", self.accumulate >= 1, "accumulate", "at least 1", self.accumulate)
+        _require("optim", 0 < self.lr < 1, "lr", "above 0 and below 1", self.lr)
+        _require("optim", self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
+        _require("optim", self.clip_grad_norm >= 0, "clip_grad_norm", "0 or more", self.clip_grad_norm)
+
+
+@dataclass(frozen=True)
+class ScheduleRecipe:
+    """How long, and what changes on the way.
+
+    Args:
+        epochs: passes over the training images.
+        warmup_iterations: linear rise of the learning rate from `warmup_factor` of it.
+        cosine_start: share of the run after which the learning rate falls along a cosine.
+        final_lr_factor: of the learning rate at the end of the cosine.
+        stage2_share: share of the run, at its end, without Mosaic and MixUp.
+        ema_momentum: of the averaged weights, which validation and the saved files use.
+        ema_gamma: iterations over which the average's momentum falls from 1 to `ema_momentum`.
+        patience: validations without a better AP after which the run stops early, 0 for never.
+    """
+
+    epochs: int = 300
+    warmup_iterations: int = 1000
+    warmup_factor: float = 1e-5
+    cosine_start: float = 0.5
+    final_lr_factor: float = 0.05
+    stage2_share: float = 20 / 300
+    ema_momentum: float = 0.0002
+    ema_gamma: float = 2000.0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        _require("schedule", self.epochs >= 1, "epochs", "at least 1", self.epochs)
+        _require(
+            "schedule", self.warmup_iterations >= 0, "warmup_iterations", "0 or more", self.warmup_iterations
+        )
+        for key in ("warmup_factor", "cosine_start", "final_lr_factor", "stage2_share", "ema_momentum"):
+            value = getattr(self, key)
+            _require("schedule", 0 <= value <= 1, key, "between 0 and 1", value)
+        _require("schedule", self.ema_gamma > 0, "ema_gamma", "above 0", self.ema_gamma)
+        _require("schedule", self.patience >= 0, "patience", "0 or more", self.patience)
+
+    @property
+    def stage2_epoch(self) -> int:
+        """The first epoch (counted from 0) without Mosaic and MixUp; `epochs` if there is none."""
+        return self.epochs - round(self.epochs * self.stage2_share)
+
+
+@dataclass(frozen=True)
+class EvalRecipe:
+    """Validation during the run; the thresholds are the published ones for AP.
+
+    Args:
+        interval: epochs between validations; the last epoch is always validated.
+        batch_size: images at a time.
+        score_threshold, nms_iou, max_detections: see `aerostat.model.decode`.
+    """
+
+    interval: int = 1
+    batch_size: int = 8
+    score_threshold: float = 0.001
+    nms_iou: float = 0.65
+    max_detections: int = 300
+
+    def __post_init__(self) -> None:
+        _require("eval", self.interval >= 1, "interval", "at least 1", self.interval)
+        _require("eval", self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _require("eval", self.max_detections >= 1, "max_detections", "at least 1", self.max_detections)
+        for key in ("score_threshold", "nms_iou"):
+            value = getattr(self, key)
+            _require("eval", 0 <= value < 1, key, "at least 0 and below 1", value)
+
+
+@dataclass(frozen=True)
+class RunRecipe:
+    """Where and how reproducibly the run works.
+
+    Args:
+        seed: of weights, data order and augmentation.
+        device: auto, cpu, cuda or mps.
+        devices: how many of them.
+        log_interval: iterations between lines of metrics.jsonl.
+    """
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    log_interval: int = 1
+
+    def __post_init__(self) -> None:
+        _require("run", 0 <= self.seed < 2**32, "seed", "at least 0 and below 2^32", self.seed)
+        _require("run", self.devices >= 1, "devices", "at least 1", self.devices)
+        _require("run", self.log_interval >= 1, "log_interval", "at least 1", self.log_interval)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run computes, apart from the data itself."""
+
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    eval: EvalRecipe = field(default_factory=EvalRecipe)
+    run: RunRecipe = field(default_factory=RunRecipe)
+
+    def override(self, values: Mapping[str, Mapping[str, Any]], source: str = "the request") -> Recipe:
+        """Return the recipe with some fields replaced.
+
+        Args:
+            values: section -> key -> value, as TOML gives them.
+            source: named in error messages.
+
+        Raises:
+            InputError: for an unknown section or key (naming the nearest known one) or an unfit value.
+        """
+        sections = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name, fields in values.items():
+            if name not in sections:
+                known = [f"{s}.{f.name}" for s, r in sections.items() for f in dataclasses.fields(r)]
+                close = nearest(name, sections) or nearest(name, [k.split(".")[1] for k in known])
+                raise InputError(
+                    f"Unknown recipe section {name!r} in {source}; expected {_names(sections)}.{close}"
+                )
+            if not isinstance(fields, Mapping):
+                raise InputError(f"Recipe section {name!r} in {source} must be a table, found {fields!r}.")
+            sections[name] = _replace(sections[name], name, fields, source)
+        return Recipe(**sections)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return section -> key -> plain value."""
+        plain: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
+        return plain
+
+    def write(self, path: Path) -> None:
+        """Write the recipe as TOML."""
+        write_text(path, tomli_w.dumps(self.to_dict()))
+
+
+T = TypeVar("T")
+
+
+def _names(known: Iterable[str]) -> str:
+    return ", ".join(known)
+
+
+def _replace(section: T, name: str, values: Mapping[str, Any], source: str) -> T:
+    types = get_type_hints(type(section))
+    converted = {}
+    for key, value in values.items():
+        if key not in types:
+            close = nearest(key, types) or f" Known keys: {_names(types)}."
+            raise InputError(f"Unknown recipe key '{name}.{key}' in {source}.{close}")
+        try:
+            converted[key] = msgspec.convert(value, types[key])
+        except msgspec.ValidationError as error:
+            raise InputError(f"Recipe key '{name}.{key}' in {source}: {error}, found {value!r}.") from None
+    replaced: T = dataclasses.replace(section, **converted)  # type: ignore[type-var]
+    return replaced
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe file.
+
+    Raises:
+        InputError: if it is missing or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no recipe file {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is no readable TOML recipe: {error}.") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe that a file holds, its missing fields filled with the defaults."""
+    return Recipe().override(read_values(path), source=str(path))
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return section -> key -> value for texts such as ``optim.lr=0.001``.
+
+    Raises:
+        InputError: for a text that is no ``section.key=value``.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and section and key):
+            raise InputError(f"Expected section.key=value, for example optim.lr=0.001, found {text!r}.")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value.strip()  # a bare word is meant as a string
+        values.setdefault(section, {})[key] = parsed
+    return values

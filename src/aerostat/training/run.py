@@ -1,0 +1,114 @@
+"""The directory of a run: what is in it, under which name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aerostat.errors import InputError
+from aerostat.files import write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's directory and the files in it.
+
+    Args:
+        path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, TOML."""
+        return self.path / "recipe.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, machine and data, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: iterations (`kind` train), validations (val), stage changes (stage)."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The whole state, from which the run can go on."""
+        return self.path / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """Averaged weights of the epoch with the best validation AP."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Averaged weights of the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def plots(self) -> Path:
+        """Curves of loss, learning rate and AP."""
+        return self.path / "plots"
+
+    @property
+    def predictions(self) -> Path:
+        """Validation photographs with what the best weights find."""
+        return self.path / "predictions"
+
+    def require_absent(self) -> None:
+        """Refuse to write over anything.
+
+        Raises:
+            InputError: if something other than an empty directory is there already.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(
+                f"{self.path} exists already; choose another --out, go on with --resume {self.path}, "
+                "or remove it."
+            )
+
+    def create(self) -> None:
+        """Make the directory.
+
+        Raises:
+            InputError: if it is there already, or cannot be made.
+        """
+        self.require_absent()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot make the run directory {self.path}: {error.strerror}.") from None
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to the metrics."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of the metrics; a last line that was cut off is left out.
+
+        Raises:
+            InputError: if there are none.
+        """
+        if not self.metrics.is_file():
+            raise InputError(f"{self.path} is no run: it has no {self.metrics.name}.")
+        records = []
+        for line in self.metrics.read_text("utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return records
+
+    def cut_metrics(self, epoch: int, batch: int) -> None:
+        """Drop what was logged after a checkpoint: iterations and validations at or past its position."""
+        if not self.metrics.is_file():
+            return
+        kept = [r for r in self.read_metrics() if (r["epoch"], r.get("batch", -1)) < (epoch, batch)]
+        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))

@@ -1,0 +1,325 @@
+"""From a data set to a trained detector: resolve the recipe, start or resume, train, tell what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric, seed_everything
+
+from aerostat import console
+from aerostat.data.card import data_card, require_usable
+from aerostat.data.dataset import Dataset, Split
+from aerostat.draw.curves import plot_training
+from aerostat.errors import InputError, nearest
+from aerostat.files import write_text
+from aerostat.model import SIZES, RTMDet, build, zoo
+from aerostat.model.checkpoint import Weights, fit_to, load_weights
+from aerostat.model.training_state import load_state
+from aerostat.predict import load, weights_path
+from aerostat.training.machine import describe_environment, environment_line
+from aerostat.training.preset import choose
+from aerostat.training.progress import clock
+from aerostat.training.recipe import Recipe
+from aerostat.training.run import Run
+from aerostat.training.trainer import Trainer
+
+NANO_INPUT = 320
+"""The published nano detectors were trained at this size, all others at 640."""
+PICTURES = 16
+"""Validation photographs drawn at the end of a run."""
+
+Values = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Args:
+        recipe: resolved.
+        reasons: why it says what it says, a sentence each.
+        train_split, val_split: what it learns from and is validated on, if there is a validation split.
+        weights: what it starts from, already read; None for fresh weights.
+    """
+
+    recipe: Recipe
+    reasons: tuple[str, ...]
+    train_split: Split
+    val_split: Split | None
+    weights: Weights | None
+
+
+def plan(
+    data: Dataset,
+    *,
+    model: str = "rtmdet-tiny",
+    weights: str | None = None,
+    preset: str = "auto",
+    values: Values | None = None,
+) -> Plan:
+    """Resolve what a run would do, and check that it can.
+
+    Args:
+        data: with a training split; see `choose_splits`.
+        model: rtmdet-nano, -tiny, -s, -m, -l or -x.
+        weights: a file, run or zoo name; empty for fresh weights; None takes the zoo's if they are there.
+        preset: auto, small or published.
+        values: recipe fields that override the preset's, section -> key -> value.
+
+    Raises:
+        InputError: if something does not fit, in one sentence.
+    """
+    explicit = {section: dict(fields) for section, fields in (values or {}).items()}
+    Recipe().override(explicit)  # unknown keys are refused before anything else is looked at
+    train_split, val_split = choose_splits(data)
+    require_usable(data, [split.name for split in (train_split, val_split) if split])
+    size = explicit.get("model", {}).get("size") or _size_of(model)
+    asked = explicit.get("model", {}).get("weights")
+    source, why = _choose_weights(size, asked if weights is None else weights)
+    loaded = load_weights(weights_path(source)) if source else None
+    fallback = NANO_INPUT if size == "nano" else 640
+    schedule, optim = explicit.get("schedule", {}), explicit.get("optim", {})
+    choice = choose(
+        preset,
+        size=size,
+        train_images=len(train_split),
+        weights=source,
+        input_size=loaded.header.input_size[0] if loaded else fallback,
+        epochs=schedule.get("epochs"),
+        batch_size=optim.get("batch_size"),
+    )
+    explicit.setdefault("model", {}).update(size=size, weights=source)
+    recipe = choice.recipe.override(explicit)
+    if loaded is not None:
+        fit_to(loaded, size, data.classes, build(size, len(data.classes)).state_dict(), source)
+    return Plan(recipe, (*choice.reasons, why), train_split, val_split, loaded)
+
+
+def train(
+    data: Dataset,
+    *,
+    model: str = "rtmdet-tiny",
+    weights: str | None = None,
+    out: Path | str = "runs/train",
+    preset: str = "auto",
+    epochs: int | None = None,
+    values: Values | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train a detector and return its run directory.
+
+    Args:
+        data: with a training split, and a validation split for AP and the best epoch.
+        model: rtmdet-nano, -tiny, -s, -m, -l or -x.
+        weights: a file, run or zoo name; empty for fresh weights; None takes the zoo's if they are there.
+        out: the run directory; it must not exist.
+        preset: auto, small or published.
+        epochs: in place of the preset's; what depends on it follows.
+        values: recipe fields that override the preset's, section -> key -> value.
+        source: how to read the data again, remembered for resuming: arguments of `Dataset.read`.
+
+    Raises:
+        InputError: if the request does not fit; nothing is written.
+        AerostatError: if the run fails.
+    """
+    explicit = {section: dict(fields) for section, fields in (values or {}).items()}
+    if epochs is not None:
+        explicit.setdefault("schedule", {})["epochs"] = epochs
+    run = Run(Path(out))
+    run.require_absent()
+    planned = plan(data, model=model, weights=weights, preset=preset, values=explicit)
+    recipe = planned.recipe
+    fabric = _launch(recipe)
+    environment = describe_environment()
+    console.note(environment_line(environment, fabric.device))
+    show_plan(data, planned)
+    net, report = start_network(planned, data.classes)
+    console.note(report)
+    if fabric.is_global_zero:
+        run.create()
+        recipe.write(run.recipe)
+        write_text(
+            run.environment, json.dumps({**environment, "data": dict(source or {})}, indent=2, default=str)
+        )
+    fabric.barrier()
+    trainer = Trainer(
+        fabric,
+        net,
+        planned.train_split,
+        planned.val_split,
+        recipe=recipe,
+        run=run,
+        source=json.loads(json.dumps(dict(source or {}), default=str)),
+    )
+    return _run(trainer)
+
+
+def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
+    """Go on with a run from its checkpoint.
+
+    Args:
+        run: its directory.
+        data: the data set; read again from where it was if None.
+
+    Raises:
+        InputError: if there is no checkpoint, the run is finished, or the data are others.
+    """
+    run = run if isinstance(run, Run) else Run(Path(run))
+    if not run.checkpoint.is_file():
+        raise InputError(f"{run.path} has no {run.checkpoint.name} to go on from.")
+    state = load_state(run.checkpoint)
+    recipe = Recipe().override(state["recipe"], source=str(run.checkpoint))
+    position = state["position"]
+    if position["epoch"] >= recipe.schedule.epochs or position["stopped_early"]:
+        raise InputError(
+            f"{run.path} is finished ({position['epoch']} of {recipe.schedule.epochs} epochs); start a new "
+            f"run from its weights with --weights {run.path}."
+        )
+    source = state["source"]
+    if data is None:
+        if not source.get("path"):
+            raise InputError(f"{run.path} does not know where its data are; name them.")
+        data = Dataset.read(**source)
+    if list(data.classes) != state["classes"]:
+        raise InputError(
+            f"{run.path} was trained on {', '.join(state['classes'])}, "
+            f"but the data have {', '.join(data.classes)}."
+        )
+    train_split, val_split = choose_splits(data)
+    require_usable(data, [split.name for split in (train_split, val_split) if split])
+    fabric = _launch(recipe)
+    console.note(environment_line(describe_environment(), fabric.device))
+    net = build(recipe.model.size, len(data.classes))
+    trainer = Trainer(fabric, net, train_split, val_split, recipe=recipe, run=run, source=source)
+    trainer.restore()
+    console.note(f"going on with {run.path} after epoch {position['epoch']}, iteration {position['batch']}")
+    return _run(trainer)
+
+
+def choose_splits(data: Dataset) -> tuple[Split, Split | None]:
+    """Return the split to learn from and the one to validate on: val, else test, else none.
+
+    Raises:
+        InputError: if there is no training split.
+    """
+    splits = data.splits
+    if "train" not in splits and len(splits) > 1:
+        raise InputError(f"Training needs a split named train; the data have {', '.join(splits)}.")
+    train_split = splits["train"] if "train" in splits else next(iter(splits.values()))
+    for name in ("val", "test"):
+        if name in splits and splits[name] is not train_split:
+            return train_split, splits[name]
+    return train_split, None
+
+
+def show_plan(data: Dataset, planned: Plan) -> None:
+    """Print the data card and the recipe's reasons."""
+    console.stderr().print(data_card(data))
+    recipe = planned.recipe
+    console.note(
+        f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, {recipe.schedule.epochs} epochs, "
+        f"batch {recipe.optim.batch_size}, lr {recipe.optim.lr:g}, seed {recipe.run.seed}"
+    )
+    for reason in planned.reasons:
+        console.note(f"  - {reason}")
+    if planned.val_split is None:
+        console.note("  - there is no val split: nothing is validated and only the last weights are kept")
+    elif planned.val_split.name != "val":
+        console.note(f"  - there is no val split: validating on {planned.val_split.name}")
+
+
+def start_network(planned: Plan, classes: tuple[str, ...]) -> tuple[RTMDet, str]:
+    """Return the network in the weights that the run starts from, and a sentence about its head."""
+    recipe = planned.recipe
+    net = build(recipe.model.size, len(classes))
+    if planned.weights is None:
+        return net, "fresh weights"
+    state, report = fit_to(
+        planned.weights, recipe.model.size, classes, net.state_dict(), recipe.model.weights
+    )
+    net.load_state_dict(state)
+    return net, f"{recipe.model.weights}: {report.sentence}"
+
+
+def _launch(recipe: Recipe) -> Fabric:
+    seed_everything(recipe.run.seed, verbose=False)
+    try:
+        fabric = Fabric(
+            accelerator=recipe.run.device, devices=recipe.run.devices, precision=recipe.optim.precision
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"Cannot train on {recipe.run.devices} x {recipe.run.device}: {error}") from None
+    return fabric
+
+
+def _size_of(model: str) -> str:
+    size = model.removeprefix("rtmdet-")
+    if size not in SIZES:
+        names = [f"rtmdet-{name}" for name in SIZES]
+        raise InputError(
+            f"Unknown model {model!r}; the models are {', '.join(names)}.{nearest(model, names)}"
+        )
+    return size
+
+
+def _choose_weights(size: str, weights: str | None) -> tuple[str, str]:
+    """Return what to start from and why."""
+    if weights:
+        return weights, f"starting from {weights}"
+    if weights is None:
+        name = f"rtmdet-{size}"
+        known = [entry for entry in zoo.entries() if entry.name == name]
+        if known and zoo.cached_path(known[0]).is_file():
+            return name, f"starting from {name}'s published weights, which are in the cache"
+        if known:
+            return "", (
+                f"starting from fresh weights, which needs many images; --weights {name} would fetch the "
+                "published ones"
+            )
+    return "", "starting from fresh weights"
+
+
+def _run(trainer: Trainer) -> Run:
+    """Train, then draw the curves and some predictions, and say what came out."""
+    run, recipe = trainer.run, trainer.recipe
+    try:
+        position = trainer.fit()
+    finally:
+        if trainer.fabric.is_global_zero and run.metrics.is_file():
+            plot_training(run.read_metrics(), run.plots)
+    if not trainer.fabric.is_global_zero:
+        return run
+    if trainer.val_split is not None and not run.best.is_file():
+        raise InputError(f"{run.path} has no best weights although it was validated; was something removed?")
+    lines = [f"finished {position.epoch} epochs in {clock(position.seconds)}"]
+    if position.stopped_early:
+        lines[0] += f": AP did not rise for {recipe.schedule.patience} validations"
+    if trainer.val_split is not None:
+        last = trainer.last_result
+        lines.append(f"  best    AP {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}")
+        lines.append(
+            f"  last    AP {last.ap:.3f}  epoch {position.epoch}  {run.last}" if last else f"  {run.last}"
+        )
+        drawn = draw_predictions(run, trainer.val_split)
+        lines.append(f"  {drawn} pictures in {run.predictions}, curves in {run.plots}")
+    else:
+        lines.append(f"  last    {run.last}")
+    where = trainer.source.get("path", "DATA")
+    lines += ["next:", f"  aerostat eval {run.path} {where}", f"  aerostat predict {run.path} PHOTOGRAPH.jpg"]
+    console.note("\n".join(lines))
+    return run
+
+
+def draw_predictions(run: Run, split: Split, count: int = PICTURES) -> int:
+    """Draw what the run's best weights find on the first images of a split; returns how many were drawn."""
+    detector = load(run.path)
+    drawn = 0
+    for record, found in detector.predict_images(split.images[:count], on_unreadable=lambda *_: None):
+        found.draw().save(run.predictions / f"{Path(record.file_name).stem}.jpg")
+        drawn += 1
+    return drawn

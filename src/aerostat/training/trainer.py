@@ -1,0 +1,351 @@
+"""The training loop: one pass over it is `_step`, one epoch `_epoch`, the run `fit`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor
+
+from aerostat import console
+from aerostat.data.augment import Augmentation
+from aerostat.data.dataset import Split
+from aerostat.data.loader import Batch, TrainLoader
+from aerostat.errors import AerostatError
+from aerostat.evaluation.coco import CocoResult
+from aerostat.evaluation.evaluate import evaluate
+from aerostat.files import replacing
+from aerostat.model import RTMDet, detection_loss, normalise
+from aerostat.model.checkpoint import Header, save_weights
+from aerostat.model.training_state import load_state, save_state
+from aerostat.predict import Detector
+from aerostat.training.ema import ExponentialMovingAverage
+from aerostat.training.interruption import InterruptedRunError, stop_requests
+from aerostat.training.machine import memory_mb, thread_count
+from aerostat.training.optimiser import build_optimiser, set_training_mode
+from aerostat.training.progress import EpochProgress, showing
+from aerostat.training.recipe import Recipe
+from aerostat.training.run import Run
+from aerostat.training.schedule import lr_factor
+
+
+@dataclass
+class Position:
+    """Where a run stands; all of it is in the checkpoint.
+
+    Args:
+        epoch: epochs finished.
+        batch: iterations finished of the epoch after these.
+        best_ap: best validation AP so far, -1 before the first.
+        best_epoch: the epoch (counted from 1) that reached it.
+        stale: validations since then.
+        seconds: that the run has worked.
+        stopped_early: whether patience ran out.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    best_ap: float = -1.0
+    best_epoch: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+    stopped_early: bool = False
+
+
+class Trainer:
+    """Trains a network on one split and validates its averaged weights on another.
+
+    Args:
+        fabric: launched.
+        net: in the weights that the run starts from.
+        train_split: what is learned from.
+        val_split: what is validated on; None for no validation.
+        recipe: resolved.
+        run: directory that exists.
+        source: what else the checkpoint shall remember (where the data came from).
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        net: RTMDet,
+        train_split: Split,
+        val_split: Split | None,
+        *,
+        recipe: Recipe,
+        run: Run,
+        source: dict[str, Any],
+    ) -> None:
+        self.fabric, self.recipe, self.run, self.source = fabric, recipe, run, source
+        self.classes, self.val_split = train_split.classes, val_split
+        self.position = Position()
+        self.last_result: CocoResult | None = None
+        self.loader = build_loader(train_split, recipe, fabric.global_rank, fabric.world_size)
+        self.total = recipe.schedule.epochs * len(self.loader)
+        set_training_mode(net, freeze_backbone=recipe.model.freeze == "backbone")
+        net = net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = ExponentialMovingAverage(
+            net, momentum=recipe.schedule.ema_momentum, gamma=recipe.schedule.ema_gamma
+        )
+        optimiser = build_optimiser(net, lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay)
+        self.net = net
+        self.wrapped, self.optimiser = fabric.setup(net, optimiser)
+
+    # ------------------------------------------------------------------------------------------ the loop
+
+    def fit(self) -> Position:
+        """Train to the end of the recipe, or until patience runs out.
+
+        Raises:
+            InterruptedRunError: if a signal asked to stop; the state is saved.
+            AerostatError: on a loss that is not finite; the batch is saved and named.
+        """
+        schedule, position = self.recipe.schedule, self.position
+        began = time.monotonic() - position.seconds
+        with stop_requests() as requested:
+            while position.epoch < schedule.epochs and not position.stopped_early:
+                self._epoch(position.epoch, requested)
+                position.seconds = time.monotonic() - began
+                if requested:
+                    self._leave(requested[0])
+                position.epoch, position.batch = position.epoch + 1, 0
+                last = position.epoch == schedule.epochs
+                if self.val_split and (last or position.epoch % self.recipe.eval.interval == 0):
+                    self._validate(self.val_split)
+                    position.stopped_early = 0 < schedule.patience <= position.stale
+                position.seconds = time.monotonic() - began
+                self.save()
+                if requested and not last:
+                    self._leave(requested[0])
+        return position
+
+    def _epoch(self, epoch: int, requested: list[int]) -> None:
+        stage = 2 if epoch >= self.recipe.schedule.stage2_epoch else 1
+        first, position = self.position.batch, self.position
+        if stage == 2 and epoch == self.recipe.schedule.stage2_epoch and first == 0:
+            self._log({"kind": "stage", "epoch": epoch + 1, "stage": 2})
+        progress = EpochProgress(
+            title=f"epoch {epoch + 1}/{self.recipe.schedule.epochs}",
+            batches=len(self.loader),
+            first=first,
+            remaining=self.total - (epoch + 1) * len(self.loader),
+        )
+        with showing(progress) as display:
+            for batch in self.loader.epoch(epoch, stage, start_batch=first):
+                losses, lr, stepped = self._step(batch, epoch)
+                progress.add(losses, len(batch.images) * self.fabric.world_size)
+                display.update(lr, memory_mb(self.fabric.device))
+                position.batch += 1
+                self._log_iteration(epoch, losses, lr, progress)
+                if requested and stepped:
+                    return
+        if self.fabric.is_global_zero:
+            console.note(f"{progress.title}  {progress.line(lr, memory_mb(self.fabric.device))}")
+
+    def _step(self, batch: Batch, epoch: int) -> tuple[dict[str, float], float, bool]:
+        """Learn from one batch; returns the losses, the learning rate, and whether the optimiser stepped."""
+        optim, device = self.recipe.optim, self.fabric.device
+        lr = self._lr(epoch * len(self.loader) + self.position.batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        images = normalise(batch.images.to(device)).contiguous(memory_format=torch.channels_last)
+        cls, reg = self.wrapped(images)
+        losses = detection_loss(
+            cls,
+            reg,
+            [boxes.to(device) for boxes in batch.boxes],
+            [labels.to(device) for labels in batch.labels],
+            average=self._average if self.fabric.world_size > 1 else None,
+        )
+        loss = losses["loss_cls"] + losses["loss_bbox"]
+        if not torch.isfinite(loss):
+            self._refuse(batch, losses)
+        self.fabric.backward(loss / optim.accumulate)
+        done = self.position.batch + 1
+        stepped = done % optim.accumulate == 0 or done == len(self.loader)
+        if stepped:
+            if optim.clip_grad_norm > 0:
+                self.fabric.clip_gradients(
+                    self.wrapped, self.optimiser, max_norm=optim.clip_grad_norm, error_if_nonfinite=False
+                )
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            self.ema.update(self.net)
+        named = {"loss": loss.item(), **{name: value.item() for name, value in losses.items()}}
+        return named, lr, stepped
+
+    def _lr(self, iteration: int) -> float:
+        schedule = self.recipe.schedule
+        return self.recipe.optim.lr * lr_factor(
+            iteration,
+            self.total,
+            warmup_iterations=schedule.warmup_iterations,
+            warmup_factor=schedule.warmup_factor,
+            cosine_start=schedule.cosine_start,
+            final_lr_factor=schedule.final_lr_factor,
+        )
+
+    def _average(self, value: Tensor) -> Tensor:
+        averaged = self.fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(averaged, Tensor)
+        return averaged
+
+    def _validate(self, split: Split) -> None:
+        """Score the averaged weights; keep them as the best ones if they are."""
+        recipe, position = self.recipe, self.position
+        if self.fabric.is_global_zero:
+            size = (recipe.data.input_size, recipe.data.input_size)
+            result = evaluate(
+                Detector(self.ema.net, self.classes, size),
+                split,
+                score_threshold=recipe.eval.score_threshold,
+                nms_iou=recipe.eval.nms_iou,
+                max_detections=recipe.eval.max_detections,
+                batch_size=recipe.eval.batch_size,
+                threads=thread_count(recipe),
+            )
+            self.last_result = result
+            figures = result.to_dict()
+            per_class = {row["name"]: row["ap"] for row in figures.pop("per_class")}
+            self._log({"kind": "val", "epoch": position.epoch, **figures, "per_class": per_class})
+            better = result.ap > position.best_ap
+            if better:
+                position.best_ap, position.best_epoch, position.stale = result.ap, position.epoch, 0
+                self._save_weights(best=True)
+            else:
+                position.stale += 1
+            mark = (
+                "  best so far" if better else f"  (best {position.best_ap:.3f}, epoch {position.best_epoch})"
+            )
+            console.note(
+                f"  validation  AP {result.ap:.3f}  AP50 {result.ap50:.3f}  AP75 {result.ap75:.3f}{mark}"
+            )
+        self.fabric.barrier()
+        position.stale = self.fabric.broadcast(position.stale)
+
+    # ------------------------------------------------------------------------------------------ state
+
+    def save(self) -> None:
+        """Write the averaged weights, then the whole state, each whole or not at all."""
+        if not self.fabric.is_global_zero:
+            return
+        self._save_weights(best=False)
+        save_state(
+            self.run.checkpoint,
+            {
+                "net": self.net.state_dict(),
+                "ema": self.ema.net.state_dict(),
+                "ema_updates": self.ema.updates,
+                "optimiser": self.optimiser.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "torch_random_state": torch.get_rng_state(),
+                "position": dataclasses.asdict(self.position),
+                "recipe": self.recipe.to_dict(),
+                "classes": list(self.classes),
+                "source": self.source,
+            },
+        )
+
+    def restore(self) -> None:
+        """Go on from the run's checkpoint."""
+        state = load_state(self.run.checkpoint)
+        self.net.load_state_dict(state["net"])
+        self.ema.net.load_state_dict(state["ema"])
+        self.ema.updates = state["ema_updates"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        torch.set_rng_state(state["torch_random_state"])
+        self.position = Position(**state["position"])
+        self.run.cut_metrics(self.position.epoch + 1, self.position.batch + 1)
+
+    def _save_weights(self, *, best: bool) -> None:
+        size = self.recipe.data.input_size
+        result = self.last_result
+        figures = {k: v for k, v in result.to_dict().items() if isinstance(v, float | int)} if result else {}
+        header = Header(
+            size=self.recipe.model.size,
+            classes=self.classes,
+            input_size=(size, size),
+            recipe=self.recipe.to_dict(),
+            metrics={"epoch": self.position.epoch, **figures},
+        )
+        save_weights(self.run.best if best else self.run.last, self.ema.net.state_dict(), header)
+
+    def _leave(self, signal_number: int) -> None:
+        self.save()
+        position, name = self.position, signal.Signals(signal_number).name
+        raise InterruptedRunError(
+            f"Stopped by {name} after epoch {position.epoch}, iteration {position.batch} of the next; "
+            f"go on with: aerostat train --resume {self.run.path}",
+            signal_number,
+        )
+
+    def _refuse(self, batch: Batch, losses: dict[str, Tensor]) -> None:
+        """Save the batch that gave a loss that is no number, and stop."""
+        path = self.run.path / f"nonfinite_batch_rank{self.fabric.global_rank}.safetensors"
+        tensors = {"images": batch.images}
+        for i, (boxes, labels) in enumerate(zip(batch.boxes, batch.labels, strict=True)):
+            tensors |= {f"boxes.{i}": boxes, f"labels.{i}": labels}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {"file_names": "\n".join(batch.file_names)})
+        values = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
+        raise AerostatError(
+            f"The loss is not finite ({values}) in epoch {self.position.epoch + 1}, iteration "
+            f"{self.position.batch + 1}; the batch ({', '.join(batch.file_names[:3])}, ...) is in {path}; "
+            "try a lower learning rate, or check these images."
+        )
+
+    # ------------------------------------------------------------------------------------------ records
+
+    def _log(self, record: dict[str, Any]) -> None:
+        if self.fabric.is_global_zero:
+            self.run.log(record)
+
+    def _log_iteration(
+        self, epoch: int, losses: dict[str, float], lr: float, progress: EpochProgress
+    ) -> None:
+        batch = self.position.batch
+        if batch % self.recipe.run.log_interval and batch != len(self.loader):
+            return
+        record = {
+            "kind": "train",
+            "epoch": epoch + 1,
+            "batch": batch,
+            "iteration": epoch * len(self.loader) + batch,
+            **losses,
+            "lr": lr,
+            "images_per_second": round(progress.images_per_second, 2),
+            "memory_mb": round(memory_mb(self.fabric.device), 1),
+        }
+        self._log(record)
+
+
+def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 1) -> TrainLoader:
+    """Return the training batches that a recipe describes."""
+    a = recipe.augment
+    return TrainLoader(
+        split.images,
+        augmentation=Augmentation(
+            input_size=recipe.data.input_size,
+            mosaic=a.mosaic,
+            mixup=a.mixup,
+            resize_ratio=a.resize_ratio,
+            hsv_delta=(a.hue, a.saturation, a.value),
+            flip=a.flip,
+            mosaic_cache=a.mosaic_cache,
+            mixup_cache=a.mixup_cache,
+        ),
+        batch_size=math.ceil(recipe.optim.batch_size / world_size),
+        seed=recipe.run.seed,
+        threads=thread_count(recipe),
+        cache_bytes=recipe.data.cache_mb << 20,
+        rank=rank,
+        world_size=world_size,
+    )
