@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.errors import InputError
+
 SPLIT_NAMES = ("train", "val", "test")
 """Splits in the order in which people name them; ``valid`` and ``validation`` are read as ``val``."""
+
+ONLY_SPLIT = "all"
+"""Name of the one split of a data set whose folder or file names none."""
+
+ProblemKind = Literal[
+    "missing image",
+    "unreadable image",
+    "outside the image",
+    "degenerate box",
+    "no class",
+    "unknown image",
+    "unknown category",
+    "malformed record",
+    "clipped",
+    "degenerate polygon",
+    "self-crossing polygon",
+    "unusable mask",
+    "wrong size",
+    "placeholder category",
+    "not checked",
+]
+"""What can be wrong with annotations; `aerostat.data.card.CONSEQUENCES` says what is done about each."""
+
+PROBLEM_KINDS: tuple[ProblemKind, ...] = get_args(ProblemKind)
+
+LOSSES: frozenset[ProblemKind] = frozenset(PROBLEM_KINDS[:8])
+"""Kinds of problem that lose an image or an object; strict reading refuses them."""
+
+
+def split_name(name: str) -> str:
+    """Return the name by which a split called `name` is known: ``Valid`` and ``validation`` are ``val``."""
+    lower = name.lower()
+    return "val" if lower in ("valid", "validation") else lower if lower in SPLIT_NAMES else name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +58,7 @@ class Instance:
         label: index into `classes` of the split.
         polygons: outlines, each (n, 2) float64 x, y in pixels; empty if the object has only a box.
         rle: COCO run-length mask ``{"size": [h, w], "counts": ...}`` as it was found, or None.
-        crowd: COCO's ``iscrowd``: a region of many objects; ignored in training, matched softly in evaluation.
+        crowd: COCO's ``iscrowd``, a region of many objects: ignored in training, matched softly in evaluation.
         area: the area in square pixels that the annotation states, which evaluation sorts by size.
     """
 
@@ -81,13 +116,13 @@ class Problem:
     Args:
         split: name of the split.
         file_name: the image concerned.
-        kind: what happened, from a small vocabulary (see `aerostat.data.card`), to count by.
+        kind: what happened, to count by.
         detail: one clause for a person: which record, what was found, what was done.
     """
 
     split: str
     file_name: str
-    kind: str
+    kind: ProblemKind
     detail: str
 
 
@@ -101,6 +136,7 @@ class Split:
         category_ids: original category ids, parallel to `classes`, restored on output.
         images: in the order of the source.
         problems: what was wrong on reading, by file name.
+        source_format: the format it was read from; empty if it was made in memory.
     """
 
     name: str
@@ -108,6 +144,7 @@ class Split:
     category_ids: tuple[int, ...]
     images: tuple[ImageRecord, ...]
     problems: tuple[Problem, ...] = field(default=())
+    source_format: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -116,3 +153,68 @@ class Split:
     def box_count(self) -> int:
         """Number of boxes that training can use (crowd regions left out)."""
         return sum(not i.crowd for image in self.images for i in image.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The splits of a data set, whose labels all index the same classes.
+
+    Args:
+        classes: class names.
+        splits: by name, ``train`` before ``val`` before ``test``.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    @staticmethod
+    def read(
+        path: Path | str,
+        classes: Sequence[str] | None = None,
+        *,
+        class_attribute: str | None = None,
+        images: Path | str | None = None,
+        strict: bool = False,
+    ) -> Dataset:
+        """Read a data set in whatever supported form it stands at `path`; see `aerostat.data.reading`.
+
+        Args:
+            path: a folder with split folders, a folder with ``annotations/``, one split's folder, or one
+                annotation file.
+            classes: class names in the order of the labels; by default those of the data.
+            class_attribute: the VIA region attribute that holds the class, where there are several.
+            images: the folder of the images, where they are not beside their annotations.
+            strict: refuse data of which an image or an object would have to be dropped.
+
+        Raises:
+            InputError: nothing usable stands at `path`; the sentence names the file and the record.
+        """
+        from aerostat.data.reading import read_dataset
+
+        return read_dataset(
+            Path(path),
+            classes,
+            class_attribute=class_attribute,
+            images=None if images is None else Path(images),
+            strict=strict,
+        )
+
+    def split(self, name: str) -> Split:
+        """Return a split by name; the only split of a data set without names answers to any.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        found = self.splits.get(split_name(name)) or self.splits.get(name)
+        if found is None and list(self.splits) == [ONLY_SPLIT]:
+            found = self.splits[ONLY_SPLIT]
+        if found is None:
+            raise InputError(
+                f"expected a split named {name!r}, but the data set has only {', '.join(self.splits)}"
+            )
+        return found
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong in any split."""
+        return tuple(problem for split in self.splits.values() for problem in split.problems)
