@@ -210,11 +210,25 @@ def test_a_file_that_was_cut_off_is_refused_by_name(tmp_path, format, keep):
 
 
 @pytest.mark.parametrize("missing", [1, 2, 10])
-def test_a_jpeg_without_its_last_bytes_is_refused_and_bytes_behind_the_end_do_no_harm(missing):
-    content = encode(smooth_photograph(), "JPEG", progressive=True)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_last_bytes_is_refused(progressive, missing):
+    content = encode(smooth_photograph(), "JPEG", progressive=progressive)
     with pytest.raises(InputError, match="end is missing"):
         decode_image(content[:-missing], "photo.jpg")
-    assert (decode_image(content + b"trailer" * 9, "photo.jpg") == decode_image(content, "photo.jpg")).all()
+
+
+def test_a_preview_with_an_end_of_its_own_does_not_hide_a_missing_end():
+    preview = encode(Image.fromarray(QUARTERS), "JPEG")
+    content = encode(smooth_photograph(), "JPEG", exif=b"Exif\0\0" + preview)
+    assert decode_image(content, "photo.jpg").shape == (480, 640, 3)
+    with pytest.raises(InputError, match="end is missing"):
+        decode_image(content[: len(content) // 2], "photo.jpg")
+
+
+def test_a_film_behind_the_end_of_a_jpeg_does_no_harm():
+    content = encode(smooth_photograph(), "JPEG")
+    film = b"ftypmp42" + b"\xff\xd9\xff\xda\0\x08" + bytes(range(256))  # bytes that look like another scan
+    assert (decode_image(content + film, "motion.jpg") == decode_image(content, "motion.jpg")).all()
 
 
 def test_floating_point_images_are_refused():

@@ -104,7 +104,7 @@ def test_a_disc_at_y_700_lights_up_at_y_700(stride):
     # A coarse map spreads the disc, and what it spreads below the picture is cut off: hence some room.
     assert abs((back * ys).sum() / back.sum() - 700) < (1 if stride < 32 else 5)
     assert abs((back * xs).sum() / back.sum() - 300) < (1 if stride < 32 else 2)
-    assert back[700, 300] > 0.9 * back.max()
+    assert back[700, 300] > 0.75 * back.max()
     assert back[524].max() == 0  # where a map stretched over the picture together with its padding lights up
 
 

@@ -145,8 +145,19 @@ def _what_stands_at(path: Path) -> str:
 
 
 def _is_cut_jpeg(content: bytes) -> bool:
-    """Say whether a JPEG lacks the end marker after its last scan; entropy-coded data cannot contain one."""
-    return content.startswith(b"\xff\xd8\xff") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    """Say whether a JPEG has no end marker behind the start of its first scan (ITU-T T.81, annex B).
+
+    The segments before it are stepped over, because the preview in an EXIF segment has an end of its own.
+    """
+    if not content.startswith(b"\xff\xd8\xff"):
+        return False
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        if content[at + 1] == 0xDA:  # start of scan
+            return content.find(b"\xff\xd9", at) < 0
+        is_fill = content[at + 1] == 0xFF
+        at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at + 4 > len(content)
 
 
 def _decode_with_opencv(content: bytes) -> NDArray[np.uint8] | None:

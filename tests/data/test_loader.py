@@ -1,0 +1,330 @@
+"""Batches depend on seed and position alone, whatever the threads, the caches and the number of images."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from aerostat import console
+from aerostat.data import loader as loader_module
+from aerostat.data.augment import Augmentation
+from aerostat.data.dataset import ImageRecord, Instance
+from aerostat.data.image import Letterbox, read_image
+from aerostat.data.loader import Batch, TrainLoader, _Memo, letterboxed_batches
+from aerostat.errors import AerostatError, InputError
+
+SMALL = Augmentation(input_size=64)
+
+
+def write_image(path: Path, width: int, height: int, seed: int = 0) -> Path:
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    image = cv2.resize(noise, (width, height), interpolation=cv2.INTER_NEAREST)
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return path
+
+
+def record(path: Path, width: int, height: int, *instances: Instance) -> ImageRecord:
+    return ImageRecord(path, path.name, width, height, tuple(instances))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> list[ImageRecord]:
+    folder = tmp_path_factory.mktemp("images")
+    records = []
+    for index in range(10):
+        width, height = 80 + 10 * index, 120 - 7 * index
+        path = write_image(folder / f"{index}.png", width, height, index)
+        boxes = [(5.0 + k, 6.0, 40.0 + k, 50.0) for k in range(index % 4)]  # 0 to 3 objects
+        records.append(record(path, width, height, *(Instance(box, k) for k, box in enumerate(boxes))))
+    return records
+
+
+def equal(first: list[Batch], second: list[Batch]) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(a.images, b.images)
+        and a.file_names == b.file_names
+        and all(map(torch.equal, a.boxes, b.boxes))
+        and all(map(torch.equal, a.labels, b.labels))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def loader_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("aerostat-loader")]
+
+
+def test_batches_have_the_promised_shapes(images):
+    for stage in (1, 2):
+        for batch in TrainLoader(images, augmentation=SMALL, batch_size=4, threads=2).epoch(0, stage):
+            assert batch.images.shape == (4, 3, 64, 64)
+            assert batch.images.dtype == torch.uint8
+            assert batch.images.is_contiguous()
+            assert len(batch.boxes) == len(batch.labels) == len(batch.file_names) == 4
+            for boxes, labels in zip(batch.boxes, batch.labels, strict=True):
+                assert boxes.shape == (len(labels), 4)
+                assert (boxes.dtype, labels.dtype) == (torch.float32, torch.int64)
+                assert ((boxes >= 0) & (boxes <= 64)).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "world_size", "batches"),
+    [(10, 4, 1, 3), (10, 5, 1, 2), (3, 8, 1, 1), (1, 8, 1, 1), (10, 2, 3, 2), (10, 1, 1, 10), (2, 3, 3, 1)],
+)
+def test_every_epoch_is_full_and_shows_every_image(images, count, batch_size, world_size, batches):
+    chosen = images[:count]
+    loaders = [
+        TrainLoader(
+            chosen, augmentation=SMALL, batch_size=batch_size, threads=0, rank=r, world_size=world_size
+        )
+        for r in range(world_size)
+    ]
+    for epoch in (0, 1):
+        names = []
+        for loader in loaders:
+            assert len(loader) == batches
+            made = list(loader.epoch(epoch, 2))
+            assert [len(b.file_names) for b in made] == [batch_size] * batches
+            names += [name for batch in made for name in batch.file_names]
+        assert set(names) == {image.file_name for image in chosen}
+        # As even as can be: an image is repeated only where the places do not divide.
+        repeats = [names.count(image.file_name) for image in chosen]
+        assert max(repeats) <= -(-len(names) // count)
+
+
+def test_threads_caches_and_repetition_change_nothing(images):
+    augmentation = Augmentation(input_size=64, mixup=1.0)
+
+    def batches(**options) -> list[Batch]:
+        loader = TrainLoader(images, augmentation=augmentation, batch_size=4, seed=5, **options)
+        return [batch for epoch in (0, 1) for batch in loader.epoch(epoch, 1)]
+
+    reference = batches(threads=0, cache_bytes=0)
+    assert equal(reference, batches(threads=0))
+    assert equal(reference, batches(threads=3))
+    assert equal(reference, batches(threads=3, cache_bytes=40_000))
+    assert not equal(reference[:3], reference[3:])
+
+
+def test_an_epoch_can_be_entered_anywhere(images):
+    def loader() -> TrainLoader:
+        return TrainLoader(images, augmentation=SMALL, batch_size=3, seed=1, threads=2)
+
+    whole = list(loader().epoch(7, 1))
+    assert equal(whole[2:], list(loader().epoch(7, 1, start_batch=2)))
+    assert list(loader().epoch(7, 1, start_batch=4)) == []
+
+
+def test_seeds_epochs_and_stages_differ(images):
+    def first(seed: int, epoch: int, stage: int) -> Batch:
+        loader = TrainLoader(images, augmentation=SMALL, batch_size=4, seed=seed, threads=0)
+        return next(iter(loader.epoch(epoch, stage)))
+
+    batches = [first(0, 0, 1), first(1, 0, 1), first(0, 1, 1), first(0, 0, 2)]
+    for index, batch in enumerate(batches):
+        assert all(not torch.equal(batch.images, other.images) for other in batches[:index])
+
+
+def test_processes_share_out_what_one_process_would_see(images):
+    def batches(size: int, **options) -> list[Batch]:
+        loader = TrainLoader(images, augmentation=SMALL, batch_size=size, seed=2, threads=0, **options)
+        return list(loader.epoch(1, 1))
+
+    alone = batches(4)
+    first, second = batches(2, rank=0, world_size=2), batches(2, rank=1, world_size=2)
+    for whole, left, right in zip(alone, first, second, strict=True):
+        assert torch.equal(whole.images, torch.cat([left.images, right.images]))
+        assert whole.file_names == left.file_names + right.file_names
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_an_abandoned_epoch_leaves_no_threads_and_opencv_as_it_was(images, threads):
+    before = cv2.getNumThreads()
+    iterator = TrainLoader(images, augmentation=SMALL, batch_size=1, threads=threads).epoch(0, 1)
+    next(iterator)
+    assert bool(loader_threads()) == bool(threads)
+    del iterator
+    assert not loader_threads()
+    assert cv2.getNumThreads() == before
+
+
+def test_a_failure_in_a_thread_reaches_the_caller_and_ends_the_threads(images, monkeypatch):
+    def fail(path):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(loader_module, "read_image", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        list(TrainLoader(images, augmentation=SMALL, batch_size=2, threads=2).epoch(0, 1))
+    assert not loader_threads()
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_an_unreadable_image_is_named_once_and_replaced(images, tmp_path, monkeypatch, threads):
+    notes: list[str] = []
+    monkeypatch.setattr(console, "note", notes.append)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photograph")
+    mixed = [images[0], record(broken, 100, 100, Instance((0, 0, 9, 9), 0)), images[3]]
+    loader = TrainLoader(mixed, augmentation=SMALL, batch_size=3, threads=threads)
+    batches = [batch for epoch in range(3) for batch in loader.epoch(epoch, 2)]
+    assert len(batches) == 3
+    assert len(notes) == 1
+    assert "broken.jpg" in notes[0]
+    # In its place stands the next image, so each epoch shows that one twice.
+    position = next(t for t in range(3) if loader.index_at(t) == 1)
+    assert (loader._plain(position).image_bgr == read_image(images[3].path)).all()
+
+
+def test_a_data_set_without_a_readable_image_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "note", lambda _: None)
+    missing = [record(tmp_path / f"{n}.jpg", 10, 10) for n in range(3)]
+    with pytest.raises(AerostatError, match="none of the 3 readable") as raised:
+        next(TrainLoader(missing, augmentation=SMALL, batch_size=2, threads=2).epoch(0, 1))
+    assert not isinstance(raised.value, InputError)
+
+
+def test_crowd_regions_are_no_targets(tmp_path):
+    path = write_image(tmp_path / "a.png", 64, 64)
+    crowd, single = Instance((0, 0, 64, 64), 1, crowd=True), Instance((10, 10, 50, 50), 2)
+    augmentation = Augmentation(input_size=64, resize_ratio=(1.0, 1.0), flip=0.0)
+    batch = next(
+        TrainLoader([record(path, 64, 64, crowd, single)], augmentation=augmentation, batch_size=1).epoch(
+            0, 2
+        )
+    )
+    assert batch.labels[0].tolist() == [2]
+    assert batch.boxes[0].tolist() == [[10, 10, 50, 50]]
+
+
+def test_large_images_are_reduced_to_twice_the_input_whether_cached_or_not(tmp_path):
+    path = write_image(tmp_path / "large.png", 8000, 6000)
+    large = record(path, 8000, 6000, Instance((800, 600, 4000, 3000), 0))
+    for cache_bytes in (0, 1 << 30):
+        loader = TrainLoader([large], augmentation=SMALL, batch_size=1, cache_bytes=cache_bytes)
+        plain = loader._plain(0)
+        assert plain.size == (128, 96)
+        np.testing.assert_allclose(plain.boxes_xyxy, [[12.8, 9.6, 64, 48]])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 1), (64, 64)])
+@pytest.mark.parametrize("boxes", [[], [(0.0, 0.0, 1.0, 1.0)]])
+def test_one_image_is_enough(tmp_path, size, boxes):
+    path = write_image(tmp_path / "one.png", *size)
+    one = record(path, *size, *(Instance(box, 0) for box in boxes))
+    loader = TrainLoader([one], augmentation=Augmentation(input_size=64, mixup=1.0), batch_size=2, threads=2)
+    for stage in (1, 2):
+        assert [batch.images.shape for batch in loader.epoch(0, stage)] == [(2, 3, 64, 64)]
+
+
+def test_boxes_beyond_their_image_are_clipped_and_those_outside_dropped(tmp_path):
+    path = write_image(tmp_path / "a.png", 60, 40)
+    instances = [Instance((-5, -5, 70, 20), 0), Instance((60, 0, 90, 10), 1), Instance((5, 5, 5, 9), 2)]
+    plain = TrainLoader([record(path, 60, 40, *instances)], augmentation=SMALL, batch_size=1)._plain(0)
+    assert plain.boxes_xyxy.tolist() == [[0, 0, 60, 20]]
+    assert plain.labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"threads": -1}, {"seed": -1}, {"rank": 1}, {"rank": -1}, {"world_size": 0}],
+)
+def test_impossible_settings_are_refused(images, options):
+    with pytest.raises(InputError, match="expected batch_size"):
+        TrainLoader(images, augmentation=SMALL, **{"batch_size": 2, **options})
+
+
+def test_no_images_are_refused():
+    with pytest.raises(InputError, match="at least one image"):
+        TrainLoader([], augmentation=SMALL, batch_size=2)
+
+
+def test_the_memo_stays_within_its_limit_and_makes_each_result_once():
+    made: list[int] = []
+
+    def make(key: int) -> bytes:
+        made.append(key)
+        return bytes(10)
+
+    memo: _Memo[int, bytes] = _Memo(30, len)
+    for key in (1, 2, 3, 1, 4, 1, 2):  # 4 pushes out 2, the least recently used; then 2 comes anew
+        memo.get(key, lambda key=key: make(key))
+        assert memo._total == 10 * len(memo._entries) <= 30
+    assert made == [1, 2, 3, 4, 2]
+
+    gate, results = threading.Event(), []
+    slow: _Memo[int, int] = _Memo(9, lambda _: 1)
+
+    def wait() -> int:
+        made.append(99)
+        gate.wait(10)
+        return 7
+
+    threads = [threading.Thread(target=lambda: results.append(slow.get(0, wait))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert results == [7] * 4
+    assert made.count(99) == 1
+
+
+def test_the_memo_forgets_failures():
+    memo: _Memo[int, int] = _Memo(9, lambda _: 1)
+    with pytest.raises(ZeroDivisionError):
+        memo.get(0, lambda: 1 // 0)
+    assert memo.get(0, lambda: 5) == 5
+
+
+# Whole images
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_letterboxed_batches_hold_every_image_once_in_order(images, threads):
+    batches = list(letterboxed_batches(images, (96, 64), 4, threads))
+    assert [len(batch.records) for batch in batches] == [4, 4, 2]
+    assert [r for batch in batches for r in batch.records] == images
+    for planes, letterboxes, records in batches:
+        assert planes.dtype == torch.uint8
+        assert planes.is_contiguous()
+        for plane, letterbox, image in zip(planes, letterboxes, records, strict=True):
+            assert letterbox == Letterbox.fit((image.width, image.height), (96, 64))
+            expected = letterbox.apply(read_image(image.path))
+            assert (plane.numpy().transpose(1, 2, 0) == expected).all()
+    assert not loader_threads()
+
+
+def test_the_letterbox_follows_the_file_not_the_record(tmp_path):
+    path = write_image(tmp_path / "a.png", 60, 40)
+    batch = next(letterboxed_batches([record(path, 999, 1)], (64, 64), 1))
+    assert batch.letterboxes[0].source_size == (60, 40)
+
+
+def test_small_images_keep_their_size_where_enlarging_is_off(tmp_path):
+    path = write_image(tmp_path / "a.png", 60, 40)
+    batch = next(letterboxed_batches([record(path, 60, 40)], (128, 128), 1, enlarge=False))
+    assert batch.letterboxes[0].resized_size == (60, 40)
+
+
+def test_no_images_give_no_batches():
+    assert list(letterboxed_batches([], (64, 64), 4)) == []
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_an_unreadable_image_raises_or_is_told_and_left_out(images, tmp_path, threads):
+    broken = record(tmp_path / "missing.jpg", 1, 1)
+    mixed = [images[0], broken, images[1], broken]
+    with pytest.raises(InputError, match=r"missing\.jpg"):
+        list(letterboxed_batches(mixed, (64, 64), 2, threads))
+    told: list[str] = []
+    batches = list(
+        letterboxed_batches(mixed, (64, 64), 2, threads, on_unreadable=lambda r, _: told.append(r.file_name))
+    )
+    assert [batch.records for batch in batches] == [[images[0]], [images[1]]]
+    assert told == ["missing.jpg"] * 2
+    assert list(letterboxed_batches([broken], (64, 64), 2, on_unreadable=lambda *_: None)) == []
+    assert not loader_threads()
