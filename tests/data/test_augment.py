@@ -286,6 +286,29 @@ def test_every_sample_shows_an_object_though_a_crop_could_miss_it():
     assert min(counts) == 1
 
 
+def test_mosaic_takes_its_partners_from_before():
+    augmentation = replace(PLAIN, mosaic=1.0, mosaic_cache=4)
+    asked: list[int] = []
+    for position in range(30):
+        asked.clear()
+        sample_before_mixup(augmentation, 0, 1, position, lambda t: asked.append(t) or sample_of(8, 8))
+        assert asked[0] == position
+        assert len(asked) == 4
+        assert all(1 <= position - t <= 4 for t in asked[1:])
+
+
+@pytest.mark.parametrize(("stage", "mosaic_on", "side"), [(1, 0.0, 32), (2, 0.0, 16), (1, 1.0, 16)])
+def test_resizes_start_from_twice_the_input_in_stage_1_and_from_the_input_in_stage_2(stage, mosaic_on, side):
+    # At ratio 0.25 nothing is cropped. A Mosaic canvas of 2S shrinks to S / 2, one image of it to S / 4.
+    augmentation = replace(PLAIN, mosaic=mosaic_on, resize_ratio=(0.25, 0.25))
+    source = sample_of(100, 100, [[0, 0, 100, 100]])
+    sizes = []
+    for position in range(20):
+        boxes = sample_before_mixup(augmentation, 0, stage, position, lambda _: source).boxes_xyxy
+        sizes.append((boxes[:, 2:] - boxes[:, :2]).max())
+    assert max(sizes) == pytest.approx(side, abs=0.3)
+
+
 def test_mixup_takes_its_partner_from_before_and_keeps_all_boxes():
     augmentation = replace(PLAIN, mixup=1.0, mixup_cache=3)
     asked = []

@@ -129,6 +129,13 @@ def test_seeds_epochs_and_stages_differ(images):
         assert all(not torch.equal(batch.images, other.images) for other in batches[:index])
 
 
+def test_the_order_is_shuffled_anew_in_every_epoch_and_also_before_the_run(images):
+    loader = TrainLoader(images, augmentation=SMALL, batch_size=5)
+    orders = [tuple(loader.index_at(10 * epoch + slot) for slot in range(10)) for epoch in range(-2, 20)]
+    assert len(set(orders)) == len(orders)
+    assert all(sorted(order) == list(range(10)) for order in orders)
+
+
 def test_processes_share_out_what_one_process_would_see(images):
     def batches(size: int, **options) -> list[Batch]:
         loader = TrainLoader(images, augmentation=SMALL, batch_size=size, seed=2, threads=0, **options)
