@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -147,6 +147,17 @@ class ZooRow:
     entry: ZooEntry
     path: Path
     here: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line for JSON."""
+        return {
+            **asdict(self.entry),
+            "url": self.entry.url,
+            "sha256_prefix": self.entry.sha256_prefix,
+            "supported": self.entry.supported,
+            "file": str(self.path),
+            "here": self.here,
+        }
 
 
 def entries() -> tuple[ZooEntry, ...]:
