@@ -19,7 +19,7 @@ Mask = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Random = np.random.Generator
 
-SIDE = 96
+SIDE = 80
 """Side of the tables that hold light by surface normal."""
 
 
@@ -69,16 +69,22 @@ def smooth_noise(
         stretch: above 1 makes the grains wider than high.
         gain: see `octaves`.
     """
-    total = np.zeros((height, width), np.float32)
+    finest = cells * 2 ** (octaves - 1)  # sum at no more than four pixels per finest grain, enlarge once
+    high = max(2, min(height, round(finest * 4)))
+    wide = max(2, min(width, round(finest * 4 * width / height / min(stretch, 1.0))))
+    total = np.zeros((high, wide), np.float32)
     weight, weights = 1.0, 0.0
     for _ in range(octaves):
         rows = max(2, min(height, round(cells) + 1))
         columns = max(2, min(width, round(cells * width / height / stretch) + 1))
-        grains = rng.random((rows, columns), np.float32)
-        total += weight * cv2.resize(grains, (width, height), interpolation=cv2.INTER_CUBIC)
+        grains = rng.random((rows, columns), np.float32) * np.float32(weight)
+        total += cv2.resize(grains, (wide, high), interpolation=cv2.INTER_CUBIC)
         weights += weight
         cells, weight = cells * 2, weight * gain
-    return total / np.float32(weights)
+    total *= np.float32(1 / weights)
+    if (high, wide) == (height, width):
+        return total
+    return np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def gradient(height: int, width: int, top: ArrayLike, bottom: ArrayLike, power: float = 1.0) -> Floats:
@@ -148,15 +154,15 @@ def paint(canvas: Image, patch: Image, alpha: Mask, left: int, top: int) -> None
     part[:] = cv2.blendLinear(source, np.ascontiguousarray(part), weight, 1 - weight)
 
 
-def darken(canvas: Image, shade: NDArray[np.float32], left: int, top: int) -> None:
-    """Multiply `canvas` by `1 - shade` (h, w) at (left, top), cut at its edge, in place."""
-    area = window(canvas.shape, left, top, left + shade.shape[1], top + shade.shape[0])
+def darken(canvas: Image, shadow: Mask, strength: float, left: int, top: int) -> None:
+    """Multiply `canvas` by `1 - strength * shadow / 255` at (left, top), cut at its edge, in place."""
+    area = window(canvas.shape, left, top, left + shadow.shape[1], top + shadow.shape[0])
     if area is None:
         return
     x1, y1, x2, y2 = area
     part = canvas[y1:y2, x1:x2]
-    keep = 1 - shade[y1 - top : y2 - top, x1 - left : x2 - left]
-    part[:] = (part * keep[..., None]).astype(np.uint8)
+    keep = cv2.convertScaleAbs(shadow[y1 - top : y2 - top, x1 - left : x2 - left], alpha=-strength, beta=255)
+    part[:] = cv2.multiply(part, cv2.cvtColor(keep, cv2.COLOR_GRAY2BGR), scale=1 / 255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
