@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -175,6 +176,8 @@ def test_the_table_says_where_each_file_is_and_whether_it_is_here(server: Server
     rows = {row.entry.name: row for row in zoo.zoo_table()}
     assert [name for name, row in rows.items() if row.here] == ["rtmdet-test"]
     assert rows["rtmdet-test"].path == cached(tmp_path)
+    plain = json.loads(json.dumps(rows["rtmdet-test"].to_dict()))
+    assert (plain["name"], plain["file"], plain["here"]) == ("rtmdet-test", str(cached(tmp_path)), True)
 
 
 def test_the_cache_is_in_the_home_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
