@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -35,7 +35,7 @@ from aerostat.data.brushes import (
     uniform,
     window,
 )
-from aerostat.data.props import Sprite, defocused, draw_round_thing, draw_thing
+from aerostat.data.props import Sprite, defocused, draw_hanging, draw_standing, person, present
 from aerostat.data.scenery import Backdrop, draw_backdrop
 from aerostat.errors import InputError
 from aerostat.files import write_bytes, write_text
@@ -69,7 +69,9 @@ def write_balloons(
     width, height = size
     if train < 0 or val < 0 or min(size) < 64:
         found = f"{train} train and {val} val scenes of {width} x {height}"
-        raise InputError(f"Expected scenes to draw in numbers from 0 and of at least 64 x 64 pixels, found {found}.")
+        raise InputError(
+            f"Expected scenes to draw in numbers from 0 and of at least 64 x 64 pixels, found {found}."
+        )
     for index, (split, count) in enumerate((("train", train), ("val", val))):
         (folder / split).mkdir(parents=True, exist_ok=True)
         entries: dict[str, object] = {}
@@ -92,7 +94,14 @@ def _via_entry(name: str, size: int, outlines: Sequence[NDArray[np.float64]]) ->
         xs, ys = points[:, 0].tolist(), points[:, 1].tolist()
         attributes = {"name": "polygon", "all_points_x": xs, "all_points_y": ys}
         regions[str(index)] = {"shape_attributes": attributes, "region_attributes": {}}
-    return {"fileref": "", "size": size, "filename": name, "base64_img_data": "", "file_attributes": {}, "regions": regions}
+    return {
+        "fileref": "",
+        "size": size,
+        "filename": name,
+        "base64_img_data": "",
+        "file_attributes": {},
+        "regions": regions,
+    }
 
 
 def draw_scene(rng: Random, width: int, height: int) -> tuple[Image, list[NDArray[np.float64]]]:
@@ -117,12 +126,16 @@ def draw_scene(rng: Random, width: int, height: int) -> tuple[Image, list[NDArra
             balloons += _arrange(rng, backdrop, width, height)
     for number, balloon in enumerate(balloons, start=1):
         _draw_balloon(rng, canvas, cover, number, balloon, backdrop)
+    for hold, holder, ground in sorted(
+        {(b.tether, b.holder, b.ground) for b in balloons if b.tether and b.holder}
+    ):
+        _place_holder(rng, canvas, cover, backdrop, hold, holder, ground)
     if chance(rng, 0.3):
         _place_thing(rng, canvas, cover, backdrop, in_front=True)
     outlines = []
     shown = np.bincount(cover.ravel(), minlength=256)
     for number, balloon in enumerate(balloons, start=1):
-        outline = _clip(balloon.outline(), width, height)
+        outline = _clip(balloon.annotation(), width, height)
         if len(outline) >= 3 and shown[number] >= LEAST_VISIBLE * _area(balloon.outline()):
             outlines.append(outline)
     return _develop(rng, canvas), outlines
@@ -139,7 +152,7 @@ class Look:
         colour: linear (3,).
         gloss, metal, through: see `aerostat.data.brushes.shade`.
         clear: how much one sees through its middle, 0 to 1.
-        pattern: printed on it: ``none``, ``dots``, ``face`` or ``bands``.
+        pattern: printed on it: ``none``, ``dots`` or ``face``.
         ink: linear (3,), of the pattern.
     """
 
@@ -164,6 +177,8 @@ class Balloon:
         look: what it is made of.
         tether: where its string ends, or None.
         rests: it lies on the floor.
+        holder: what keeps the strings of its group: nobody, a ``person``, or a ``weight`` on the floor.
+        ground: y of the holder's feet.
         sigma: how far it is out of focus, in pixels.
     """
 
@@ -176,6 +191,8 @@ class Balloon:
     tether: tuple[float, float] | None = None
     rests: bool = False
     sigma: float = 0.0
+    holder: str = ""
+    ground: float = 0.0
 
     def place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return points (n, 2) across and along the axis, in radii, as x and y in the image."""
@@ -187,22 +204,35 @@ class Balloon:
     def outline(self) -> NDArray[np.float64]:
         """Return the whole outline (n, 2) in pixels, whether or not it lies in the image."""
         right = self.profile[:, ::-1]
-        return self.place(np.concatenate([right, right[::-1] * (-1, 1)]))
+        left = right[::-1] * np.asarray((-1, 1))
+        return self.place(np.concatenate([right, left]))
+
+    def annotation(self) -> NDArray[np.float64]:
+        """Return the outline with as many points as a person would click."""
+        right = self.profile[:, ::-1]
+        right = np.concatenate([right[:-4:6], right[-2:]])
+        left = right[::-1] * np.asarray((-1, 1))
+        return self.place(np.concatenate([right, left]))
 
 
 def _profile(rng: Random) -> NDArray[np.float64]:
     """Return the shape of a balloon: half an ellipse above, a longer and more pointed half below, the knot."""
     length = uniform(rng, 1.0, 1.22) if chance(rng, 0.6) else uniform(rng, 1.15, 1.6)
     point = uniform(rng, 1.08, 1.5)
-    upper = np.linspace(0.02, np.pi / 2, 13)[:-1]
-    lower = np.linspace(0, np.pi / 2, 15)[:-1]
+    upper = np.linspace(0.02, np.pi / 2, 41)[:-1]
+    lower = np.linspace(0, np.pi / 2, 57)[:-1]
     body_y = np.concatenate([-np.cos(upper), length * np.sin(lower)])
     body_r = np.concatenate([np.sin(upper), np.cos(lower) ** point])
     neck = uniform(rng, 0.045, 0.075)
     kept = (body_r > neck) | (body_y < 0)
     end = float(body_y[kept][-1]) + 0.02
     flare, drop = neck * uniform(rng, 1.3, 1.9), uniform(rng, 0.05, 0.12)
-    knot = [(end + 0.02, neck), (end + drop * 0.4, neck * 0.9), (end + drop, flare), (end + drop + 0.02, flare * 0.8)]
+    knot = [
+        (end + 0.02, neck),
+        (end + drop * 0.4, neck * 0.9),
+        (end + drop, flare),
+        (end + drop + 0.02, flare * 0.8),
+    ]
     return np.concatenate([np.stack([body_y[kept], body_r[kept]], axis=1), knot])
 
 
@@ -210,8 +240,11 @@ def _looks(rng: Random, count: int) -> list[Look]:
     """Return looks of one group: of one colour, of two or three, or all different."""
     choices = (1, 2, 3, count)[int(rng.integers(4))]
     material = (0.0, 0.35, 0.7, 1.0)[int(rng.integers(4))]
-    pattern = ("none", "none", "none", "none", "dots", "face", "bands")[int(rng.integers(7))]
-    palette = [_look(rng, material if chance(rng, 0.8) else float(rng.random()), pattern) for _ in range(choices)]
+    pattern = ("none",) * 8 + ("dots", "face")
+    printed = pattern[int(rng.integers(len(pattern)))]
+    palette = [
+        _look(rng, material if chance(rng, 0.8) else float(rng.random()), printed) for _ in range(choices)
+    ]
     return [palette[int(rng.integers(choices))] for _ in range(count)]
 
 
@@ -229,19 +262,40 @@ def _look(rng: Random, material: float, pattern: str) -> Look:
     if material > 0.88:  # foil
         tint = colour if chance(rng, 0.6) else hsv(0.12, uniform(rng, 0, 0.5), 0.9)
         return Look(linear(tint), 0.09, uniform(rng, 0.45, 0.8), 0.0, 0.0, "none", ink)
-    if material < 0.4:  # thin, light shines through
-        return Look(linear(colour), uniform(rng, 0.03, 0.06), 0.0, uniform(rng, 0.25, 0.6), uniform(rng, 0.05, 0.5), pattern, ink)
-    return Look(linear(colour), uniform(rng, 0.02, 0.06), uniform(rng, 0, 0.15), uniform(rng, 0, 0.2), 0.0, pattern, ink)
+    if material < 0.4 and colour.max() > 120:  # thin, light shines through
+        return Look(
+            linear(colour),
+            uniform(rng, 0.03, 0.06),
+            0.0,
+            uniform(rng, 0.25, 0.6),
+            uniform(rng, 0.05, 0.35),
+            pattern,
+            ink,
+        )
+    return Look(
+        linear(colour),
+        uniform(rng, 0.02, 0.06),
+        uniform(rng, 0, 0.15),
+        uniform(rng, 0, 0.2),
+        0.0,
+        pattern,
+        ink,
+    )
 
 
-def _draw_balloon(rng: Random, canvas: Image, cover: Mask, number: int, balloon: Balloon, backdrop: Backdrop) -> None:
+def _draw_balloon(
+    rng: Random, canvas: Image, cover: Mask, number: int, balloon: Balloon, backdrop: Backdrop
+) -> None:
     """Draw a balloon with its shadows and its string, and note in `cover` what it hides, in place."""
     outline = balloon.outline()
     _cast_shadows(canvas, cover, balloon, outline, backdrop)
     if balloon.tether is not None:
         _draw_string(rng, canvas, balloon)
     margin = int(balloon.sigma * 2.5) + 2
-    low, high = np.floor(outline.min(axis=0)).astype(int) - margin, np.ceil(outline.max(axis=0)).astype(int) + margin
+    low, high = (
+        np.floor(outline.min(axis=0)).astype(int) - margin,
+        np.ceil(outline.max(axis=0)).astype(int) + margin,
+    )
     area = window(canvas.shape, int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     if area is None:
         return
@@ -252,12 +306,17 @@ def _draw_balloon(rng: Random, canvas: Image, cover: Mask, number: int, balloon:
     to_skin = to_skin @ np.asarray([[1, 0, x1], [0, 1, y1], [0, 0, 1]], np.float64)
     flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     size = (x2 - x1, y2 - y1)
-    patch = np.asarray(cv2.warpAffine(skin, to_skin[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    patch = np.asarray(
+        cv2.warpAffine(skin, to_skin[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
     if opacity is not None:
         clear = cv2.warpAffine(opacity, to_skin[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         alpha = np.asarray(cv2.multiply(alpha, clear, scale=1 / 255), np.uint8)
     if balloon.sigma >= 0.4:
-        patch, alpha = np.asarray(blur(patch, balloon.sigma), np.uint8), np.asarray(blur(alpha, balloon.sigma), np.uint8)
+        patch, alpha = (
+            np.asarray(blur(patch, balloon.sigma), np.uint8),
+            np.asarray(blur(alpha, balloon.sigma), np.uint8),
+        )
     paint(canvas, patch, alpha, x1, y1)
 
 
@@ -269,12 +328,15 @@ def _skin(rng: Random, balloon: Balloon, light: Light) -> tuple[Image, Mask | No
         the scene to pixels of these arrays.
     """
     look, profile = balloon.look, balloon.profile
-    n = min(max(balloon.radius, 5.0), 90.0)  # pixels per radius; larger balloons are enlarged, they are smooth
+    n = min(
+        max(balloon.radius, 5.0), 72.0
+    )  # pixels per radius; larger balloons are enlarged, they are smooth
     h, w = int((profile[-1, 0] + 1) * n) + 4, int(2 * n) + 4
     along = (np.arange(h, dtype=np.float32) - 1.5) / np.float32(n) - 1
     across = (np.arange(w, dtype=np.float32) - (w - 1) / 2) / np.float32(n)
     radii = np.maximum(np.interp(along, profile[:, 0], profile[:, 1]), 0.03)
     slopes = np.clip(np.gradient(radii, along), -7, 7)
+    slopes = np.convolve(np.pad(slopes, 2, mode="edge"), np.full(5, 0.2), mode="valid")
     share = np.clip(across[None] / radii.astype(np.float32)[:, None], -0.995, 0.995)
     steep = (1 / np.sqrt(1 + slopes**2)).astype(np.float32)[:, None]
     side, up = share * steep, np.broadcast_to((-slopes).astype(np.float32)[:, None] * steep, (h, w))
@@ -284,7 +346,9 @@ def _skin(rng: Random, balloon: Balloon, light: Light) -> tuple[Image, Mask | No
     thick = (1 - facing) ** 2  # one looks through more rubber at the edge
     near_knot = np.clip((along - profile[-1, 0] + 0.42) / 0.42, 0, 1).astype(np.float32)[:, None] ** 2
     depth = np.clip(0.55 * thick + 0.6 * near_knot, 0, 1)[..., None]
-    albedo = look.colour * (1 - depth * (1 - look.colour) * np.float32(0.85)) * (1 - 0.35 * near_knot[..., None])
+    albedo = (
+        look.colour * (1 - depth * (1 - look.colour) * np.float32(0.85)) * (1 - 0.35 * near_knot[..., None])
+    )
     if look.pattern != "none":
         ink = _pattern(rng, look.pattern, h, w, n)[..., None]
         albedo = albedo * (1 - ink) + look.ink * ink
@@ -306,28 +370,27 @@ def _pattern(rng: Random, pattern: str, h: int, w: int, n: float) -> Floats:
     ink = np.zeros((h, w), np.uint8)
     middle = (w / 2, n + 1.5)
     if pattern == "dots":
-        size = uniform(rng, 0.07, 0.16)
+        size = uniform(rng, 0.05, 0.11)
         for _ in range(int(rng.integers(10, 40))):
             a, b = uniform(rng, -1.4, 1.4), uniform(rng, -1.2, 1.0)
             at = (middle[0] + n * math.sin(a) * math.cos(b), middle[1] + n * math.sin(b))
             axes = (2 * n * size * math.cos(a), 2 * n * size * math.cos(b))
             cv2.ellipse(ink, (at, axes, 0), 255, -1, cv2.LINE_AA)
-    elif pattern == "bands":
-        step = uniform(rng, 0.3, 0.6)
-        for b in np.arange(-1.2, 1.2, step):
-            y = middle[1] + n * math.sin(b)
-            cv2.ellipse(ink, ((middle[0], y), (2 * n * math.cos(b), n * 0.22), 0), 255, max(1, int(n * 0.07)), cv2.LINE_AA)
-            ink[: max(0, int(y))] = np.where(ink[: max(0, int(y))] > 0, ink[: max(0, int(y))], 0)
+
     else:
         x = middle[0] + n * uniform(rng, -0.3, 0.3)
         for offset in (-0.26, 0.26):
-            cv2.ellipse(ink, ((x + offset * n, middle[1] - 0.25 * n), (0.14 * n, 0.26 * n), 0), 255, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                ink, ((x + offset * n, middle[1] - 0.25 * n), (0.14 * n, 0.26 * n), 0), 255, -1, cv2.LINE_AA
+            )
         mouth = (int(x), int(middle[1] + 0.08 * n)), (int(0.42 * n), int(0.36 * n))
         cv2.ellipse(ink, *mouth, 0, 15, 165, 255, max(1, int(n * 0.07)), cv2.LINE_AA)
     return ink.astype(np.float32) * np.float32(0.85 / 255)
 
 
-def _cast_shadows(canvas: Image, cover: Mask, balloon: Balloon, outline: NDArray[np.float64], backdrop: Backdrop) -> None:
+def _cast_shadows(
+    canvas: Image, cover: Mask, balloon: Balloon, outline: NDArray[np.float64], backdrop: Backdrop
+) -> None:
     """Darken what lies in a balloon's shadow: the wall, the floor, and balloons and things close behind it."""
     r, towards = balloon.radius, backdrop.light.direction
     if backdrop.wall:
@@ -340,11 +403,15 @@ def _cast_shadows(canvas: Image, cover: Mask, balloon: Balloon, outline: NDArray
         middle = (balloon.x - float(towards[0]) * r * 0.5, ground - r * 0.06)
         angle = np.linspace(0, 2 * np.pi, 25)[:-1]
         for wide, strength in ((1.15, 0.38), (0.5, 0.55)):
-            spot = np.stack([middle[0] + wide * r * np.cos(angle), middle[1] + 0.24 * wide * r * np.sin(angle)], axis=1)
+            spot = np.stack(
+                [middle[0] + wide * r * np.cos(angle), middle[1] + 0.24 * wide * r * np.sin(angle)], axis=1
+            )
             _shadow(canvas, None, spot, r * 0.11 * wide, strength)
 
 
-def _shadow(canvas: Image, only: Mask | None, outline: NDArray[np.float64], sigma: float, strength: float) -> None:
+def _shadow(
+    canvas: Image, only: Mask | None, outline: NDArray[np.float64], sigma: float, strength: float
+) -> None:
     """Darken a blurred shape in place, only where `only` is not zero if that is given."""
     margin = 2.5 * sigma
     low, high = np.floor(outline.min(0) - margin).astype(int), np.ceil(outline.max(0) + margin).astype(int)
@@ -358,11 +425,11 @@ def _shadow(canvas: Image, only: Mask | None, outline: NDArray[np.float64], sigm
     small = max(2, math.ceil((y2 - y1) / factor)), max(2, math.ceil((x2 - x1) / factor))
     ratio = np.asarray([small[1] / (x2 - x1), small[0] / (y2 - y1)])
     mask = fill(np.zeros(small, np.uint8), (outline - (x1, y1)) * ratio)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(0.6, sigma / factor)).astype(np.float32) * np.float32(strength / 255)
-    shape = cv2.resize(soft, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(0.6, sigma / factor))
+    shape = np.asarray(cv2.resize(soft, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR), np.uint8)
     if only is not None:
         shape = shape * (only[y1:y2, x1:x2] > 0)
-    darken(canvas, np.asarray(shape, np.float32), x1, y1)
+    darken(canvas, shape, strength, x1, y1)
 
 
 def _draw_string(rng: Random, canvas: Image, balloon: Balloon) -> None:
@@ -375,7 +442,11 @@ def _draw_string(rng: Random, canvas: Image, balloon: Balloon) -> None:
     out = balloon.place(np.asarray([[0.0, balloon.profile[-1, 0] + 1.0]]))[0] - knot
     sway = np.asarray([uniform(rng, -0.2, 0.2) * reach, uniform(rng, 0, 0.1) * reach])
     line = bezier((knot, knot + out * reach / balloon.radius * 0.3, (knot + 2 * end) / 3 + sway, end))
-    tone = hsv(uniform(rng, 0, 1), uniform(rng, 0, 0.7), uniform(rng, 0.3, 1.0)) if chance(rng, 0.4) else hsv(0.1, 0.05, uniform(rng, 0.55, 0.95))
+    tone = (
+        hsv(uniform(rng, 0, 1), uniform(rng, 0, 0.7), uniform(rng, 0.3, 1.0))
+        if chance(rng, 0.4)
+        else hsv(0.1, 0.05, uniform(rng, 0.55, 0.95))
+    )
     stroke(canvas, line, tone.tolist(), round(max(1.0, balloon.radius * 0.022)))
 
 
@@ -391,7 +462,7 @@ def _arrange(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[B
     if not chance(rng, 0.15):
         return balloons
     sigma = uniform(rng, 0.6, 3.0)  # a group out of focus
-    return [Balloon(b.x, b.y, b.radius, b.angle, b.profile, b.look, b.tether, b.rests, min(sigma, b.radius * 0.12)) for b in balloons]
+    return [replace(b, sigma=min(sigma, b.radius * 0.12)) for b in balloons]
 
 
 def _radius(rng: Random, width: int, height: int, least: float, most: float) -> float:
@@ -403,7 +474,11 @@ def _single(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Ba
     r = _radius(rng, width, height, 0.09, 0.62)
     x, y = uniform(rng, 0.05, 0.95) * width, uniform(rng, 0.1, 0.75) * height
     angle = float(rng.normal(0, 0.3)) if chance(rng, 0.8) else uniform(rng, -np.pi, np.pi)
-    tether = (x - math.sin(angle) * 2 * r + uniform(rng, -1, 1) * r, y + r * uniform(rng, 2.5, 9)) if chance(rng, 0.7) else None
+    tether = (
+        (x - math.sin(angle) * 2 * r + uniform(rng, -1, 1) * r, y + r * uniform(rng, 2.5, 9))
+        if chance(rng, 0.7)
+        else None
+    )
     return [Balloon(x, y, r, angle, _profile(rng), _looks(rng, 1)[0], tether)]
 
 
@@ -415,7 +490,11 @@ def _few(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Ballo
     for look in looks:
         x, y = uniform(rng, 0.03, 0.97) * width, uniform(rng, 0.08, 0.7) * height
         size = r * uniform(rng, 0.75, 1.25)
-        tether = (x + uniform(rng, -1.5, 1.5) * size, y + size * uniform(rng, 2.5, 8)) if chance(rng, 0.75) else None
+        tether = (
+            (x + uniform(rng, -1.5, 1.5) * size, y + size * uniform(rng, 2.5, 8))
+            if chance(rng, 0.75)
+            else None
+        )
         balloons.append(Balloon(x, y, size, float(rng.normal(0, 0.25)), _profile(rng), look, tether))
     return sorted(balloons, key=lambda b: b.radius)
 
@@ -427,13 +506,34 @@ def _bunch(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Bal
     spread = r * math.sqrt(count) * uniform(rng, 0.75, 1.1)
     cx, cy = uniform(rng, 0.15, 0.85) * width, uniform(rng, 0.15, 0.55) * height
     hold = (cx + uniform(rng, -1, 1) * spread, cy + spread + r * uniform(rng, 2, 6))
+    holder, ground = "", 0.0
+    if backdrop.floor is not None and backdrop.place != "table" and chance(rng, 0.75):
+        holder = "person" if chance(rng, 0.6) else "weight"
+        ground = backdrop.floor + (height * 1.05 - backdrop.floor) * uniform(rng, 0.1, 1.0)
+        lift = _metre(backdrop, ground, height) * (1.0 if holder == "person" else 0.12)
+        hold = (hold[0], ground - lift)
+        cy = min(cy, hold[1] - spread - r)
+    else:
+        hold = (hold[0], max(hold[1], height * 1.05))
     looks, profiles = _looks(rng, count), [_profile(rng) for _ in range(3)]
     balloons = []
     for place in _apart(rng, count, 0.75 * r / spread):
         x, y = cx + place[0] * spread, cy + place[1] * spread * 0.85
         angle = -math.atan2(hold[0] - x, max(hold[1] - y, r)) + float(rng.normal(0, 0.15))
         size = r * uniform(rng, 0.85, 1.12)
-        balloons.append(Balloon(x, y, size, angle, profiles[int(rng.integers(3))], looks[len(balloons)], hold))
+        balloons.append(
+            Balloon(
+                x,
+                y,
+                size,
+                angle,
+                profiles[int(rng.integers(3))],
+                looks[len(balloons)],
+                hold,
+                holder=holder,
+                ground=ground,
+            )
+        )
     return balloons
 
 
@@ -491,7 +591,9 @@ def _lying(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Bal
         ground = floor + (height * 1.06 - floor) * uniform(rng, 0.08, 1.0)
         near = (ground - backdrop.horizon) / max(height - backdrop.horizon, 1.0)
         size = max(r * min(max(near, 0.35), 1.1), 8 * min(width, height) / 480)
-        balloon = Balloon(uniform(rng, 0, 1) * width, 0.0, size, uniform(rng, -np.pi, np.pi), _profile(rng), look)
+        balloon = Balloon(
+            uniform(rng, 0, 1) * width, 0.0, size, uniform(rng, -np.pi, np.pi), _profile(rng), look
+        )
         lift = ground - float(balloon.outline()[:, 1].max())
         balloons.append(Balloon(balloon.x, lift, size, balloon.angle, balloon.profile, look, None, True))
     return sorted(balloons, key=lambda b: float(b.outline()[:, 1].max()))
@@ -501,41 +603,85 @@ def _lying(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Bal
 
 
 def _place_thing(rng: Random, canvas: Image, cover: Mask, backdrop: Backdrop, in_front: bool) -> None:
-    """Draw something that is no balloon and note in `cover` what it hides, in place."""
+    """Draw something that is no balloon, in place."""
     height, width = cover.shape
-    near_enough = backdrop.floor is not None and backdrop.floor < height * 0.95
-    if near_enough and backdrop.floor is not None and chance(rng, 0.7):
-        foot = backdrop.floor + (height * (1.25 if in_front else 1.1) - backdrop.floor) * uniform(rng, 0.4 if in_front else 0.05, 1.0)
-        metre = max(foot - backdrop.horizon, height * 0.04) / 1.35  # eye level is 1.35 m above the floor
-        sprite = draw_thing(rng, backdrop.light, metre)
-        x = uniform(rng, 0, 1) * width
-        left, top = int(x - sprite.image.shape[1] / 2), int(foot - sprite.image.shape[0])
-        wide = sprite.image.shape[1] * 0.42
-        angle = np.linspace(0, 2 * np.pi, 25)[:-1]
-        spot = np.stack([x + wide * np.cos(angle), foot - 1 + wide * 0.16 * np.sin(angle)], axis=1)
-        _shadow(canvas, None, spot, wide * 0.12 + 0.5, 0.5)
-    else:
-        size = _radius(rng, width, height, 0.06, 0.35) * 2
-        sprite = draw_round_thing(rng, backdrop.light, size)
-        left, top = int(uniform(rng, -0.1, 0.95) * width), int(uniform(rng, -0.05, 0.9) * height)
-        if backdrop.wall:
-            _shadow_of(canvas, sprite, left, top, backdrop.light, size * 0.12)
-    sigma = uniform(rng, 0.8, 4.0) if in_front and chance(rng, 0.4) else backdrop.softness * 0.4
+    if backdrop.floor is not None and backdrop.floor < height * 0.95 and chance(rng, 0.75):
+        far, near = (0.5, 1.9) if in_front else (0.05, 1.15)
+        ground = backdrop.floor + (height - backdrop.floor) * uniform(rng, far, near)
+        sprite = draw_standing(rng, backdrop.light, _metre(backdrop, ground, height), backdrop.place)
+        sigma = uniform(rng, 0.8, 4.0) if in_front and chance(rng, 0.5) else backdrop.softness * 0.3
+        _stand(canvas, cover, sprite, uniform(rng, 0, 1) * width, ground, sigma)
+        return
+    size = _radius(rng, width, height, 0.06, 0.3) * 2
+    sprite = draw_hanging(rng, backdrop.light, size, backdrop.place)
+    x, top = uniform(rng, 0, 1) * width, int(uniform(rng, -0.05, 0.6) * height)
+    left = int(x - sprite.alpha.shape[1] / 2)
+    if backdrop.wall:
+        _shadow_of(canvas, sprite, left, top, backdrop.light, size * 0.12)
+    if sprite.hangs:
+        stroke(canvas, np.asarray([(x, -2.0), (x, top + 2.0)]), (40, 40, 40), max(1, round(size / 60)))
+    _lay(canvas, cover, sprite, left, top, backdrop.softness * 0.3)
+
+
+def _place_holder(
+    rng: Random,
+    canvas: Image,
+    cover: Mask,
+    backdrop: Backdrop,
+    hold: tuple[float, float],
+    holder: str,
+    ground: float,
+) -> None:
+    """Draw whoever or whatever holds the strings that meet at `hold`, in place."""
+    metre = _metre(backdrop, ground, cover.shape[0])
+    sprite = (
+        person(rng, backdrop.light, metre)
+        if holder == "person"
+        else present(rng, backdrop.light, metre * 0.7)
+    )
+    _stand(canvas, cover, sprite, hold[0], ground, 0.0)
+
+
+def _metre(backdrop: Backdrop, ground: float, height: int) -> float:
+    """Return the pixels of a metre where the floor is at y = `ground`: perspective puts the horizon at eye level."""
+    return max(ground - backdrop.horizon, height * 0.04) / backdrop.eye
+
+
+def _stand(canvas: Image, cover: Mask, sprite: Sprite, x: float, ground: float, sigma: float) -> None:
+    """Stand a sprite on the floor with its shadow, in place."""
+    wide = sprite.alpha.shape[1] * 0.42
+    angle = np.linspace(0, 2 * np.pi, 25)[:-1]
+    spot = np.stack([x + wide * np.cos(angle), ground - 1 + wide * 0.16 * np.sin(angle)], axis=1)
+    _shadow(canvas, None, spot, wide * 0.12 + 0.5, 0.5)
+    _lay(
+        canvas, cover, sprite, int(x - sprite.alpha.shape[1] / 2), int(ground - sprite.alpha.shape[0]), sigma
+    )
+
+
+def _lay(canvas: Image, cover: Mask, sprite: Sprite, left: int, top: int, sigma: float) -> None:
+    """Draw a sprite, out of focus by `sigma`, and note in `cover` what it hides, in place."""
+    area = window(cover.shape, left, top, left + sprite.alpha.shape[1], top + sprite.alpha.shape[0])
+    if area is None:
+        return
     soft = defocused(sprite, sigma)
     margin = (soft.image.shape[0] - sprite.image.shape[0]) // 2
     paint(canvas, soft.image, soft.alpha, left - margin, top - margin)
-    area = window(cover.shape, left, top, left + sprite.alpha.shape[1], top + sprite.alpha.shape[0])
-    if area is not None:
-        x1, y1, x2, y2 = area
-        cover[y1:y2, x1:x2][sprite.alpha[y1 - top : y2 - top, x1 - left : x2 - left] > 127] = _THING
+    x1, y1, x2, y2 = area
+    cover[y1:y2, x1:x2][sprite.alpha[y1 - top : y2 - top, x1 - left : x2 - left] > 127] = _THING
 
 
 def _shadow_of(canvas: Image, sprite: Sprite, left: int, top: int, light: Light, gap: float) -> None:
     """Darken the wall behind a sprite, in place."""
     margin = int(gap * 1.5) + 2
     mask = cv2.copyMakeBorder(sprite.alpha, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    soft = np.asarray(blur(mask, gap * 0.6), np.float32) * np.float32(0.4 / 255)
-    darken(canvas, soft, left - margin - int(light.direction[0] * gap), top - margin - int(light.direction[1] * gap))
+    soft = np.asarray(blur(mask, gap * 0.6), np.uint8)
+    darken(
+        canvas,
+        soft,
+        0.4,
+        left - margin - int(light.direction[0] * gap),
+        top - margin - int(light.direction[1] * gap),
+    )
 
 
 def _develop(rng: Random, canvas: Image) -> Image:

@@ -37,23 +37,29 @@ class Sprite:
     Args:
         image: (h, w, 3) display colours, defined a little beyond the outline.
         alpha: (h, w) opacity.
-        stands: its lowest row touches the floor, where it casts a shadow.
+        hangs: on a cord from above.
     """
 
     image: Image
     alpha: Mask
-    stands: bool = True
+    hangs: bool = False
 
 
-def draw_thing(rng: Random, light: Light, metre: float) -> Sprite:
-    """Draw something that stands or lies on the floor where a metre is `metre` pixels."""
-    makers = (person, person, person, ball, ball, car, sign, lamp, present)
+def draw_standing(rng: Random, light: Light, metre: float, place: str) -> Sprite:
+    """Draw something that stands where a metre is `metre` pixels: ``outdoors``, ``indoors`` or on a ``table``."""
+    makers = {
+        "outdoors": (person, person, person, ball, car, sign, lamp),
+        "indoors": (person, person, person, ball, ball, present, lamp),
+        "table": (small_fruit, small_fruit, upright_plate, present, small_ball),
+    }[place]
     return makers[int(rng.integers(len(makers)))](rng, light, metre)
 
 
-def draw_round_thing(rng: Random, light: Light, size: float) -> Sprite:
-    """Draw something round, about `size` pixels wide, that hangs or lies anywhere."""
-    makers = (ball_of, fruit, plate, lantern, clock, flat_disc)
+def draw_hanging(rng: Random, light: Light, size: float, place: str) -> Sprite:
+    """Draw something round, about `size` pixels wide, that hangs on a wall or a cord or flies."""
+    makers = (
+        (ball_of, flat_disc, lantern) if place == "outdoors" else (plate, lantern, lantern, clock, flat_disc)
+    )
     return makers[int(rng.integers(len(makers)))](rng, light, size)
 
 
@@ -64,7 +70,7 @@ def person(rng: Random, light: Light, metre: float) -> Sprite:
     """Draw somebody who stands, seen from the front or from behind."""
     child = chance(rng, 0.35)
     tall = metre * (uniform(rng, 0.85, 1.3) if child else uniform(rng, 1.55, 1.9))
-    scale = min(1.0, 220 / max(tall, 1))  # drawn no larger than this, then enlarged
+    scale = min(1.0, 300 / max(tall, 1))  # drawn no larger than this, then enlarged
     return _enlarged(_person(rng, light, tall * scale, 5.2 if child else 7.3), 1 / scale)
 
 
@@ -96,10 +102,24 @@ def _person(rng: Random, light: Light, tall: float, heads: float) -> Sprite:
     stance = uniform(rng, 0.03, 0.09) * tall
     for side in (-1, 1):  # legs and shoes
         foot = (x + side * stance, h - tall * 0.03)
-        limb([(x + side * half * 0.45, hip), (x + side * stance * 0.9, h - tall * 0.25), foot], tall * 0.085, skin if skirt else trousers, 150)
+        limb(
+            [(x + side * half * 0.45, hip), (x + side * stance * 0.9, h - tall * 0.25), foot],
+            tall * 0.085,
+            skin if skirt else trousers,
+            150,
+        )
         limb([foot, (foot[0] + side * tall * 0.025, foot[1])], tall * 0.055, trousers * 0.4, 170)
     if skirt:
-        shape([(x - half * 0.7, shoulder + tall * 0.2), (x + half * 0.7, shoulder + tall * 0.2), (x + half * 1.7, hip + tall * 0.18), (x - half * 1.7, hip + tall * 0.18)], cloth, 200)
+        shape(
+            [
+                (x - half * 0.7, shoulder + tall * 0.2),
+                (x + half * 0.7, shoulder + tall * 0.2),
+                (x + half * 1.7, hip + tall * 0.18),
+                (x - half * 1.7, hip + tall * 0.18),
+            ],
+            cloth,
+            200,
+        )
     body = [(x - half, shoulder + head * 0.12), (x - half * 0.5, shoulder - head * 0.1), (x + half * 0.5, shoulder - head * 0.1),
             (x + half, shoulder + head * 0.12), (x + half * 0.8, hip), (x - half * 0.8, hip)]  # fmt: skip
     shape(body, cloth, 205)
@@ -107,7 +127,10 @@ def _person(rng: Random, light: Light, tall: float, heads: float) -> Sprite:
     for side in (-1, 1):
         raised = chance(rng, 0.3)
         elbow = (x + side * (half + tall * 0.07), shoulder + tall * (0.02 if raised else 0.17))
-        hand = (x + side * (half + tall * uniform(rng, 0.02, 0.15)), shoulder + tall * (uniform(rng, -0.24, -0.1) if raised else uniform(rng, 0.22, 0.33)))
+        hand = (
+            x + side * (half + tall * uniform(rng, 0.02, 0.15)),
+            shoulder + tall * (uniform(rng, -0.24, -0.1) if raised else uniform(rng, 0.22, 0.33)),
+        )
         limb([(x + side * half * 0.85, shoulder + head * 0.15), elbow], tall * 0.062, cloth * 0.92, 230)
         limb([elbow, hand], tall * 0.05, skin if chance(rng, 0.6) else cloth * 0.92, 235)
         limb([hand, hand], tall * 0.055, skin, 240)
@@ -115,7 +138,15 @@ def _person(rng: Random, light: Light, tall: float, heads: float) -> Sprite:
     return _puffed(rng, light, colour, height, max(1.2, tall * 0.022), 0.14)
 
 
-def _head(rng: Random, colour: Image, height: Mask, centre: tuple[float, float], head: float, skin: Floats, hair: Floats) -> None:
+def _head(
+    rng: Random,
+    colour: Image,
+    height: Mask,
+    centre: tuple[float, float],
+    head: float,
+    skin: Floats,
+    hair: Floats,
+) -> None:
     """Draw a head with hair, and a face if it looks this way, in place."""
     x, y = centre
     behind = chance(rng, 0.35)
@@ -135,9 +166,27 @@ def _head(rng: Random, colour: Image, height: Mask, centre: tuple[float, float],
     for side in (-1, 1):
         eye = (x + turn * 1.5 + side * r * 0.3, y + r * 0.06)
         cv2.ellipse(colour, (eye, (r * 0.2, r * 0.13), 0), (skin * 0.28).tolist(), -1, cv2.LINE_AA)
-        cv2.ellipse(colour, ((eye[0], eye[1] - r * 0.2), (r * 0.32, r * 0.07), 0), (hair * 0.8).tolist(), -1, cv2.LINE_AA)
-    cv2.ellipse(colour, ((x + turn * 1.6, y + r * 0.32), (r * 0.16, r * 0.3), 0), (skin * 0.86).tolist(), -1, cv2.LINE_AA)
-    cv2.ellipse(colour, ((x + turn * 1.4, y + r * 0.6), (r * 0.5, r * 0.14), 0), (skin * (0.5, 0.45, 0.75)).tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            colour,
+            ((eye[0], eye[1] - r * 0.2), (r * 0.32, r * 0.07), 0),
+            (hair * 0.8).tolist(),
+            -1,
+            cv2.LINE_AA,
+        )
+    cv2.ellipse(
+        colour,
+        ((x + turn * 1.6, y + r * 0.32), (r * 0.16, r * 0.3), 0),
+        (skin * 0.86).tolist(),
+        -1,
+        cv2.LINE_AA,
+    )
+    cv2.ellipse(
+        colour,
+        ((x + turn * 1.4, y + r * 0.6), (r * 0.5, r * 0.14), 0),
+        (skin * (0.5, 0.45, 0.75)).tolist(),
+        -1,
+        cv2.LINE_AA,
+    )
 
 
 def _cloth_colour(rng: Random) -> Floats:
@@ -154,6 +203,21 @@ def ball(rng: Random, light: Light, metre: float) -> Sprite:
     return ball_of(rng, light, metre * uniform(rng, 0.22, 0.45))
 
 
+def small_ball(rng: Random, light: Light, metre: float) -> Sprite:
+    """Draw a ball the size of a hand."""
+    return ball_of(rng, light, metre * uniform(rng, 0.06, 0.14))
+
+
+def small_fruit(rng: Random, light: Light, metre: float) -> Sprite:
+    """Draw a fruit of its natural size."""
+    return fruit(rng, light, metre * uniform(rng, 0.07, 0.12))
+
+
+def upright_plate(rng: Random, light: Light, metre: float) -> Sprite:
+    """Draw a plate that leans against something."""
+    return plate(rng, light, metre * uniform(rng, 0.15, 0.27))
+
+
 def ball_of(rng: Random, light: Light, size: float) -> Sprite:
     """Draw a football, beach ball, basketball, tennis ball or chequered ball, `size` pixels wide."""
     nx, ny, nz, alpha, scale = _sphere(size)
@@ -166,11 +230,22 @@ def ball_of(rng: Random, light: Light, size: float) -> Sprite:
         spots = (np.stack([normals @ corner for corner in _ICOSAHEDRON]).max(axis=0) > 0.93)[..., None]
         albedo = np.where(spots, hsv(0, 0, 0.1), hsv(0.1, 0.03, 0.93))
     elif kind == 1:  # beach ball
-        panels = np.stack([first, hsv(0, 0, 0.95), second, hsv(0, 0, 0.95), hsv(uniform(rng, 0, 1), 0.8, 0.9), hsv(0, 0, 0.95)])
+        panels = np.stack(
+            [
+                first,
+                hsv(0, 0, 0.95),
+                second,
+                hsv(0, 0, 0.95),
+                hsv(uniform(rng, 0, 1), 0.8, 0.9),
+                hsv(0, 0, 0.95),
+            ]
+        )
         albedo = panels[np.clip(((longitude + np.pi) / (2 * np.pi) * 6).astype(int), 0, 5)]
         albedo = np.where((np.abs(c) > 0.96)[..., None], hsv(0, 0, 0.9), albedo)
     elif kind == 2:  # basketball
-        seams = (np.minimum(np.minimum(np.abs(a), np.abs(b)), np.abs(np.abs(c) - 0.55 + 0.35 * a * a)) < 0.035)[..., None]
+        seams = (
+            np.minimum(np.minimum(np.abs(a), np.abs(b)), np.abs(np.abs(c) - 0.55 + 0.35 * a * a)) < 0.035
+        )[..., None]
         albedo = np.where(seams, hsv(0, 0, 0.08), hsv(uniform(rng, 0.03, 0.07), 0.8, 0.75))
     elif kind == 3:  # tennis ball
         seam = (np.abs(c - 0.55 * np.sin(2 * longitude) * np.hypot(a, b)) < 0.06)[..., None]
@@ -186,11 +261,19 @@ def ball_of(rng: Random, light: Light, size: float) -> Sprite:
 def fruit(rng: Random, light: Light, size: float) -> Sprite:
     """Draw an apple, an orange, a lemon or a plum with its stem, about `size` pixels wide."""
     nx, ny, nz, alpha, scale = _sphere(size, wide=uniform(rng, 0.92, 1.12))
-    hue, saturation, value = ((0.0, 0.8, 0.7), (0.07, 0.9, 0.95), (0.14, 0.75, 0.95), (0.24, 0.7, 0.75), (0.85, 0.5, 0.35))[int(rng.integers(5))]
+    hue, saturation, value = (
+        (0.0, 0.8, 0.7),
+        (0.07, 0.9, 0.95),
+        (0.14, 0.75, 0.95),
+        (0.24, 0.7, 0.75),
+        (0.85, 0.5, 0.35),
+    )[int(rng.integers(5))]
     shape = nx.shape
     tones = smooth_noise(rng, *shape, 5, 4, gain=0.8)[..., None]
     albedo = hsv(hue, saturation, value) * (0.75 + 0.5 * tones)
-    albedo = albedo * np.clip(0.45 + 3.0 * np.hypot(nx, ny + 0.72), 0, 1)[..., None]  # the dimple round the stem
+    albedo = (
+        albedo * np.clip(0.45 + 3.0 * np.hypot(nx, ny + 0.72), 0, 1)[..., None]
+    )  # the dimple round the stem
     image = shade(light, nx, ny, linear(albedo), 0.035)
     side = shape[1]
     foot = (side * 0.5, shape[0] * 0.17)
@@ -201,7 +284,9 @@ def fruit(rng: Random, light: Light, size: float) -> Sprite:
     if chance(rng, 0.5):
         leaf = (tip[0] + side * 0.1, tip[1] + side * 0.02)
         for canvas, tone in ((image, (40, 110, 60)), (alpha, 255)):
-            cv2.ellipse(canvas, (leaf, (side * 0.22, side * 0.09), uniform(rng, -35, 35)), tone, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                canvas, (leaf, (side * 0.22, side * 0.09), uniform(rng, -35, 35)), tone, -1, cv2.LINE_AA
+            )
     return _enlarged(Sprite(image, alpha), scale)
 
 
@@ -216,7 +301,13 @@ def plate(rng: Random, light: Light, size: float) -> Sprite:
     image[:] = to_image(colour * 0.8)
     cv2.ellipse(alpha, (middle, (side * 0.97, side * 0.97 * flat), turn), 255, -1, cv2.LINE_AA)
     for share, tone in ((0.97, 0.92), (0.93, 1.0), (0.66, 0.82), (0.63, 0.97)):
-        cv2.ellipse(image, (middle, (side * share, side * share * flat), turn), (colour * tone).tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            image,
+            (middle, (side * share, side * share * flat), turn),
+            (colour * tone).tolist(),
+            -1,
+            cv2.LINE_AA,
+        )
     return _lit_flat(rng, light, image, alpha, size / side)
 
 
@@ -232,7 +323,13 @@ def flat_disc(rng: Random, light: Light, size: float) -> Sprite:
     rings = int(rng.integers(0, 4))
     for ring in range(1, rings + 1):
         share = 1 - ring / (rings + 1)
-        cv2.ellipse(image, ((side / 2, side / 2), (axes[0] * share, axes[1] * share), turn), (second if ring % 2 else first).tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            image,
+            ((side / 2, side / 2), (axes[0] * share, axes[1] * share), turn),
+            (second if ring % 2 else first).tolist(),
+            -1,
+            cv2.LINE_AA,
+        )
     return _lit_flat(rng, light, image, alpha, size / side)
 
 
@@ -257,7 +354,11 @@ def clock(rng: Random, light: Light, size: float) -> Sprite:
 def lantern(rng: Random, light: Light, size: float) -> Sprite:
     """Draw a glowing globe or a ribbed paper lantern: bright of itself, whatever the light."""
     nx, ny, nz, alpha, scale = _sphere(size, wide=uniform(rng, 1.0, 1.25))
-    colour = hsv(uniform(rng, 0.07, 0.14), uniform(rng, 0.05, 0.4), 1.0) if chance(rng, 0.6) else hsv(uniform(rng, 0, 1), 0.5, 1.0)
+    colour = (
+        hsv(uniform(rng, 0.07, 0.14), uniform(rng, 0.05, 0.4), 1.0)
+        if chance(rng, 0.6)
+        else hsv(uniform(rng, 0, 1), 0.5, 1.0)
+    )
     ribs = 1 - 0.16 * np.clip(np.cos(ny * uniform(rng, 22, 34)), 0, 1) if chance(rng, 0.6) else np.float32(1)
     glow = colour * ((0.62 + 0.45 * nz**1.5) * ribs)[..., None]
     image = to_image(glow)
@@ -265,7 +366,7 @@ def lantern(rng: Random, light: Light, size: float) -> Sprite:
     cap = (int(side * 0.36), 0), (int(side * 0.64), max(2, int(side * 0.1)))
     cv2.rectangle(image, *cap, (40, 45, 50), -1)
     cv2.rectangle(alpha, *cap, 255, -1)
-    return _enlarged(Sprite(image, alpha, stands=False), scale)
+    return _enlarged(Sprite(image, alpha, hangs=True), scale)
 
 
 # ----------------------------------------------------------------------------------------- standing things
@@ -286,7 +387,9 @@ def lamp(rng: Random, light: Light, metre: float) -> Sprite:
     lit = shade(light, *relief(alpha, max(1.0, pole * 0.7), 3.0), linear(image), 0.04)
     rows = min(h, head.image.shape[0])
     part = head.alpha[:rows, :w].astype(np.float32)[..., None] / 255
-    lit[:rows, : part.shape[1]] = (lit[:rows, : part.shape[1]] * (1 - part) + head.image[:rows, :w] * part).astype(np.uint8)
+    lit[:rows, : part.shape[1]] = (
+        lit[:rows, : part.shape[1]] * (1 - part) + head.image[:rows, :w] * part
+    ).astype(np.uint8)
     alpha[:rows, : part.shape[1]] = np.maximum(alpha[:rows, : part.shape[1]], head.alpha[:rows, :w])
     return _enlarged(Sprite(lit, alpha), 1 / scale)
 
@@ -310,8 +413,14 @@ def sign(rng: Random, light: Light, metre: float) -> Sprite:
         if share == 1.0:
             fill(alpha, shape)
     if chance(rng, 0.6):
-        cv2.rectangle(image, (int(w * 0.28), int(w * 0.44)), (int(w * 0.72), int(w * 0.56)), (30, 30, 30) if face != blue and face != red else white, -1)
-    return _lit_flat(rng, light, image, alpha, 1 / scale, stands=True)
+        cv2.rectangle(
+            image,
+            (int(w * 0.28), int(w * 0.44)),
+            (int(w * 0.72), int(w * 0.56)),
+            (30, 30, 30) if face != blue and face != red else white,
+            -1,
+        )
+    return _lit_flat(rng, light, image, alpha, 1 / scale)
 
 
 def car(rng: Random, light: Light, metre: float) -> Sprite:
@@ -322,14 +431,39 @@ def car(rng: Random, light: Light, metre: float) -> Sprite:
     h = max(8, int(w * 0.36))
     colour, height = np.zeros((h, w, 3), np.uint8), np.zeros((h, w), np.uint8)
     paint_colour = _cloth_colour(rng)
-    body = [(0.01, 0.82), (0.0, 0.55), (0.05, 0.45), (0.22, 0.4), (0.36, 0.06), (0.68, 0.03), (0.83, 0.38), (0.97, 0.46), (0.995, 0.6), (0.99, 0.82)]
+    body = [
+        (0.01, 0.82),
+        (0.0, 0.55),
+        (0.05, 0.45),
+        (0.22, 0.4),
+        (0.36, 0.06),
+        (0.68, 0.03),
+        (0.83, 0.38),
+        (0.97, 0.46),
+        (0.995, 0.6),
+        (0.99, 0.82),
+    ]
     cabin = [(0.27, 0.4), (0.38, 0.13), (0.66, 0.1), (0.78, 0.38)]
     size = np.asarray([w, h])
     colour[:] = to_image(paint_colour)
     fill(height, np.asarray(body) * size, 200)
-    cv2.fillPoly(colour, [np.rint(np.asarray(cabin) * size * 16).astype(np.int32)], (70, 62, 55), cv2.LINE_AA, shift=4)
-    cv2.line(colour, (int(w * 0.525), int(h * 0.1)), (int(w * 0.53), int(h * 0.4)), (paint_colour * 0.8).tolist(), max(1, w // 50))
-    cv2.line(colour, (int(w * 0.53), int(h * 0.42)), (int(w * 0.53), int(h * 0.8)), (paint_colour * 0.55).tolist(), 1)
+    cv2.fillPoly(
+        colour, [np.rint(np.asarray(cabin) * size * 16).astype(np.int32)], (70, 62, 55), cv2.LINE_AA, shift=4
+    )
+    cv2.line(
+        colour,
+        (int(w * 0.525), int(h * 0.1)),
+        (int(w * 0.53), int(h * 0.4)),
+        (paint_colour * 0.8).tolist(),
+        max(1, w // 50),
+    )
+    cv2.line(
+        colour,
+        (int(w * 0.53), int(h * 0.42)),
+        (int(w * 0.53), int(h * 0.8)),
+        (paint_colour * 0.55).tolist(),
+        1,
+    )
     for at in (0.2, 0.79):
         centre = (int(w * at), int(h * 0.8))
         cv2.circle(colour, centre, int(h * 0.2), (22, 22, 22), -1, cv2.LINE_AA)
@@ -337,25 +471,32 @@ def car(rng: Random, light: Light, metre: float) -> Sprite:
         cv2.circle(colour, centre, int(h * 0.11), (150, 150, 150), -1, cv2.LINE_AA)
     if chance(rng, 0.5):
         colour, height = np.ascontiguousarray(colour[:, ::-1]), np.ascontiguousarray(height[:, ::-1])
-    return _enlarged(_puffed(rng, light, colour, height, max(1.2, h * 0.09), 0.0, gloss=0.05), 1 / scale)
+    return _enlarged(
+        _puffed(rng, light, colour, height, max(1.2, h * 0.08), 0.0, gloss=0.02, bulge=1.2), 1 / scale
+    )
 
 
 def present(rng: Random, light: Light, metre: float) -> Sprite:
     """Draw a wrapped present with its ribbon."""
-    size = metre * uniform(rng, 0.25, 0.6)
+    size = metre * uniform(rng, 0.15, 0.4)
     side = max(8, int(min(size, 200)))
-    high = max(6, int(side * uniform(rng, 0.55, 1.1)))
+    bow = max(2, side // 6)
+    high = max(6, int(side * uniform(rng, 0.45, 0.9))) + bow
     image, alpha = np.zeros((high, side, 3), np.uint8), np.zeros((high, side), np.uint8)
     wrap, ribbon = _cloth_colour(rng), hsv(uniform(rng, 0, 1), uniform(rng, 0.2, 0.8), uniform(rng, 0.6, 1))
-    edge, lid = int(side * uniform(rng, 0.55, 0.8)), int(high * 0.2)
+    edge, lid, band = int(side * uniform(rng, 0.6, 0.85)), bow + (high - bow) // 5, max(1, side // 14)
     image[:] = to_image(wrap)
     image[:, edge:] = to_image(wrap * 0.7)
-    image[:lid] = to_image(wrap * 1.2)
-    band = max(1, side // 12)
     image[:, edge // 2 - band : edge // 2 + band] = to_image(ribbon)
-    image[:lid, :] = np.maximum(image[:lid, :], to_image(wrap * 1.1))
-    alpha[:] = 255
-    return _lit_flat(rng, light, image, alpha, size / side, stands=True)
+    middle = (edge + side) // 2
+    image[:, middle - band // 2 : middle + band // 2 + 1] = to_image(ribbon * 0.7)
+    image[lid : lid + max(1, band // 3)] = to_image(wrap * 0.5)
+    alpha[bow:, 1 : side - 1] = 255
+    for lean in (-1, 1):
+        loop = ((edge / 2 + lean * bow * 0.7, bow * 0.75), (bow * 1.4, bow * 0.9), lean * 25)
+        for canvas, tone in ((image, (ribbon * (0.85 if lean < 0 else 1.0)).tolist()), (alpha, 255)):
+            cv2.ellipse(canvas, loop, tone, -1, cv2.LINE_AA)
+    return _lit_flat(rng, light, image, alpha, size / side)
 
 
 # --------------------------------------------------------------------------------------------------- parts
@@ -389,24 +530,35 @@ def _sphere(size: float, wide: float = 1.0) -> tuple[Floats, Floats, Floats, Mas
     return nx, ny, np.sqrt(1 - nx * nx - ny * ny), (alpha * 255).astype(np.uint8), size / side
 
 
-def _puffed(rng: Random, light: Light, colour: Image, height: Mask, softness: float, cloth: float, gloss: float = 0.015) -> Sprite:
+def _puffed(
+    rng: Random,
+    light: Light,
+    colour: Image,
+    height: Mask,
+    softness: float,
+    cloth: float,
+    gloss: float = 0.015,
+    bulge: float = 2.2,
+) -> Sprite:
     """Shade a flat drawing by the relief of its height map, with folds of `cloth` strength."""
-    nx, ny = relief(height, softness, 2.2)
+    nx, ny = relief(height, softness, bulge)
     albedo = linear(colour)
     if cloth:
         folds = smooth_noise(rng, *height.shape, height.shape[0] / 14, 3, 0.6)
         albedo = albedo * (1 - cloth + 2 * cloth * folds)[..., None]
-    alpha = np.where(height > 140, 255, (height.astype(np.float32) * (255 / 140)).astype(np.uint8)).astype(np.uint8)
+    alpha = np.where(height > 140, 255, (height.astype(np.float32) * (255 / 140)).astype(np.uint8)).astype(
+        np.uint8
+    )
     return Sprite(shade(light, nx, ny, albedo, gloss), alpha)
 
 
-def _lit_flat(rng: Random, light: Light, image: Image, alpha: Mask, scale: float, stands: bool = False) -> Sprite:
+def _lit_flat(rng: Random, light: Light, image: Image, alpha: Mask, scale: float) -> Sprite:
     """Shade a flat thing that faces the camera: one normal all over, a little unevenness."""
     h, w = alpha.shape
     tilt = np.float32(uniform(rng, -0.3, 0.3)), np.float32(uniform(rng, -0.3, 0.3))
     nx, ny = np.full((h, w), tilt[0], np.float32), np.full((h, w), tilt[1], np.float32)
     tones = 0.92 + 0.16 * smooth_noise(rng, h, w, 2, 2)[..., None]
-    return _enlarged(Sprite(shade(light, nx, ny, linear(image) * tones, 0.01), alpha, stands), scale)
+    return _enlarged(Sprite(shade(light, nx, ny, linear(image) * tones, 0.01), alpha), scale)
 
 
 def _enlarged(sprite: Sprite, scale: float) -> Sprite:
@@ -418,7 +570,7 @@ def draw_scaled(sprite: Sprite, scale: float) -> Sprite:
     size = (max(1, round(sprite.image.shape[1] * scale)), max(1, round(sprite.image.shape[0] * scale)))
     image = np.asarray(cv2.resize(sprite.image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     alpha = np.asarray(cv2.resize(sprite.alpha, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return Sprite(image, alpha, sprite.stands)
+    return Sprite(image, alpha, sprite.hangs)
 
 
 def defocused(sprite: Sprite, sigma: float) -> Sprite:
@@ -429,5 +581,7 @@ def defocused(sprite: Sprite, sigma: float) -> Sprite:
     image = cv2.copyMakeBorder(sprite.image, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     alpha = cv2.copyMakeBorder(sprite.alpha, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
     weight = alpha.astype(np.float32)[..., None] / 255  # colours from outside the outline must not bleed in
-    spread = np.asarray(blur(image * weight, sigma)) / np.maximum(np.asarray(blur(weight[..., 0], sigma))[..., None], 0.02)
-    return Sprite(to_image(spread), np.asarray(blur(alpha, sigma), np.uint8), sprite.stands)
+    spread = np.asarray(blur(image * weight, sigma)) / np.maximum(
+        np.asarray(blur(weight[..., 0], sigma))[..., None], 0.02
+    )
+    return Sprite(to_image(spread), np.asarray(blur(alpha, sigma), np.uint8), sprite.hangs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,6 +27,9 @@ from aerostat.data.brushes import (
 )
 
 
+Place = Literal["outdoors", "indoors", "table"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Backdrop:
     """An empty stage.
@@ -37,6 +41,8 @@ class Backdrop:
         floor: y where the floor begins, or None if nothing can stand here.
         wall: shadows fall on something close behind.
         softness: how far the backdrop is out of focus, in pixels.
+        place: what sort of things stand here.
+        eye: height of the camera above the floor, in metres.
     """
 
     image: Image
@@ -45,6 +51,8 @@ class Backdrop:
     floor: float | None
     wall: bool
     softness: float
+    place: Place = "outdoors"
+    eye: float = 1.35
 
 
 def draw_backdrop(rng: Random, width: int, height: int) -> Backdrop:
@@ -111,7 +119,10 @@ def foliage(rng: Random, width: int, height: int) -> Backdrop:
     w, h = _half(width), _half(height)
     hue = uniform(rng, 0.16, 0.36) if chance(rng, 0.8) else uniform(rng, 0.03, 0.12)
     tones = smooth_noise(rng, h, w, 4, 4, gain=0.65)
-    dark, bright = hsv(hue + 0.04, 0.6, 0.14), hsv(hue - 0.03, uniform(rng, 0.3, 0.55), uniform(rng, 0.65, 0.9))
+    dark, bright = (
+        hsv(hue + 0.04, 0.6, 0.14),
+        hsv(hue - 0.03, uniform(rng, 0.3, 0.55), uniform(rng, 0.65, 0.9)),
+    )
     t = np.clip((tones - 0.28) * 2.2, 0, 1)[..., None]
     canvas = dark * (1 - t) + bright * t
     image = to_image(blur(canvas, uniform(rng, 2.0, 7.0)))
@@ -200,7 +211,7 @@ def night(rng: Random, width: int, height: int) -> Backdrop:
     else:
         towards = (uniform(rng, -1, 1), uniform(rng, -1, -0.3), uniform(rng, 0.2, 0.8))
         light = make_light(rng, image, towards, uniform(rng, 0.5, 0.9), uniform(rng, 0, 0.8), "lamp")
-    return Backdrop(image, light, height * 0.5, height * 0.72, False, 4.0)
+    return Backdrop(image, light, height * 0.45, height * 0.8, False, 2.0, "indoors")
 
 
 # ------------------------------------------------------------------------------------------------- indoors
@@ -217,7 +228,7 @@ def room(rng: Random, width: int, height: int) -> Backdrop:
     _floor_boards(rng, image, floor, horizon)
     board = hsv(0.09, 0.1, uniform(rng, 0.6, 0.95))
     cv2.rectangle(image, (0, int(floor - h * 0.025)), (w, int(floor)), board.tolist(), -1)
-    darken(image, np.full((max(1, h // 100), w), 0.4, np.float32), 0, int(floor))
+    darken(image, np.full((max(1, h // 100), w), 255, np.uint8), 0.4, 0, int(floor))
     softness = uniform(rng, 0, 4.5)
     towards = (uniform(rng, -1, 1), uniform(rng, -0.9, -0.2), uniform(rng, 0.25, 0.9))
     values = blur(image.astype(np.float32), softness / 2) * _falloff(rng, h, w, towards[0])
@@ -226,7 +237,7 @@ def room(rng: Random, width: int, height: int) -> Backdrop:
         rng, image, towards, uniform(rng, 0.75, 1.05), uniform(rng, -0.2, 0.6), _indoor_source(rng)
     )
     scale = height / h
-    return Backdrop(image, light, horizon * scale, floor * scale, softness < 2.5, softness)
+    return Backdrop(image, light, horizon * scale, floor * scale, softness < 2.5, softness, "indoors")
 
 
 def brick_or_planks(rng: Random, width: int, height: int) -> Backdrop:
@@ -256,7 +267,7 @@ def brick_or_planks(rng: Random, width: int, height: int) -> Backdrop:
         uniform(rng, -0.1, 0.3),
         "sun" if chance(rng, 0.6) else "cloud",
     )
-    return Backdrop(image, light, height * 0.55, height * 0.97, True, 0.0)
+    return Backdrop(image, light, height * 0.55, None, True, 0.0, "indoors")
 
 
 def studio(rng: Random, width: int, height: int) -> Backdrop:
@@ -274,7 +285,7 @@ def studio(rng: Random, width: int, height: int) -> Backdrop:
     canvas = canvas * _falloff(rng, h, w, towards[0])
     image = _enlarge(to_image(canvas), width, height)
     light = make_light(rng, image, towards, uniform(rng, 0.85, 1.1), 0.0, _indoor_source(rng))
-    return Backdrop(image, light, height * 0.6, height * 0.85, chance(rng, 0.5), 0.0)
+    return Backdrop(image, light, height * 0.55, height * 0.8, chance(rng, 0.5), 0.0, "indoors")
 
 
 def table_top(rng: Random, width: int, height: int) -> Backdrop:
@@ -292,7 +303,9 @@ def table_top(rng: Random, width: int, height: int) -> Backdrop:
     light = make_light(
         rng, image, towards, uniform(rng, 0.7, 1.05), uniform(rng, 0, 0.6), _indoor_source(rng)
     )
-    return Backdrop(image, light, edge * height / h - height * 0.3, edge * height / h, False, 4.0)
+    return Backdrop(
+        image, light, edge * height / h - height * 0.3, edge * height / h, False, 4.0, "table", 0.4
+    )
 
 
 # --------------------------------------------------------------------------------------------------- parts
@@ -524,9 +537,9 @@ def _light_discs(rng: Random, image: Image, count: int, hue: float, spread: floa
 
 def _wall_paper(rng: Random, w: int, h: int) -> Floats:
     colour = hsv(
-        uniform(rng, 0.02, 0.17) if chance(rng, 0.6) else uniform(rng, 0, 1),
-        uniform(rng, 0.03, 0.4),
-        uniform(rng, 0.4, 0.95),
+        uniform(rng, 0.03, 0.15) if chance(rng, 0.6) else uniform(rng, 0, 1),
+        uniform(rng, 0.02, 0.28),
+        uniform(rng, 0.45, 0.95),
     )
     wall = np.empty((h, w, 3), np.float32)
     wall[:] = colour
@@ -727,7 +740,7 @@ def _floor_boards(rng: Random, image: Image, floor: float, horizon: float) -> No
         wood = hsv(uniform(rng, 0, 1), uniform(rng, 0, 0.25), uniform(rng, 0.5, 0.95))
     else:  # carpet or a cloth
         source = 0.75 + 0.5 * smooth_noise(rng, 128, 512, 50, 2)
-        wood = hsv(uniform(rng, 0, 1), uniform(rng, 0, 0.6), uniform(rng, 0.25, 0.95))
+        wood = hsv(uniform(rng, 0, 1), uniform(rng, 0, 0.35), uniform(rng, 0.3, 0.9))
     y = (np.arange(rows, dtype=np.float32) + np.float32(max(floor - horizon, 2.0)))[:, None]
     x = np.arange(w, dtype=np.float32)[None] - np.float32(w * uniform(rng, 0.2, 0.8))
     depth = np.float32(h * 0.6) / y
