@@ -184,11 +184,13 @@ def load(
 
 
 def weights_path(source: Path | str) -> Path:
-    """Return the weights file that a run directory, a file or a zoo name stands for.
+    """Return the weights file that a run directory, a file, a zoo name or an https:// address stands for.
 
     Raises:
         InputError: if there is none.
     """
+    if "://" in str(source):
+        return zoo.fetch(str(source))
     path = Path(source)
     if path.is_dir():
         for name in RUN_WEIGHTS:

@@ -11,7 +11,6 @@ Environment:
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import http.client
 import math
@@ -148,15 +147,6 @@ class ZooRow:
     entry: ZooEntry
     path: Path
     here: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row as plain JSON values."""
-        more = {
-            "url": self.entry.url,
-            "sha256_prefix": self.entry.sha256_prefix,
-            "supported": self.entry.supported,
-        }
-        return {**dataclasses.asdict(self.entry), **more, "file": str(self.path), "here": self.here}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the line for JSON."""

@@ -255,9 +255,13 @@ class Recipe:
         plain: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
         return plain
 
+    def to_toml(self) -> str:
+        """Return the recipe as TOML."""
+        return tomli_w.dumps(self.to_dict())
+
     def write(self, path: Path) -> None:
         """Write the recipe as TOML."""
-        write_text(path, tomli_w.dumps(self.to_dict()))
+        write_text(path, self.to_toml())
 
 
 T = TypeVar("T")

@@ -218,7 +218,7 @@ def choose_splits(data: Dataset) -> tuple[Split, Split | None]:
 
 def show_plan(data: Dataset, planned: Plan) -> None:
     """Print the data card and the recipe's reasons."""
-    console.stderr().print(data_card(data))
+    console.stderr().print(data_card(data).render())
     recipe = planned.recipe
     console.note(
         f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, {recipe.schedule.epochs} epochs, "

@@ -1,0 +1,451 @@
+"""One function per verb, thin: parse, call, print. Heavy modules are imported by the verb that needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from aerostat.errors import InputError
+
+if TYPE_CHECKING:
+    from aerostat.data.dataset import Dataset
+
+app = App(
+    name="aerostat",
+    help="RTMDet object detection, lighter than air: annotations in, trained detector out.",
+    version_flags=["--version"],
+)
+
+Classes = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+@app.command
+def demo(*, out: Path = Path("aerostat-demo")) -> None:
+    """Show the whole story on embedded data, offline, in minutes: convert, look, train, evaluate, predict.
+
+    Parameters
+    ----------
+    out:
+        Folder for the data, the run and report.html; it must not exist.
+    """
+    from aerostat.demo import run_demo
+
+    print(run_demo(out))
+
+
+@app.command
+def convert(
+    src: Path,
+    dst: Path,
+    *,
+    classes: Classes = None,
+    class_attribute: str | None = None,
+    from_: Annotated[Literal["via", "coco"] | None, Parameter(name="--from")] = None,
+    to: Literal["via", "coco"] | None = None,
+    area: Literal["polygon", "box"] = "polygon",
+    images: Path | None = None,
+    strict: Flag = False,
+    force: Flag = False,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Convert annotations between VIA and COCO; the format of SRC is recognised from its content.
+
+    Parameters
+    ----------
+    src:
+        Annotation file, or a data set folder.
+    dst:
+        File to write, or a folder for several splits.
+    classes:
+        Class names in order; VIA files without class attributes need the one name.
+    class_attribute:
+        VIA region attribute that holds the class, where there are several.
+    from_:
+        Refuse a source in another format.
+    to:
+        Format to write; by default VIA if DST's name has "via" in it, else COCO.
+    area:
+        "polygon" as COCO means it, or "box" as the usual balloon converter writes it.
+    images:
+        Folder of the images, if they are not beside their annotations.
+    strict:
+        Refuse a source of which anything would be dropped.
+    force:
+        Replace files that exist.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.data.convert import convert as convert_annotations
+
+    done = convert_annotations(
+        src,
+        dst,
+        to=to,
+        from_format=from_,
+        classes=_split_names(classes),
+        class_attribute=class_attribute,
+        area=area,
+        images=images,
+        strict=strict,
+        force=force,
+    )
+    print(_document(done.to_dict()) if json_ else "\n".join(done.lines()))
+
+
+@app.command
+def train(
+    data: Path | None = None,
+    *,
+    classes: Classes = None,
+    model: str = "rtmdet-tiny",
+    weights: str | None = None,
+    out: Path | None = None,
+    recipe: str = "auto",
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    input_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None,
+    freeze_backbone: Flag = False,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    resume: Path | None = None,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+    strict: Flag = False,
+    dry_run: Flag = False,
+) -> None:
+    """Fine-tune RTMDet on DATA, a folder with splits (train/, val/) in VIA or COCO format.
+
+    Parameters
+    ----------
+    data:
+        Data set folder, or one split's annotation file.
+    classes:
+        Class names in order; VIA files without class attributes need the one name.
+    model:
+        rtmdet-nano, -tiny, -s, -m, -l or -x.
+    weights:
+        What to start from: a file, a run, or a name of the zoo (downloaded if it is not in the cache).
+    out:
+        Run directory, which must not exist; by default runs/NAME-OF-DATA.
+    recipe:
+        "auto" (chosen by the size of the data), "small", "published", or a TOML file.
+    epochs:
+        Passes over the training images; warm-up, stage 2 and averaging follow.
+    batch_size:
+        Images per iteration.
+    input_size:
+        Side of the network's square input in pixels, a multiple of 32.
+    lr:
+        Learning rate after warm-up.
+    seed:
+        Of weights, data order and augmentation.
+    device:
+        auto, cpu, cuda or mps.
+    precision:
+        Of the forward pass; losses are always float32.
+    freeze_backbone:
+        Leave the backbone as it is.
+    set_:
+        Any other recipe field, as section.key=value; may be repeated.
+    resume:
+        Go on with this run directory; DATA is read again from where it was, unless given.
+    class_attribute:
+        VIA region attribute that holds the class, where there are several.
+    images:
+        Folder of the images, if they are not beside their annotations.
+    strict:
+        Refuse data of which anything would be dropped.
+    dry_run:
+        Print the data card and the resolved recipe, and train nothing.
+    """
+    from aerostat.training import train as training
+    from aerostat.training.run import Run
+
+    reading: dict[str, Any] = {
+        "classes": _split_names(classes),
+        "class_attribute": class_attribute,
+        "images": None if images is None else str(images.absolute()),
+        "strict": strict,
+    }
+    if resume is not None:
+        training.resume(resume, None if data is None else _read(data, **reading))
+        return
+    if data is None:
+        raise InputError("Expected a data set folder to train on: aerostat train DATA.")
+    preset, values = _recipe_values(recipe, set_ or [])
+    flags = {
+        ("schedule", "epochs"): epochs,
+        ("optim", "batch_size"): batch_size,
+        ("optim", "lr"): lr,
+        ("optim", "precision"): precision,
+        ("data", "input_size"): input_size,
+        ("run", "seed"): seed,
+        ("run", "device"): device,
+        ("model", "freeze"): "backbone" if freeze_backbone else None,
+    }
+    for (section, key), value in flags.items():
+        if value is not None:
+            values.setdefault(section, {})[key] = value
+    if dry_run:
+        dataset = _read(data, **reading)
+        planned = training.plan(dataset, model=model, weights=weights, preset=preset, values=values)
+        training.show_plan(dataset, planned)
+        print(planned.recipe.to_toml(), end="")
+        return
+    run = out or Path("runs") / data.absolute().name.split(".")[0]
+    Run(run).require_absent()
+    training.train(
+        _read(data, **reading),
+        model=model,
+        weights=weights,
+        out=run,
+        preset=preset,
+        values=values,
+        source={"path": str(data.absolute()), **reading},
+    )
+
+
+@app.command(name="eval")
+def evaluate(
+    weights: str,
+    data: Path,
+    *,
+    split: str = "val",
+    classes: Classes = None,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+    input_size: int | None = None,
+    max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
+    save: Path | None = None,
+    device: str = "auto",
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Print the COCO table of a detector on a split of DATA.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file or name of the zoo.
+    data:
+        Data set folder, or one split's annotation file.
+    split:
+        Which split of a folder with several.
+    classes:
+        Class names of the annotations; by default the detector's.
+    class_attribute:
+        VIA region attribute that holds the class, where there are several.
+    images:
+        Folder of the images, if they are not beside their annotations.
+    input_size:
+        Side of the network's square input in pixels; by default the one it was trained at.
+    max_dets:
+        COCO's three limits on detections per image.
+    save:
+        Also write the detections as COCO results to this file.
+    device:
+        auto, cpu, cuda or mps.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.detections import write_coco
+    from aerostat.evaluation.coco import evaluate_detections
+    from aerostat.evaluation.evaluate import detect
+    from aerostat.predict import load
+
+    detector = load(weights, device=device, input_size=input_size)
+    names = _split_names(classes) or list(detector.classes)
+    part = _read(data, classes=names, class_attribute=class_attribute, images=images).split(split)
+    found = detect(detector, part)
+    result = evaluate_detections(part.images, found, part.classes, max_dets=max_dets)
+    if save is not None:
+        ids = [record.id for record in part.images]
+        write_coco(save, list(zip(ids, found, strict=True)), part.category_ids)
+    print(_document(result.to_dict()) if json_ else result.render())
+
+
+@app.command
+def predict(
+    weights: str,
+    *sources: str,
+    score: float = 0.3,
+    out: Path = Path("predictions"),
+    format_: Annotated[list[Literal["json", "csv", "coco"]] | None, Parameter(name="--format")] = None,
+    pictures: bool = True,
+    input_size: int | None = None,
+    nms_iou: float = 0.65,
+    device: str = "auto",
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Find objects on photographs: pictures with boxes, and the detections as a file.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file or name of the zoo.
+    sources:
+        Images, folders, or patterns such as "photos/*.jpg".
+    score:
+        Show detections above this.
+    out:
+        Folder for what is written.
+    format_:
+        File with the detections: json (default), csv or coco; may be repeated.
+    pictures:
+        Draw the boxes on the photographs.
+    input_size:
+        Side of the network's square input in pixels; by default the one it was trained at.
+    nms_iou:
+        Overlap above which the weaker of two detections of a class goes.
+    device:
+        auto, cpu, cuda or mps.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.predict import load
+    from aerostat.predictions import predict_to_folder
+
+    if not 0 <= score < 1 or not 0 < nms_iou <= 1:
+        raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
+    done = predict_to_folder(
+        lambda: load(weights, device=device, input_size=input_size),
+        sources,
+        out,
+        score=score,
+        nms_iou=nms_iou,
+        formats=tuple(dict.fromkeys(format_ or ["json"])),
+        pictures=pictures,
+    )
+    print(_document(done.to_dict()) if json_ else "\n".join(done.lines()))
+    return 1 if done.failed else 0
+
+
+@app.command
+def export(
+    weights: str,
+    *,
+    to: Literal["openmmlab"] = "openmmlab",
+    out: Path | None = None,
+    force: Flag = False,
+) -> None:
+    """Write the weights for other tools: an OpenMMLab .pth that MMDetection loads.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file or name of the zoo.
+    to:
+        The only format so far is openmmlab.
+    out:
+        File to write; by default the weights' own name with .pth.
+    force:
+        Replace a file that exists.
+    """
+    from aerostat.model.checkpoint import load_weights
+    from aerostat.model.openmmlab import write_pth
+    from aerostat.predict import weights_path
+
+    source = weights_path(weights)
+    loaded = load_weights(source)
+    target = out or source.with_suffix(".pth")
+    if target.exists() and not force:
+        raise InputError(f"{target} exists already; choose another --out or allow it with --force.")
+    write_pth(target, loaded.state, loaded.header.classes)
+    print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {', '.join(loaded.header.classes)}")
+
+
+@app.command
+def report(run: Path) -> None:
+    """Rebuild the HTML page of a run.
+
+    Parameters
+    ----------
+    run:
+        Run directory.
+    """
+    from aerostat.report import report as write_report
+    from aerostat.training.run import Run
+
+    print(f"wrote {write_report(Run(run))}")
+
+
+@app.command
+def models(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
+    """List the published weights: name, size, AP, where the file is, whether it is here.
+
+    Parameters
+    ----------
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.model.zoo import weights_folder, zoo_table
+
+    if json_:
+        print(_document([row.to_dict() for row in zoo_table()]))
+        return
+    print(f"{'name':<20}{'classes':<12}{'input':>6}{'box AP':>8}{'M params':>10}  {'here':<6}file")
+    for row in zoo_table():
+        entry = row.entry
+        ap = "-" if entry.box_ap is None else f"{entry.box_ap:.1f}"
+        parameters = "-" if entry.parameters_m is None else f"{entry.parameters_m:.1f}"
+        here = ("yes" if row.here else "no") if entry.supported else "masks are not supported yet"
+        print(
+            f"{entry.name:<20}{entry.classes:<12}{entry.input_size[0]:>6}{ap:>8}{parameters:>10}  {here:<6}"
+            + (row.path.name if entry.supported else "")
+        )
+    print(f"files belong in {weights_folder()} (set AEROSTAT_HOME to change it); nothing is fetched unasked")
+
+
+@app.command
+def doctor() -> None:
+    """Print the environment, as a bug report needs it."""
+    from aerostat.training.machine import describe_environment
+
+    print(_document(describe_environment()))
+
+
+def _read(data: Path, **reading: Any) -> Dataset:
+    from aerostat.data.dataset import Dataset
+
+    return Dataset.read(data, **reading)
+
+
+def _split_names(classes: list[str] | None) -> list[str] | None:
+    """Return the class names; one text with commas is several names."""
+    if classes is not None and len(classes) == 1:
+        return [name.strip() for name in classes[0].split(",") if name.strip()]
+    return classes
+
+
+def _recipe_values(recipe: str, assignments: list[str]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return the preset to start from and the fields that override it."""
+    from aerostat.training.preset import PRESETS
+    from aerostat.training.recipe import parse_assignments, read_values
+
+    if recipe in PRESETS:
+        preset, values = recipe, {}
+    else:
+        if not recipe.endswith(".toml") and not Path(recipe).is_file():
+            known = ", ".join(PRESETS)
+            raise InputError(f"Unknown recipe {recipe!r}; expected one of {known}, or a TOML file.")
+        preset, values = "auto", read_values(Path(recipe))
+    for section, fields in parse_assignments(assignments).items():
+        table = values.setdefault(section, {})
+        if isinstance(table, dict):
+            table.update(fields)
+    return preset, values
+
+
+def _document(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=not _prints_unicode())
+
+
+def _prints_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -1,0 +1,190 @@
+"""Many photographs in, pictures and a file of detections out."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aerostat import console
+from aerostat.data.dataset import ImageRecord
+from aerostat.data.image import list_images
+from aerostat.detections import Detections, write_coco, write_csv, write_json
+from aerostat.errors import InputError
+from aerostat.predict import Detector
+
+Format = Literal["json", "csv", "coco"]
+FILES: dict[Format, str] = {
+    "json": "detections.json",
+    "csv": "detections.csv",
+    "coco": "detections_coco.json",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found and written.
+
+    Args:
+        found: file name and detections of each image, in order.
+        pictures: what was drawn.
+        files: with the detections.
+        failed: images that could not be read, with the reason.
+    """
+
+    found: tuple[tuple[str, Detections], ...]
+    pictures: tuple[Path, ...]
+    files: tuple[Path, ...]
+    failed: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome for JSON."""
+        return {
+            "images": [{"file": name, **found.to_dict()} for name, found in self.found],
+            "pictures": [str(path) for path in self.pictures],
+            "files": [str(path) for path in self.files],
+            "failed": [{"file": name, "reason": reason} for name, reason in self.failed],
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a person wants to know: one line an image, then what was written or was not."""
+        lines = [f"{name}: {_count(found)}" for name, found in self.found]
+        lines += [f"{name}: NOT READ ({reason})" for name, reason in self.failed]
+        total = sum(len(found) for _, found in self.found)
+        lines.append(f"{total} detections on {len(self.found)} images")
+        if self.pictures:
+            lines.append(f"wrote {len(self.pictures)} pictures to {self.pictures[0].parent}")
+        lines += [f"wrote {path}" for path in self.files]
+        if not self.found:
+            lines.append("nothing was written: no image could be read")
+        return lines
+
+
+def predict_to_folder(
+    load_detector: Callable[[], Detector],
+    sources: Sequence[str],
+    out: Path,
+    *,
+    score: float,
+    nms_iou: float,
+    formats: Sequence[Format] = ("json",),
+    pictures: bool = True,
+) -> Outcome:
+    """Detect on all images that the sources name and write what was found.
+
+    An image that cannot be read is named in the outcome and does not stop the rest.
+
+    Args:
+        load_detector: called once the sources are known to be there.
+        sources: images, folders, or patterns.
+        out: folder for pictures and files; made if need be. Pictures of an earlier call are replaced.
+        score, nms_iou: see `Detector.predict`.
+        formats: of the files with the detections.
+        pictures: whether to draw.
+
+    Raises:
+        InputError: if a source is not there, names no image, or would be written over.
+    """
+    paths = find_images(sources)
+    names = _unique_names(paths)
+    if pictures and any(
+        path.resolve() == (out / name).resolve() for path, name in zip(paths, names, strict=True)
+    ):
+        raise InputError(f"The pictures would replace the photographs in {out}; choose another --out.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; --out names a folder.")
+    detector = load_detector()
+    records = [
+        ImageRecord(path, name, 0, 0, id=i) for i, (path, name) in enumerate(zip(paths, names, strict=True))
+    ]
+    failed: list[tuple[str, str]] = []
+    found: list[tuple[str, Detections]] = []
+    drawn: list[Path] = []
+    results = detector.predict_images(
+        records,
+        score=score,
+        nms_iou=nms_iou,
+        on_unreadable=lambda record, error: failed.append((str(record.path), str(error))),
+    )
+    for record, detections in console.track(results, "predicting", total=len(records)):
+        found.append((record.file_name, detections))
+        if pictures:
+            drawn.append(
+                detections.draw().save((out / record.file_name).with_suffix(_picture_suffix(record.path)))
+            )
+    files = tuple(_write(out / FILES[kind], kind, found) for kind in formats) if found else ()
+    return Outcome(tuple(found), tuple(drawn), files, tuple(failed))
+
+
+def find_images(sources: Sequence[str]) -> list[Path]:
+    """Return the images that files, folders (searched through) and patterns name, each once, in order.
+
+    Raises:
+        InputError: for a source that is not there, or names no image.
+    """
+    if not sources:
+        raise InputError("Expected at least one image, folder or pattern to predict on.")
+    found: dict[Path, None] = {}
+    for source in sources:
+        found.update(dict.fromkeys(_images_of(source)))
+    return list(found)
+
+
+def _images_of(source: str) -> Iterator[Path]:
+    path = Path(source)
+    if path.is_dir():
+        images = list_images(path, recursive=True)
+        if not images:
+            raise InputError(f"There are no images in the folder {path}.")
+        yield from images
+    elif path.exists():
+        yield path
+    elif glob.has_magic(source):
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - pathlib refuses absolute patterns
+        if not matches:
+            raise InputError(f"No file matches {source}.")
+        for match in matches:
+            if Path(match).is_dir():
+                yield from list_images(match)
+            else:
+                yield Path(match)
+    else:
+        raise InputError(f"There is no image or folder {source}.")
+
+
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each picture: the file's own, with the folder or a number where it is taken.
+
+    Names are told apart without their suffixes, since a picture may be written with another one.
+    """
+    names, taken = [], set[str]()
+    for path in paths:
+        choices = [path.stem, f"{path.parent.name}_{path.stem}"]
+        choices += [f"{path.stem}-{number}" for number in range(2, len(paths) + 2)]
+        stem = next(choice for choice in choices if choice.lower() not in taken)
+        taken.add(stem.lower())
+        names.append(stem + path.suffix)
+    return names
+
+
+def _picture_suffix(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".jpg"
+
+
+def _write(path: Path, kind: Format, found: Sequence[tuple[str, Detections]]) -> Path:
+    {"json": write_json, "csv": write_csv, "coco": write_coco}[kind](path, found)
+    return path
+
+
+def _count(found: Detections) -> str:
+    if not len(found):
+        return "nothing above the score"
+    parts = []
+    for label, name in enumerate(found.classes):
+        scores = found.scores[found.labels == label]
+        if len(scores):
+            best = [f"{score:.2f}" for score in scores[:3]] + ["..."] * (len(scores) > 3)
+            parts.append(f"{len(scores)} {name} ({', '.join(best)})")
+    return ", ".join(parts)
