@@ -6,6 +6,7 @@ Unknown keys are errors that name the nearest known one; every field can be over
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -91,7 +92,13 @@ class AugmentRecipe:
             value = getattr(self, key)
             _require("augment", 0 <= value <= 1, key, "between 0 and 1", value)
         low, high = self.resize_ratio
-        _require("augment", 0 < low <= high, "resize_ratio", "two rising factors above 0", self.resize_ratio)
+        _require(
+            "augment",
+            0 < low <= high < math.inf,
+            "resize_ratio",
+            "two rising factors above 0",
+            self.resize_ratio,
+        )
         for key in ("mosaic_cache", "mixup_cache"):
             _require("augment", getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
         for key in ("hue", "saturation", "value"):
@@ -122,8 +129,9 @@ class OptimRecipe:
         _require("optim", self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require("optim", self.accumulate >= 1, "accumulate", "at least 1", self.accumulate)
         _require("optim", 0 < self.lr < 1, "lr", "above 0 and below 1", self.lr)
-        _require("optim", self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
-        _require("optim", self.clip_grad_norm >= 0, "clip_grad_norm", "0 or more", self.clip_grad_norm)
+        for key in ("weight_decay", "clip_grad_norm"):
+            value = getattr(self, key)
+            _require("optim", 0 <= value < math.inf, key, "0 or more, and finite", value)
 
 
 @dataclass(frozen=True)
@@ -159,13 +167,15 @@ class ScheduleRecipe:
         for key in ("warmup_factor", "cosine_start", "final_lr_factor", "stage2_share", "ema_momentum"):
             value = getattr(self, key)
             _require("schedule", 0 <= value <= 1, key, "between 0 and 1", value)
-        _require("schedule", self.ema_gamma > 0, "ema_gamma", "above 0", self.ema_gamma)
+        _require(
+            "schedule", 0 < self.ema_gamma < math.inf, "ema_gamma", "above 0, and finite", self.ema_gamma
+        )
         _require("schedule", self.patience >= 0, "patience", "0 or more", self.patience)
 
     @property
     def stage2_epoch(self) -> int:
         """The first epoch (counted from 0) without Mosaic and MixUp; `epochs` if there is none."""
-        return self.epochs - round(self.epochs * self.stage2_share)
+        return self.epochs - math.floor(self.epochs * self.stage2_share + 0.5)  # a half counts as one
 
 
 @dataclass(frozen=True)
@@ -240,10 +250,9 @@ class Recipe:
         sections = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name, fields in values.items():
             if name not in sections:
-                known = [f"{s}.{f.name}" for s, r in sections.items() for f in dataclasses.fields(r)]
-                close = nearest(name, sections) or nearest(name, [k.split(".")[1] for k in known])
                 raise InputError(
-                    f"Unknown recipe section {name!r} in {source}; expected {_names(sections)}.{close}"
+                    f"Unknown recipe section {name!r} in {source}; expected {_names(sections)}."
+                    + (_in_section(name) or nearest(name, sections))
                 )
             if not isinstance(fields, Mapping):
                 raise InputError(f"Recipe section {name!r} in {source} must be a table, found {fields!r}.")
@@ -271,12 +280,19 @@ def _names(known: Iterable[str]) -> str:
     return ", ".join(known)
 
 
+def _in_section(key: str) -> str:
+    """Return a question that names the sections which have this very key, or an empty string."""
+    sections = get_type_hints(Recipe)
+    found = [f"{name}.{key}" for name, section in sections.items() if key in get_type_hints(section)]
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
 def _replace(section: T, name: str, values: Mapping[str, Any], source: str) -> T:
     types = get_type_hints(type(section))
     converted = {}
     for key, value in values.items():
         if key not in types:
-            close = nearest(key, types) or f" Known keys: {_names(types)}."
+            close = _in_section(key) or nearest(key, types) or f" Known keys: {_names(types)}."
             raise InputError(f"Unknown recipe key '{name}.{key}' in {source}.{close}")
         try:
             converted[key] = msgspec.convert(value, types[key])
@@ -290,14 +306,16 @@ def read_values(path: Path) -> dict[str, Any]:
     """Return the tables of a recipe file.
 
     Raises:
-        InputError: if it is missing or no TOML.
+        InputError: if it is missing, no TOML, or has a key outside of a table.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a mark
     except FileNotFoundError:
         raise InputError(f"There is no recipe file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path} is no readable TOML recipe: {error}.") from None
+    Recipe().override(values, source=str(path))  # whoever reads on may count on tables of known keys
+    return values
 
 
 def read_recipe(path: Path) -> Recipe:
