@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -216,7 +217,7 @@ class Balloon:
 
 
 def _profile(rng: Random) -> NDArray[np.float64]:
-    """Return the shape of a balloon: half an ellipse above, a longer and more pointed half below, the knot."""
+    """Return the shape of a balloon: half a circle, a longer and more pointed half below, the knot."""
     length = uniform(rng, 1.0, 1.22) if chance(rng, 0.6) else uniform(rng, 1.15, 1.6)
     point = uniform(rng, 1.08, 1.5)
     upper = np.linspace(0.02, np.pi / 2, 41)[:-1]
@@ -324,12 +325,12 @@ def _skin(rng: Random, balloon: Balloon, light: Light) -> tuple[Image, Mask | No
     """Shade a balloon in its own frame, knot down, as a solid of revolution.
 
     Returns:
-        The colours (h, w, 3), the opacity (h, w) or None if it hides all, and the matrix (3, 3) from pixels of
-        the scene to pixels of these arrays.
+        The colours (h, w, 3), the opacity (h, w) or None if it hides all, and the matrix (3, 3) from
+        pixels of the scene to pixels of these arrays.
     """
     look, profile = balloon.look, balloon.profile
     n = min(
-        max(balloon.radius, 5.0), 72.0
+        max(balloon.radius * 0.8, 6.0), 64.0
     )  # pixels per radius; larger balloons are enlarged, they are smooth
     h, w = int((profile[-1, 0] + 1) * n) + 4, int(2 * n) + 4
     along = (np.arange(h, dtype=np.float32) - 1.5) / np.float32(n) - 1
@@ -391,7 +392,7 @@ def _pattern(rng: Random, pattern: str, h: int, w: int, n: float) -> Floats:
 def _cast_shadows(
     canvas: Image, cover: Mask, balloon: Balloon, outline: NDArray[np.float64], backdrop: Backdrop
 ) -> None:
-    """Darken what lies in a balloon's shadow: the wall, the floor, and balloons and things close behind it."""
+    """Darken what lies in a balloon's shadow: the wall, the floor, other balloons and things behind."""
     r, towards = balloon.radius, backdrop.light.direction
     if backdrop.wall:
         gap = np.asarray([-towards[0], -towards[1] * 0.8]) * r * 0.9
@@ -516,7 +517,7 @@ def _bunch(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Bal
     else:
         hold = (hold[0], max(hold[1], height * 1.05))
     looks, profiles = _looks(rng, count), [_profile(rng) for _ in range(3)]
-    balloons = []
+    balloons: list[Balloon] = []
     for place in _apart(rng, count, 0.75 * r / spread):
         x, y = cx + place[0] * spread, cy + place[1] * spread * 0.85
         angle = -math.atan2(hold[0] - x, max(hold[1] - y, r)) + float(rng.normal(0, 0.15))
@@ -643,7 +644,7 @@ def _place_holder(
 
 
 def _metre(backdrop: Backdrop, ground: float, height: int) -> float:
-    """Return the pixels of a metre where the floor is at y = `ground`: perspective puts the horizon at eye level."""
+    """Return the pixels of a metre where the floor is at y = `ground`; the horizon is at eye level."""
     return max(ground - backdrop.horizon, height * 0.04) / backdrop.eye
 
 
@@ -685,45 +686,49 @@ def _shadow_of(canvas: Image, sprite: Sprite, left: int, top: int, light: Light,
 
 
 def _develop(rng: Random, canvas: Image) -> Image:
-    """Return the scene as a camera would record it: glare, colour cast, contrast, vignette, blur, grain, JPEG."""
+    """Return the scene as a camera records it: glare, cast, contrast, vignette, blur, grain, JPEG."""
     height, width = canvas.shape[:2]
+    shot: NDArray[Any] = canvas
     if chance(rng, 0.35):
-        small = cv2.resize(canvas, (max(2, width // 8), max(2, height // 8)), interpolation=cv2.INTER_AREA)
-        glare = cv2.GaussianBlur(cv2.subtract(small, (150, 150, 150, 0)), (0, 0), max(1.0, width / 160))
-        canvas = cv2.addWeighted(canvas, 1, cv2.resize(glare, (width, height)), uniform(rng, 0.15, 0.6), 0)
+        size = (max(2, width // 8), max(2, height // 8))
+        small: NDArray[Any] = cv2.resize(shot, size, interpolation=cv2.INTER_AREA)
+        bright = cv2.subtract(small, np.full_like(small, 150))
+        glare = cv2.GaussianBlur(bright, (0, 0), max(1.0, width / 160))
+        shot = cv2.addWeighted(shot, 1, cv2.resize(glare, (width, height)), uniform(rng, 0.15, 0.6), 0)
     saturation = 0.05 if chance(rng, 0.03) else uniform(rng, 0.65, 1.1)
     cast = np.exp(rng.normal(0, 0.05, 3))
     grey = np.asarray([0.114, 0.587, 0.299]) * (1 - saturation)
-    canvas = cv2.transform(canvas, (np.eye(3) * saturation + grey[None]) * cast[:, None])
-    canvas = cv2.LUT(canvas, _tone_curve(rng))
+    shot = cv2.transform(shot, (np.eye(3) * saturation + grey[None]) * cast[:, None])
+    shot = cv2.LUT(shot, _tone_curve(rng))
     if chance(rng, 0.55):
-        canvas = _vignette(canvas, uniform(rng, 0.1, 0.45))
+        _vignette(shot, uniform(rng, 0.1, 0.45))
     if chance(rng, 0.2):
-        canvas = cv2.GaussianBlur(canvas, (0, 0), uniform(rng, 0.4, 1.1) * max(1.0, height / 480))
-    strength = uniform(rng, 0.0, 0.3) ** 1.5
-    noise = np.frombuffer(rng.bytes(height * width * 3), np.uint8).reshape(height, width, 3)
+        shot = cv2.GaussianBlur(shot, (0, 0), uniform(rng, 0.4, 1.1) * max(1.0, height / 480))
+    strength = uniform(rng, 0.0, 0.26) ** 1.5
+    noise: NDArray[Any] = np.frombuffer(rng.bytes(height * width * 3), np.uint8).reshape(height, width, 3)
     noise = cv2.blur(noise, (2, 2))
-    canvas = cv2.addWeighted(canvas, 1, noise, strength, -127.5 * strength)
+    shot = cv2.addWeighted(shot, 1, noise, strength, -127.5 * strength)
     if chance(rng, 0.25):
-        coded = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 80))])[1]
-        canvas = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    return np.asarray(canvas, np.uint8)
+        coded = cv2.imencode(".jpg", shot, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 80))])[1]
+        shot = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+    return np.asarray(shot, np.uint8)
 
 
 def _tone_curve(rng: Random) -> NDArray[np.uint8]:
     """Return a table (256,) of gamma, contrast, lifted blacks and exposure."""
-    x = np.linspace(0, 1, 256) ** math.exp(float(rng.normal(0, 0.12)))
+    x = np.linspace(0, 1, 256) ** math.exp(float(rng.normal(-0.1, 0.12)))
     curved = x * x * (3 - 2 * x)
     x = x + (curved - x) * uniform(rng, -0.1, 0.6)
     black = uniform(rng, 0, 0.06) if chance(rng, 0.4) else 0.0
-    return np.asarray(np.clip((black + x * (1 - black)) * uniform(rng, 0.88, 1.1) * 255, 0, 255), np.uint8)
+    return np.asarray(np.clip((black + x * (1 - black)) * uniform(rng, 0.93, 1.12) * 255, 0, 255), np.uint8)
 
 
-def _vignette(canvas: Image, strength: float) -> Image:
+def _vignette(canvas: NDArray[Any], strength: float) -> None:
+    """Darken the corners, in place."""
     x, y = np.linspace(-1, 1, 40), np.linspace(-1, 1, 30)[:, None]
-    table = (1 - strength * np.clip((x * x + y * y) / 2, 0, 1) ** 1.4).astype(np.float32)
-    full = cv2.resize(table, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.blendLinear(canvas, np.zeros_like(canvas), full, 1 - full), np.uint8)
+    corners = (255 * ((x * x + y * y) / 2) ** 1.4).astype(np.uint8)
+    shadow = cv2.resize(corners, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)
+    darken(canvas, np.asarray(shadow, np.uint8), strength, 0, 0)
 
 
 def _area(outline: NDArray[np.float64]) -> float:
@@ -732,7 +737,7 @@ def _area(outline: NDArray[np.float64]) -> float:
 
 
 def _clip(outline: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
-    """Return the part of a polygon (n, 2) inside the image, cut edge by edge (Sutherland and Hodgman, 1974)."""
+    """Return the part of a polygon (n, 2) inside the image (Sutherland and Hodgman, 1974)."""
     for axis, limit, sign in ((0, 0.0, 1), (0, float(width), -1), (1, 0.0, 1), (1, float(height), -1)):
         inside = sign * (outline[:, axis] - limit) >= 0
         if inside.all():

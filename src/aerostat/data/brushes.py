@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]  # float32; OpenCV's signatures do not say so
 Random = np.random.Generator
 
 SIDE = 80
@@ -45,7 +46,7 @@ def chance(rng: Random, probability: float) -> bool:
     return float(rng.random()) < probability
 
 
-def to_image(values: NDArray[np.floating]) -> Image:
+def to_image(values: NDArray[Any]) -> Image:
     """Return 0-255 values as uint8, saturated."""
     return np.asarray(cv2.convertScaleAbs(np.maximum(values, 0)), np.uint8)
 
@@ -94,19 +95,19 @@ def gradient(height: int, width: int, top: ArrayLike, bottom: ArrayLike, power: 
     return np.repeat(column, width, axis=1)
 
 
-def blur(image: NDArray[np.generic], sigma: float) -> NDArray[np.generic]:
+def blur(image: NDArray[Any], sigma: float) -> NDArray[Any]:
     """Return the array blurred; wide blurs are done on a reduced copy, where they cost little."""
     if sigma < 0.35:
         return image
     if sigma < 3.5 or min(image.shape[:2]) < 24:
-        return cv2.GaussianBlur(image, (0, 0), sigma)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
     factor = min(8, int(sigma / 1.6))
     height, width = image.shape[:2]
     small = cv2.resize(
         image, (max(2, width // factor), max(2, height // factor)), interpolation=cv2.INTER_AREA
     )
     small = cv2.GaussianBlur(small, (0, 0), sigma / factor)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def fill(mask: Mask, points: NDArray[np.floating], value: int = 255) -> Mask:
@@ -137,13 +138,13 @@ def bezier(points: Sequence[ArrayLike], count: int = 24) -> NDArray[np.float64]:
 def window(
     shape: tuple[int, ...], left: int, top: int, right: int, bottom: int
 ) -> tuple[int, int, int, int] | None:
-    """Return the rectangle cut to an array of `shape` as (left, top, right, bottom), or None if nothing is left."""
+    """Return the rectangle cut to an array of `shape`, as it was given, or None if nothing is left."""
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, shape[1]), min(bottom, shape[0])
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def paint(canvas: Image, patch: Image, alpha: Mask, left: int, top: int) -> None:
-    """Lay `patch` with opacity `alpha` (both of one size) over `canvas` at (left, top), cut at its edge, in place."""
+    """Lay `patch` with opacity `alpha`, of its size, over `canvas` at (left, top), in place."""
     area = window(canvas.shape, left, top, left + patch.shape[1], top + patch.shape[0])
     if area is None:
         return
@@ -221,7 +222,7 @@ def make_light(
 
 def _glint(rng: Random, towards: NDArray[np.float64], source: str) -> Floats:
     """Return the image (SIDE, SIDE), 0-1, of the main light in a mirror ball."""
-    half = towards + (0, 0, 1)
+    half = towards + np.asarray((0, 0, 1))
     half /= np.linalg.norm(half)
     x, y = (half[:2] + 1) / 2 * SIDE
     table = np.zeros((SIDE, SIDE), np.uint8)
@@ -270,7 +271,7 @@ def shade(
     map_x, map_y = (nx + 1) * np.float32((SIDE - 1) / 2), (ny + 1) * np.float32((SIDE - 1) / 2)
     edge = 1 - np.sqrt(np.clip(1 - nx * nx - ny * ny, 0, 1))
     mirrored = np.float32(gloss) + np.float32(min(0.4, gloss * 8)) * edge**4
-    colour = cv2.remap(light.diffuse, map_x, map_y, cv2.INTER_LINEAR)
+    colour: Floats = cv2.remap(light.diffuse, map_x, map_y, cv2.INTER_LINEAR)
     if through > 0:
         behind = cv2.remap(light.diffuse, SIDE - 1 - map_x, SIDE - 1 - map_y, cv2.INTER_LINEAR)
         colour += np.float32(through) * behind

@@ -1,4 +1,4 @@
-"""What stands about in the drawn sample data and is no balloon: people, balls, fruit, plates, lamps, cars, signs.
+"""What stands about in the drawn sample data and is no balloon: people, balls, fruit, lamps, cars, signs.
 
 Each function draws one thing as a `Sprite`. Many are round and bright on purpose; none has a balloon's knot
 and none thins towards one.
@@ -46,7 +46,7 @@ class Sprite:
 
 
 def draw_standing(rng: Random, light: Light, metre: float, place: str) -> Sprite:
-    """Draw something that stands where a metre is `metre` pixels: ``outdoors``, ``indoors`` or on a ``table``."""
+    """Draw something that stands ``outdoors``, ``indoors`` or on a ``table``; `metre` is in pixels."""
     makers = {
         "outdoors": (person, person, person, ball, car, sign, lamp),
         "indoors": (person, person, person, ball, ball, present, lamp),
@@ -110,19 +110,13 @@ def _person(rng: Random, light: Light, tall: float, heads: float) -> Sprite:
         )
         limb([foot, (foot[0] + side * tall * 0.025, foot[1])], tall * 0.055, trousers * 0.4, 170)
     if skirt:
-        shape(
-            [
-                (x - half * 0.7, shoulder + tall * 0.2),
-                (x + half * 0.7, shoulder + tall * 0.2),
-                (x + half * 1.7, hip + tall * 0.18),
-                (x - half * 1.7, hip + tall * 0.18),
-            ],
-            cloth,
-            200,
-        )
-    body = [(x - half, shoulder + head * 0.12), (x - half * 0.5, shoulder - head * 0.1), (x + half * 0.5, shoulder - head * 0.1),
-            (x + half, shoulder + head * 0.12), (x + half * 0.8, hip), (x - half * 0.8, hip)]  # fmt: skip
-    shape(body, cloth, 205)
+        waist, hem = shoulder + tall * 0.2, hip + tall * 0.18
+        shape(_symmetric(x, [(half * 0.7, waist), (half * 1.7, hem)]), cloth, 200)
+    neck, armpit = (half * 0.5, shoulder - head * 0.1), (half, shoulder + head * 0.12)
+    shape(_symmetric(x, [neck, armpit, (half * 0.8, hip)]), cloth, 205)
+    if chance(rng, 0.4):  # long hair falls behind the neck
+        for canvas, tone in ((colour, hair.tolist()), (height, 215)):
+            cv2.ellipse(canvas, ((x, top + head * 0.75), (head * 0.92, head * 1.2), 0), tone, -1, cv2.LINE_AA)
     limb([(x, top + head * 0.8), (x, shoulder)], head * 0.42, skin * 0.85, 190)
     for side in (-1, 1):
         raised = chance(rng, 0.3)
@@ -136,6 +130,11 @@ def _person(rng: Random, light: Light, tall: float, heads: float) -> Sprite:
         limb([hand, hand], tall * 0.055, skin, 240)
     _head(rng, colour, height, (x, top + head * 0.5), head, skin, hair)
     return _puffed(rng, light, colour, height, max(1.2, tall * 0.022), 0.14)
+
+
+def _symmetric(middle: float, right: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return a closed shape from its right half, given as distance from the middle and y."""
+    return [(middle + x, y) for x, y in right] + [(middle - x, y) for x, y in reversed(right)]
 
 
 def _head(
@@ -152,11 +151,8 @@ def _head(
     behind = chance(rng, 0.35)
     turn = uniform(rng, -0.14, 0.14) * head
     r = head * 0.5
-    long_hair = chance(rng, 0.45)
     for canvas, tone in ((colour, hair.tolist()), (height, 225)):
         cv2.ellipse(canvas, ((x, y - r * 0.12), (r * 1.72, r * 1.95), 0), tone, -1, cv2.LINE_AA)
-        if long_hair:
-            cv2.ellipse(canvas, ((x, y + r * 0.45), (r * 1.8, r * 2.2), 0), tone, -1, cv2.LINE_AA)
     if behind:
         return
     cv2.ellipse(colour, ((x + turn, y + r * 0.16), (r * 1.36, r * 1.66), 0), skin.tolist(), -1, cv2.LINE_AA)
@@ -250,7 +246,9 @@ def ball_of(rng: Random, light: Light, size: float) -> Sprite:
     elif kind == 3:  # tennis ball
         seam = (np.abs(c - 0.55 * np.sin(2 * longitude) * np.hypot(a, b)) < 0.06)[..., None]
         albedo = np.where(seam, hsv(0.15, 0.1, 0.95), hsv(0.18, 0.75, 0.85))
-        albedo = albedo * (0.85 + 0.3 * smooth_noise(rng, *nx.shape, nx.shape[0] / 2)[..., None])
+        albedo = albedo * (
+            0.85 + 0.3 * smooth_noise(rng, nx.shape[0], nx.shape[1], nx.shape[0] / 2)[..., None]
+        )
     else:  # chequered or striped
         stripes = np.sin(longitude * int(rng.integers(3, 6))) if chance(rng, 0.5) else 1.0
         albedo = np.where((np.sin(c * uniform(rng, 5, 11)) * stripes > 0)[..., None], first, second)
@@ -260,7 +258,7 @@ def ball_of(rng: Random, light: Light, size: float) -> Sprite:
 
 def fruit(rng: Random, light: Light, size: float) -> Sprite:
     """Draw an apple, an orange, a lemon or a plum with its stem, about `size` pixels wide."""
-    nx, ny, nz, alpha, scale = _sphere(size, wide=uniform(rng, 0.92, 1.12))
+    nx, ny, _, alpha, scale = _sphere(size, wide=uniform(rng, 0.92, 1.12))
     hue, saturation, value = (
         (0.0, 0.8, 0.7),
         (0.07, 0.9, 0.95),
@@ -269,7 +267,7 @@ def fruit(rng: Random, light: Light, size: float) -> Sprite:
         (0.85, 0.5, 0.35),
     )[int(rng.integers(5))]
     shape = nx.shape
-    tones = smooth_noise(rng, *shape, 5, 4, gain=0.8)[..., None]
+    tones = smooth_noise(rng, shape[0], shape[1], 5, 4, gain=0.8)[..., None]
     albedo = hsv(hue, saturation, value) * (0.75 + 0.5 * tones)
     albedo = (
         albedo * np.clip(0.45 + 3.0 * np.hypot(nx, ny + 0.72), 0, 1)[..., None]
@@ -353,7 +351,7 @@ def clock(rng: Random, light: Light, size: float) -> Sprite:
 
 def lantern(rng: Random, light: Light, size: float) -> Sprite:
     """Draw a glowing globe or a ribbed paper lantern: bright of itself, whatever the light."""
-    nx, ny, nz, alpha, scale = _sphere(size, wide=uniform(rng, 1.0, 1.25))
+    _, ny, nz, alpha, scale = _sphere(size, wide=uniform(rng, 1.0, 1.25))
     colour = (
         hsv(uniform(rng, 0.07, 0.14), uniform(rng, 0.05, 0.4), 1.0)
         if chance(rng, 0.6)
@@ -537,14 +535,14 @@ def _puffed(
     height: Mask,
     softness: float,
     cloth: float,
-    gloss: float = 0.015,
+    gloss: float = 0.004,
     bulge: float = 2.2,
 ) -> Sprite:
     """Shade a flat drawing by the relief of its height map, with folds of `cloth` strength."""
     nx, ny = relief(height, softness, bulge)
     albedo = linear(colour)
     if cloth:
-        folds = smooth_noise(rng, *height.shape, height.shape[0] / 14, 3, 0.6)
+        folds = smooth_noise(rng, height.shape[0], height.shape[1], height.shape[0] / 14, 3, 0.6)
         albedo = albedo * (1 - cloth + 2 * cloth * folds)[..., None]
     alpha = np.where(height > 140, 255, (height.astype(np.float32) * (255 / 140)).astype(np.uint8)).astype(
         np.uint8

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.data.brushes import (
     Floats,
@@ -25,7 +27,6 @@ from aerostat.data.brushes import (
     uniform,
     window,
 )
-
 
 Place = Literal["outdoors", "indoors", "table"]
 
@@ -118,7 +119,7 @@ def foliage(rng: Random, width: int, height: int) -> Backdrop:
     """Draw leaves far out of focus, with the round lights that a fast lens makes of gaps."""
     w, h = _half(width), _half(height)
     hue = uniform(rng, 0.16, 0.36) if chance(rng, 0.8) else uniform(rng, 0.03, 0.12)
-    tones = smooth_noise(rng, h, w, 4, 4, gain=0.65)
+    tones = smooth_noise(rng, h, w, uniform(rng, 3, 7), 5, uniform(rng, 0.7, 1.3), gain=0.75)
     dark, bright = (
         hsv(hue + 0.04, 0.6, 0.14),
         hsv(hue - 0.03, uniform(rng, 0.3, 0.55), uniform(rng, 0.65, 0.9)),
@@ -151,13 +152,9 @@ def waterside(rng: Random, width: int, height: int) -> Backdrop:
     if chance(rng, 0.6):
         shore = int(horizon + rows * uniform(rng, 0.25, 0.6))
         sand = hsv(uniform(rng, 0.07, 0.12), uniform(rng, 0.2, 0.45), uniform(rng, 0.6, 0.9))
-        line = (
-            shore
-            + (smooth_noise(rng, 1, w, 1, 1) * 0).ravel()
-            + np.interp(np.arange(w), np.linspace(0, w, 6), rng.random(6) * h * 0.08)
-        )
-        land = (np.arange(h)[:, None] > line[None]).astype(np.float32)
-        land = np.asarray(cv2.GaussianBlur(land, (0, 0), 1.0))[..., None]
+        line = shore + np.interp(np.arange(w), np.linspace(0, w, 6), rng.random(6) * h * 0.08)
+        dry = (np.arange(h)[:, None] > line[None]).astype(np.float32)
+        land = np.asarray(cv2.GaussianBlur(dry, (0, 0), 1.0))[..., None]
         grain = _floor_noise(rng, h - shore, w, 0.5)
         ground = np.full_like(canvas, sand)
         ground[shore:] *= 0.8 + 0.4 * grain[..., None]
@@ -221,7 +218,7 @@ def room(rng: Random, width: int, height: int) -> Backdrop:
     """Draw a wall with furniture and windows above a floor in perspective."""
     w, h = _half(width), _half(height)
     floor = h * uniform(rng, 0.6, 0.95)
-    horizon = floor - h * uniform(rng, 0.12, 0.4)
+    horizon = floor * uniform(rng, 0.42, 0.62)
     wall = _wall_paper(rng, w, h)
     image = to_image(wall)
     _furnish(rng, image, floor)
@@ -250,13 +247,13 @@ def brick_or_planks(rng: Random, width: int, height: int) -> Backdrop:
         _bricks(rng, image)
     else:
         _planks(rng, image, vertical=chance(rng, 0.7))
-    tones = cv2.resize(smooth_noise(rng, _half(height), _half(width), 3, 4), (width, height))
+    tones: Floats = cv2.resize(smooth_noise(rng, _half(height), _half(width), 3, 4), (width, height))
     grain = np.frombuffer(rng.bytes(width * height), np.uint8).reshape(height, width)
     tones = (
         tones * 0.5 + cv2.blur(grain, (2, 2)).astype(np.float32) * np.float32(0.22 / 255) + np.float32(0.62)
     )
     sun = uniform(rng, -1, 1)
-    tones *= cv2.resize(_falloff(rng, 12, 16, sun)[..., 0], (width, height))
+    tones = tones * cv2.resize(_falloff(rng, 12, 16, sun)[..., 0], (width, height))
     image = to_image(image * tones[..., None])
     towards = (sun, uniform(rng, -1, -0.3), uniform(rng, 0.4, 0.9))
     light = make_light(
@@ -298,7 +295,7 @@ def table_top(rng: Random, width: int, height: int) -> Backdrop:
     edge = h * uniform(rng, 0.66, 0.88)
     _floor_boards(rng, image, edge, edge - h * uniform(rng, 0.25, 0.5))
     towards = (uniform(rng, -1, 1), uniform(rng, -0.9, -0.2), uniform(rng, 0.2, 0.8))
-    values = image * _falloff(rng, h, w, towards[0])
+    values: Floats = image * _falloff(rng, h, w, towards[0])
     image = _enlarge(to_image(values), width, height)
     light = make_light(
         rng, image, towards, uniform(rng, 0.7, 1.05), uniform(rng, 0, 0.6), _indoor_source(rng)
@@ -312,7 +309,7 @@ def table_top(rng: Random, width: int, height: int) -> Backdrop:
 
 
 def _half(size: int) -> int:
-    """Backdrops are drawn at half the size: they are softer than what stands before them, and it saves time."""
+    """Return half the size, at which backdrops are drawn: they are soft, and it saves time."""
     return max(8, size // 2)
 
 
@@ -367,9 +364,9 @@ def _sky(rng: Random, w: int, h: int, cloudy: float) -> Floats:
         cover = uniform(rng, 0.42, 0.62)
         thick = np.clip((form - cover) * uniform(rng, 3.5, 8), 0, 1)
         shadow = np.clip((form - np.roll(form, -max(1, small_h // 22), axis=0)) * 3.2, -0.25, 0.35)
-        tone = cv2.resize(white * (0.9 - shadow * 0.55 - 0.12 * thick), (w, h))[..., None]
+        lit: Floats = cv2.resize(white * (0.9 - shadow * 0.55 - 0.12 * thick), (w, h))[..., None]
         cover_map = cv2.resize(thick, (w, h))[..., None] * np.float32(uniform(rng, 0.7, 1))
-        cloud = tone * (0.75 + 0.25 * bottom / max(float(bottom.max()), 1))
+        cloud = lit * (0.75 + 0.25 * bottom / max(float(bottom.max()), 1))
         sky = sky * (1 - cover_map) + cloud * cover_map
     return np.asarray(sky, np.float32)
 
@@ -409,9 +406,8 @@ def _trees(rng: Random, canvas: Floats, horizon: float, height: float) -> None:
             -1,
         )
     leaves = smooth_noise(rng, h, w, 9, 4, gain=0.75)
-    ragged = np.clip((blur(mask, 3.0).astype(np.float32) / 255 + (leaves - 0.5) * 1.4 - 0.4) * 4, 0, 1)[
-        ..., None
-    ]
+    crown = np.asarray(blur(mask, 3.0), np.float32) / 255
+    ragged = np.clip((crown + (leaves - 0.5) * np.minimum(1.4, crown * 6) - 0.4) * 4, 0, 1)[..., None]
     hue = uniform(rng, 0.2, 0.36) if chance(rng, 0.8) else uniform(rng, 0.04, 0.12)
     t = np.clip((leaves - 0.3) * 2.3, 0, 1)[..., None]
     colour = hsv(hue + 0.03, 0.7, 0.12) * (1 - t) + hsv(hue, 0.6, uniform(rng, 0.4, 0.65)) * t
@@ -432,8 +428,8 @@ def _skyline(rng: Random, canvas: Floats, horizon: float) -> None:
 
 
 def _window_grid(
-    rng: Random, canvas: np.ndarray, x: int, y: int, wide: int, high: int, colour: Floats
-) -> None:  # type: ignore[type-arg]
+    rng: Random, canvas: NDArray[Any], x: int, y: int, wide: int, high: int, colour: Floats
+) -> None:
     step_x, step_y = max(4, wide // int(rng.integers(3, 7))), max(5, high // int(rng.integers(3, 9)))
     for row in range(y + step_y // 3, y + high - step_y // 2, step_y):
         for column in range(x + step_x // 4, x + wide - step_x // 2, step_x):
@@ -449,7 +445,7 @@ def _house_row(rng: Random, canvas: Image, horizon: float, vanish: float, side: 
     reach = (w - vanish) if side > 0 else vanish
     depths = np.cumprod(np.concatenate([[1.25], rng.uniform(0.55, 0.78, 5)]))
     tall = uniform(rng, 0.5, 1.3)
-    for near, far in list(zip(depths[:-1], depths[1:], strict=True))[::-1]:
+    for near, far in reversed(list(pairwise(depths))):
         colour = hsv(uniform(rng, 0, 0.13), uniform(rng, 0.05, 0.5), uniform(rng, 0.3, 0.85))
         top = tall * uniform(rng, 0.8, 1.2) * h
         x1, x2 = vanish + side * reach * far * 0.9, vanish + side * reach * near * 0.9
@@ -485,7 +481,7 @@ def _grass_colour(rng: Random) -> Floats:
 
 
 def _floor_noise(rng: Random, rows: int, columns: int, grain: float, stretch: float = 1.0) -> Floats:
-    """Return noise (rows, columns) in about [0, 1] whose grains grow from the horizon (row 0) to the camera."""
+    """Return noise (rows, columns) in about [0, 1], its grains growing from the horizon (row 0) on."""
     rows = max(2, rows)
     source = smooth_noise(rng, 128, 256, 64 * grain + 8, 3, gain=0.7)
     y = (np.arange(rows, dtype=np.float32) + rows * 0.06)[:, None]
@@ -566,7 +562,7 @@ def _wall_paper(rng: Random, w: int, h: int) -> Floats:
 
 def _furnish(rng: Random, image: Image, floor: float) -> None:
     """Hang and stand things along a wall, in place: windows, pictures, curtains, shelves, sofas."""
-    h, w = image.shape[:2]
+    w = image.shape[1]
     things = (_picture, _picture, _house_window, _shelf, _sofa, _door, _bunting)
     for _ in range(int(rng.integers(1, 6))):
         things[int(rng.integers(len(things)))](rng, image, int(uniform(rng, -0.1, 0.9) * w), int(floor))
@@ -637,7 +633,7 @@ def _house_window(rng: Random, image: Image, x: int, floor: int) -> None:
 
 
 def _shelf(rng: Random, image: Image, x: int, floor: int) -> None:
-    h, w = image.shape[:2]
+    w = image.shape[1]
     wide, high = int(uniform(rng, 0.2, 0.4) * w), int(uniform(rng, 0.3, 0.7) * floor)
     wood = hsv(uniform(rng, 0.05, 0.1), uniform(rng, 0.3, 0.6), uniform(rng, 0.25, 0.7))
     cv2.rectangle(image, (x, floor - high), (x + wide, floor), (wood * 0.55).tolist(), -1)
@@ -672,7 +668,7 @@ def _sofa(rng: Random, image: Image, x: int, floor: int) -> None:
 
 
 def _door(rng: Random, image: Image, x: int, floor: int) -> None:
-    h, w = image.shape[:2]
+    w = image.shape[1]
     wide, high = int(0.2 * w), int(floor * uniform(rng, 0.75, 0.95))
     colour = hsv(uniform(rng, 0.04, 0.12), uniform(rng, 0, 0.6), uniform(rng, 0.35, 0.9))
     cv2.rectangle(image, (x, floor - high), (x + wide, floor), (colour * 0.8).tolist(), -1)
@@ -728,6 +724,7 @@ def _floor_boards(rng: Random, image: Image, floor: float, horizon: float) -> No
     if rows < 2:
         return
     kind = float(rng.random())
+    source: Floats
     wood = hsv(uniform(rng, 0.04, 0.1), uniform(rng, 0.25, 0.65), uniform(rng, 0.3, 0.8))
     if kind < 0.55:  # boards along the line of sight
         source = np.repeat(rng.uniform(0.75, 1.1, (1, 32)).astype(np.float32), 16, axis=1)
@@ -768,7 +765,6 @@ def _bricks(rng: Random, image: Image) -> None:
 
 
 def _planks(rng: Random, image: Image, vertical: bool) -> None:
-    h, w = image.shape[:2]
     board = image if vertical else np.ascontiguousarray(image.transpose(1, 0, 2))
     high, wide = board.shape[:2]
     painted = chance(rng, 0.4)
