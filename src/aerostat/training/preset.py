@@ -47,6 +47,7 @@ def choose(
     input_size: int,
     epochs: int | None = None,
     batch_size: int | None = None,
+    accumulate: int = 1,
 ) -> Choice:
     """Return the recipe of a preset for a data set.
 
@@ -57,6 +58,7 @@ def choose(
         weights: what the network starts from; empty for fresh weights.
         input_size: side of the network's input in pixels.
         epochs, batch_size: asked for in place of the preset's; what depends on them follows.
+        accumulate: iterations whose gradients make one step: rates and averaging follow the steps.
 
     Raises:
         InputError: for an unknown preset.
@@ -72,7 +74,7 @@ def choose(
     if preset == "auto":
         why += f", {'at most' if small else 'more than'} {SMALL_IMAGES}"
     make = _small if small else _published
-    values, reasons = make(train_images, bool(weights), epochs, batch_size)
+    values, reasons = make(train_images, bool(weights), epochs, batch_size, accumulate)
     values["model"] = {"size": size, "weights": weights}
     values["data"] = {"input_size": input_size}
     if size not in ("nano", "tiny"):  # the published configs of the larger sizes augment more
@@ -88,10 +90,10 @@ def iterations_of(recipe: Recipe, train_images: int) -> int:
 
 
 def _published(
-    images: int, pretrained: bool, epochs: int | None, batch_size: int | None
+    images: int, pretrained: bool, epochs: int | None, batch_size: int | None, accumulate: int
 ) -> tuple[dict[str, Any], list[str]]:
     batch = batch_size or 32
-    lr = PUBLISHED_LR * batch / PUBLISHED_BATCH
+    lr = PUBLISHED_LR * batch * accumulate / PUBLISHED_BATCH
     epochs = epochs or 300
     iterations = epochs * math.ceil(images / batch)
     warmup = min(1000, iterations // 10)
@@ -101,23 +103,24 @@ def _published(
         "run": {"log_interval": 20},
     }
     return values, [
-        f"batch {batch}, lr {lr:.2g}: the published {PUBLISHED_LR} is for a batch of {PUBLISHED_BATCH}, "
-        "scaled linearly",
+        f"batch {_batch(batch, accumulate)}, lr {lr:.2g}: the published {PUBLISHED_LR} is for a batch of "
+        f"{PUBLISHED_BATCH}, scaled linearly",
         f"{epochs} epochs, {iterations} iterations, {warmup} of them warm-up (published: 300 epochs, 1000)",
     ]
 
 
 def _small(
-    images: int, pretrained: bool, epochs: int | None, batch_size: int | None
+    images: int, pretrained: bool, epochs: int | None, batch_size: int | None, accumulate: int
 ) -> tuple[dict[str, Any], list[str]]:
     batch = batch_size or max(2, min(16, 4 * round(images / 20)))
     epochs = epochs or (40 if images <= 500 else 30 if images <= 2000 else 20)
     per_epoch = math.ceil(images / batch)
     iterations = epochs * per_epoch
-    lr = (FINE_TUNE_LR if pretrained else FROM_SCRATCH_LR) * math.sqrt(batch / SMALL_REFERENCE_BATCH)
-    lr = float(f"{lr:.2g}")
+    steps = epochs * math.ceil(per_epoch / accumulate)
+    lr = FINE_TUNE_LR if pretrained else FROM_SCRATCH_LR
+    lr = float(f"{lr * math.sqrt(batch * accumulate / SMALL_REFERENCE_BATCH):.2g}")
     warmup = max(1, min(1000, round(iterations * WARMUP_SHARE)))
-    horizon = max(5.0, min(5000.0, iterations * EMA_HORIZON_SHARE))
+    horizon = max(1.0, min(5000.0, steps * EMA_HORIZON_SHARE))  # the average moves with every step
     schedule = {
         "epochs": epochs,
         "warmup_iterations": warmup,
@@ -130,13 +133,25 @@ def _small(
         "schedule": schedule,
     }
     start = "pretrained weights" if pretrained else "fresh weights"
-    stage2 = dataclasses.replace(Recipe().schedule, epochs=epochs, stage2_share=STAGE2_SHARE).stage2_epoch
     return values, [
-        f"batch {batch}: about {per_epoch} iterations an epoch from {images} images",
+        f"batch {_batch(batch, accumulate)}: about {per_epoch} iterations an epoch from {images} images",
         f"lr {lr:g}: for {start} at this batch",
         f"{epochs} epochs are {iterations} iterations: {warmup} of warm-up "
         f"(the published 1000 would be {'all of it' if iterations <= 1000 else f'{1000 / iterations:.0%}'})",
-        f"stage 2 (no Mosaic, no MixUp) from epoch {stage2 + 1}: the last {STAGE2_SHARE:.0%} of the run, "
-        "not a fixed 20 epochs",
-        f"EMA looks back {horizon:.0f} iterations, {EMA_HORIZON_SHARE:.0%} of the run (published: 5000)",
+        _stage2_reason(epochs),
+        f"EMA looks back {horizon:.0f} steps, {horizon / steps:.0%} of the run (published: 5000)",
     ]
+
+
+def _batch(batch: int, accumulate: int) -> str:
+    return f"{batch} x {accumulate}" if accumulate > 1 else f"{batch}"
+
+
+def _stage2_reason(epochs: int) -> str:
+    first = dataclasses.replace(Recipe().schedule, epochs=epochs, stage2_share=STAGE2_SHARE).stage2_epoch
+    if first == epochs:
+        return f"no stage 2: {STAGE2_SHARE:.0%} of {epochs} epochs is less than half an epoch"
+    return (
+        f"stage 2 (no Mosaic, no MixUp) from epoch {first + 1}: the last {STAGE2_SHARE:.0%} of the run, "
+        "not a fixed 20 epochs"
+    )

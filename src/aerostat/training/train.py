@@ -73,8 +73,8 @@ def plan(
     Raises:
         InputError: if something does not fit, in one sentence.
     """
+    Recipe().override(values or {})  # unknown keys are refused before anything else is looked at
     explicit = {section: dict(fields) for section, fields in (values or {}).items()}
-    Recipe().override(explicit)  # unknown keys are refused before anything else is looked at
     train_split, val_split = choose_splits(data)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     size = explicit.get("model", {}).get("size") or _size_of(model)
@@ -91,6 +91,7 @@ def plan(
         input_size=loaded.header.input_size[0] if loaded else fallback,
         epochs=schedule.get("epochs"),
         batch_size=optim.get("batch_size"),
+        accumulate=optim.get("accumulate", 1),
     )
     explicit.setdefault("model", {}).update(size=size, weights=source)
     recipe = choice.recipe.override(explicit)
@@ -126,6 +127,7 @@ def train(
         InputError: if the request does not fit; nothing is written.
         AerostatError: if the run fails.
     """
+    Recipe().override(values or {})  # so that every section is a table from here on
     explicit = {section: dict(fields) for section, fields in (values or {}).items()}
     if epochs is not None:
         explicit.setdefault("schedule", {})["epochs"] = epochs
@@ -242,7 +244,8 @@ def start_network(planned: Plan, classes: tuple[str, ...]) -> tuple[RTMDet, str]
         planned.weights, recipe.model.size, classes, net.state_dict(), recipe.model.weights
     )
     net.load_state_dict(state)
-    return net, f"{recipe.model.weights}: {report.sentence}"
+    remarks = "".join(f"\n  - {remark}" for remark in planned.weights.header.notes)
+    return net, f"{recipe.model.weights}: {report.sentence}{remarks}"
 
 
 def _launch(recipe: Recipe) -> Fabric:
