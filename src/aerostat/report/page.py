@@ -1,0 +1,238 @@
+"""One self-contained HTML page made of chapters, whoever made them."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.data.image import decode_image
+from aerostat.draw.palette import class_colour
+from aerostat.errors import AerostatError, InputError
+from aerostat.files import write_bytes
+from aerostat.model import safe_file
+
+LONGEST_SIDE = 1600
+"""Photographs are scaled down to this many pixels: sharp over a whole screen, small enough to mail."""
+
+_JPEG_QUALITY = 85
+_PLOT_BYTES = 1 << 20  # a PNG above this is a photograph in the wrong format
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture.
+
+    Args:
+        image: a file, the content of one, or pixels (H, W, 3) or (H, W) uint8 BGR. A PNG file of moderate
+            size is a plot and kept as it is; everything else is a photograph, scaled to `LONGEST_SIDE` and
+            embedded as JPEG without its metadata.
+        caption: shown under it.
+        alt: what it shows, for somebody who cannot see it.
+        wide: over the whole width, instead of beside others.
+    """
+
+    image: Path | bytes | NDArray[np.uint8]
+    caption: str
+    alt: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; columns that hold only numbers are flush right.
+
+    Args:
+        header: a title for each column.
+        rows: cells, as many in each row as in the header.
+        caption: shown above it.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(f"a row has {len(row)} cells under {len(self.header)} titles: {row}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number that matters, in large type: what it is called, its value, and a note in small type."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A pre-formatted text that is folded away under its title."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter of the page; what it has is shown in the order below.
+
+    Args:
+        title: in the table of contents too.
+        cards: numbers that matter.
+        paragraphs: plain text.
+        commands: shell commands, a line each, without a prompt.
+        tables: of figures or texts.
+        text_blocks: pre-formatted, such as COCO's twelve lines.
+        figures: pictures; photographs are set in columns, plots in a grid.
+        folds: longer pre-formatted texts, folded away.
+    """
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    commands: Sequence[str] = ()
+    text_blocks: Sequence[str] = ()
+    cards: Sequence[Card] = ()
+    folds: Sequence[Fold] = ()
+
+
+def write_report(path: Path | str, *, title: str, subtitle: str = "", chapters: Sequence[Chapter]) -> Path:
+    """Write one self-contained HTML page, whole or not at all, and return its path.
+
+    The page opens from disk: its pictures are embedded, nothing is fetched and no script runs. Every text is
+    shown as it is, whatever HTML it may hold.
+
+    Args:
+        path: where to; folders are made.
+        title, subtitle: at its head.
+        chapters: in order.
+
+    Raises:
+        InputError: a picture is missing or none; the sentence names it. Nothing is written.
+    """
+    path = Path(path)
+    anchors = _anchors([chapter.title for chapter in chapters])
+    page = _template().render(
+        title=title,
+        subtitle=subtitle,
+        chapters=[_prepare(chapter, anchor) for chapter, anchor in zip(chapters, anchors, strict=True)],
+        version=safe_file.version(),
+        accent=_hex(4),
+        accent_dark=_hex(1),
+        highlight=_hex(0),
+    )
+    # A file name that is no UTF-8 reaches Python with surrogates, which no page can hold.
+    write_bytes(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def _template() -> jinja2.Template:
+    source = resources.files("aerostat").joinpath("assets", "report.html").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source)
+
+
+def _hex(colour: int) -> str:
+    blue, green, red = class_colour(colour)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _anchors(titles: Sequence[str]) -> list[str]:
+    """Return a name for each title that stands in a link, no two alike."""
+    anchors: list[str] = []
+    for title in titles:
+        anchor = plain = re.sub(r"\W+", "-", title.lower()).strip("-") or "chapter"
+        number = 2
+        while anchor in anchors:
+            anchor, number = f"{plain}-{number}", number + 1
+        anchors.append(anchor)
+    return anchors
+
+
+def _prepare(chapter: Chapter, anchor: str) -> dict[str, Any]:
+    """Return a chapter as the template takes it."""
+    fields = {field.name: getattr(chapter, field.name) for field in dataclasses.fields(chapter)}
+    figures = [_embed(figure) for figure in chapter.figures]
+    tables = [
+        {"header": t.header, "rows": t.rows, "caption": t.caption, "numeric": _numeric_columns(t)}
+        for t in chapter.tables
+    ]
+    photographs = any(not figure["plot"] for figure in figures)
+    return {**fields, "anchor": anchor, "figures": figures, "tables": tables, "photographs": photographs}
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    """Return for each column whether all it holds are numbers, or dashes in their place."""
+    number = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?(%|px|MB|s))?|–|")
+    columns = [[row[i] for row in table.rows] for i in range(len(table.header))]
+    return [bool(column) and all(number.fullmatch(cell) for cell in column) for column in columns]
+
+
+def _embed(figure: Figure) -> dict[str, Any]:
+    """Return a figure with its picture as a data URI, and its size in pixels."""
+    name = figure.caption or figure.alt or "a figure"
+    content = figure.image
+    if isinstance(content, Path):
+        name = str(content)
+        try:
+            content = content.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"Expected a picture for the report at {name}: {error.strerror or error}."
+            ) from None
+    pixels = decode_image(content, name) if isinstance(content, bytes) else content
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise InputError(
+            f"Expected pixels (H, W, 3) uint8 for {name}, found {pixels.shape} {pixels.dtype}; convert them."
+        )
+    if not pixels.size:
+        raise InputError(f"Expected a picture for {name}, found one without pixels, {pixels.shape}.")
+    plot = isinstance(content, bytes) and content.startswith(_PNG) and len(content) <= _PLOT_BYTES
+    if not plot:
+        pixels = _fit(pixels)
+        content = _jpeg(pixels, name)
+    assert isinstance(content, bytes)
+    kind = "png" if plot else "jpeg"
+    return {
+        "uri": f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}",
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "plot": plot,
+        "caption": figure.caption,
+        "alt": figure.alt,
+        "wide": figure.wide,
+    }
+
+
+def _fit(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image scaled down so that no side is longer than `LONGEST_SIDE`."""
+    height, width = image_bgr.shape[:2]
+    scale = LONGEST_SIDE / max(height, width)
+    if scale >= 1:
+        return image_bgr
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _jpeg(image_bgr: NDArray[np.uint8], name: str) -> bytes:
+    done, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise AerostatError(f"The picture {name} of shape {image_bgr.shape} could not be written as JPEG.")
+    return bytes(encoded.tobytes())

@@ -1,0 +1,572 @@
+"""The chapters that the directory of a training run can tell by itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import msgspec
+import numpy as np
+
+from aerostat.data.card import DataCard, SplitCard
+from aerostat.data.image import decode_image
+from aerostat.errors import InputError
+from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, CocoResult
+from aerostat.evaluation.table import text_table
+from aerostat.model import safe_file, training_state
+from aerostat.report.page import Card, Chapter, Figure, Fold, Table, write_report
+from aerostat.training.recipe import Recipe, read_recipe
+from aerostat.training.run import Run
+
+PAGE = "report.html"
+"""Name of the page in a run's directory."""
+MOST_PREDICTIONS = 16
+"""Photographs with detections that a page shows; the others are counted."""
+MOST_CLASSES = 100
+"""Rows of a table of classes; of more, the most telling are shown."""
+
+_NOTHING = "–"
+_SIZES = "Sizes of objects are COCO's: small is below 32 × 32 px, large above 96 × 96 px."
+_PRECISION = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+}
+_RECALL = {
+    "ar1": "AR 1",
+    "ar10": "AR 10",
+    "ar100": "AR 100",
+    "ar_small": "AR small",
+    "ar_medium": "AR medium",
+    "ar_large": "AR large",
+}
+_FIGURES = (*_PRECISION, *_RECALL)
+_FILES = {
+    "best.safetensors": "averaged weights of the best epoch",
+    "last.safetensors": "averaged weights of the last epoch",
+    "last.ckpt": "the whole state, to go on with --resume",
+    "metrics.jsonl": "every iteration and validation",
+    "recipe.toml": "the resolved recipe",
+    "environment.json": "versions, machine and data",
+}
+
+
+@dataclass(frozen=True)
+class _Story:
+    """What a run's directory tells.
+
+    Args:
+        run: the directory.
+        recipe: resolved.
+        environment: versions, machine and data; empty if they were not recorded.
+        card: what was in the data; None if that was not recorded.
+        train: iterations, in order.
+        validations: in order; without those whose AP is undefined.
+        classes: names, empty if nothing tells them.
+        epoch: epochs finished.
+        seconds: that it worked, 0 if nothing tells it.
+        finished: whether it came to its end.
+    """
+
+    run: Run
+    recipe: Recipe
+    environment: Mapping[str, Any]
+    card: DataCard | None
+    train: Sequence[Mapping[str, Any]]
+    validations: Sequence[Mapping[str, Any]]
+    classes: Sequence[str]
+    epoch: int
+    seconds: float
+    finished: bool
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The validation with the highest AP, the first of equals as training keeps it."""
+        return max(self.validations, key=lambda record: float(record["ap"]), default=None)
+
+    @property
+    def data_path(self) -> str:
+        """Where the data were, or ``DATA``."""
+        return str(_mapping(self.environment.get("data")).get("path") or "DATA")
+
+
+def report(run: Run | Path | str) -> Path:
+    """Write the page about a run into its directory and return its path.
+
+    Raises:
+        InputError: if the directory is no run, or a file in it cannot be read.
+    """
+    run = run if isinstance(run, Run) else Run(Path(run))
+    story = _read(run)
+    return write_report(
+        run.path / PAGE, title=_title(story), subtitle=_subtitle(story), chapters=_chapters(story)
+    )
+
+
+def run_chapters(run: Run) -> list[Chapter]:
+    """Return the chapters that a training run's directory can tell by itself.
+
+    Chapters with nothing to tell are left out: an unfinished run has no predictions, one without a validation
+    split no evaluation.
+
+    Raises:
+        InputError: if the directory is no run, or a file in it cannot be read.
+    """
+    return _chapters(_read(run))
+
+
+def data_chapter(card: DataCard, figures: Sequence[Figure] = (), source: str = "") -> Chapter:
+    """Return the chapter about a data set.
+
+    Args:
+        card: what is in it.
+        figures: pictures of it.
+        source: where it was read from, a sentence.
+    """
+    count = len(card.classes)
+    names = f": {', '.join(card.classes)}" if count <= 20 else ""
+    text = f"{_plural(count, 'class', 'classes')}{names}. {_SIZES}"
+    tables = [_split_table(card.splits), _class_table(card), _problem_table(card.splits)]
+    return Chapter(
+        "Data",
+        paragraphs=[source, text] if source else [text],
+        tables=[table for table in tables if table.rows],
+        figures=figures,
+    )
+
+
+def _split_table(splits: Sequence[SplitCard]) -> Table:
+    header = ("split", "images", "empty", "objects", "small", "medium", "large", "crowd", "size in pixels")
+    rows = []
+    for s in splits:
+        numbers = (s.images, s.images_without_objects, s.instances, s.small, s.medium, s.large, s.crowd)
+        size = f"{s.width[0]}–{s.width[2]} × {s.height[0]}–{s.height[2]}"
+        rows.append((s.name, *map(str, numbers), size))
+    return Table(header, rows)
+
+
+def _class_table(card: DataCard) -> Table:
+    """Return the objects per class, without rows where there is only one class."""
+    totals = {name: sum(s.instances_per_class[name] for s in card.splits) for name in card.classes}
+    shown = list(totals) if len(totals) > 1 else []
+    if len(shown) > MOST_CLASSES:
+        shown = sorted(totals, key=lambda name: -totals[name])[:MOST_CLASSES]
+    rows = [(name, *(str(s.instances_per_class[name]) for s in card.splits)) for name in shown]
+    caption = "Objects per class" + _rest(len(totals), len(shown), "the commonest")
+    return Table(("class", *(s.name for s in card.splits)), rows, caption)
+
+
+def _problem_table(splits: Sequence[SplitCard]) -> Table:
+    rows = [
+        (
+            p.kind,
+            s.name,
+            str(p.count),
+            p.consequence,
+            "; ".join(f"{x.file_name}: {x.detail}" for x in p.first),
+        )
+        for s in splits
+        for p in s.problems
+    ]
+    return Table(("problem", "split", "count", "what was done", "the first"), rows, "Problems")
+
+
+def _read(run: Run) -> _Story:
+    if not run.recipe.is_file():
+        what = "has no recipe.toml" if run.path.is_dir() else "does not exist"
+        raise InputError(f"{run.path} is no run: it {what}; name the --out directory of a training.")
+    recipe = read_recipe(run.recipe)
+    try:
+        lines = run.read_metrics() if run.metrics.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{run.metrics} cannot be read: {error}.") from None
+    records = [line for line in lines if isinstance(line, dict) and _number(line.get("epoch"))]
+    train = [record for record in records if record.get("kind") == "train"]
+    validations = [r for r in records if r.get("kind") == "val" and _number(r.get("ap")) and r["ap"] >= 0]
+    environment = _read_environment(run)
+    state = _read_state(run)
+    position = _mapping(state.get("position"))
+    classes = state.get("classes") or (
+        list(_mapping(validations[-1].get("per_class"))) if validations else []
+    )
+    seen = max([int(r["epoch"]) for r in validations] + [int(r["epoch"]) - 1 for r in train], default=0)
+    epoch = int(position.get("epoch", seen))
+    return _Story(
+        run=run,
+        recipe=recipe,
+        environment=environment,
+        card=_read_card(environment, run),
+        train=train,
+        validations=validations,
+        classes=[str(name) for name in classes],
+        epoch=epoch,
+        seconds=float(position.get("seconds", 0.0)),
+        finished=epoch >= recipe.schedule.epochs or bool(position.get("stopped_early")),
+    )
+
+
+def _read_environment(run: Run) -> Mapping[str, Any]:
+    if not run.environment.is_file():
+        return {}
+    try:
+        return _mapping(json.loads(run.environment.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{run.environment} is no readable JSON: {error}; remove it to go without."
+        ) from None
+
+
+def _read_card(environment: Mapping[str, Any], run: Run) -> DataCard | None:
+    if "data_card" not in environment:
+        return None
+    try:
+        return msgspec.convert(environment["data_card"], DataCard)
+    except msgspec.ValidationError as error:
+        raise InputError(f"The data card in {run.environment} is none: {error}; remove it there.") from None
+
+
+def _read_state(run: Run) -> Mapping[str, Any]:
+    """Return position and classes from the checkpoint, without its tensors; empty if there is none."""
+    if not run.checkpoint.is_file():
+        return {}
+    document = safe_file.read_document(run.checkpoint, training_state.KEY, "the saved state of a run")
+    return _mapping(document.get("tree"))
+
+
+# ------------------------------------------------------------------------------------------------ chapters
+
+
+def _chapters(story: _Story) -> list[Chapter]:
+    makers: tuple[Callable[[_Story], Chapter | None], ...] = (
+        _summary,
+        _data,
+        _curves,
+        _evaluation,
+        _predictions,
+        _recipe,
+        _environment,
+    )
+    return [chapter for make in makers if (chapter := make(story)) is not None]
+
+
+def _title(story: _Story) -> str:
+    return story.run.path.resolve().name or str(story.run.path)
+
+
+def _subtitle(story: _Story) -> str:
+    network = f"RTMDet-{story.recipe.model.size} at {story.recipe.data.input_size} px"
+    if not story.classes:
+        return network
+    if len(story.classes) <= 5:
+        return f"{network} for {', '.join(story.classes)}"
+    return f"{network} for {len(story.classes)} classes"
+
+
+def _summary(story: _Story) -> Chapter:
+    path, recipe = story.run.path, story.recipe
+    cards = [*(_ap_cards(story) or _loss_cards(story)), *_image_cards(story)]
+    if story.seconds:
+        cards.append(Card("Time", _duration(story.seconds), _speed(story)))
+    cards.append(Card("Input", f"{recipe.data.input_size} px", f"RTMDet-{recipe.model.size}"))
+    files = [(name, _size(path / name), what) for name, what in _FILES.items() if (path / name).is_file()]
+    return Chapter(
+        "Summary",
+        cards=cards,
+        paragraphs=[_state_of_things(story)],
+        commands=_commands(story),
+        tables=[Table(("file", "size", "what it is"), files, "Files")],
+    )
+
+
+def _ap_cards(story: _Story) -> list[Card]:
+    if (best := story.best) is None:
+        return []
+    return [
+        Card("AP", _figure(best["ap"]), "COCO, IoU 0.50 to 0.95"),
+        Card("AP50", _figure(best.get("ap50")), "at IoU 0.50"),
+        Card("Best epoch", str(best["epoch"]), f"of {story.recipe.schedule.epochs}"),
+    ]
+
+
+def _loss_cards(story: _Story) -> list[Card]:
+    cards = [Card("Epochs", str(story.epoch), f"of {story.recipe.schedule.epochs}")]
+    epoch = story.train[-1]["epoch"] if story.train else 0
+    losses = [float(r["loss"]) for r in story.train if r["epoch"] == epoch and _number(r.get("loss"))]
+    if losses:
+        cards.append(Card("Loss", f"{sum(losses) / len(losses):.3f}", f"mean of epoch {epoch}"))
+    return cards
+
+
+def _image_cards(story: _Story) -> list[Card]:
+    if story.card is not None:
+        splits = [split for split in story.card.splits if split.images]
+        note = ", ".join(f"{split.images} {split.name}" for split in splits)
+        return [Card("Images", str(sum(split.images for split in splits)), note)]
+    counts = _validation_counts(story)
+    if "images" not in counts:
+        return []
+    objects = f", {_plural(counts['instances'], 'object')}" if "instances" in counts else ""
+    return [Card("Images", str(counts["images"]), f"for validation{objects}")]
+
+
+def _validation_counts(story: _Story) -> dict[str, int]:
+    """Return how many images and instances the last validation saw, as far as it tells."""
+    last = story.validations[-1] if story.validations else {}
+    return {key: int(last[key]) for key in ("images", "instances") if _number(last.get(key))}
+
+
+def _speed(story: _Story) -> str:
+    """Return the middle speed of the epochs, as their last iterations saw it."""
+    by_epoch = {
+        r["epoch"]: float(r["images_per_second"]) for r in story.train if _number(r.get("images_per_second"))
+    }
+    return f"{np.median(list(by_epoch.values())):.0f} images/s" if by_epoch else ""
+
+
+def _state_of_things(story: _Story) -> str:
+    recipe, run, best = story.recipe, story.run, story.best
+    weights = recipe.model.weights
+    start = f"starting from {Path(weights).name}" if weights else "from fresh weights"
+    if recipe.model.freeze == "backbone":
+        start += ", its backbone frozen"
+    text = f"{story.epoch} of {recipe.schedule.epochs} epochs, {start}"
+    if not story.finished:
+        text += "; the run has not finished"
+    elif story.epoch < recipe.schedule.epochs:
+        text += f"; it stopped early because AP had not risen for {recipe.schedule.patience} validations"
+    text = f"Trained for {text}." if story.epoch or story.finished else f"No epoch is finished yet: {text}."
+    if best is not None:
+        text += f" The figures are those of epoch {best['epoch']}"
+        text += f", whose weights are in {run.best.name}." if run.best.is_file() else "."
+    elif story.finished:
+        text += " Nothing was validated, so there is no AP and only the last weights are kept."
+    elif story.epoch:
+        text += " Nothing has been validated yet."
+    return text
+
+
+def _commands(story: _Story) -> list[str]:
+    run, data = str(story.run.path), story.data_path
+    commands = []
+    if not story.finished and story.run.checkpoint.is_file():
+        commands.append(shlex.join(["aerostat", "train", "--resume", run]))
+    if story.run.best.is_file() or story.run.last.is_file():
+        commands.append(shlex.join(["aerostat", "eval", run, data]))
+        commands.append(shlex.join(["aerostat", "predict", run, "PHOTOGRAPH.jpg"]))
+    return commands
+
+
+def _data(story: _Story) -> Chapter | None:
+    source = _mapping(story.environment.get("data"))
+    if story.card is not None:
+        return data_chapter(story.card, source=f"Read from {source['path']}." if source.get("path") else "")
+    names = {"path": "read from", "class_attribute": "class attribute", "images": "images from"}
+    rows = [(names.get(key, key), _plain(value)) for key, value in source.items() if value]
+    if story.classes:
+        rows = [row for row in rows if row[0] != "classes"]
+        more = ", …" if len(story.classes) > MOST_CLASSES else ""
+        shown = ", ".join(story.classes[:MOST_CLASSES]) + more
+        rows.append((_plural(len(story.classes), "class", "classes"), shown))
+    counted = {"images": "images for validation", "instances": "objects on them"}
+    rows += [(counted[key], str(number)) for key, number in _validation_counts(story).items()]
+    return Chapter("Data", tables=[Table(("", "as recorded"), rows)]) if rows else None
+
+
+def _curves(story: _Story) -> Chapter | None:
+    captions = {
+        "ap": "AP on the validation images, by epoch",
+        "loss": "Training loss and its parts, by epoch",
+        "lr": "Learning rate, by epoch",
+    }
+    pictures, notes = _pictures(story.run.plots, (".png",))
+    known = [name for name in captions if name in pictures]
+    names = known + [name for name in pictures if name not in captions]
+    figures = []
+    for name in names:
+        caption = captions.get(name, name)
+        figures.append(Figure(pictures[name], caption, f"Plot: {caption}", wide=name == "ap"))
+    return Chapter("Curves", notes, figures) if figures or notes else None
+
+
+def _evaluation(story: _Story) -> Chapter | None:
+    best = story.best
+    if best is None:
+        return None
+    last = story.validations[-1]
+    shown = {f"best, epoch {best['epoch']}": best, f"last, epoch {last['epoch']}": last}
+    if best is last:
+        shown = {f"epoch {best['epoch']}, best and last": best}
+    tables = [
+        Table(
+            ("weights", *(name.removeprefix(f"{kind} ") for name in names.values())),
+            [(title, *(_figure(record.get(key)) for key in names)) for title, record in shown.items()],
+            caption,
+        )
+        for kind, caption, names in (
+            ("AP", "Average precision", _PRECISION),
+            ("AR", "Average recall", _RECALL),
+        )
+    ]
+    by_class = _ap_by_class(shown)
+    text = "Figures by the COCO protocol, with the averaged weights, on the validation split."
+    if any(_figure(record.get(key)) == _NOTHING for record in shown.values() for key in _FIGURES):
+        text += " A dash stands where there is nothing to find."
+    lines = _coco_lines(best)
+    history = text_table(
+        ("epoch", "AP", "AP50", "AP75"),
+        [(str(r["epoch"]), *(_figure(r.get(k)) for k in ("ap", "ap50", "ap75"))) for r in story.validations],
+    )
+    return Chapter(
+        "Evaluation",
+        paragraphs=[text],
+        tables=[*tables, by_class] if by_class.rows else tables,
+        text_blocks=[lines] if lines else [],
+        folds=[Fold("Every validation", history)],
+    )
+
+
+def _ap_by_class(shown: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the AP of each class, without rows where there is only one class."""
+    columns = [_mapping(record.get("per_class")) for record in shown.values()]
+    names = list(columns[0]) if len(columns[0]) > 1 else []
+    if len(names) > MOST_CLASSES:
+        lowest = {name: value for name, value in columns[0].items() if _number(value)}
+        names = sorted(lowest, key=lambda name: lowest[name])[:MOST_CLASSES]
+    rows = [(name, *(_figure(column.get(name)) for column in columns)) for name in names]
+    return Table(("class", *shown), rows, "AP by class" + _rest(len(columns[0]), len(names), "the lowest"))
+
+
+def _coco_lines(record: Mapping[str, Any]) -> str:
+    """Return COCO's twelve lines, or nothing if the record lacks one of the figures."""
+    figures = {key: record.get(key) for key in _FIGURES}
+    if not set(_FIGURES) <= set(record):
+        return ""
+    rest: dict[str, Any] = {"per_class": (), "images": 0, "instances": 0, "detections": 0}
+    rest |= {key: float(value) if _number(value) else UNDEFINED for key, value in figures.items()}
+    result = CocoResult(max_dets=tuple(record.get("max_dets") or MAX_DETS), **rest)
+    return result.render().split("\n\n")[0]  # the classes and counts come after a blank line
+
+
+def _predictions(story: _Story) -> Chapter | None:
+    folder = story.run.predictions
+    pictures, notes = _pictures(folder, (".jpg", ".jpeg", ".png"), MOST_PREDICTIONS)
+    if not pictures and not notes:
+        return None
+    which = "best" if story.run.best.is_file() else "last"
+    text = f"Images of the validation split with the boxes that the {which} weights find, and their scores."
+    figures = [Figure(content, name, f"Detections on {name}") for name, content in pictures.items()]
+    return Chapter("Predictions", [text, *notes], figures)
+
+
+def _pictures(folder: Path, suffixes: Sequence[str], most: int = 100) -> tuple[dict[str, bytes], list[str]]:
+    """Return the first pictures of a folder by stem, and a sentence about each that cannot be shown."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    paths = sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    pictures: dict[str, bytes] = {}
+    notes = []
+    for path in paths[:most]:
+        try:
+            content = path.read_bytes()
+            decode_image(content, str(path))
+        except (OSError, InputError):
+            notes.append(f"{path.name} cannot be read and is left out.")
+        else:
+            pictures[path.stem] = content
+    if len(paths) > most:
+        notes.append(f"{len(paths) - most} more are in {folder}.")
+    return pictures, notes
+
+
+def _recipe(story: _Story) -> Chapter:
+    chosen, published = story.recipe.to_dict(), Recipe().to_dict()
+    rows = [
+        (f"{section}.{key}", _plain(value), _plain(published[section][key]))
+        for section, fields in chosen.items()
+        for key, value in fields.items()
+        if value != published[section][key]
+    ]
+    text = (
+        "Where the recipe differs from the defaults, which are the published ones of RTMDet-tiny:"
+        if rows
+        else "Every field has its default, the published value of RTMDet-tiny."
+    )
+    tables = [Table(("field", "this run", "default"), rows)] if rows else []
+    whole = story.run.recipe.read_text("utf-8").strip()
+    return Chapter("Recipe", paragraphs=[text], tables=tables, folds=[Fold("The whole recipe, TOML", whole)])
+
+
+def _environment(story: _Story) -> Chapter | None:
+    known = story.environment
+    rows = [
+        (key, _plain(known[key])) for key in ("python", "platform", "processors", "threads") if key in known
+    ]
+    if "gpus" in known:
+        rows.append(("GPU", _plain(known["gpus"]) or "none"))
+    memory = [float(r["memory_mb"]) for r in story.train if _number(r.get("memory_mb"))]
+    if memory and max(memory) > 0:
+        rows.append(("peak memory", f"{max(memory):.0f} MB"))
+    rows += [(name, _plain(version)) for name, version in _mapping(known.get("packages")).items()]
+    if not known:
+        return None
+    command = known.get("command")
+    commands = [shlex.join(map(str, command))] if isinstance(command, list) and command else []
+    return Chapter("Environment", tables=[Table(("", ""), rows)], commands=commands)
+
+
+# ------------------------------------------------------------------------------------------------ wording
+
+
+def _number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _figure(value: object) -> str:
+    """Return an AP or AR with three digits, or a dash where it is undefined."""
+    return f"{value:.3f}" if _number(value) and value >= 0 else _NOTHING
+
+
+def _plain(value: object) -> str:
+    """Return a value of the recipe or the environment as a person writes it."""
+    match value:
+        case None | "":
+            return _NOTHING
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return ", ".join(map(_plain, value))
+    return str(value)
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _rest(total: int, shown: int, which: str) -> str:
+    return f": {which} {shown} of {total}" if shown < total else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    if hour:
+        return f"{hour} h {minute:02d} min"
+    return f"{minute} min {second:02d} s" if minute else f"{second} s"
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
