@@ -53,7 +53,7 @@ def may_hold_annotations(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        head = head.replace(b"\0", b"")
+        head = head.decode("utf-16", "ignore").encode()
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith((b"{", b"[")):
         return any(mark in head for mark in _MARKS)

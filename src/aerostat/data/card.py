@@ -163,7 +163,7 @@ def require_usable(dataset: Dataset, splits: Sequence[str] = ("train", "val")) -
         reasons = [f"{p.count} {p.kind} ({p.consequence})" for p in _count_problems(split.problems)]
         reasons += [f"{crowd} crowd regions, which do not count"] * bool(crowd)
         raise InputError(
-            f"expected at least one usable box in the split {split.name!r}, found none in its {len(split)} images"
+            f"expected a usable box in the split {split.name!r}, found none in its {len(split)} images"
             + (f": {', '.join(reasons)}" if reasons else ": its annotations hold no objects")
             + "; correct the annotations"
         )

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aerostat.data.annotation_file import Format
-from aerostat.data.dataset import Dataset, Problem, Split
+from aerostat.data.dataset import Problem, Split
 from aerostat.data.formats.coco import write_coco
 from aerostat.data.formats.via import LEFT_OUT, write_via
 from aerostat.data.reading import find_sources, read_dataset
 from aerostat.errors import InputError
 
 PIXEL_CENTRE = 0.5
-"""What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel clicked on."""
+"""What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ def convert(
         from_format: refuse a source in another format.
         classes: class names in the order of the categories.
         class_attribute: the VIA region attribute that holds the class, where there are several.
-        area: ``polygon`` states each object's own area, as COCO means it; ``box`` states the area of its box and,
-            from VIA, adds half a pixel to the outlines and counts all ids from 0, as the usual balloon converter
-            does.
+        area: ``polygon`` states each object's own area, as COCO means it; ``box`` states the area of its box
+            and, from VIA, adds half a pixel to the outlines and counts all ids from 0, as the usual balloon
+            converter does.
         images: the folder of the images, where they are not beside their annotations.
         strict: refuse a source of which an image or an object would be dropped.
         force: replace files that exist.

@@ -58,7 +58,7 @@ class Instance:
         label: index into `classes` of the split.
         polygons: outlines, each (n, 2) float64 x, y in pixels; empty if the object has only a box.
         rle: COCO run-length mask ``{"size": [h, w], "counts": ...}`` as it was found, or None.
-        crowd: COCO's ``iscrowd``, a region of many objects: ignored in training, matched softly in evaluation.
+        crowd: COCO's ``iscrowd``, a region of many objects: not trained on, matched softly in evaluation.
         area: the area in square pixels that the annotation states, which evaluation sorts by size.
     """
 

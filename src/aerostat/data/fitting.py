@@ -41,14 +41,14 @@ def fit_polygon(
     polygon: NDArray[np.float64], width: float, height: float, check_crossing: bool = True
 ) -> tuple[NDArray[np.float64] | None, ProblemKind | None]:
     """Return the polygon clipped to the image, None if it encloses nothing there, and what had to be done."""
-    if not np.isfinite(polygon).all():
+    x1, y1, x2, y2 = polygons.bounds(polygon)
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):  # NaN anywhere is NaN here
         return None, "malformed record"
     if polygons.area(polygon) <= 0:
         return None, "degenerate polygon"
     problem: ProblemKind | None = None
     if check_crossing and polygons.crosses_itself(polygon):
         problem = "self-crossing polygon"
-    x1, y1, x2, y2 = polygons.bounds(polygon)
     beyond = max(-x1, -y1, x2 - width, y2 - height)
     if beyond > 0:
         polygon = polygons.clip(polygon, width, height)

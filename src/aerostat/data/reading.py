@@ -1,8 +1,8 @@
 """From what a person calls DATA to a `Dataset`: finding the splits, recognising formats, agreeing on classes.
 
 DATA is one of
-- a folder with split folders (``train``, ``val``, ``valid``, ``validation``, ``test``), each with images and one
-  annotation file;
+- a folder with split folders (``train``, ``val``, ``valid``, ``validation``, ``test``), each with images and
+  one annotation file;
 - a folder with ``annotations/*.json``, one for each split, and images in ``train2017/``, ``images/train/``,
   ``images/`` or beside (COCO's own layout);
 - a folder with one annotation file, or one for each split, and images there or in ``images/``;
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aerostat.data.annotation_file import Format, may_hold_annotations, read_content, recognise
-from aerostat.data.dataset import LOSSES, ONLY_SPLIT, SPLIT_NAMES, Dataset, Problem, Split, split_name
+from aerostat.data.dataset import LOSSES, ONLY_SPLIT, SPLIT_NAMES, Dataset, Split, split_name
 from aerostat.data.formats.coco import read_coco
 from aerostat.data.formats.via import read_via
 from aerostat.data.image import IMAGE_SUFFIXES
@@ -109,11 +109,12 @@ def _refuse_unusable(split: Split, source: Source, strict: bool) -> None:
     if strict and lost:
         more = f" ({len(lost) - 1} more problems like this)" if len(lost) > 1 else ""
         raise InputError(
-            f"{source.annotations} is refused by --strict: {lost[0].kind}, {lost[0].file_name}: {lost[0].detail}{more}"
+            f"{source.annotations} is refused by --strict: {lost[0].kind}, "
+            f"{lost[0].file_name}: {lost[0].detail}{more}"
         )
 
 
-# --- finding the splits ------------------------------------------------------------------------------------------
+# --- finding the splits ---
 
 
 def find_sources(path: Path, images: Path | None = None) -> list[Source]:
@@ -237,7 +238,7 @@ def _the_only(files: list[Path], folder: Path) -> Path:
     count = _count_images(folder)
     if not count:
         raise InputError(f"{folder} holds no images: expected images with their annotation file")
-    likely = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".json", ".csv", ".txt")]
+    likely = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".json", ".csv")]
     for path in likely[:1]:
         recognise(read_content(path), path)  # says what it holds instead
     raise InputError(
@@ -249,14 +250,15 @@ def _count_images(folder: Path) -> int:
     return sum(_is_image(name) for _, _, names in os.walk(folder) for name in names)
 
 
-# --- agreeing on classes -----------------------------------------------------------------------------------------
+# --- agreeing on classes ---
 
 
 def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tuple[str, ...]:
     """Return the classes of all splits.
 
-    COCO files state their categories, so all must state the same. VIA files only show the names in use, so one
-    split may lack some that another has; the union of differing sets is never guessed, for it hides misspellings.
+    COCO files state their categories, so all must state the same. VIA files only show the names in use, so
+    one split may lack some that another has; the union of differing sets is never guessed, for it hides
+    misspellings.
 
     Raises:
         InputError: the splits differ, or there are no classes at all.

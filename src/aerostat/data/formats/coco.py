@@ -281,9 +281,9 @@ class _AnnotationReader:
         box = _box(annotation, outlines)
         fitted, kind = fit_box(box, target.width, target.height) if box else (None, "malformed record")
         if kind is not None:
-            numbers = ", ".join(f"{value:g}" for value in box or ())
+            found = f"has the box ({', '.join(f'{value:g}' for value in box)})" if box else "states no box"
             outcome = "clipped" if fitted else "dropped"
-            kinds[kind] = f"has the box ({numbers}) in {target.width} x {target.height}; {outcome}"
+            kinds[kind] = f"{found} in {target.width} x {target.height}; {outcome}"
         if fitted is None:
             kinds = {kind: kinds[kind]} if kind else {}
             result = None
@@ -311,12 +311,10 @@ class _AnnotationReader:
                 return [], {"size": list(segmentation.size), "counts": segmentation.counts}
             kinds["unusable mask"] = f"has an RLE of height, width {segmentation.size}; kept by its box"
             return [], None
-        outlines = [
-            np.asarray(flat, np.float64).reshape(-1, 2) for flat in segmentation or () if len(flat) % 2 == 0
-        ]
+        outlines = [_outline(flat) for flat in segmentation or () if flat and len(flat) % 2 == 0]
         if len(outlines) < len(segmentation or ()):
-            kinds["degenerate polygon"] = "has an outline with an odd number of coordinates; left out"
-        return [outline for outline in outlines if len(outline)], None
+            kinds["degenerate polygon"] = "has an outline of no point or half a point; left out"
+        return outlines, None
 
     def _fit_outlines(
         self, outlines: list[NDArray[np.float64]], target: _Target, kinds: dict[ProblemKind, str]
@@ -333,6 +331,10 @@ class _AnnotationReader:
             elif kind is not None:
                 kinds["degenerate polygon"] = "has an outline that encloses nothing; left out"
         return tuple(kept)
+
+
+def _outline(flat: list[float]) -> NDArray[np.float64]:
+    return np.asarray(flat, np.float64).reshape(-1, 2).copy()  # a view would keep a second array object alive
 
 
 def _box(annotation: _Annotation, outlines: list[NDArray[np.float64]]) -> Box | None:

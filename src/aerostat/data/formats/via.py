@@ -238,8 +238,8 @@ def _read_region(
     shape = region.shape_attributes
     if shape.get("name") == "point":
         raise InputError(
-            f"{where} of {file_name} is a point, which has no extent: draw a rect, circle, ellipse or polygon "
-            "instead"
+            f"{where} of {file_name} is a point, which has no extent: "
+            "draw a rect, circle, ellipse or polygon instead"
         )
     try:
         outline = _outline(shape)
@@ -281,10 +281,10 @@ def _outline(shape: Mapping[str, Any]) -> Box | NDArray[np.float64]:
     """
     match shape["name"]:
         case "polygon" | "polyline":
-            xs, ys = shape["all_points_x"], shape["all_points_y"]
-            if len(xs) != len(ys) or not len(xs):
-                raise ValueError(f"{len(xs)} x and {len(ys)} y coordinates")
-            return np.stack([np.asarray(xs, np.float64), np.asarray(ys, np.float64)], axis=1)
+            xs, ys = (np.asarray(shape[key], np.float64) for key in ("all_points_x", "all_points_y"))
+            if xs.shape != ys.shape or xs.ndim != 1 or not len(xs):
+                raise ValueError(f"{xs.size} x and {ys.size} y coordinates")
+            return np.stack([xs, ys], axis=1)
         case "rect":
             x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
             return stated_box((x, y, width, height), shape.get(CORNERS_KEY))
@@ -360,4 +360,4 @@ def _is_outlined(instance: Instance) -> bool:
 
 def _whole(numbers: list[float]) -> list[float]:
     """Return the numbers with whole ones as integers, as VIA writes them."""
-    return [int(number) if number.is_integer() else number for number in numbers]
+    return [int(number) if float(number).is_integer() else number for number in numbers]
