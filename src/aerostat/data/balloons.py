@@ -301,7 +301,9 @@ def _draw_balloon(
     if area is None:
         return
     x1, y1, x2, y2 = area
-    alpha = fill(np.zeros((y2 - y1, x2 - x1), np.uint8), outline - (x1, y1))
+    # OpenCV's soft edges stand 0.65 pixels outside of a polygon, and its whole coordinates are pixel centres
+    drawn = replace(balloon, radius=max(1.0, balloon.radius - 0.65)).outline() - (x1 + 0.5, y1 + 0.5)
+    alpha = fill(np.zeros((y2 - y1, x2 - x1), np.uint8), drawn)
     cover[y1:y2, x1:x2][alpha > 127] = number
     skin, opacity, to_skin = _skin(rng, balloon, backdrop.light)
     to_skin = to_skin @ np.asarray([[1, 0, x1], [0, 1, y1], [0, 0, 1]], np.float64)
