@@ -26,6 +26,7 @@ LONGEST_SIDE = 1600
 """Photographs are scaled down to this many pixels: sharp over a whole screen, small enough to mail."""
 
 _JPEG_QUALITY = 85
+_SHORT = 24  # characters of a cell that is never broken over lines
 _PLOT_BYTES = 1 << 20  # a PNG above this is a photograph in the wrong format
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -171,18 +172,24 @@ def _prepare(chapter: Chapter, anchor: str) -> dict[str, Any]:
     fields = {field.name: getattr(chapter, field.name) for field in dataclasses.fields(chapter)}
     figures = [_embed(figure) for figure in chapter.figures]
     tables = [
-        {"header": t.header, "rows": t.rows, "caption": t.caption, "numeric": _numeric_columns(t)}
+        {"header": t.header, "rows": t.rows, "caption": t.caption, "kinds": _column_kinds(t)}
         for t in chapter.tables
     ]
     photographs = any(not figure["plot"] for figure in figures)
     return {**fields, "anchor": anchor, "figures": figures, "tables": tables, "photographs": photographs}
 
 
-def _numeric_columns(table: Table) -> list[bool]:
-    """Return for each column whether all it holds are numbers, or dashes in their place."""
-    number = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?(%|px|MB|s))?|–|")
-    columns = [[row[i] for row in table.rows] for i in range(len(table.header))]
-    return [bool(column) and all(number.fullmatch(cell) for cell in column) for column in columns]
+def _column_kinds(table: Table) -> list[str]:
+    """Return for each column what it holds: numbers (or dashes in their place), short words, or text."""
+    number = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?(%|px|kB|MB|s))?|–|")
+    kinds = []
+    for i in range(len(table.header)):
+        column = [row[i] for row in table.rows]
+        if column and all(number.fullmatch(cell) for cell in column):
+            kinds.append("number")
+        else:
+            kinds.append("short" if all(len(cell) <= _SHORT for cell in column) else "text")
+    return kinds
 
 
 def _embed(figure: Figure) -> dict[str, Any]:

@@ -337,18 +337,20 @@ def _state_of_things(story: _Story) -> str:
     start = f"starting from {Path(weights).name}" if weights else "from fresh weights"
     if recipe.model.freeze == "backbone":
         start += ", its backbone frozen"
-    text = f"{story.epoch} of {recipe.schedule.epochs} epochs, {start}"
+    if not story.epoch:
+        return f"The first of {_plural(recipe.schedule.epochs, 'epoch')}, {start}, is not finished yet."
+    text = f"Trained for {story.epoch} of {_plural(recipe.schedule.epochs, 'epoch')}, {start}"
     if not story.finished:
         text += "; the run has not finished"
     elif story.epoch < recipe.schedule.epochs:
         text += f"; it stopped early because AP had not risen for {recipe.schedule.patience} validations"
-    text = f"Trained for {text}." if story.epoch or story.finished else f"No epoch is finished yet: {text}."
+    text += "."
     if best is not None:
         text += f" The figures are those of epoch {best['epoch']}"
         text += f", whose weights are in {run.best.name}." if run.best.is_file() else "."
     elif story.finished:
         text += " Nothing was validated, so there is no AP and only the last weights are kept."
-    elif story.epoch:
+    else:
         text += " Nothing has been validated yet."
     return text
 
@@ -505,6 +507,8 @@ def _recipe(story: _Story) -> Chapter:
 
 def _environment(story: _Story) -> Chapter | None:
     known = story.environment
+    if not known:
+        return None
     rows = [
         (key, _plain(known[key])) for key in ("python", "platform", "processors", "threads") if key in known
     ]
@@ -514,11 +518,12 @@ def _environment(story: _Story) -> Chapter | None:
     if memory and max(memory) > 0:
         rows.append(("peak memory", f"{max(memory):.0f} MB"))
     rows += [(name, _plain(version)) for name, version in _mapping(known.get("packages")).items()]
-    if not known:
-        return None
     command = known.get("command")
-    commands = [shlex.join(map(str, command))] if isinstance(command, list) and command else []
-    return Chapter("Environment", tables=[Table(("", ""), rows)], commands=commands)
+    if not isinstance(command, list) or not command:
+        return Chapter("Environment", tables=[Table(("", ""), rows)])
+    program = "aerostat" if Path(str(command[0])).stem in ("aerostat", "__main__") else str(command[0])
+    commands = [shlex.join([program, *map(str, command[1:])])]
+    return Chapter("Environment", ["The run was started by:"], [], [Table(("", ""), rows)], commands)
 
 
 # ------------------------------------------------------------------------------------------------ wording
@@ -560,11 +565,10 @@ def _rest(total: int, shown: int, which: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    if hour:
-        return f"{hour} h {minute:02d} min"
-    return f"{minute} min {second:02d} s" if minute else f"{second} s"
+    """Return a time in few characters: 59 s, 7.2 min, 1.5 h."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3570 else f"{seconds / 3600:.1f} h"
 
 
 def _size(path: Path) -> str:
