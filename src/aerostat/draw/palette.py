@@ -7,7 +7,7 @@ Colour = tuple[int, int, int]
 
 # The first seven are the scheme of Okabe and Ito, "Color Universal Design" (2008), without its black, which
 # is no colour on a photograph. The others come from Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021),
-# those that stay apart from the first seven.
+# the five that stay farthest apart from these and one another.
 _BASE_HEX = (
     "E69F00",  # orange
     "56B4E9",  # sky blue
@@ -17,15 +17,16 @@ _BASE_HEX = (
     "D55E00",  # vermillion
     "CC79A7",  # reddish purple
     "332288",  # indigo
+    "DDCC77",  # sand
     "882255",  # wine
-    "88CCEE",  # cyan
-    "117733",  # green
-    "CC6677",  # rose
+    "999933",  # olive
+    "AA4499",  # purple
 )
 _BASE: tuple[Colour, ...] = tuple((int(h[4:], 16), int(h[2:4], 16), int(h[:2], 16)) for h in _BASE_HEX)
 
-# Lightness steps of the later rounds: positive towards white, negative towards black.
-_STEPS = (0.0, -0.4, 0.5, -0.62, 0.28, -0.2, 0.7)
+# Lightness steps of the later rounds, positive towards white, negative towards black: chosen so that all 84
+# colours stay at least 6 units of CIELAB apart, the first 24 at least 12.
+_STEPS = (0.0, -0.45, 0.5, -0.75, 0.2, -0.3, 0.35)
 
 
 def class_colour(index: int) -> Colour:

@@ -1,0 +1,223 @@
+"""Boxes on photographs of any size, with labels in any script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aerostat.draw import boxes as drawing
+from aerostat.draw.boxes import draw_boxes, line_width, text_size
+from aerostat.draw.palette import class_colour
+from aerostat.draw.saving import save_image
+from aerostat.draw.text import drawable, elide, text_mask, text_width
+from aerostat.errors import InputError
+
+LONG = "a class name so long that nobody would ever type it twice, and yet somebody did " * 4
+
+
+def grey(width: int, height: int) -> np.ndarray:
+    return np.full((height, width, 3), 127, np.uint8)
+
+
+def tag_spots(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, str]]:
+    """Note where every tag is drawn and what it says."""
+    spots: list[tuple[np.ndarray, str]] = []
+    real = drawing._tag
+
+    def noting(
+        image: np.ndarray, spot: np.ndarray, text: str, size: int, colour: tuple[int, int, int]
+    ) -> None:
+        spots.append((spot, text))
+        real(image, spot, text, size, colour)
+
+    monkeypatch.setattr(drawing, "_tag", noting)
+    return spots
+
+
+def test_no_boxes_leave_an_equal_image_that_is_a_copy() -> None:
+    image = grey(40, 30)
+    drawn = draw_boxes(image, [], [], ["balloon"], [])
+    assert np.array_equal(drawn, image)
+    assert drawn is not image
+
+
+def test_the_input_is_left_alone_and_the_box_has_the_colour_of_its_class() -> None:
+    image = grey(640, 480)
+    drawn = draw_boxes(image, [[100, 120, 300, 400]], [1], ["a", "b"])
+    assert (image == 127).all()
+    for x, y in ((100, 250), (300, 250), (200, 400)):
+        assert tuple(drawn[y, x].tolist()) == class_colour(1)
+    assert (drawn[200:350, 150:250] == 127).all()  # the inside is not covered
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        ((100, 75), 1),
+        ((100, 75), 30),
+        ((640, 480), 5),
+        ((640, 480), 100),
+        ((3000, 200), 20),
+        ((8000, 6000), 12),
+    ],
+)
+def test_tags_stay_inside_the_image_at_every_size(
+    size: tuple[int, int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spots = tag_spots(monkeypatch)
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(-0.1, 1.1, (count, 2, 2)) * size, axis=1).reshape(count, 4)
+    names = ["balloon", LONG, "气球", "Ballon d'été"]
+    draw_boxes(grey(*size), corners, np.arange(count) % 4, names, rng.random(count))
+    assert len(spots) == count
+    for spot, text in spots:
+        assert (spot >= 0).all() and (spot[2:] <= size).all()
+        assert text.endswith("%")
+
+
+@pytest.mark.parametrize(
+    ("width", "expected_line", "least_text"), [(100, 1, 9), (640, 2, 14), (1024, 3, 20), (8000, 20, 100)]
+)
+def test_lines_and_letters_grow_with_the_image(width: int, expected_line: int, least_text: int) -> None:
+    assert line_width(width * 3 // 4, width) == expected_line
+    assert text_size(width * 3 // 4, width) >= least_text
+    assert text_size(width * 3 // 4, width, 100) <= text_size(width * 3 // 4, width)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (2, 400), (12, 12)])
+def test_an_image_too_small_for_text_gets_its_box_without_a_tag(size: tuple[int, int]) -> None:
+    drawn = draw_boxes(grey(*size), [[0, 0, *size]], [0], ["balloon"], [0.9])
+    assert drawn.shape == (size[1], size[0], 3)
+    assert tuple(drawn[0, 0].tolist()) == class_colour(0)
+
+
+def test_tags_of_neighbours_do_not_cover_one_another_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spots = tag_spots(monkeypatch)
+    close = [[200, 200 + d, 400, 380 + d] for d in (0, 4, 8)]
+    draw_boxes(grey(640, 480), close, [0, 0, 0], ["balloon"], [0.9, 0.8, 0.7])
+    for i, (a, _) in enumerate(spots):
+        for b, _ in spots[i + 1 :]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_polygons_are_filled_half_transparently_and_only_there() -> None:
+    image = grey(200, 200)
+    triangle = np.asarray([[50.0, 50], [150, 50], [50, 150]])
+    for outline in (triangle, [triangle], (triangle, triangle + 2)):
+        drawn = draw_boxes(image, [[50, 50, 150, 150]], [0], ["balloon"], polygons=[outline])
+        expected = 127 + (np.asarray(class_colour(0)) - 127) * drawing.FILL_OPACITY
+        if not isinstance(outline, tuple):
+            np.testing.assert_allclose(drawn[85, 85], expected, atol=1)
+        assert (drawn[130, 130] == 127).all()
+    assert np.array_equal(
+        draw_boxes(image, [[50, 50, 150, 150]], [0], ["b"], polygons=[None]),
+        draw_boxes(image, [[50, 50, 150, 150]], [0], ["b"]),
+    )
+
+
+def test_polygons_and_boxes_beyond_the_image_are_cut_not_refused() -> None:
+    far = np.asarray([[-1e6, -1e6], [1e6, -1e6], [0, 1e6]])
+    drawn = draw_boxes(grey(60, 60), [[-1e7, -1e7, 1e7, 1e7]], [0], ["b"], polygons=[far])
+    assert drawn.shape == (60, 60, 3)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "scores", "polygons", "message"),
+    [
+        ([[0, 0, 5, 5]], [0, 0], None, None, "one of labels for each of 1 boxes"),
+        ([[0, 0, 5, 5]], [0], [0.1, 0.2], None, "one of scores for each of 1 boxes"),
+        ([[0, 0, 5, 5]], [0], None, [], "one of polygons for each of 1 boxes"),
+        ([[0, 0, float("nan"), 5]], [0], None, None, "finite boxes"),
+        ([[0, 0, 5, 5]], [2], None, None, "labels from 0 to 0 to draw, found 2"),
+        ([[0, 0, 5, 5]], [-1], None, None, "found -1"),
+    ],
+)
+def test_arguments_that_do_not_fit_together_are_refused(
+    boxes: list[list[float]],
+    labels: list[int],
+    scores: list[float] | None,
+    polygons: list[None] | None,
+    message: str,
+) -> None:
+    with pytest.raises(InputError, match=message):
+        draw_boxes(grey(20, 20), boxes, labels, ["b"], scores, polygons)
+
+
+@pytest.mark.parametrize("name", ["balloon", "Größe", "шар", "μπαλόνι", "بالون"])
+def test_names_in_scripts_that_the_shipped_font_has_are_drawn_as_they_are(name: str) -> None:
+    assert drawable(name)[0] == name
+    assert text_mask(name, 20).max() == 255
+
+
+def test_a_name_without_a_font_falls_back_to_its_class_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    latin = (drawable("a")[1], frozenset(map(ord, "abcdefghijklmnopqrstuvwxyz 0123456789_%…")))
+    monkeypatch.setattr("aerostat.draw.text._fonts", lambda: (latin,))
+    drawable.cache_clear()
+    text_mask.cache_clear()
+    spots = tag_spots(monkeypatch)
+    try:
+        draw_boxes(
+            grey(640, 480), [[50, 60, 300, 300]] * 3, [0, 1, 2], ["气球", "气球 red", "気球_"], [0.5] * 3
+        )
+        assert sorted(text for _, text in spots) == ["class 0 50%", "class 2 50%", "red 50%"]
+    finally:
+        drawable.cache_clear()
+        text_mask.cache_clear()
+
+
+def test_a_font_that_covers_more_of_a_name_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "aerostat.draw.text._fonts",
+        lambda: (("latin", frozenset(b"abc ")), ("wide", frozenset(map(ord, "abc 气球")))),
+    )
+    drawable.cache_clear()
+    try:
+        assert drawable("abc") == ("abc", "latin")
+        assert drawable("abc 气球") == ("abc 气球", "wide")
+    finally:
+        drawable.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two\nlines\tand a tab\x00", LONG])
+def test_any_text_becomes_one_line(text: str) -> None:
+    assert text_mask(text, 12).shape[0] == text_mask("Ag", 12).shape[0]
+    assert "\n" not in drawable(text)[0]
+
+
+@pytest.mark.parametrize("room", [30, 80, 200])
+def test_long_texts_lose_their_middle_and_as_little_as_they_must(room: int) -> None:
+    text = "the_beginning_of_a_long_file_name_and_its_end.jpg"
+    short = elide(text, 13, room)
+    assert text_width(short, 13) <= room
+    head, tail = short.split("…")
+    assert text.startswith(head) and text.endswith(tail)
+    longer = text[: len(head) + 1] + "…" + text[len(text) - len(tail) - 1 :]
+    assert text_width(longer, 13) > room
+
+
+def test_a_short_text_is_not_elided() -> None:
+    assert elide("short.jpg", 13, 500) == "short.jpg"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".webp", ".bmp", ".tif"])
+def test_pictures_are_saved_under_names_in_any_script(suffix: str, tmp_path: Path) -> None:
+    import cv2
+
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    path = save_image(tmp_path / f"气球 été{suffix}", image)
+    read = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert read.shape == image.shape
+    if suffix in (".png", ".bmp", ".tif"):
+        assert np.array_equal(read, image)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["picture.gifv", "picture", "picture.txt"])
+def test_an_unknown_suffix_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="suffix"):
+        save_image(tmp_path / "new" / name, grey(4, 4))
+    assert list(tmp_path.iterdir()) == []
