@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from aerostat import console
@@ -33,7 +33,8 @@ def stop_requests() -> Iterator[list[int]]:
         requested.append(number)
         for each, handler in before.items():
             signal.signal(each, handler)
-        console.note("stopping after this iteration; the state will be saved (again to stop at once)")
+        with suppress(RuntimeError):  # the signal may have come while something was being printed
+            console.note("stopping after this iteration; the state will be saved (again to stop at once)")
 
     for number in before:
         signal.signal(number, remember)

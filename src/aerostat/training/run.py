@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,18 @@ class Run:
         return records
 
     def cut_metrics(self, epoch: int, batch: int) -> None:
-        """Drop what was logged after a checkpoint: iterations and validations at or past its position."""
+        """Drop what was logged after a checkpoint.
+
+        Args:
+            epoch, batch: of the iteration, both counted from 1, that comes next; it, what was to come before
+                it (the note of a stage) and what follows are dropped.
+        """
         if not self.metrics.is_file():
             return
-        kept = [r for r in self.read_metrics() if (r["epoch"], r.get("batch", -1)) < (epoch, batch)]
+        places = {"stage": 1, "val": math.inf}  # a stage begins with its first iteration
+
+        def place(record: dict[str, Any]) -> tuple[int, float]:
+            return record["epoch"], record.get("batch", places.get(record["kind"], math.inf))
+
+        kept = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))

@@ -192,6 +192,11 @@ def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
             f"but the data have {', '.join(data.classes)}."
         )
     train_split, val_split = choose_splits(data)
+    if len(train_split) != state["train_images"]:
+        raise InputError(
+            f"{run.path} was trained on {state['train_images']} images, but the data have "
+            f"{len(train_split)}; start a new run from its weights with --weights {run.path}."
+        )
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     fabric = _launch(recipe)
     console.note(environment_line(describe_environment(), fabric.device))
@@ -321,8 +326,10 @@ def _run(trainer: Trainer) -> Run:
 def draw_predictions(run: Run, split: Split, count: int = PICTURES) -> int:
     """Draw what the run's best weights find on the first images of a split; returns how many were drawn."""
     detector = load(run.path)
-    drawn = 0
+    drawn, stems = 0, set[str]()
     for record, found in detector.predict_images(split.images[:count], on_unreadable=lambda *_: None):
-        found.draw().save(run.predictions / f"{Path(record.file_name).stem}.jpg")
+        stem = Path(record.file_name).stem  # may be another image's too, in another folder
+        found.draw().save(run.predictions / (f"{stem}_{drawn}.jpg" if stem in stems else f"{stem}.jpg"))
+        stems.add(stem)
         drawn += 1
     return drawn

@@ -87,6 +87,7 @@ class Trainer:
         self.classes, self.val_split = train_split.classes, val_split
         self.position = Position()
         self.last_result: CocoResult | None = None
+        self._scored_at: tuple[int, int] | None = None
         self.loader = build_loader(train_split, recipe, fabric.global_rank, fabric.world_size)
         self.total = recipe.schedule.epochs * len(self.loader)
         set_training_mode(net, freeze_backbone=recipe.model.freeze == "backbone")
@@ -115,6 +116,7 @@ class Trainer:
                 position.seconds = time.monotonic() - began
                 if requested:
                     self._leave(requested[0])
+                self._require_finite_weights()
                 position.epoch, position.batch = position.epoch + 1, 0
                 last = position.epoch == schedule.epochs
                 if self.val_split and (last or position.epoch % self.recipe.eval.interval == 0):
@@ -122,13 +124,15 @@ class Trainer:
                     position.stopped_early = 0 < schedule.patience <= position.stale
                 position.seconds = time.monotonic() - began
                 self.save()
-                if requested and not last:
+                if requested and not (last or position.stopped_early):
                     self._leave(requested[0])
         return position
 
     def _epoch(self, epoch: int, requested: list[int]) -> None:
         stage = 2 if epoch >= self.recipe.schedule.stage2_epoch else 1
         first, position = self.position.batch, self.position
+        if first == len(self.loader):  # stopped after its last iteration
+            return
         if stage == 2 and epoch == self.recipe.schedule.stage2_epoch and first == 0:
             self._log({"kind": "stage", "epoch": epoch + 1, "stage": 2})
         progress = EpochProgress(
@@ -167,9 +171,11 @@ class Trainer:
         loss = losses["loss_cls"] + losses["loss_bbox"]
         if not torch.isfinite(loss):
             self._refuse(batch, losses)
-        self.fabric.backward(loss / optim.accumulate)
-        done = self.position.batch + 1
-        stepped = done % optim.accumulate == 0 or done == len(self.loader)
+        place = self.position.batch % optim.accumulate
+        left = len(self.loader) - (self.position.batch - place)
+        group = min(optim.accumulate, left)  # the last group of an epoch may be smaller
+        self.fabric.backward(loss / group)
+        stepped = place + 1 == group
         if stepped:
             if optim.clip_grad_norm > 0:
                 self.fabric.clip_gradients(
@@ -211,7 +217,7 @@ class Trainer:
                 batch_size=recipe.eval.batch_size,
                 threads=thread_count(recipe),
             )
-            self.last_result = result
+            self.last_result, self._scored_at = result, (position.epoch, position.batch)
             figures = result.to_dict()
             per_class = {row["name"]: row["ap"] for row in figures.pop("per_class")}
             self._log({"kind": "val", "epoch": position.epoch, **figures, "per_class": per_class})
@@ -249,6 +255,7 @@ class Trainer:
                 "position": dataclasses.asdict(self.position),
                 "recipe": self.recipe.to_dict(),
                 "classes": list(self.classes),
+                "train_images": len(self.loader.images),
                 "source": self.source,
             },
         )
@@ -267,7 +274,9 @@ class Trainer:
 
     def _save_weights(self, *, best: bool) -> None:
         size = self.recipe.data.input_size
-        result = self.last_result
+        # Figures of an earlier epoch are none of these weights'.
+        at = (self.position.epoch, self.position.batch)
+        result = self.last_result if self._scored_at == at else None
         figures = {k: v for k, v in result.to_dict().items() if isinstance(v, float | int)} if result else {}
         header = Header(
             size=self.recipe.model.size,
@@ -281,11 +290,24 @@ class Trainer:
     def _leave(self, signal_number: int) -> None:
         self.save()
         position, name = self.position, signal.Signals(signal_number).name
+        place = f"after epoch {position.epoch}"
+        if position.batch:
+            place = f"in epoch {position.epoch + 1}, after iteration {position.batch} of {len(self.loader)}"
         raise InterruptedRunError(
-            f"Stopped by {name} after epoch {position.epoch}, iteration {position.batch} of the next; "
-            f"go on with: aerostat train --resume {self.run.path}",
+            f"Stopped by {name} {place}; the state is saved; go on with: "
+            f"aerostat train --resume {self.run.path}",
             signal_number,
         )
+
+    def _require_finite_weights(self) -> None:
+        """Stop before weights that are no numbers replace the last state that can be gone on from."""
+        finite = torch.stack([p.detach().isfinite().all() for p in self.net.parameters()]).all()
+        if not finite:
+            saved = f"; the state before this epoch is in {self.run.checkpoint}"
+            raise AerostatError(
+                f"The weights are not finite after epoch {self.position.epoch + 1}"
+                f"{saved if self.run.checkpoint.is_file() else ''}; try a lower learning rate."
+            )
 
     def _refuse(self, batch: Batch, losses: dict[str, Tensor]) -> None:
         """Save the batch that gave a loss that is no number, and stop."""
@@ -296,9 +318,10 @@ class Trainer:
         with replacing(path) as temporary:
             save_file(tensors, temporary, {"file_names": "\n".join(batch.file_names)})
         values = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
+        names = ", ".join(batch.file_names[:3]) + (", ..." if len(batch.file_names) > 3 else "")
         raise AerostatError(
             f"The loss is not finite ({values}) in epoch {self.position.epoch + 1}, iteration "
-            f"{self.position.batch + 1}; the batch ({', '.join(batch.file_names[:3])}, ...) is in {path}; "
+            f"{self.position.batch + 1}; the batch ({names}) is in {path}; "
             "try a lower learning rate, or check these images."
         )
 
