@@ -16,7 +16,7 @@ from aerostat.errors import InputError
 Outline = NDArray[np.floating] | Sequence[NDArray[np.floating]] | None
 """The outline of one object: one polygon (n, 2), several, or none."""
 
-FILL_OPACITY = 0.35
+FILL_OPACITY = 0.22
 SMALLEST_TEXT = 9
 """Pixels per em under which nobody reads a label."""
 
