@@ -166,6 +166,7 @@ def train(
     dry_run:
         Print the data card and the resolved recipe, and train nothing.
     """
+    from aerostat.report import report as write_report
     from aerostat.training import train as training
     from aerostat.training.run import Run
 
@@ -176,7 +177,7 @@ def train(
         "strict": strict,
     }
     if resume is not None:
-        training.resume(resume, None if data is None else _read(data, **reading))
+        print(write_report(training.resume(resume, None if data is None else _read(data, **reading))))
         return
     if data is None:
         raise InputError("Expected a data set folder to train on: aerostat train DATA.")
@@ -201,8 +202,8 @@ def train(
         print(planned.recipe.to_toml(), end="")
         return
     run = out or Path("runs") / data.absolute().name.split(".")[0]
-    Run(run).require_absent()
-    training.train(
+    Run(run).require_absent()  # before the data are read, which may take long
+    trained = training.train(
         _read(data, **reading),
         model=model,
         weights=weights,
@@ -211,6 +212,7 @@ def train(
         values=values,
         source={"path": str(data.absolute()), **reading},
     )
+    print(write_report(trained))
 
 
 @app.command(name="eval")

@@ -1,0 +1,150 @@
+"""The whole story on embedded data: convert, look, train, evaluate, predict, and one page that shows it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat import console
+from aerostat.data.balloons import write_balloons
+from aerostat.data.convert import convert
+from aerostat.data.dataset import Dataset, ImageRecord, Split
+from aerostat.data.image import read_image
+from aerostat.draw.boxes import draw_boxes
+from aerostat.draw.grid import image_grid
+from aerostat.draw.saving import save_image
+from aerostat.errors import InputError
+from aerostat.evaluation.evaluate import evaluate
+from aerostat.predict import load
+from aerostat.predictions import predict_to_folder
+from aerostat.report import Chapter, Figure, run_chapters, write_report
+from aerostat.training.progress import clock
+from aerostat.training.train import train
+
+CHECKPOINT = Path(__file__).with_name("assets") / "rtmdet_nano_drawn_balloons.safetensors"
+"""Trained by scripts/train_demo_checkpoint.py on drawn scenes that are not among the demo's."""
+CLASSES = ("balloon",)
+TRAIN_SCENES, VAL_SCENES, NEW_SCENES = 48, 16, 6
+SEED, NEW_SEED = 0, 1
+EPOCHS = 12
+GRID_IMAGES = 12
+CELL = (320, 240)
+
+
+def run_demo(out: Path) -> Path:
+    """Run the demo into a folder that must not exist, and return the path of its report.
+
+    Raises:
+        InputError: if the folder is there already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists already; choose another --out, or remove it.")
+    began = time.monotonic()
+    _step(1, "draw balloon scenes, annotated in VIA like the real data set")
+    data = write_balloons(out / "data", train=TRAIN_SCENES, val=VAL_SCENES, seed=SEED)
+    new = _new_photographs(out)
+    _step(2, "convert the VIA files to COCO: aerostat convert")
+    conversion = convert(data, out / "coco", classes=CLASSES)
+    console.note("\n".join(conversion.lines()))
+    _step(3, "look at the images, then at the labels")
+    dataset = Dataset.read(data, classes=CLASSES)
+    grids = draw_grids(dataset.split("train"), out / "pictures")
+    _step(4, "train RTMDet-nano: aerostat train")
+    run = train(
+        dataset,
+        model="rtmdet-nano",
+        weights=str(CHECKPOINT),
+        out=out / "run",
+        epochs=EPOCHS,
+        source={"path": str(data.absolute()), "classes": list(CLASSES)},
+    )
+    _step(5, "evaluate by the COCO protocol: aerostat eval")
+    detector = load(run.path)
+    result = evaluate(detector, dataset.split("val"))
+    console.note(result.render())
+    _step(6, "predict new photographs: aerostat predict")
+    predicted = predict_to_folder(
+        lambda: detector, [str(new)], out / "predictions", score=0.3, nms_iou=0.65, formats=("json", "csv")
+    )
+    console.note("\n".join(predicted.lines()))
+    _step(7, "one page about it all")
+    chapters = [
+        _picture_chapter(conversion.lines(), grids),
+        *run_chapters(run),
+        _prediction_chapter(predicted.pictures),
+    ]
+    seconds = time.monotonic() - began
+    page = write_report(
+        out / "report.html",
+        title="aerostat demo",
+        subtitle=f"From a VIA file to a trained detector in {clock(seconds)}, on drawn scenes, offline",
+        chapters=chapters,
+    )
+    console.note(
+        f"done in {clock(seconds)}: AP {result.ap:.3f} on {result.images} scenes that it had not seen"
+    )
+    return page
+
+
+def draw_grids(split: Split, folder: Path, count: int = GRID_IMAGES) -> tuple[Path, Path]:
+    """Draw the first images of a split as a plain grid and as one with labels."""
+    records = split.images[:count]
+    images = [read_image(record.path) for record in records]
+    labelled = [
+        _labelled(image, record, split.classes) for image, record in zip(images, records, strict=True)
+    ]
+    names = [record.file_name for record in records]
+    plain = save_image(folder / "images.jpg", image_grid(images, columns=4, cell=CELL, captions=names))
+    shown = save_image(folder / "labels.jpg", image_grid(labelled, columns=4, cell=CELL, captions=names))
+    return plain, shown
+
+
+def _labelled(image_bgr: NDArray[np.uint8], record: ImageRecord, classes: Sequence[str]) -> NDArray[np.uint8]:
+    boxes = record.boxes_xyxy(crowd=True)
+    polygons = [instance.polygons for instance in record.instances]
+    return draw_boxes(image_bgr, boxes, record.labels(crowd=True), classes, polygons=polygons)
+
+
+def _step(number: int, title: str) -> None:
+    console.stderr().print(f"\n[bold]{number}. {title}[/bold]")
+
+
+def _new_photographs(out: Path) -> Path:
+    """Draw scenes that are in no split."""
+    folder = write_balloons(out / "unseen", train=NEW_SCENES, val=0, seed=NEW_SEED) / "train"
+    photographs = out / "photographs"
+    photographs.mkdir()
+    for path in sorted(folder.glob("*.jpg")):
+        shutil.move(path, photographs / path.name)
+    shutil.rmtree(out / "unseen")
+    return photographs
+
+
+def _picture_chapter(conversion: list[str], grids: tuple[Path, Path]) -> Chapter:
+    return Chapter(
+        title="First look: drawn scenes",
+        paragraphs=(
+            "Photograph-like scenes of balloons, drawn by aerostat and annotated in VIA with polygons and no "
+            "class name, like the real balloon data set. Lamps, balls and signs are there to mislead.",
+        ),
+        commands=("aerostat convert data coco --classes balloon",),
+        text_blocks=("\n".join(conversion),),
+        figures=(
+            Figure(grids[0], "First the images", "a grid of scenes with balloons", wide=True),
+            Figure(grids[1], "Then the labels", "the same scenes with boxes and outlines", wide=True),
+        ),
+    )
+
+
+def _prediction_chapter(pictures: Sequence[Path]) -> Chapter:
+    return Chapter(
+        title="New photographs",
+        paragraphs=("Scenes that are in neither split.",),
+        commands=("aerostat predict run photographs",),
+        figures=tuple(Figure(path, path.name, f"detections on {path.name}") for path in pictures),
+    )
