@@ -133,6 +133,11 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
         Dataset.read(tmp_path / "gone")
 
 
+def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        Dataset.read(tmp_path / ("x" * 5000))
+
+
 def test_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no images"):
         Dataset.read(tmp_path)

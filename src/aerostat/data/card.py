@@ -98,7 +98,7 @@ class DataCard:
         """Return tables for a console at least 80 columns wide."""
         from rich.console import Group
 
-        parts: list[RenderableType] = [_overview(self.splits), _class_table(self.classes, self.splits)]
+        parts: list[RenderableType] = [_overview(self.splits), "", _class_table(self.classes, self.splits)]
         if any(split.problems for split in self.splits):
             parts.append(_problem_table(self.splits))
         return Group(*parts)

@@ -27,6 +27,7 @@ class ImageFolder:
 
     root: Path
     _listings: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    _claimed: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
     def choose(cls, roots: Sequence[Path], file_names: Iterable[str]) -> ImageFolder:
@@ -41,6 +42,20 @@ class ImageFolder:
             if candidate and (found := self._listing(candidate[:-1]).get(_composed(candidate[-1]))):
                 return self.root.joinpath(*candidate[:-1], found)
         return None
+
+    def claim(self, file_name: str) -> Path | None:
+        """Return what `find` returns, for one entry of the annotations.
+
+        Raises:
+            InputError: another name has claimed the same file.
+        """
+        path = self.find(file_name)
+        if path is not None and self._claimed.setdefault(path, file_name) != file_name:
+            raise InputError(
+                f"the annotations list {self._claimed[path]!r} and {file_name!r}, which both mean {path}: "
+                "keep one entry for each image, or keep the folders that the names have"
+            )
+        return path
 
     def _listing(self, folder: tuple[str, ...]) -> dict[str, str]:
         """Return the names of the files in a folder below the root, each by its composed form."""

@@ -123,14 +123,24 @@ def find_sources(path: Path, images: Path | None = None) -> list[Source]:
     Raises:
         InputError: there is no such path, or no annotation file, or several for one split.
     """
-    if not path.exists():
-        raise InputError(f"expected a data set, found nothing at {path}: check the path")
-    if not path.is_dir():
-        name = _name_of_file(path)
-        return [Source(name, path, _roots_of_file(path, images, name))]
-    sources = _split_folders(path, images) or _annotations_folder(path, images) or _files_beside(path, images)
+    try:
+        if not path.exists():
+            raise InputError(f"expected a data set, found nothing at {path}: check the path")
+        if path.is_dir():
+            sources = _sources_in(path, images)
+        else:
+            name = _name_of_file(path)
+            sources = [Source(name, path, _roots_of_file(path, images, name))]
+    except OSError as error:  # a folder that may not be listed, a name too long, a share that is gone
+        raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}") from None
     order = {name: place for place, name in enumerate(SPLIT_NAMES)}
     return sorted(sources, key=lambda source: (order.get(source.split, len(order)), source.split))
+
+
+def _sources_in(folder: Path, images: Path | None) -> list[Source]:
+    return (
+        _split_folders(folder, images) or _annotations_folder(folder, images) or _files_beside(folder, images)
+    )
 
 
 def _name_of_file(path: Path) -> str:
@@ -242,7 +252,7 @@ def _the_only(files: list[Path], folder: Path) -> Path:
     for path in likely[:1]:
         recognise(read_content(path), path)  # says what it holds instead
     raise InputError(
-        f"{folder} holds {count} images but no annotation file: expected one of COCO or VIA beside them"
+        f"{folder} holds {count} images but no annotation file: expected COCO or VIA beside them"
     )
 
 

@@ -185,6 +185,13 @@ def test_images_in_sub_folders_of_one_name_are_two_images(images, write_json) ->
     assert [image.path for image in split.images] == [folder / "one" / "a.png", folder / "two" / "a.png"]
 
 
+def test_two_names_for_one_file_are_refused(images, write_json) -> None:
+    folder = images("data", "a.png")
+    listed = [{"id": 1, "file_name": "one/a.png"}, {"id": 2, "file_name": "two/a.png"}]
+    with pytest.raises(InputError, match=r"'one/a\.png' and 'two/a\.png', which both mean"):
+        read_coco(write_json(folder / "c.json", document(images=listed)), [folder], split="train")
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "..\\secret.png", "C:\\x\\secret.png"])
 def test_file_names_never_lead_out_of_the_folder(images, write_json, name: str) -> None:
     folder = images("data", "a.png")

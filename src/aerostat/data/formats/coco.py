@@ -169,7 +169,7 @@ def _find_images(
     numbered = all(isinstance(image.id, int) for image in images)
     targets: dict[Id, _Target | None] = {}
     for position, image in enumerate(images, start=1):
-        path = folder.find(image.file_name)
+        path = folder.claim(image.file_name)
         stated = _stated_size(image)
         trusted = stated is not None and path is not None and not thorough
         size = stated if trusted else upright_size(path, image.file_name, folder, split)

@@ -201,7 +201,7 @@ def _read_image(
     split: str,
     problems: list[Problem],
 ) -> ImageRecord | None:
-    path = folder.find(photograph.file_name)
+    path = folder.claim(photograph.file_name)
     size = upright_size(path, photograph.file_name, folder, split)
     if isinstance(size, Problem) or path is None:
         if isinstance(size, Problem):
