@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from aerostat import boxes as box_arithmetic
+from aerostat import console
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
 from aerostat.data.loader import LetterboxedBatch, letterboxed_batches
 from aerostat.detections import Detections
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import RTMDet, build, decode, normalise, zoo
-from aerostat.model.checkpoint import Header, load_weights
+from aerostat.model.checkpoint import Header, fit_to, load_weights
 from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, Boxes
 
 SHOW_SCORE = 0.3
@@ -68,10 +69,9 @@ class Detector:
         """
         path = None if isinstance(source, np.ndarray) else Path(source)
         image_bgr = source if isinstance(source, np.ndarray) else read_image(source)
-        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
-            raise InputError(
-                f"Expected an image (H, W, 3) of uint8, found {image_bgr.shape} of {image_bgr.dtype}."
-            )
+        shape = image_bgr.shape
+        if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
+            raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
         letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), self.input_size)
         planes = torch.from_numpy(np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1)))
         return self._detect(
@@ -177,9 +177,21 @@ def load(
         raise InputError(f"The input size must be a positive multiple of 32 pixels, found {input_size}.")
     weights = load_weights(weights_path(source))
     header = weights.header
+    if header.kind != "detector":
+        raise InputError(
+            f"{source} holds a pretrained backbone, no detector; train one with --weights {source}."
+        )
+    for remark in header.notes:
+        console.note(f"{source}: {remark}")
     net = build(header.size, len(header.classes))
-    net.load_state_dict(weights.state)
+    state, _ = fit_to(weights, header.size, header.classes, net.state_dict(), source)
+    net.load_state_dict(state)
     size = (input_size, input_size) if input_size else header.input_size
+    if size[0] % 32 or size[1] % 32:
+        raise InputError(
+            f"{source} states an input of {size[0]} x {size[1]} px, expected multiples of 32; "
+            "name another input size."
+        )
     return Detector(net.eval().to(choose_device(device)), header.classes, size, header)
 
 
@@ -214,7 +226,7 @@ def choose_device(name: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+        torch.ones(1, device=device).item()  # fails also where there is only the name
+    except (RuntimeError, AssertionError, ImportError):
         raise InputError(f"There is no device {str(name)!r} on this machine; use cpu or auto.") from None
     return device
