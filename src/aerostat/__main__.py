@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written to
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"The system refused: {error.strerror or error}{where}.", 1)
     return code if isinstance(code, int) else 0
 
 
