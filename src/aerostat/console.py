@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,7 +43,7 @@ def note(text: str) -> None:
 
 def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Yield `items` while showing how far along they are (a bar on a terminal, plain lines elsewhere)."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     console = stderr()
     if console.is_terminal:
