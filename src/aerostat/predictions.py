@@ -28,7 +28,7 @@ class Outcome:
     """What was found and written.
 
     Args:
-        found: file name and detections of each image, in order.
+        found: path, as the sources gave it, and detections of each image, in order.
         pictures: what was drawn.
         files: with the detections.
         failed: images that could not be read, with the reason.
@@ -53,9 +53,9 @@ class Outcome:
         lines = [f"{name}: {_count(found)}" for name, found in self.found]
         lines += [f"{name}: NOT READ ({reason})" for name, reason in self.failed]
         total = sum(len(found) for _, found in self.found)
-        lines.append(f"{total} detections on {len(self.found)} images")
+        lines.append(f"{_number(total, 'detection')} on {_number(len(self.found), 'image')}")
         if self.pictures:
-            lines.append(f"wrote {len(self.pictures)} pictures to {self.pictures[0].parent}")
+            lines.append(f"wrote {_number(len(self.pictures), 'picture')} to {self.pictures[0].parent}")
         lines += [f"wrote {path}" for path in self.files]
         if not self.found:
             lines.append("nothing was written: no image could be read")
@@ -87,14 +87,11 @@ def predict_to_folder(
     Raises:
         InputError: if a source is not there, names no image, or would be written over.
     """
-    paths = find_images(sources)
+    paths = find_images(sources, out)
     names = _unique_names(paths)
-    if pictures and any(
-        path.resolve() == (out / name).resolve() for path, name in zip(paths, names, strict=True)
-    ):
-        raise InputError(f"The pictures would replace the photographs in {out}; choose another --out.")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out names a folder.")
+    _require_folder(out)
+    if pictures:
+        _spare_photographs(paths, [_picture(out, name) for name in names], out)
     detector = load_detector()
     records = [
         ImageRecord(path, name, 0, 0, id=i) for i, (path, name) in enumerate(zip(paths, names, strict=True))
@@ -109,17 +106,20 @@ def predict_to_folder(
         on_unreadable=lambda record, error: failed.append((str(record.path), str(error))),
     )
     for record, detections in console.track(results, "predicting", total=len(records)):
-        found.append((record.file_name, detections))
+        found.append((str(record.path), detections))
         if pictures:
-            drawn.append(
-                detections.draw().save((out / record.file_name).with_suffix(_picture_suffix(record.path)))
-            )
+            drawn.append(detections.draw().save(_picture(out, record.file_name)))
     files = tuple(_write(out / FILES[kind], kind, found) for kind in formats) if found else ()
     return Outcome(tuple(found), tuple(drawn), files, tuple(failed))
 
 
-def find_images(sources: Sequence[str]) -> list[Path]:
+def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:
     """Return the images that files, folders (searched through) and patterns name, each once, in order.
+
+    Args:
+        sources: files, folders and patterns.
+        out: a folder that is not searched where it stands inside of a source: what was drawn there by an
+            earlier call is no photograph.
 
     Raises:
         InputError: for a source that is not there, or names no image.
@@ -128,14 +128,16 @@ def find_images(sources: Sequence[str]) -> list[Path]:
         raise InputError("Expected at least one image, folder or pattern to predict on.")
     found: dict[Path, None] = {}
     for source in sources:
-        found.update(dict.fromkeys(_images_of(source)))
+        found.update(dict.fromkeys(_images_of(source, out)))
     return list(found)
 
 
-def _images_of(source: str) -> Iterator[Path]:
+def _images_of(source: str, out: Path | None) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
         images = list_images(path, recursive=True)
+        if out is not None and path.resolve() in out.resolve().parents:
+            images = [image for image in images if out.resolve() not in image.resolve().parents]
         if not images:
             raise InputError(f"There are no images in the folder {path}.")
         yield from images
@@ -169,13 +171,47 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _picture_suffix(path: Path) -> str:
-    return path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".jpg"
+def _picture(out: Path, name: str) -> Path:
+    """Return where the picture of a photograph goes: under its name, as a kind that is written here."""
+    suffix = Path(name).suffix.lower()
+    return (out / name).with_suffix(suffix if suffix in (".jpg", ".jpeg", ".png", ".webp") else ".jpg")
+
+
+def _require_folder(out: Path) -> None:
+    """Refuse a folder that cannot be made because a file stands in its way.
+
+    Raises:
+        InputError: with the name of that file.
+    """
+    above = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file, so {out} cannot be a folder; choose another --out.")
+
+
+def _spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Path) -> None:
+    """Refuse to draw over any photograph, whether it is among the sources or merely stands in `out`.
+
+    Raises:
+        InputError: if a picture would take the place of a source, or of a file in a folder that no earlier
+            call wrote its detections to.
+    """
+    sources = {path.resolve() for path in paths}
+    if any(picture.resolve() in sources for picture in pictures):
+        raise InputError(f"The pictures would replace the photographs in {out}; choose another --out.")
+    taken = next((picture for picture in pictures if picture.exists()), None)
+    if taken is not None and not any((out / name).exists() for name in FILES.values()):
+        raise InputError(
+            f"{taken} exists, but {out} has no detections of an earlier prediction; choose another --out."
+        )
 
 
 def _write(path: Path, kind: Format, found: Sequence[tuple[str, Detections]]) -> Path:
     {"json": write_json, "csv": write_csv, "coco": write_coco}[kind](path, found)
     return path
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _count(found: Detections) -> str:
