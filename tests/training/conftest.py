@@ -8,8 +8,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from aerostat.data.dataset import Dataset
+from aerostat.model import RTMDet, build
+from aerostat.training.recipe import Recipe
+from aerostat.training.run import Run
+from aerostat.training.train import choose_splits
+from aerostat.training.trainer import Trainer
 
 SMALL = {
     "data": {"input_size": 64, "threads": 0},
@@ -81,3 +87,34 @@ def discs(drawn: Callable[..., Path]) -> Dataset:
 def small() -> dict[str, dict[str, object]]:
     """Recipe values of a run of seconds, free to be changed."""
     return {section: dict(fields) for section, fields in SMALL.items()}
+
+
+def make_trainer(
+    data: Dataset, run_folder: Path, values: dict[str, dict[str, object]], net: RTMDet | None = None
+) -> Trainer:
+    """Return a trainer of a nano network on a fresh run directory, without what `train` does around it."""
+    recipe = Recipe().override({**values, "model": {"size": "nano", **values.get("model", {})}})
+    torch.manual_seed(0)
+    run = Run(run_folder)
+    run.create()
+    train_split, val_split = choose_splits(data)
+    return Trainer(
+        Fabric(accelerator="cpu", devices=1, precision=recipe.optim.precision),
+        net or build("nano", len(data.classes)),
+        train_split,
+        val_split,
+        recipe=recipe,
+        run=run,
+        source={},
+    )
+
+
+@pytest.fixture
+def trainer_for(tmp_path: Path) -> Callable[..., Trainer]:
+    """Return a function that makes a trainer: data, then sections of the recipe as keywords."""
+
+    def make(data: Dataset, net: RTMDet | None = None, name: str = "run", **values: object) -> Trainer:
+        merged = {key: {**SMALL.get(key, {}), **values.get(key, {})} for key in {*SMALL, *values}}  # type: ignore[dict-item]
+        return make_trainer(data, tmp_path / name, merged, net)
+
+    return make

@@ -14,8 +14,6 @@ def recipe_for(images: int, preset: str = "auto", **more: object) -> Recipe:
     return choose(preset, train_images=images, **asked).recipe
 
 
-
-
 @pytest.mark.parametrize(
     ("images", "batch", "epochs"), [(1, 2, 40), (5, 2, 40), (61, 12, 40), (1000, 16, 30), (5000, 16, 20)]
 )

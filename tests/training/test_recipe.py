@@ -20,7 +20,11 @@ def test_defaults_are_the_published_numbers():
     recipe = Recipe()
     assert (recipe.optim.lr, recipe.optim.weight_decay, recipe.schedule.epochs) == (0.004, 0.05, 300)
     schedule = recipe.schedule
-    assert (schedule.warmup_iterations, schedule.warmup_factor, schedule.final_lr_factor) == (1000, 1e-5, 0.05)
+    assert (schedule.warmup_iterations, schedule.warmup_factor, schedule.final_lr_factor) == (
+        1000,
+        1e-5,
+        0.05,
+    )
     assert (schedule.cosine_start, schedule.ema_momentum) == (0.5, 0.0002)
     augment = recipe.augment
     assert (augment.mosaic_cache, augment.mixup_cache, augment.resize_ratio) == (20, 10, (0.5, 2.0))

@@ -1,6 +1,7 @@
 """The learning rate at hand-worked places."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -63,4 +64,4 @@ def test_the_factor_stays_within_0_and_1_and_falls_after_warm_up(total, warmup, 
     factors = [lr_factor(i, total, **run) for i in places]
     assert all(0 <= factor <= 1 + 1e-12 for factor in factors)
     after = [factor for i, factor in zip(places, factors, strict=True) if i >= warmup]
-    assert all(a >= b - 1e-12 for a, b in zip(after, after[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in pairwise(after))

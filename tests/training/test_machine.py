@@ -1,0 +1,47 @@
+"""What is said about the machine."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from aerostat.training.machine import describe_environment, environment_line, memory_mb, thread_count
+from aerostat.training.recipe import Recipe
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (4, 4), (64, 8), (None, 1)])
+def test_threads_follow_the_processors_up_to_eight(monkeypatch, processors, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert thread_count(Recipe()) == threads
+
+
+@pytest.mark.parametrize("threads", [0, 3, 100])
+def test_threads_that_are_asked_for_are_taken(threads):
+    assert thread_count(Recipe().override({"data": {"threads": threads}})) == threads
+
+
+def test_the_memory_of_this_process_is_counted_in_mebibytes():
+    block = bytearray(os.urandom(1 << 20)) * 300  # 300 MiB that were touched
+    assert 300 <= memory_mb(torch.device("cpu")) < 100_000
+    assert len(block)
+
+
+def test_the_environment_names_what_a_bug_report_needs_and_fits_json():
+    environment = json.loads(json.dumps(describe_environment()))
+    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["aerostat"]
+    assert {"python", "platform", "processors", "threads", "gpus", "command"} <= set(environment)
+
+
+def test_the_line_for_the_console_names_versions_and_device():
+    line = environment_line(describe_environment(), torch.device("cpu"))
+    assert f"torch {torch.__version__}" in line
+    assert "on cpu" in line
+    assert "\n" not in line
+
+
+def test_a_package_that_is_missing_is_no_failure():
+    from aerostat.training.machine import _version
+
+    assert _version("no-such-package-anywhere") is None
