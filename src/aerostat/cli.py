@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from aerostat.errors import InputError
+from aerostat import console
+from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
-    from aerostat.data.dataset import Dataset
+    from aerostat.data.dataset import Dataset, Split
+    from aerostat.detections import Detections
 
 app = App(
     name="aerostat",
@@ -21,7 +23,8 @@ app = App(
 )
 
 Classes = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
-Flag = Annotated[bool, Parameter(negative=())]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 
 
 @app.command
@@ -51,7 +54,7 @@ def convert(
     images: Path | None = None,
     strict: Flag = False,
     force: Flag = False,
-    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_: JsonFlag = False,
 ) -> None:
     """Convert annotations between VIA and COCO; the format of SRC is recognised from its content.
 
@@ -220,7 +223,7 @@ def evaluate(
     weights: str,
     data: Path,
     *,
-    split: str = "val",
+    split: str | None = None,
     classes: Classes = None,
     class_attribute: str | None = None,
     images: Path | None = None,
@@ -228,7 +231,9 @@ def evaluate(
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
     device: str = "auto",
-    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    strict: Flag = False,
+    force: Flag = False,
+    json_: JsonFlag = False,
 ) -> None:
     """Print the COCO table of a detector on a split of DATA.
 
@@ -239,7 +244,7 @@ def evaluate(
     data:
         Data set folder, or one split's annotation file.
     split:
-        Which split of a folder with several.
+        Which split of a folder with several; by default val, else test.
     classes:
         Class names of the annotations; by default the detector's.
     class_attribute:
@@ -254,22 +259,30 @@ def evaluate(
         Also write the detections as COCO results to this file.
     device:
         auto, cpu, cuda or mps.
+    strict:
+        Refuse data of which anything would be dropped.
+    force:
+        Let --save replace a file that exists.
     json_:
         Print one JSON document.
     """
-    from aerostat.detections import write_coco
+    from aerostat.data.card import require_usable
     from aerostat.evaluation.coco import evaluate_detections
     from aerostat.evaluation.evaluate import detect
     from aerostat.predict import load
 
+    if save is not None:
+        _require_free(save, force, "--save")
     detector = load(weights, device=device, input_size=input_size)
-    names = _split_names(classes) or list(detector.classes)
-    part = _read(data, classes=names, class_attribute=class_attribute, images=images).split(split)
+    reading = {"class_attribute": class_attribute, "images": images, "strict": strict}
+    dataset = _read_for(detector.classes, data, _split_names(classes), **reading)
+    part = _split_to_evaluate(dataset, split)
+    _tell_losses(dataset, part)
+    require_usable(dataset, [part.name])
     found = detect(detector, part)
     result = evaluate_detections(part.images, found, part.classes, max_dets=max_dets)
     if save is not None:
-        ids = [record.id for record in part.images]
-        write_coco(save, list(zip(ids, found, strict=True)), part.category_ids)
+        _save_results(save, part, found)
     print(_document(result.to_dict()) if json_ else result.render())
 
 
@@ -284,8 +297,8 @@ def predict(
     input_size: int | None = None,
     nms_iou: float = 0.65,
     device: str = "auto",
-    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
-) -> int:
+    json_: JsonFlag = False,
+) -> None:
     """Find objects on photographs: pictures with boxes, and the detections as a file.
 
     Parameters
@@ -326,7 +339,11 @@ def predict(
         pictures=pictures,
     )
     print(_document(done.to_dict()) if json_ else "\n".join(done.lines()))
-    return 1 if done.failed else 0
+    if done.failed:
+        raise AerostatError(
+            f"{len(done.failed)} of {len(done.failed) + len(done.found)} images could not be read, first "
+            f"{done.failed[0][0]}; the others are done."
+        )
 
 
 @app.command
@@ -357,8 +374,11 @@ def export(
     source = weights_path(weights)
     loaded = load_weights(source)
     target = out or source.with_suffix(".pth")
-    if target.exists() and not force:
-        raise InputError(f"{target} exists already; choose another --out or allow it with --force.")
+    if target.exists() and target.samefile(source):
+        raise InputError(f"{target} is the file to export; choose another --out.")
+    _require_free(target, force, "--out")
+    if loaded.header.kind != "detector":
+        raise InputError(f"{source} holds a pretrained backbone, no detector; there is nothing to export.")
     write_pth(target, loaded.state, loaded.header.classes)
     print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {', '.join(loaded.header.classes)}")
 
@@ -379,7 +399,7 @@ def report(run: Path) -> None:
 
 
 @app.command
-def models(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
+def models(*, json_: JsonFlag = False) -> None:
     """List the published weights: name, size, AP, where the file is, whether it is here.
 
     Parameters
@@ -417,6 +437,73 @@ def _read(data: Path, **reading: Any) -> Dataset:
     from aerostat.data.dataset import Dataset
 
     return Dataset.read(data, **reading)
+
+
+def _read_for(known: tuple[str, ...], data: Path, classes: list[str] | None, **reading: Any) -> Dataset:
+    """Read data for a detector of the classes `known`, whose names stand for those that nobody states."""
+    if classes:
+        return _read(data, classes=classes, **reading)
+    try:
+        return _read(data, classes=list(known), **reading)
+    except (
+        InputError
+    ):  # perhaps only since the data have other classes: then say so, not what --classes lacks
+        return _read(data, classes=None, **reading)
+
+
+def _split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
+    """Return the split asked for; if none was, val, else test, else the only one there is."""
+    from aerostat.data.dataset import ONLY_SPLIT
+
+    if name is not None or "val" in dataset.splits:
+        return dataset.split(name or "val")
+    only = list(dataset.splits) if len(dataset.splits) == 1 else []
+    chosen = "test" if "test" in dataset.splits else only[0] if only else "val"
+    part = dataset.split(chosen)
+    if chosen != ONLY_SPLIT:
+        console.note(f"there is no val split: evaluating on {chosen}")
+    return part
+
+
+def _tell_losses(dataset: Dataset, part: Split) -> None:
+    """Say what the figures of a split are missing, so that they are not compared with those of the whole."""
+    from aerostat.data.card import data_card
+    from aerostat.data.dataset import LOSSES
+
+    for card in data_card(dataset).splits:
+        for problem in card.problems:
+            if card.name == part.name and problem.kind in LOSSES:
+                first = problem.first[0]
+                console.note(
+                    f"{part.name}: {problem.count} {problem.kind}, {problem.consequence}; "
+                    f"first {first.file_name}: {first.detail}"
+                )
+
+
+def _save_results(path: Path, part: Split, found: list[Detections]) -> None:
+    """Write COCO results under the image and category ids of the annotations."""
+    from aerostat.detections import write_coco
+
+    id_of = dict(zip(part.classes, part.category_ids, strict=True))
+    results = []
+    for record, detections in zip(part.images, found, strict=True):
+        shared = [name for name in detections.classes if name in id_of]
+        results.append((record.id, detections.filter(classes=shared)))
+    write_coco(path, results, [id_of.get(name, 0) for name in found[0].classes])
+
+
+def _require_free(path: Path, force: bool, option: str) -> None:
+    """Refuse, before any work is done, a file to write that exists or can never be.
+
+    Raises:
+        InputError: naming the option that asked for it.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not above.is_dir():
+        found = "is a folder" if path.is_dir() else f"cannot be written: {above} is a file"
+        raise InputError(f"{path} {found}; {option} names a file to write.")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; choose another {option} or allow it with --force.")
 
 
 def _split_names(classes: list[str] | None) -> list[str] | None:
