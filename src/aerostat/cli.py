@@ -105,7 +105,7 @@ def train(
     data: Path | None = None,
     *,
     classes: Classes = None,
-    model: str = "rtmdet-tiny",
+    model: str | None = None,
     weights: str | None = None,
     out: Path | None = None,
     recipe: str = "auto",
@@ -114,7 +114,7 @@ def train(
     input_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None,
     freeze_backbone: Flag = False,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
@@ -133,7 +133,7 @@ def train(
     classes:
         Class names in order; VIA files without class attributes need the one name.
     model:
-        rtmdet-nano, -tiny, -s, -m, -l or -x.
+        rtmdet-nano, -tiny, -s, -m, -l or -x; by default the recipe file's, else rtmdet-tiny.
     weights:
         What to start from: a file, a run, or a name of the zoo (downloaded if it is not in the cache).
     out:
@@ -171,6 +171,7 @@ def train(
     """
     from aerostat.report import report as write_report
     from aerostat.training import train as training
+    from aerostat.training.recipe import Recipe
     from aerostat.training.run import Run
 
     reading: dict[str, Any] = {
@@ -180,10 +181,33 @@ def train(
         "strict": strict,
     }
     if resume is not None:
+        own = {
+            "--model": model,
+            "--weights": weights,
+            "--out": out,
+            "--recipe": recipe != "auto",
+            "--epochs": epochs,
+            "--batch-size": batch_size,
+            "--input-size": input_size,
+            "--lr": lr,
+            "--seed": seed,
+            "--device": device,
+            "--precision": precision,
+            "--freeze-backbone": freeze_backbone,
+            "--set": set_,
+            "--dry-run": dry_run,
+        }
+        _refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
+        if data is None:
+            of_data = {f"--{name.replace('_', '-')}": value for name, value in reading.items()}
+            _refuse(of_data, "cannot go with --resume unless DATA is named too")
         print(write_report(training.resume(resume, None if data is None else _read(data, **reading))))
         return
     if data is None:
-        raise InputError("Expected a data set folder to train on: aerostat train DATA.")
+        taken = (
+            " (--classes takes every name up to the next option, so DATA goes before it)" if classes else ""
+        )
+        raise InputError(f"Expected a data set folder to train on: aerostat train DATA{taken}.")
     preset, values = _recipe_values(recipe, set_ or [])
     flags = {
         ("schedule", "epochs"): epochs,
@@ -198,6 +222,10 @@ def train(
     for (section, key), value in flags.items():
         if value is not None:
             values.setdefault(section, {})[key] = value
+    if model is not None:
+        values.get("model", {}).pop("size", None)  # like every flag, --model beats the recipe file
+    model = model or "rtmdet-tiny"
+    Recipe().override(values)  # a misspelt key is refused before the data are read, which may take long
     if dry_run:
         dataset = _read(data, **reading)
         planned = training.plan(dataset, model=model, weights=weights, preset=preset, values=values)
@@ -205,7 +233,7 @@ def train(
         print(planned.recipe.to_toml(), end="")
         return
     run = out or Path("runs") / data.absolute().name.split(".")[0]
-    Run(run).require_absent()  # before the data are read, which may take long
+    Run(run).require_absent()
     trained = training.train(
         _read(data, **reading),
         model=model,
@@ -504,6 +532,17 @@ def _require_free(path: Path, force: bool, option: str) -> None:
         raise InputError(f"{path} {found}; {option} names a file to write.")
     if path.exists() and not force:
         raise InputError(f"{path} exists already; choose another {option} or allow it with --force.")
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Refuse options that would be ignored, rather than let somebody wonder.
+
+    Raises:
+        InputError: naming those that were given.
+    """
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise InputError(f"{', '.join(given)} {why}; leave {'it' if len(given) == 1 else 'them'} out.")
 
 
 def _split_names(classes: list[str] | None) -> list[str] | None:
