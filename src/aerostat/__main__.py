@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from aerostat.cli import app
     from aerostat.errors import AerostatError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal cannot show is no failure
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(
             sys.argv[1:] if arguments is None else list(arguments),
@@ -21,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error=False,
             result_action="return_value",
         )
+        sys.stdout.flush()
     except AerostatError as error:
         return _fail(str(error), error.exit_code)
     except CycloptsError as error:
-        return _fail(" ".join(str(error).split()), 2)
+        return _fail(_describe(error), 2)
     except KeyboardInterrupt:
         return _fail("Interrupted.", 130)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
@@ -34,6 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"The system refused: {error.strerror or error}{where}.", 1)
     return code if isinstance(code, int) else 0
+
+
+def _describe(error: CycloptsError) -> str:
+    """Say what was wrong with the words of a command, and where to read on."""
+    from cyclopts import MissingArgumentError, UnusedCliTokensError
+
+    sentence = " ".join(str(error).split()).partition(" Available commands:")[0]
+    if isinstance(error, UnusedCliTokensError):
+        sentence = f"Unexpected argument {' '.join(map(repr, error.unused_tokens or ()))}."
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
+        sentence = f"{error.argument.name} is missing."
+    return f"{sentence} See {' '.join(['aerostat', *(error.command_chain or ())])} --help."
 
 
 def _fail(sentence: str, code: int) -> int:

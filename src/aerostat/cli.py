@@ -20,6 +20,7 @@ app = App(
     name="aerostat",
     help="RTMDet object detection, lighter than air: annotations in, trained detector out.",
     version_flags=["--version"],
+    group_parameters="Options",
 )
 
 Classes = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
@@ -27,9 +28,11 @@ Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 
 
-@app.command
+@app.command(sort_key=1)
 def demo(*, out: Path = Path("aerostat-demo")) -> None:
-    """Show the whole story on embedded data, offline, in minutes: convert, look, train, evaluate, predict.
+    """Show the whole story on embedded data, offline, in minutes.
+
+    Convert, look at the data, train, evaluate, predict, and one page about it all.
 
     Parameters
     ----------
@@ -41,10 +44,11 @@ def demo(*, out: Path = Path("aerostat-demo")) -> None:
     print(run_demo(out))
 
 
-@app.command
+@app.command(sort_key=2, usage="Usage: aerostat convert SRC DST [OPTIONS]")
 def convert(
     src: Path,
     dst: Path,
+    /,
     *,
     classes: Classes = None,
     class_attribute: str | None = None,
@@ -56,7 +60,9 @@ def convert(
     force: Flag = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Convert annotations between VIA and COCO; the format of SRC is recognised from its content.
+    """Convert annotations between VIA and COCO.
+
+    The format of SRC is recognised from its content. Images stay where they are.
 
     Parameters
     ----------
@@ -65,7 +71,7 @@ def convert(
     dst:
         File to write, or a folder for several splits.
     classes:
-        Class names in order; VIA files without class attributes need the one name.
+        Class names in order, up to the next option; VIA files without class attributes need the one name.
     class_attribute:
         VIA region attribute that holds the class, where there are several.
     from_:
@@ -100,9 +106,10 @@ def convert(
     print(_document(done.to_dict()) if json_ else "\n".join(done.lines()))
 
 
-@app.command
+@app.command(sort_key=3, usage="Usage: aerostat train DATA [OPTIONS]")
 def train(
     data: Path | None = None,
+    /,
     *,
     classes: Classes = None,
     model: str | None = None,
@@ -124,14 +131,16 @@ def train(
     strict: Flag = False,
     dry_run: Flag = False,
 ) -> None:
-    """Fine-tune RTMDet on DATA, a folder with splits (train/, val/) in VIA or COCO format.
+    """Fine-tune RTMDet on annotated images.
+
+    DATA is a folder with train/ and val/, each with images and annotations in VIA or COCO format.
 
     Parameters
     ----------
     data:
         Data set folder, or one split's annotation file.
     classes:
-        Class names in order; VIA files without class attributes need the one name.
+        Class names in order, up to the next option; VIA files without class attributes need the one name.
     model:
         rtmdet-nano, -tiny, -s, -m, -l or -x; by default the recipe file's, else rtmdet-tiny.
     weights:
@@ -151,7 +160,7 @@ def train(
     seed:
         Of weights, data order and augmentation.
     device:
-        auto, cpu, cuda or mps.
+        What computes; by default auto, a GPU if there is one.
     precision:
         Of the forward pass; losses are always float32.
     freeze_backbone:
@@ -246,10 +255,11 @@ def train(
     print(write_report(trained))
 
 
-@app.command(name="eval")
+@app.command(name="eval", sort_key=4, usage="Usage: aerostat eval WEIGHTS DATA [OPTIONS]")
 def evaluate(
     weights: str,
     data: Path,
+    /,
     *,
     split: str | None = None,
     classes: Classes = None,
@@ -263,7 +273,7 @@ def evaluate(
     force: Flag = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Print the COCO table of a detector on a split of DATA.
+    """Print the COCO table of a detector on annotated images.
 
     Parameters
     ----------
@@ -274,7 +284,7 @@ def evaluate(
     split:
         Which split of a folder with several; by default val, else test.
     classes:
-        Class names of the annotations; by default the detector's.
+        Class names of the annotations, up to the next option; by default the detector's.
     class_attribute:
         VIA region attribute that holds the class, where there are several.
     images:
@@ -314,20 +324,25 @@ def evaluate(
     print(_document(result.to_dict()) if json_ else result.render())
 
 
-@app.command
+@app.command(sort_key=5, usage="Usage: aerostat predict WEIGHTS SOURCE... [OPTIONS]")
 def predict(
     weights: str,
+    /,
     *sources: str,
     score: float = 0.3,
     out: Path = Path("predictions"),
-    format_: Annotated[list[Literal["json", "csv", "coco"]] | None, Parameter(name="--format")] = None,
-    pictures: bool = True,
+    format_: Annotated[
+        list[Literal["json", "csv", "coco"]] | None, Parameter(name="--format", negative=())
+    ] = None,
+    pictures: Annotated[bool, Parameter(show_default=False)] = True,
     input_size: int | None = None,
     nms_iou: float = 0.65,
     device: str = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Find objects on photographs: pictures with boxes, and the detections as a file.
+    """Find objects on photographs.
+
+    Writes pictures with boxes, and a file with the detections.
 
     Parameters
     ----------
@@ -342,7 +357,7 @@ def predict(
     format_:
         File with the detections: json (default), csv or coco; may be repeated.
     pictures:
-        Draw the boxes on the photographs.
+        Draw the boxes on the photographs, as is done by default, or do not.
     input_size:
         Side of the network's square input in pixels; by default the one it was trained at.
     nms_iou:
@@ -374,15 +389,18 @@ def predict(
         )
 
 
-@app.command
+@app.command(sort_key=6, usage="Usage: aerostat export WEIGHTS [OPTIONS]")
 def export(
     weights: str,
+    /,
     *,
     to: Literal["openmmlab"] = "openmmlab",
     out: Path | None = None,
     force: Flag = False,
 ) -> None:
-    """Write the weights for other tools: an OpenMMLab .pth that MMDetection loads.
+    """Write weights for other tools.
+
+    That is, for now, an OpenMMLab .pth that MMDetection loads.
 
     Parameters
     ----------
@@ -411,8 +429,8 @@ def export(
     print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {', '.join(loaded.header.classes)}")
 
 
-@app.command
-def report(run: Path) -> None:
+@app.command(sort_key=7)
+def report(run: Path, /) -> None:
     """Rebuild the HTML page of a run.
 
     Parameters
@@ -426,9 +444,9 @@ def report(run: Path) -> None:
     print(f"wrote {write_report(Run(run))}")
 
 
-@app.command
+@app.command(sort_key=8)
 def models(*, json_: JsonFlag = False) -> None:
-    """List the published weights: name, size, AP, where the file is, whether it is here.
+    """List the published weights, and whether they are here.
 
     Parameters
     ----------
@@ -440,20 +458,18 @@ def models(*, json_: JsonFlag = False) -> None:
     if json_:
         print(_document([row.to_dict() for row in zoo_table()]))
         return
-    print(f"{'name':<20}{'classes':<12}{'input':>6}{'box AP':>8}{'M params':>10}  {'here':<6}file")
+    print(f"{'name':<21}{'classes':<12}{'input':>6}{'box AP':>8}{'M params':>10}  here")
     for row in zoo_table():
         entry = row.entry
         ap = "-" if entry.box_ap is None else f"{entry.box_ap:.1f}"
         parameters = "-" if entry.parameters_m is None else f"{entry.parameters_m:.1f}"
-        here = ("yes" if row.here else "no") if entry.supported else "masks are not supported yet"
-        print(
-            f"{entry.name:<20}{entry.classes:<12}{entry.input_size[0]:>6}{ap:>8}{parameters:>10}  {here:<6}"
-            + (row.path.name if entry.supported else "")
-        )
-    print(f"files belong in {weights_folder()} (set AEROSTAT_HOME to change it); nothing is fetched unasked")
+        here = ("yes" if row.here else "no") if entry.supported else "no: masks are to come"
+        print(f"{entry.name:<21}{entry.classes:<12}{entry.input_size[0]:>6}{ap:>8}{parameters:>10}  {here}")
+    print(f"Only naming one as weights fetches it, into {weights_folder()}")
+    print("(AEROSTAT_HOME changes that; --json has the names and addresses of the files).")
 
 
-@app.command
+@app.command(sort_key=9)
 def doctor() -> None:
     """Print the environment, as a bug report needs it."""
     from aerostat.training.machine import describe_environment
