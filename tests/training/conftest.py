@@ -77,6 +77,18 @@ def drawn(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def write_split() -> Callable[..., None]:
+    """`draw_split`, for fixtures that outlive a test."""
+    return draw_split
+
+
+@pytest.fixture(scope="session")
+def small_values() -> dict[str, dict[str, object]]:
+    """`SMALL`, for fixtures that outlive a test."""
+    return SMALL
+
+
 @pytest.fixture
 def discs(drawn: Callable[..., Path]) -> Dataset:
     """Four training and two validation photographs of one class."""
