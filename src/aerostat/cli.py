@@ -21,6 +21,7 @@ app = App(
     help="RTMDet object detection, lighter than air: annotations in, trained detector out.",
     version_flags=["--version"],
     group_parameters="Options",
+    suppress_keyboard_interrupt=False,  # it would end without a word
 )
 
 Classes = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
