@@ -25,7 +25,7 @@ def stderr() -> Console:
     """Return the console for notes and progress."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
 
 
 @cache
@@ -33,11 +33,11 @@ def stdout() -> Console:
     """Return the console for results."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(emoji=False, highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Print one line for the person who waits, on stderr, without interpreting markup."""
+    """Print one line for the person who waits, on stderr, as it is: a file may be called ``[red]``."""
     stderr().print(text, markup=False)
 
 
@@ -49,7 +49,8 @@ def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[
     if console.is_terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        name = TextColumn("{task.description}", markup=False)
+        columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             yield from progress.track(items, total=total, description=title)
         return

@@ -18,7 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
     whatever stood at `path` before stands there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=path.suffix, dir=path.parent)
+    suffix = path.suffix if len(path.suffix) <= 10 else ""  # a name has 255 bytes, four for some letters
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

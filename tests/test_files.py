@@ -1,0 +1,91 @@
+"""Files are whole or absent, whatever happens while they are written."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from aerostat.files import replacing, sha256, write_bytes, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_content_is_written_into_a_folder_that_is_made(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.bin"
+    write_bytes(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert names(path.parent) == ["file.bin"]
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * (32 << 20)])
+def test_nothing_and_very_much_are_written_too(tmp_path, content):
+    write_bytes(tmp_path / "f", content)
+    assert (tmp_path / "f").read_bytes() == content
+
+
+def test_text_is_utf_8_with_its_newlines_as_they_are(tmp_path):
+    write_text(tmp_path / "f.txt", "größe\r\nline\n")
+    assert (tmp_path / "f.txt").read_bytes() == b"gr\xc3\xb6\xc3\x9fe\r\nline\n"
+
+
+def test_an_older_file_is_replaced_only_when_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent, "a rename must not cross file systems"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_what_fails_half_way_leaves_what_was_there_and_no_rest(tmp_path, error, before):
+    path = tmp_path / "f"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert names(tmp_path) == ([] if before is None else ["f"])
+    assert before is None or path.read_text() == before
+
+
+def test_a_folder_in_the_place_of_the_file_leaves_no_rest(tmp_path):
+    (tmp_path / "f" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="f"):
+        write_bytes(tmp_path / "f", b"x")
+    assert names(tmp_path) == ["f"]
+
+
+def test_the_temporary_file_ends_as_the_file_does_since_writers_choose_by_it(tmp_path):
+    with replacing(tmp_path / "a.b.png") as temporary:
+        assert temporary.suffix == ".png"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ballons rouges été.json", "气球" * 40 + ".json", "a" * 255, "气" * 85, "f." + "x" * 250, ".hidden"],
+)
+def test_every_name_that_the_system_takes_is_written(tmp_path, name):
+    write_bytes(tmp_path / name, b"x")
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_others_may_read_what_the_umask_lets_them(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_bytes(tmp_path / "f", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode
+
+
+def test_the_digest_is_sha_256(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")  # the example of FIPS 180-2, appendix B.1
+    assert sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
