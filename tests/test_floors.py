@@ -1,0 +1,123 @@
+"""The order of the house: a file imports from lower floors only, and nothing goes in circles."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+
+FLOORS = {
+    "errors": 0,
+    "files": 0,
+    "console": 1,
+    "boxes": 1,
+    "data": 2,
+    "draw": 2,
+    "model": 2,
+    "detections": 3,
+    "predict": 3,
+    "predictions": 3,
+    "evaluation": 4,
+    "explain": 4,
+    "deploy": 4,
+    "training": 5,
+    "report": 6,
+    "demo": 7,
+    "cli": 7,
+    "__main__": 7,
+}
+"""Each file or folder directly below `src/aerostat/`, as docs/architecture.md tells them."""
+
+FRONT_DOORS = {("aerostat.data.dataset", "aerostat.data.reading")}
+"""`Dataset.read` is where people expect it; the readers below it make `Dataset`s. It imports when called."""
+
+NOBODYS_NAMES = {"util", "utils", "helper", "helpers", "misc", "common", "manager", "managers", "base"}
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(file): file for file in sorted((SOURCE / "aerostat").rglob("*.py"))}
+
+
+def imported_by(module: str, files: dict[str, Path] = FILES) -> set[str]:
+    """Return the modules of the package that a module imports, at its top or inside of functions.
+
+    Imports for type checkers alone are left out: they load nothing.
+    """
+    tree = ast.parse(files[module].read_text("utf-8"))
+    for_checkers = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in for_checkers:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} imports relatively, line {node.lineno}"
+            # `from aerostat.model import zoo` imports a module, `from aerostat.model import build` does not
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in files else str(node.module) for name in names}
+    return {name for name in found if name in files and name not in (module, "aerostat")}
+
+
+def unit(module: str) -> str:
+    """Return the file or folder below `aerostat` that a module belongs to."""
+    return module.split(".")[1]
+
+
+MODULES = [module for module in FILES if module != "aerostat"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_file_stands_on_a_floor_and_imports_only_from_lower_ones(module: str) -> None:
+    assert unit(module) in FLOORS, f"{module} has no floor: give it one here and in docs/architecture.md"
+    packages = [name for name, file in FILES.items() if file.name == "__init__.py" and name != "aerostat"]
+    folders = {unit(name) for name in packages}
+    for other in imported_by(module):
+        here, there = unit(module), unit(other)
+        if here == there:
+            continue
+        neighbours = FLOORS[here] == FLOORS[there] and not folders & {here, there}
+        assert FLOORS[there] < FLOORS[here] or neighbours, (
+            f"{module} (floor {FLOORS[here]}) imports {other} (floor {FLOORS[there]})"
+        )
+
+
+def test_imports_make_no_circle() -> None:
+    graph = {
+        module: {other for other in imported_by(module) if (module, other) not in FRONT_DOORS}
+        for module in MODULES
+    }
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+    assert set(order) >= set(graph)
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    assert not [module for module in MODULES if set(module.split(".")) & NOBODYS_NAMES]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from aerostat.errors import InputError", {"aerostat.errors"}),
+        ("def f():\n    import aerostat.cli", {"aerostat.cli"}),
+        ("from aerostat import console", {"aerostat.console"}),
+        ("from aerostat.model import zoo, build", {"aerostat.model", "aerostat.model.zoo"}),
+        ("if TYPE_CHECKING:\n    from aerostat.cli import app", set()),
+        ("import numpy", set()),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(tmp_path: Path, text: str, expected: set[str]) -> None:
+    (tmp_path / "new.py").write_text(text)
+    assert imported_by("aerostat.new", {**FILES, "aerostat.new": tmp_path / "new.py"}) == expected
