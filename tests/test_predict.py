@@ -1,13 +1,20 @@
-"""Real weights on real photographs against the reference's detections."""
+"""Real weights on real photographs against the reference's detections; every other way in and out."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from aerostat.boxes import pairwise_iou
-from aerostat.errors import InputError
-from aerostat.predict import load
+from aerostat.data.dataset import ImageRecord
+from aerostat.errors import AerostatError, InputError
+from aerostat.model import build, zoo
+from aerostat.model.checkpoint import Header, save_weights
+from aerostat.predict import Detector, choose_device, load, weights_path
 
 
 @pytest.mark.parametrize("size", [320, 640])
@@ -23,3 +30,256 @@ def test_golden_detections_of_the_person_detector(shared, balloon, person_weight
         close = (iou > 0.99) & (np.abs(found.scores[:, None] - scores[None]) < 0.005)
         assert close[:, scores > 0.3].any(0).all(), (name, "a reference detection was not found")
         assert close[found.scores > 0.31].any(1).all(), (name, "a detection that the reference does not have")
+
+
+# ------------------------------------------------------------------ a network without weights, but fast
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def detector() -> Detector:
+    """Finds something nearly everywhere, with scores that differ from point to point."""
+    torch.manual_seed(0)
+    net = build("nano", 2)
+    with torch.no_grad():
+        net.train()(torch.randn(4, 3, 64, 64))  # batch statistics of its own, or every map fades to nothing
+        for layer in net.eval().bbox_head.rtm_cls:
+            layer.weight.normal_()
+            layer.bias.zero_()
+        for layer in net.bbox_head.rtm_reg:
+            layer.bias.fill_(1.5)
+    return Detector(net, ("disc", "ring"), (64, 64))
+
+
+def photograph(path: Path, width: int = 80, height: int = 48, seed: int = 0) -> ImageRecord:
+    image = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+    assert cv2.imwrite(str(path), image)
+    return ImageRecord(path, path.name, width, height)
+
+
+def test_a_file_and_its_pixels_give_the_same(detector, tmp_path):
+    record = photograph(tmp_path / "p.png")
+    from_file = detector.predict(record.path)
+    from_text = detector.predict(str(record.path))
+    from_pixels = detector.predict(cv2.imread(str(record.path)))
+    assert len(from_file) > 0
+    assert from_file == from_text
+    assert (from_file.path, from_pixels.path) == (record.path, None)
+    np.testing.assert_array_equal(from_file.boxes_xyxy, from_pixels.boxes_xyxy)
+
+
+@pytest.mark.parametrize("shape", [(48, 80), (200, 31), (1, 1), (1, 300)])
+def test_boxes_lie_on_the_photograph_whatever_its_shape(detector, shape):
+    found = detector.predict(np.full((*shape, 3), 90, np.uint8))
+    height, width = shape
+    assert found.image_size == (width, height)
+    assert found.classes == ("disc", "ring")
+    boxes = found.boxes_xyxy
+    assert len(boxes) > 0
+    assert (boxes >= 0).all() and (boxes[:, ::2] <= width).all() and (boxes[:, 1::2] <= height).all()
+    assert boxes.dtype == np.float32
+
+
+def test_the_thresholds_are_kept(detector):
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    everything = detector.predict(image, score=0.0, nms_iou=0.99, max_detections=1000)
+    middle = float(np.median(everything.scores))
+    found = detector.predict(image, score=middle, nms_iou=0.99, max_detections=1000)
+    assert 0 < len(found) == (everything.scores > middle).sum() < len(everything)
+    assert len(detector.predict(image, score=0.0, max_detections=3)) == 3
+    assert len(detector.predict(image, score=0.0, nms_iou=0.1)) < len(everything)
+    assert len(detector.predict(image, score=1.0)) == 0
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((3, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 0, 3), np.uint8),
+        np.zeros(0, np.uint8),
+    ],
+    ids=lambda image: f"{image.shape} {image.dtype}",
+)
+def test_an_array_that_is_no_image_is_refused_with_its_shape(detector, image):
+    with pytest.raises(InputError) as caught:
+        detector.predict(image)
+    assert str(image.shape) in str(caught.value)
+    assert str(image.dtype) in str(caught.value)
+    assert "(H, W, 3)" in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_no_image_is_named(detector, tmp_path):
+    with pytest.raises(InputError, match=r"none\.jpg"):
+        detector.predict(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.jpg"):
+        detector.predict(tmp_path / "text.jpg")
+    with pytest.raises(InputError, match="folder"):
+        detector.predict(tmp_path)
+
+
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 0), (2, 2), (4, 1), (100, 3)])
+def test_many_images_come_in_order_and_as_each_alone(detector, tmp_path, batch_size, threads):
+    sizes = [(80, 48), (30, 90), (64, 64), (200, 100), (50, 51)]
+    records = [photograph(tmp_path / f"{i}.png", *size, seed=i) for i, size in enumerate(sizes)]
+    alone = [detector.predict(record.path) for record in records]
+    together = list(detector.predict_images(records, batch_size=batch_size, threads=threads))
+    assert [record for record, _ in together] == records
+    for one, (_, other) in zip(alone, together, strict=True):
+        assert one.path == other.path
+        assert one.image_size == other.image_size
+        assert len(one) == len(other)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_no_images_are_no_results(detector):
+    assert list(detector.predict_images([])) == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_an_unreadable_image_among_others_is_told_and_left_out(detector, tmp_path, batch_size):
+    records = [photograph(tmp_path / f"{i}.png", seed=i) for i in range(3)]
+    records[1].path.write_bytes(records[1].path.read_bytes()[:60])
+    told: list[tuple[str, str]] = []
+    found = detector.predict_images(
+        records,
+        batch_size=batch_size,
+        on_unreadable=lambda record, error: told.append((record.file_name, str(error))),
+    )
+    assert [record.file_name for record, _ in found] == ["0.png", "2.png"]
+    assert [name for name, _ in told] == ["1.png"]
+    assert str(records[1].path) in told[0][1]
+
+
+def test_an_unreadable_image_raises_where_nobody_wants_to_be_told(detector, tmp_path):
+    record = ImageRecord(tmp_path / "gone.png", "gone.png", 4, 4)
+    with pytest.raises(InputError, match=r"gone\.png"):
+        list(detector.predict_images([record]))
+
+
+@pytest.mark.parametrize("part", ["rtm_cls", "rtm_reg"])
+def test_a_network_whose_outputs_are_no_numbers_never_just_finds_nothing(detector, tmp_path, part):
+    with torch.no_grad():
+        getattr(detector.net.bbox_head, part)[2].bias.fill_(float("nan"))
+    record = photograph(tmp_path / "p.png")
+    with pytest.raises(AerostatError, match=r"not numbers on .*p\.png"):
+        detector.predict(record.path)
+
+
+# -------------------------------------------------------------------------------------- what is loaded
+
+
+def write_weights(path: Path, classes: tuple[str, ...] = ("disc",), seed: int = 0, **header: object) -> Path:
+    torch.manual_seed(seed)
+    state = build("nano", len(classes)).state_dict()
+    save_weights(path, state, Header("nano", classes, **{"input_size": (96, 96), **header}))
+    return path
+
+
+def test_a_run_gives_its_best_weights_else_its_last(tmp_path):
+    last = write_weights(tmp_path / "last.safetensors", seed=1)
+    assert weights_path(tmp_path) == last
+    best = write_weights(tmp_path / "best.safetensors", seed=2)
+    assert weights_path(tmp_path) == weights_path(str(tmp_path)) == best
+    assert weights_path(last) == last, "a file is taken as it is"
+
+
+def test_a_folder_without_weights_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"neither best\.safetensors nor last\.safetensors"):
+        weights_path(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["none.pth", "none.safetensors", "runs/none", "rtmdet-tiny.pth"])
+def test_a_path_that_is_not_there_is_never_looked_for_in_the_zoo(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(zoo, "fetch", lambda _: pytest.fail("asked the zoo"))
+    with pytest.raises(InputError, match="no weights file or run directory"):
+        weights_path(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no weights file or run directory"):
+        weights_path(name)
+
+
+def test_a_bare_name_is_the_zoos(monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo, "fetch", lambda name: tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert weights_path("rtmdet-tiny") == tmp_path / "rtmdet-tiny"
+
+
+def test_an_unknown_name_names_the_nearest(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"'rtmdet-tinny'.*'rtmdet-tiny'"):
+        weights_path("rtmdet-tinny")
+
+
+def test_a_detector_is_what_its_file_says(tmp_path):
+    path = write_weights(tmp_path / "w.safetensors", ("disc", "ring"))
+    loaded = load(path)
+    assert (loaded.classes, loaded.input_size) == (("disc", "ring"), (96, 96))
+    assert not loaded.net.training
+    assert loaded.device == torch.device("cpu") or torch.cuda.is_available()
+    assert loaded.header is not None and loaded.header.size == "nano"
+    assert load(path, input_size=160).input_size == (160, 160)
+
+
+@pytest.mark.parametrize("size", [0, -32, 31, 100])
+def test_an_input_size_that_is_no_multiple_of_32_is_refused(tmp_path, size):
+    path = write_weights(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=f"multiple of 32 pixels, found {size}"):
+        load(path, input_size=size)
+
+
+def test_a_file_with_such_an_input_size_needs_another_one(tmp_path):
+    path = write_weights(tmp_path / "w.safetensors", input_size=(100, 100))
+    with pytest.raises(InputError, match=r"w\.safetensors states an input of 100 x 100"):
+        load(path)
+    assert load(path, input_size=64).input_size == (64, 64)
+
+
+def test_a_backbone_alone_is_no_detector(tmp_path):
+    state = {k: v for k, v in build("nano", 1).state_dict().items() if k.startswith("backbone.")}
+    save_weights(tmp_path / "b.safetensors", state, Header("nano", (), kind="backbone"))
+    with pytest.raises(InputError, match=r"b\.safetensors holds a pretrained backbone"):
+        load(tmp_path / "b.safetensors")
+
+
+def test_weights_with_something_missing_are_one_sentence(tmp_path):
+    state = build("nano", 1).state_dict()
+    del state["neck.reduce_layers.0.conv.weight"]
+    save_weights(tmp_path / "w.safetensors", state, Header("nano", ("disc",)))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "w.safetensors")
+    assert "neck.reduce_layers.0.conv.weight" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b'{"images": []}', b"PK\x03\x04"])
+def test_a_file_that_holds_no_weights_is_named(tmp_path, content):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"w\.pth"):
+        load(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "", "cuda:99", "privateuseone", "hpu", "meta"])
+def test_a_device_that_is_not_there_is_one_sentence(name):
+    with pytest.raises(InputError, match=r"There is no device '.*' on this machine; use cpu or auto"):
+        choose_device(name)
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch):
+    assert choose_device("cpu") == torch.device("cpu")
+    for there, device in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device("auto") == torch.device(device)

@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     whatever stood at `path` before stands there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = path.suffix if len(path.suffix) <= 10 else ""  # a name has 255 bytes, four for some letters
+    suffix = path.suffix if len(path.suffix) <= 20 else ""  # a name has 255 bytes, four for some letters
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

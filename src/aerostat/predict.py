@@ -129,6 +129,7 @@ class Detector:
         max_detections: int,
     ) -> list[Detections]:
         cls, reg = self.net(normalise(images_bgr.to(self.device)))
+        _require_numbers([*cls, *reg], paths)
         found = decode(
             cls,
             reg,
@@ -143,10 +144,6 @@ class Detector:
         ]
 
     def _in_source(self, found: Boxes, letterbox: Letterbox, path: Path | None) -> Detections:
-        if not (np.isfinite(found.boxes_xyxy).all() and np.isfinite(found.scores).all()):
-            raise AerostatError(
-                f"The network gave boxes that are no finite numbers{f' on {path}' if path else ''}."
-            )
         width, height = letterbox.source_size
         boxes_xyxy = box_arithmetic.clip_boxes(letterbox.boxes_to_source(found.boxes_xyxy), width, height)
         return Detections(
@@ -156,6 +153,17 @@ class Detector:
             classes=self.classes,
             image_size=letterbox.source_size,
             path=path,
+        )
+
+
+def _require_numbers(outputs: Sequence[torch.Tensor], paths: Sequence[Path | None]) -> None:
+    """Refuse what would otherwise look as if nothing had been found: a NaN is above no threshold."""
+    broken = torch.stack([output.isnan().flatten(1).any(1) for output in outputs]).any(0)  # (N,)
+    if broken.any():
+        path = paths[int(broken.nonzero()[0])]
+        raise AerostatError(
+            f"The network's outputs are not numbers{f' on {path}' if path else ''}; its weights are damaged, "
+            "or were trained until they diverged."
         )
 
 

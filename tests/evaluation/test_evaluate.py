@@ -1,0 +1,161 @@
+"""A detector over a split: what is asked of it, and the figures by hand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from aerostat.data.dataset import ImageRecord, Instance, Split
+from aerostat.detections import Detections
+from aerostat.errors import InputError
+from aerostat.evaluation.evaluate import detect, evaluate
+from aerostat.model import build
+from aerostat.predict import Detector
+
+FIRST_HALF = 51 / 101
+"""AP of a perfect detector that finds one object of two: 51 of the 101 recalls have a precision of 1."""
+
+
+@dataclass
+class Told:
+    """Stands for a detector: finds what it is told to on each image, and remembers what it was asked."""
+
+    answers: list[Detections]
+    classes: tuple[str, ...]
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def predict_images(self, images: Any, **asked: Any) -> Iterator[tuple[ImageRecord, Detections]]:
+        self.asked = asked
+        yield from zip(images, self.answers, strict=True)
+
+
+def split_of(*boxes: tuple[float, float, float, float], classes: tuple[str, ...] = ("disc",)) -> Split:
+    """Return a split with one object of the first class on each image."""
+    images = tuple(
+        ImageRecord(Path(f"{i}.png"), f"{i}.png", 100, 100, (Instance(box, 0, area=400.0),), id=i + 1)
+        for i, box in enumerate(boxes)
+    )
+    return Split("val", classes, tuple(range(1, len(classes) + 1)), images)
+
+
+def found(*boxes: tuple[float, float, float, float], classes=("disc",), label: int = 0) -> Detections:
+    scores = [0.9 - 0.1 * i for i in range(len(boxes))]
+    return Detections(np.reshape(boxes, (-1, 4)), scores, [label] * len(boxes), classes)
+
+
+A, B = (10.0, 10.0, 30.0, 30.0), (50.0, 50.0, 70.0, 70.0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "ap"),
+    [
+        ([found(A), found(B)], 1.0),
+        ([found(A), found()], FIRST_HALF),
+        ([found(), found()], 0.0),
+        ([found(B), found(A)], 0.0),  # on the wrong images
+    ],
+)
+def test_figures_by_hand(answers, ap):
+    result = evaluate(Told(answers, ("disc",)), split_of(A, B), progress=False)
+    assert result.ap == pytest.approx(ap, abs=1e-9)
+    assert (result.images, result.instances) == (2, 2)
+    assert result.detections == sum(map(len, answers))
+
+
+def test_classes_are_matched_by_name_and_others_left_out():
+    theirs = ("person", "disc")
+    answers = [found(A, classes=theirs, label=1), found(B, B, classes=theirs, label=0)]
+    result = evaluate(Told(answers, theirs), split_of(A, B), progress=False)
+    assert result.ap == pytest.approx(FIRST_HALF, abs=1e-9)
+    assert result.left_out == 2
+
+
+def test_a_detector_that_lacks_a_class_is_refused_before_it_works():
+    told = Told([], ("person", "ring"))
+    with pytest.raises(InputError) as caught:
+        evaluate(told, split_of(A, classes=("disc", "ring")))
+    message = str(caught.value)
+    assert "person, ring" in message and "with disc:" in message and "'val'" in message
+    assert told.asked == {}
+
+
+def test_the_thresholds_are_coco_s_unless_asked_for():
+    told = Told([found(A)], ("disc",))
+    evaluate(told, split_of(A), progress=False)
+    assert told.asked == {
+        "score": 0.001, "nms_iou": 0.65, "max_detections": 300, "batch_size": 4, "threads": 2,
+    }  # fmt: skip
+    detect(
+        told, split_of(A), score_threshold=0.5, nms_iou=0.3, max_detections=7, batch_size=1, threads=0,
+        progress=False,
+    )  # fmt: skip
+    assert told.asked == {
+        "score": 0.5, "nms_iou": 0.3, "max_detections": 7, "batch_size": 1, "threads": 0,
+    }  # fmt: skip
+
+
+def test_max_dets_limits_what_counts():
+    answers = [found((0, 0, 5, 5), A)]  # the right one is the second best
+    split = split_of(A)
+    assert evaluate(Told(answers, ("disc",)), split, max_dets=(1, 2, 3), progress=False).ar1 == 0.0
+    assert evaluate(Told(answers, ("disc",)), split, max_dets=(2, 3, 4), progress=False).ar1 == 1.0
+
+
+def test_an_empty_split_has_no_figures():
+    result = evaluate(Told([], ("disc",)), split_of(), progress=False)
+    assert (result.images, result.ap) == (0, -1.0)
+
+
+def test_progress_is_shown_only_where_it_is_wanted(monkeypatch, capsys):
+    from aerostat import console
+
+    monkeypatch.setattr(console, "PLAIN_LINE_SECONDS", 0.0)
+    evaluate(Told([found(A), found(B)], ("disc",)), split_of(A, B), progress=False)
+    assert capsys.readouterr() == ("", "")
+    evaluate(Told([found(A), found(B)], ("disc",)), split_of(A, B))
+    assert capsys.readouterr() == ("", "evaluating val: 1 of 2\nevaluating val: 2 of 2\n")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Split:
+    split = split_of(A, B, A)
+    for i in range(3):
+        image = np.random.default_rng(i).integers(0, 255, (100, 100, 3), np.uint8)
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), image)
+    images = tuple(replace(record, path=tmp_path / record.file_name) for record in split.images)
+    return replace(split, images=images)
+
+
+@pytest.fixture
+def detector() -> Iterator[Detector]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield Detector(build("nano", 1).eval(), ("disc",), (64, 64))
+    torch.set_num_threads(before)
+
+
+def test_every_image_of_a_split_gets_its_detections_in_order(detector, photographs):
+    results = [detect(detector, photographs, batch_size=size, progress=False) for size in (1, 2, 8)]
+    for found in results:
+        assert [d.path for d in found] == [record.path for record in photographs.images]
+    assert {len(result) for result in results} == {3}
+
+
+def test_an_image_that_cannot_be_read_is_named(detector, photographs):
+    photographs.images[1].path.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"1\.png"):
+        evaluate(detector, photographs, progress=False)
+
+
+def test_evaluating_changes_nothing_of_the_network(detector, photographs):
+    before = {name: tensor.clone() for name, tensor in detector.net.state_dict().items()}
+    evaluate(detector, photographs, progress=False)
+    after = detector.net.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not detector.net.training
