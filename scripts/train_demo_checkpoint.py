@@ -30,8 +30,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path, help="folder for the scenes and the run")
-    parser.add_argument("--scenes", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--scenes", type=int, default=2500)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     arguments = parser.parse_args()
     scenes = arguments.work / "scenes"
@@ -45,10 +45,11 @@ def main() -> None:
         preset="small",
         epochs=arguments.epochs,
         values={
-            "augment": {"mosaic": 0.5, "mixup": 0.0},
-            "optim": {"lr": 0.004, "batch_size": 16},
+            "data": {"input_size": 256},
+            "augment": {"mosaic": 0.3, "mixup": 0.0},
+            "optim": {"lr": 0.0015, "batch_size": 16},
             "schedule": {"warmup_iterations": 150, "cosine_start": 0.3},
-            "eval": {"interval": 2},
+            "eval": {"interval": 4},
         },
     )
     weights = load_weights(run.last)

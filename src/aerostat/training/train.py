@@ -29,6 +29,8 @@ from aerostat.training.trainer import Trainer
 
 NANO_INPUT = 320
 """The published nano detectors were trained at this size, all others at 640."""
+NANO_WEIGHTS = "rtmdet-nano-person"
+"""There is no nano of COCO's 80 classes; the person detector is the widest trained one."""
 PICTURES = 16
 """Validation photographs drawn at the end of a run."""
 
@@ -93,11 +95,12 @@ def plan(
         batch_size=optim.get("batch_size"),
         accumulate=optim.get("accumulate", 1),
     )
+    differing = _differing(choice.recipe, explicit)
     explicit.setdefault("model", {}).update(size=size, weights=source)
     recipe = choice.recipe.override(explicit)
     if loaded is not None:
         fit_to(loaded, size, data.classes, build(size, len(data.classes)).state_dict(), source)
-    return Plan(recipe, (*choice.reasons, why), train_split, val_split, loaded)
+    return Plan(recipe, (*choice.reasons, why, *differing), train_split, val_split, loaded)
 
 
 def train(
@@ -144,9 +147,8 @@ def train(
     if fabric.is_global_zero:
         run.create()
         recipe.write(run.recipe)
-        write_text(
-            run.environment, json.dumps({**environment, "data": dict(source or {})}, indent=2, default=str)
-        )
+        record = {**environment, "data": dict(source or {}), "data_card": data_card(data).to_dict()}
+        write_text(run.environment, json.dumps(record, indent=2, default=str))
     fabric.barrier()
     trainer = Trainer(
         fabric,
@@ -275,12 +277,24 @@ def _size_of(model: str) -> str:
     return size
 
 
+def _differing(recipe: Recipe, values: Values) -> list[str]:
+    """Return a sentence about the fields that were asked for otherwise than the preset has them, if any."""
+    preset = recipe.to_dict()
+    asked = [
+        f"{section}.{key} = {value}"
+        for section, fields in values.items()
+        for key, value in fields.items()
+        if section != "model" and preset[section][key] != value
+    ]
+    return [f"asked for instead: {', '.join(asked)}"] if asked else []
+
+
 def _choose_weights(size: str, weights: str | None) -> tuple[str, str]:
     """Return what to start from and why."""
     if weights:
         return weights, f"starting from {weights}"
     if weights is None:
-        name = f"rtmdet-{size}"
+        name = NANO_WEIGHTS if size == "nano" else f"rtmdet-{size}"
         known = [entry for entry in zoo.entries() if entry.name == name]
         if known and zoo.cached_path(known[0]).is_file():
             return name, f"starting from {name}'s published weights, which are in the cache"
