@@ -89,6 +89,7 @@ def test_the_thresholds_are_coco_s_unless_asked_for():
     evaluate(told, split_of(A), progress=False)
     assert told.asked == {
         "score": 0.001, "nms_iou": 0.65, "max_detections": 300, "batch_size": 4, "threads": 2,
+        "on_unreadable": None,
     }  # fmt: skip
     detect(
         told, split_of(A), score_threshold=0.5, nms_iou=0.3, max_detections=7, batch_size=1, threads=0,
@@ -151,6 +152,16 @@ def test_an_image_that_cannot_be_read_is_named(detector, photographs):
     photographs.images[1].path.write_bytes(b"no image")
     with pytest.raises(InputError, match=r"1\.png"):
         evaluate(detector, photographs, progress=False)
+
+
+def test_an_image_that_cannot_be_read_does_not_count_where_somebody_is_told(detector, photographs):
+    photographs.images[1].path.write_bytes(b"no image")
+    told: list[str] = []
+    result = evaluate(
+        detector, photographs, progress=False, on_unreadable=lambda record, _: told.append(record.file_name)
+    )
+    assert told == ["1.png"]
+    assert (result.images, result.instances) == (2, 2)
 
 
 def test_evaluating_changes_nothing_of_the_network(detector, photographs):

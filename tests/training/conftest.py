@@ -26,7 +26,7 @@ SMALL = {
 """A run of seconds: 64 px, two images an iteration, one epoch."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
     """Small maps gain nothing from threads, and sums keep their order."""
     before = torch.get_num_threads()

@@ -137,6 +137,7 @@ def test_a_finished_run_is_not_gone_on_with(finished):
     assert (path / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(discs, small, tmp_path):
     def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
         values = {**small, "run": {"device": "cpu", "seed": seed}}

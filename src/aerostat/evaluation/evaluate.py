@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from aerostat import console
-from aerostat.data.dataset import Split
+from aerostat.data.dataset import ImageRecord, Split
 from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
@@ -22,6 +24,7 @@ def evaluate(
     batch_size: int = 4,
     threads: int = 2,
     progress: bool = True,
+    on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
 ) -> CocoResult:
     """Return the COCO figures of a detector on a split.
 
@@ -33,21 +36,24 @@ def evaluate(
         batch_size: images at a time.
         threads: that read and decode.
         progress: whether to show how far along it is.
+        on_unreadable: told of images that cannot be read, which then do not count; None raises.
 
     Raises:
         InputError: if the detector does not know a class of the split, or an image cannot be read.
     """
-    found = detect(
-        detector,
-        split,
-        score_threshold=score_threshold,
+    _require_classes(detector, split)
+    results = detector.predict_images(
+        split.images,
+        score=score_threshold,
         nms_iou=nms_iou,
         max_detections=max_detections,
         batch_size=batch_size,
         threads=threads,
-        progress=progress,
+        on_unreadable=on_unreadable,
     )
-    return evaluate_detections(split.images, found, split.classes, max_dets=max_dets)
+    pairs = list(_shown(results, split, progress))
+    images, found = [record for record, _ in pairs], [detections for _, detections in pairs]
+    return evaluate_detections(images, found, split.classes, max_dets=max_dets)
 
 
 def detect(
@@ -66,12 +72,7 @@ def detect(
     Raises:
         InputError: if the detector does not know a class of the split, or an image cannot be read.
     """
-    unknown = [name for name in split.classes if name not in detector.classes]
-    if unknown:
-        raise InputError(
-            f"The detector knows the classes {', '.join(detector.classes)}, but the split {split.name!r} is "
-            f"annotated with {', '.join(unknown)}: evaluate with weights trained on these classes."
-        )
+    _require_classes(detector, split)
     results = detector.predict_images(
         split.images,
         score=score_threshold,
@@ -80,6 +81,19 @@ def detect(
         batch_size=batch_size,
         threads=threads,
     )
-    if progress:
-        results = console.track(results, f"evaluating {split.name}", total=len(split))
-    return [found for _, found in results]
+    return [found for _, found in _shown(results, split, progress)]
+
+
+def _require_classes(detector: Detector, split: Split) -> None:
+    unknown = [name for name in split.classes if name not in detector.classes]
+    if unknown:
+        raise InputError(
+            f"The detector knows the classes {', '.join(detector.classes)}, but the split {split.name!r} is "
+            f"annotated with {', '.join(unknown)}: evaluate with weights trained on these classes."
+        )
+
+
+def _shown(
+    results: Iterator[tuple[ImageRecord, Detections]], split: Split, progress: bool
+) -> Iterator[tuple[ImageRecord, Detections]]:
+    return console.track(results, f"evaluating {split.name}", total=len(split)) if progress else results

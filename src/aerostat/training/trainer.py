@@ -16,9 +16,9 @@ from torch import Tensor
 
 from aerostat import console
 from aerostat.data.augment import Augmentation
-from aerostat.data.dataset import Split
+from aerostat.data.dataset import ImageRecord, Split
 from aerostat.data.loader import Batch, TrainLoader
-from aerostat.errors import AerostatError
+from aerostat.errors import AerostatError, InputError
 from aerostat.evaluation.coco import CocoResult
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.files import replacing
@@ -88,6 +88,7 @@ class Trainer:
         self.position = Position()
         self.last_result: CocoResult | None = None
         self._scored_at: tuple[int, int] | None = None
+        self._unreadable: set[str] = set()
         self.loader = build_loader(train_split, recipe, fabric.global_rank, fabric.world_size)
         self.total = recipe.schedule.epochs * len(self.loader)
         set_training_mode(net, freeze_backbone=recipe.model.freeze == "backbone")
@@ -216,6 +217,7 @@ class Trainer:
                 max_detections=recipe.eval.max_detections,
                 batch_size=recipe.eval.batch_size,
                 threads=thread_count(recipe),
+                on_unreadable=self._leave_out,
             )
             self.last_result, self._scored_at = result, (position.epoch, position.batch)
             figures = result.to_dict()
@@ -235,6 +237,12 @@ class Trainer:
             )
         self.fabric.barrier()
         position.stale = self.fabric.broadcast(position.stale)
+
+    def _leave_out(self, record: ImageRecord, error: InputError) -> None:
+        """Go on without a photograph that cannot be read, as training does: hours of work hang on it."""
+        if record.file_name not in self._unreadable:
+            self._unreadable.add(record.file_name)
+            console.note(f"validation leaves out {record.file_name}: {error}")
 
     # ------------------------------------------------------------------------------------------ state
 
