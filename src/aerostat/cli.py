@@ -242,7 +242,8 @@ def train(
         training.show_plan(dataset, planned)
         print(planned.recipe.to_toml(), end="")
         return
-    run = out or Path("runs") / data.absolute().name.split(".")[0]
+    named = data.resolve()  # `.` and `..` have names too
+    run = out or Path("runs") / (named.stem if named.is_file() else named.name)
     Run(run).require_absent()
     trained = training.train(
         _read(data, **reading),
@@ -490,10 +491,10 @@ def _read_for(known: tuple[str, ...], data: Path, classes: list[str] | None, **r
         return _read(data, classes=classes, **reading)
     try:
         return _read(data, classes=list(known), **reading)
-    except (
-        InputError
-    ):  # perhaps only since the data have other classes: then say so, not what --classes lacks
-        return _read(data, classes=None, **reading)
+    except InputError as error:
+        if "--classes" not in str(error):
+            raise
+    return _read(data, classes=None, **reading)  # the data have other names: whoever compares them says so
 
 
 def _split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
