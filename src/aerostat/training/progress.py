@@ -61,6 +61,15 @@ class EpochProgress:
             f"ETA {clock(self.seconds_left)}"
         )
 
+    def short_line(self, lr: float, memory_mb: float) -> str:
+        """Return what stands beside a bar in 80 columns; what matters least stands last, to be cut first."""
+        loss = self.losses.get("loss", 0.0) / max(self.done, 1)
+        pace = self.images_per_second
+        return (
+            f"loss {loss:.3f}  ETA {clock(self.seconds_left)}  {pace:.{0 if pace >= 100 else 1}f} images/s  "
+            f"{memory_mb:.0f} MB  lr {lr:.1e}"
+        )
+
 
 def clock(seconds: float) -> str:
     """Return seconds as m:ss or h:mm:ss."""
@@ -81,7 +90,7 @@ class EpochDisplay:
 
             columns = (
                 TextColumn(progress.title),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=8),
                 MofNCompleteColumn(),
                 TextColumn("{task.description}"),
             )
@@ -92,7 +101,7 @@ class EpochDisplay:
         """Show the newest iteration."""
         done = self.progress.first + self.progress.done
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=self.progress.line(lr, memory_mb))
+            self._bar.update(self._task, completed=done, description=self.progress.short_line(lr, memory_mb))
         elif time.monotonic() - self._printed >= console.PLAIN_LINE_SECONDS:
             self._printed = time.monotonic()
             text = (
