@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -279,6 +281,15 @@ def test_a_wrong_command_line_is_one_sentence(
     aerostat: Callable[..., Ended], words: list[str], expected: list[str]
 ) -> None:
     assert_refused(aerostat(*words), *expected)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_every_command_of_the_readme_is_one(page: str) -> None:
+    text = (Path(__file__).parents[1] / page).read_text("utf-8")
+    commands = re.findall(r"(?:^|&& |`)aerostat ([a-z][^`#\n]*)", text, re.MULTILINE)
+    assert {command.split()[0] for command in commands} >= {"demo", "convert", "train", "eval", "predict"}
+    for command in commands:
+        app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)  # raises if it is none
 
 
 # --- ends that no command plans ---
@@ -591,6 +602,7 @@ def test_flags_beat_set_and_set_beats_the_recipe_file(aerostat: Callable[..., En
         (["--set", "lr=1"], ["section.key=value", "'lr=1'"]),
         (["--set", "optim.lr=fast"], ["optim.lr", "'fast'"]),
         (["--set", "optim.lr=-1"], ["optim.lr", "-1"]),
+        (["--set", "run.device=gpu"], ["run.device", "expected auto, cpu, cuda, mps", "'gpu'"]),
         (["--epochs", "0"], ["schedule.epochs", "at least 1"]),
         (["--input-size", "100"], ["input_size", "multiple of 32", "100"]),
         (["--recipe", "tiny"], ["'tiny'", "small", "published"]),

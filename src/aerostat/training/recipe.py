@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import tomli_w
@@ -297,7 +297,9 @@ def _replace(section: T, name: str, values: Mapping[str, Any], source: str) -> T
         try:
             converted[key] = msgspec.convert(value, types[key])
         except msgspec.ValidationError as error:
-            raise InputError(f"Recipe key '{name}.{key}' in {source}: {error}, found {value!r}.") from None
+            choices = get_args(types[key]) if get_origin(types[key]) is Literal else ()
+            expected = f"expected {_names(choices)}" if choices else error
+            raise InputError(f"Recipe key '{name}.{key}' in {source}: {expected}, found {value!r}.") from None
     replaced: T = dataclasses.replace(section, **converted)  # type: ignore[type-var]
     return replaced
 
