@@ -894,12 +894,24 @@ def test_predict_reports_the_broken_and_does_the_rest(
     ended = aerostat("predict", weights, via / "val")
     assert ended.code == 1
     assert f"{via / 'val' / '1.jpg'}: NOT READ" in ended.out
-    assert "1 of 3 images could not be read" in ended.err
+    assert ended.err.endswith(
+        f"1 of 3 images could not be read, first {via / 'val' / '1.jpg'}; the others are done.\n"
+    )
     written = sorted(p.name for p in Path("predictions").iterdir())
     assert written == ["0.jpg", "2.jpg", "detections.json"]
     document = aerostat("predict", weights, via / "val", "--json").document
     assert [Path(image["file"]).name for image in document["images"]] == ["0.jpg", "2.jpg"]
     assert [Path(image["file"]).name for image in document["failed"]] == ["1.jpg"]
+
+
+def test_predict_of_nothing_readable_fails_and_writes_nothing(
+    aerostat: Callable[..., Ended], weights: Path, working_folder: Path
+) -> None:
+    Path("broken.jpg").write_bytes(b"no image")
+    ended = aerostat("predict", weights, "broken.jpg")
+    assert (ended.code, ended.out.splitlines()[-1]) == (1, "nothing was written: no image could be read")
+    assert "first broken.jpg; nothing was written." in ended.err
+    assert [path.name for path in working_folder.iterdir()] == ["broken.jpg"]
 
 
 def test_predict_says_when_nothing_was_found(

@@ -385,9 +385,10 @@ def predict(
     )
     print(_document(done.to_dict()) if json_ else "\n".join(done.lines()))
     if done.failed:
+        total = len(done.failed) + len(done.found)
+        rest = "the others are done" if done.found else "nothing was written"
         raise AerostatError(
-            f"{len(done.failed)} of {len(done.failed) + len(done.found)} images could not be read, first "
-            f"{done.failed[0][0]}; the others are done."
+            f"{len(done.failed)} of {total} images could not be read, first {done.failed[0][0]}; {rest}."
         )
 
 
