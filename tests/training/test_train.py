@@ -422,12 +422,16 @@ def wait_for_iteration(metrics: Path, process: subprocess.Popen[str], count: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_from_a_shell_saves_and_says_how_to_go_on(drawn, tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "devices"),
+    [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)],
+)
+def test_a_signal_from_a_shell_saves_and_says_how_to_go_on(drawn, tmp_path, number, code, devices):
     root, run = drawn(train=8, val=2), Run(tmp_path / "runs" / "discs")
     process = aerostat(
         "train", root, "--model", "rtmdet-nano", "--weights", "", "--out", run.path, "--epochs", 12,
-        "--input-size", 64, "--batch-size", 1, "--device", "cpu", "--set", "data.threads=0",
+        "--input-size", 64, "--batch-size", devices, "--device", "cpu", "--set", "data.threads=0",
+        "--set", f"run.devices={devices}",
     )  # fmt: skip
     wait_for_iteration(run.metrics, process, 11)
     process.send_signal(number)
@@ -442,7 +446,7 @@ def test_a_signal_from_a_shell_saves_and_says_how_to_go_on(drawn, tmp_path, numb
     _, said = again.communicate(timeout=240)
     assert again.returncode == 0, said
     records = run.read_metrics()
-    assert [r["iteration"] for r in records if r["kind"] == "train"] == list(range(1, 12 * 8 + 1))
+    assert [r["iteration"] for r in records if r["kind"] == "train"] == list(range(1, 12 * 8 // devices + 1))
     assert [r["epoch"] for r in records if r["kind"] == "val"] == list(range(1, 13))
     assert [r["epoch"] for r in records if r["kind"] == "stage"] == [10]
     assert "finished 12 epochs" in said

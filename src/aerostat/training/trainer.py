@@ -113,11 +113,11 @@ class Trainer:
         began = time.monotonic() - position.seconds
         with stop_requests() as requested:
             while position.epoch < schedule.epochs and not position.stopped_early:
-                self._epoch(position.epoch, requested)
+                asked = self._epoch(position.epoch, requested)
                 position.seconds = time.monotonic() - began
-                if requested:
-                    self._leave(requested[0])
                 self._require_finite_weights()
+                if asked:
+                    self._leave(asked)
                 position.epoch, position.batch = position.epoch + 1, 0
                 last = position.epoch == schedule.epochs
                 if self.val_split and (last or position.epoch % self.recipe.eval.interval == 0):
@@ -125,15 +125,17 @@ class Trainer:
                     position.stopped_early = 0 < schedule.patience <= position.stale
                 position.seconds = time.monotonic() - began
                 self.save()
-                if requested and not (last or position.stopped_early):
-                    self._leave(requested[0])
+                asked = self._agreed(requested)
+                if asked and not (last or position.stopped_early):
+                    self._leave(asked)
         return position
 
-    def _epoch(self, epoch: int, requested: list[int]) -> None:
+    def _epoch(self, epoch: int, requested: list[int]) -> int:
+        """Work through the rest of an epoch; returns the signal that asked to stop within it, 0 for none."""
         stage = 2 if epoch >= self.recipe.schedule.stage2_epoch else 1
         first, position = self.position.batch, self.position
         if first == len(self.loader):  # stopped after its last iteration
-            return
+            return 0
         if stage == 2 and epoch == self.recipe.schedule.stage2_epoch and first == 0:
             self._log({"kind": "stage", "epoch": epoch + 1, "stage": 2})
         progress = EpochProgress(
@@ -149,10 +151,11 @@ class Trainer:
                 display.update(lr, memory_mb(self.fabric.device))
                 position.batch += 1
                 self._log_iteration(epoch, losses, lr, progress)
-                if requested and stepped:
-                    return
+                if stepped and (asked := self._agreed(requested)):
+                    return asked
         if self.fabric.is_global_zero:
             console.note(f"{progress.title}  {progress.line(lr, memory_mb(self.fabric.device))}")
+        return 0
 
     def _step(self, batch: Batch, epoch: int) -> tuple[dict[str, float], float, bool]:
         """Learn from one batch; returns the losses, the learning rate, and whether the optimiser stepped."""
@@ -198,6 +201,16 @@ class Trainer:
             cosine_start=schedule.cosine_start,
             final_lr_factor=schedule.final_lr_factor,
         )
+
+    def _agreed(self, requested: list[int]) -> int:
+        """Return the signal that any process was sent, else 0: none may leave while others wait for it."""
+        number = max(requested, default=0)
+        if self.fabric.world_size == 1:
+            return number
+        sent = torch.tensor(number, device=self.fabric.device)
+        every = self.fabric.all_gather(sent)
+        assert isinstance(every, Tensor)
+        return int(every.max())
 
     def _average(self, value: Tensor) -> Tensor:
         averaged = self.fabric.all_reduce(value, reduce_op="mean")
@@ -297,6 +310,7 @@ class Trainer:
 
     def _leave(self, signal_number: int) -> None:
         self.save()
+        self.fabric.barrier()  # a process that ends takes the others with it
         position, name = self.position, signal.Signals(signal_number).name
         place = f"after epoch {position.epoch}"
         if position.batch:
