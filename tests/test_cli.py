@@ -26,7 +26,7 @@ from aerostat.cli import app
 from aerostat.data.dataset import ImageRecord
 from aerostat.detections import Detections
 from aerostat.model import build
-from aerostat.model.checkpoint import Header, save_weights
+from aerostat.model.checkpoint import Header, read_header, save_weights
 
 VERBS = [name for name in app if not name.startswith("-")]
 TINY_RUN = [
@@ -962,6 +962,13 @@ def test_export_replaces_only_with_force_and_never_its_source(
     assert_refused(aerostat("export", weights, "--out", "a.pth/b.pth"), "a.pth is a file")
     assert Path("a.pth").read_bytes() == first
     assert aerostat("export", weights, "--out", "a.pth", "--force").code == 0
+
+
+def test_an_exported_file_keeps_the_input_size(aerostat: Callable[..., Ended], working_folder: Path) -> None:
+    save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (96, 96)))
+    assert aerostat("export", "n.safetensors").code == 0
+    header = read_header(working_folder / "n.pth")
+    assert (header.size, header.classes, header.input_size) == ("nano", ("a", "b"), (96, 96))
 
 
 def test_export_refuses_a_backbone(aerostat: Callable[..., Ended], working_folder: Path) -> None:

@@ -143,7 +143,7 @@ def train(
     classes:
         Class names in order, up to the next option; VIA files without class attributes need the one name.
     model:
-        rtmdet-nano, -tiny, -s, -m, -l or -x; by default the recipe file's, else rtmdet-tiny.
+        rtmdet-nano, -tiny, -s, -m, -l or -x; by default the recipe file's or the weights', else rtmdet-tiny.
     weights:
         What to start from: a file, a run, or a name of the zoo (downloaded if it is not in the cache).
     out:
@@ -181,6 +181,7 @@ def train(
     """
     from aerostat.report import report as write_report
     from aerostat.training import train as training
+    from aerostat.training.machine import is_main_process
     from aerostat.training.recipe import Recipe
     from aerostat.training.run import Run
 
@@ -211,7 +212,9 @@ def train(
         if data is None:
             of_data = {f"--{name.replace('_', '-')}": value for name, value in reading.items()}
             _refuse(of_data, "cannot go with --resume unless DATA is named too")
-        print(write_report(training.resume(resume, None if data is None else _read(data, **reading))))
+        trained = training.resume(resume, None if data is None else _read(data, **reading))
+        if is_main_process():
+            print(write_report(trained))
         return
     if data is None:
         taken = (
@@ -234,7 +237,6 @@ def train(
             values.setdefault(section, {})[key] = value
     if model is not None:
         values.get("model", {}).pop("size", None)  # like every flag, --model beats the recipe file
-    model = model or "rtmdet-tiny"
     Recipe().override(values)  # a misspelt key is refused before the data are read, which may take long
     if dry_run:
         dataset = _read(data, **reading)
@@ -254,7 +256,8 @@ def train(
         values=values,
         source={"path": str(data.absolute()), **reading},
     )
-    print(write_report(trained))
+    if is_main_process():
+        print(write_report(trained))
 
 
 @app.command(name="eval", sort_key=4, usage="Usage: aerostat eval WEIGHTS DATA [OPTIONS]")
@@ -428,7 +431,7 @@ def export(
     _require_free(target, force, "--out")
     if loaded.header.kind != "detector":
         raise InputError(f"{source} holds a pretrained backbone, no detector; there is nothing to export.")
-    write_pth(target, loaded.state, loaded.header.classes)
+    write_pth(target, loaded.state, loaded.header.classes, {"input_size": loaded.header.input_size})
     print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {', '.join(loaded.header.classes)}")
 
 

@@ -224,9 +224,23 @@ def test_a_wrong_request_is_one_sentence_and_leaves_nothing(discs, small, tmp_pa
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_there_is_refused(discs, small, tmp_path):
     small["run"] = {"device": "cuda"}
-    with pytest.raises(InputError, match="Cannot train on 1 x cuda"):
+    with pytest.raises(InputError, match="no device 'cuda' on this machine"):
         train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", values=small)
     assert not (tmp_path / "run").exists()
+
+
+def test_half_precision_on_the_cpu_is_refused(discs, small, tmp_path):
+    small["run"] = {"device": "cpu"}
+    small["optim"]["precision"] = "16-mixed"
+    with pytest.raises(InputError, match="16-mixed needs a GPU"):
+        train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", values=small)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_size_is_that_of_the_weights_unless_a_model_is_named(discs, small, person_weights):
+    assert plan(discs, weights=str(person_weights), values=small).recipe.model.size == "nano"
+    with pytest.raises(InputError, match="rtmdet-nano weights, but the model asked for is rtmdet-tiny"):
+        plan(discs, model="rtmdet-tiny", weights=str(person_weights), values=small)
 
 
 def test_a_run_that_exists_is_refused_before_anything_else_and_untouched(discs, small, tmp_path):

@@ -155,10 +155,15 @@ def _load_openmmlab(path: Path) -> Weights:
         classes, more = openmmlab.class_names(file.meta, identity.num_classes)
         notes += more
     side = 320 if identity.size == "nano" else 640  # the published nano files were trained at 320
+    match file.meta.get("input_size"):  # what `aerostat export` adds
+        case (int() as width, int() as height) if width > 0 and height > 0:
+            input_size = (width, height)
+        case _:
+            input_size = (side, side)
     header = Header(
         size=identity.size,
         classes=classes,
-        input_size=(side, side),
+        input_size=input_size,
         kind=identity.kind,
         source="openmmlab",
         notes=notes,

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from aerostat.training.recipe import Recipe
 
@@ -19,6 +20,11 @@ MOST_THREADS = 8
 def thread_count(recipe: Recipe) -> int:
     """Return how many threads decode and augment: as the recipe asks, else one per processor."""
     return recipe.data.threads if recipe.data.threads >= 0 else min(MOST_THREADS, os.cpu_count() or 1)
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process of a run that prints and writes; of a single one it is."""
+    return getattr(rank_zero_only, "rank", None) in (None, 0)  # set when Fabric launches
 
 
 def memory_mb(device: torch.device) -> float:

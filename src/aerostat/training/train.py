@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ from aerostat.draw.curves import plot_training
 from aerostat.errors import InputError, nearest
 from aerostat.files import write_text
 from aerostat.model import SIZES, RTMDet, build, zoo
-from aerostat.model.checkpoint import Weights, fit_to, load_weights
+from aerostat.model.checkpoint import Weights, fit_to, load_weights, read_header
 from aerostat.model.training_state import load_state
-from aerostat.predict import load, weights_path
+from aerostat.predict import choose_device, load, weights_path
 from aerostat.training.machine import describe_environment, environment_line
 from aerostat.training.preset import choose
 from aerostat.training.progress import clock
@@ -31,6 +32,7 @@ NANO_INPUT = 320
 """The published nano detectors were trained at this size, all others at 640."""
 NANO_WEIGHTS = "rtmdet-nano-person"
 """There is no nano of COCO's 80 classes; the person detector is the widest trained one."""
+DEFAULT_SIZE = "tiny"
 PICTURES = 16
 """Validation photographs drawn at the end of a run."""
 
@@ -58,7 +60,7 @@ class Plan:
 def plan(
     data: Dataset,
     *,
-    model: str = "rtmdet-tiny",
+    model: str | None = None,
     weights: str | None = None,
     preset: str = "auto",
     values: Values | None = None,
@@ -67,7 +69,7 @@ def plan(
 
     Args:
         data: with a training split; see `choose_splits`.
-        model: rtmdet-nano, -tiny, -s, -m, -l or -x.
+        model: rtmdet-nano, -tiny, -s, -m, -l or -x; None takes that of the weights, else rtmdet-tiny.
         weights: a file, run or zoo name; empty for fresh weights; None takes the zoo's if they are there.
         preset: auto, small or published.
         values: recipe fields that override the preset's, section -> key -> value.
@@ -79,9 +81,11 @@ def plan(
     explicit = {section: dict(fields) for section, fields in (values or {}).items()}
     train_split, val_split = choose_splits(data)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
-    size = explicit.get("model", {}).get("size") or _size_of(model)
-    asked = explicit.get("model", {}).get("weights")
-    source, why = _choose_weights(size, asked if weights is None else weights)
+    asked = explicit.get("model", {}).get("weights") if weights is None else weights
+    named = explicit.get("model", {}).get("size") or (_size_of(model) if model else None)
+    of_weights = read_header(weights_path(asked)).size if asked and not named else DEFAULT_SIZE
+    size = named or of_weights
+    source, why = _choose_weights(size, asked)
     loaded = load_weights(weights_path(source)) if source else None
     fallback = NANO_INPUT if size == "nano" else 640
     schedule, optim = explicit.get("schedule", {}), explicit.get("optim", {})
@@ -106,7 +110,7 @@ def plan(
 def train(
     data: Dataset,
     *,
-    model: str = "rtmdet-tiny",
+    model: str | None = None,
     weights: str | None = None,
     out: Path | str = "runs/train",
     preset: str = "auto",
@@ -118,7 +122,7 @@ def train(
 
     Args:
         data: with a training split, and a validation split for AP and the best epoch.
-        model: rtmdet-nano, -tiny, -s, -m, -l or -x.
+        model: rtmdet-nano, -tiny, -s, -m, -l or -x; None takes that of the weights, else rtmdet-tiny.
         weights: a file, run or zoo name; empty for fresh weights; None takes the zoo's if they are there.
         out: the run directory; it must not exist.
         preset: auto, small or published.
@@ -140,11 +144,11 @@ def train(
     recipe = planned.recipe
     fabric = _launch(recipe)
     environment = describe_environment()
-    console.note(environment_line(environment, fabric.device))
-    show_plan(data, planned)
     net, report = start_network(planned, data.classes)
-    console.note(report)
     if fabric.is_global_zero:
+        console.note(environment_line(environment, fabric.device))
+        show_plan(data, planned)
+        console.note(report)
         run.create()
         recipe.write(run.recipe)
         record = {**environment, "data": dict(source or {}), "data_card": data_card(data).to_dict()}
@@ -201,11 +205,15 @@ def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
         )
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     fabric = _launch(recipe)
-    console.note(environment_line(describe_environment(), fabric.device))
+    if fabric.is_global_zero:
+        console.note(environment_line(describe_environment(), fabric.device))
     net = build(recipe.model.size, len(data.classes))
     trainer = Trainer(fabric, net, train_split, val_split, recipe=recipe, run=run, source=source)
     trainer.restore()
-    console.note(f"going on with {run.path} after epoch {position['epoch']}, iteration {position['batch']}")
+    if fabric.is_global_zero:
+        console.note(
+            f"going on with {run.path} after epoch {position['epoch']}, iteration {position['batch']}"
+        )
     return _run(trainer)
 
 
@@ -256,6 +264,9 @@ def start_network(planned: Plan, classes: tuple[str, ...]) -> tuple[RTMDet, str]
 
 
 def _launch(recipe: Recipe) -> Fabric:
+    device = choose_device(recipe.run.device)
+    if recipe.optim.precision == "16-mixed" and device.type == "cpu":
+        raise InputError("The precision 16-mixed needs a GPU; on the CPU use bf16-mixed or 32-true.")
     seed_everything(recipe.run.seed, verbose=False)
     try:
         fabric = Fabric(
@@ -318,7 +329,8 @@ def _run(trainer: Trainer) -> Run:
         return run
     if trainer.val_split is not None and not run.best.is_file():
         raise InputError(f"{run.path} has no best weights although it was validated; was something removed?")
-    lines = [f"finished {position.epoch} epochs in {clock(position.seconds)}"]
+    epochs = f"{position.epoch} epoch{'s' * (position.epoch != 1)}"
+    lines = [f"finished {epochs} in {clock(position.seconds)}"]
     if position.stopped_early:
         lines[0] += f": AP did not rise for {recipe.schedule.patience} validations"
     if trainer.val_split is not None:
@@ -331,8 +343,8 @@ def _run(trainer: Trainer) -> Run:
         lines.append(f"  {drawn} pictures in {run.predictions}, curves in {run.plots}")
     else:
         lines.append(f"  last    {run.last}")
-    where = trainer.source.get("path", "DATA")
-    lines += ["next:", f"  aerostat eval {run.path} {where}", f"  aerostat predict {run.path} PHOTOGRAPH.jpg"]
+    name, where = shlex.quote(str(run.path)), shlex.quote(str(trainer.source.get("path", "DATA")))
+    lines += ["next:", f"  aerostat eval {name} {where}", f"  aerostat predict {name} PHOTOGRAPH.jpg"]
     console.note("\n".join(lines))
     return run
 
