@@ -55,8 +55,8 @@ class PthFile:
     Args:
         path: the file.
         state: its tensors under the names that they have there, on the CPU, in their stored dtype.
-        meta: plain values (str, int, float, bool, None) of the file's ``meta``, and ``classes`` (tuple of
-            str) if the file names them.
+        meta: plain values (str, int, float, bool, None, sequences of numbers) of the file's ``meta``, and
+            ``classes`` (tuple of str) if the file names them.
         skipped: names of entries of the state dict that are no tensors.
     """
 
@@ -279,13 +279,19 @@ def _taken(path: Path, content: Any, storages: _Storages) -> PthFile:
     return PthFile(path, tensors, _facts(content.get("meta")), skipped)
 
 
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(type(item) in (int, float) for item in value)
+    return isinstance(value, (str, int, float, bool, type(None)))
+
+
 def _facts(meta: Any) -> dict[str, Any]:
     """Keep the plain values of ``meta`` and the class names, stored in three places over the years."""
     meta = meta if isinstance(meta, dict) else {}
     facts: dict[str, Any] = {
         str(key): value
         for key, value in meta.items()
-        if isinstance(value, (str, int, float, bool, type(None))) and str(key) not in ("classes", "CLASSES")
+        if _is_plain(value) and str(key) not in ("classes", "CLASSES")
     }
     dataset = meta.get("dataset_meta")
     for place in (dataset if isinstance(dataset, dict) else {}, meta):
