@@ -112,7 +112,7 @@ def test_one_bit_and_palette_images_become_their_colours():
 
 
 @pytest.mark.parametrize("alpha", [0, 128, 255])
-@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 def test_alpha_is_dropped_and_colours_stay_as_stored(format, alpha):
     rgba = np.dstack([QUARTERS, np.full(QUARTERS.shape[:2], alpha, np.uint8)])
     options = {"lossless": True, "exact": True} if format == "WEBP" else {}

@@ -5,7 +5,7 @@ What the reader makes of a file:
 - EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright;
 - grey, palette and one-bit images become three channels;
 - an alpha channel is dropped and the colours stay as stored, also under full transparency;
-- 16 bits per channel are scaled to 8 (the high byte); floating-point images are refused;
+- 16 bits per channel are scaled to 8 (the high byte, in TIFF rounded); floating-point images are refused;
 - CMYK (JPEG, TIFF) is converted to BGR;
 - of an animation (GIF, WebP, APNG) the first frame is read;
 - a file whose end is missing is refused, whatever the decoder could have made of its beginning.
@@ -44,6 +44,7 @@ IMAGE_SUFFIXES = frozenset(
 
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -76,9 +77,11 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
         raise InputError(
             f"expected a whole image, found a JPEG file whose end is missing: {name}; copy it again"
         )
-    image_bgr = _decode_with_opencv(content)
-    if image_bgr is None:
-        image_bgr = _decode_with_pillow(content)
+    decoders = [_decode_with_opencv, _decode_with_pillow]
+    if content.startswith(_TIFF_STARTS) and _has_alpha(content):
+        decoders.reverse()  # OpenCV would multiply the colours by alpha
+    decoded = (decode(content) for decode in decoders)
+    image_bgr = next((image for image in decoded if image is not None), None)
     if image_bgr is None:
         found = "a broken or cut-off" if _open_header(io.BytesIO(content)) else "no readable"
         raise InputError(f"expected an image, found {found} image file: {name}; mend it or leave it out")
@@ -158,6 +161,11 @@ def _is_cut_jpeg(content: bytes) -> bool:
         is_fill = content[at + 1] == 0xFF
         at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return at + 4 > len(content)
+
+
+def _has_alpha(content: bytes) -> bool:
+    header = _open_header(io.BytesIO(content))
+    return header is not None and header.mode == "RGBA"
 
 
 def _decode_with_opencv(content: bytes) -> NDArray[np.uint8] | None:
