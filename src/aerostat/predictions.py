@@ -14,6 +14,7 @@ from aerostat.data.image import list_images
 from aerostat.detections import Detections, write_coco, write_csv, write_json
 from aerostat.errors import InputError
 from aerostat.predict import Detector
+from aerostat.wording import counted
 
 Format = Literal["json", "csv", "coco"]
 FILES: dict[Format, str] = {
@@ -42,7 +43,7 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
         return {
-            "images": [{"file": name, **found.to_dict()} for name, found in self.found],
+            "images": [found.to_dict() for _, found in self.found],
             "pictures": [str(path) for path in self.pictures],
             "files": [str(path) for path in self.files],
             "failed": [{"file": name, "reason": reason} for name, reason in self.failed],
@@ -53,9 +54,9 @@ class Outcome:
         lines = [f"{name}: {_count(found)}" for name, found in self.found]
         lines += [f"{name}: NOT READ ({reason})" for name, reason in self.failed]
         total = sum(len(found) for _, found in self.found)
-        lines.append(f"{_number(total, 'detection')} on {_number(len(self.found), 'image')}")
+        lines.append(f"{counted(total, 'detection')} on {counted(len(self.found), 'image')}")
         if self.pictures:
-            lines.append(f"wrote {_number(len(self.pictures), 'picture')} to {self.pictures[0].parent}")
+            lines.append(f"wrote {counted(len(self.pictures), 'picture')} to {self.pictures[0].parent}")
         lines += [f"wrote {path}" for path in self.files]
         if not self.found:
             lines.append("nothing was written: no image could be read")
@@ -208,10 +209,6 @@ def _spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Pat
 def _write(path: Path, kind: Format, found: Sequence[tuple[str, Detections]]) -> Path:
     {"json": write_json, "csv": write_csv, "coco": write_coco}[kind](path, found)
     return path
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _count(found: Detections) -> str:

@@ -321,7 +321,7 @@ def test_the_class_table_lines_up_in_any_script() -> None:
 @pytest.mark.parametrize(
     ("images", "detections", "classes", "max_dets", "says"),
     [
-        ([picture()], [], ["balloon"], (1, 10, 100), "for each of 1 images, found 0"),
+        ([picture()], [], ["balloon"], (1, 10, 100), "for each of 1 image, found those of 0"),
         ([picture(thing(0, 0, 9, 9, label=1))], [found()], ["balloon"], (1, 10, 100), "found 1 on 0.jpg"),
         (
             [picture()],

@@ -264,7 +264,7 @@ def test_without_a_class_in_common_every_row_is_fresh() -> None:
     many = tuple(f"c{i}" for i in range(80))
     assert (
         adapt_classes(head(1), ("x",), many, head(80))[1].sentence
-        == "head rebuilt for c0, c1, c2, c3 and 76 more"
+        == "head rebuilt for c0, c1, c2, c3, c4 and 75 more"
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aerostat.errors import InputError
-from aerostat.model.checkpoint import Header, load_state, save_state, save_weights
+from aerostat.model.checkpoint import Header, save_weights
+from aerostat.model.training_state import load_state, save_state
 
 
 def same(a: Any, b: Any) -> bool:

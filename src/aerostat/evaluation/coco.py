@@ -19,6 +19,7 @@ from aerostat.data.dataset import ImageRecord
 from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.evaluation.table import text_table
+from aerostat.wording import counted, listed
 
 UNDEFINED = -1.0
 """COCO's value where there is nothing to find, such as AP of small objects in a set without any."""
@@ -111,11 +112,11 @@ class CocoResult:
         ]
         rows = [(row.name, str(row.instances), _figure(row.ap), _figure(row.ap50)) for row in self.per_class]
         counts = (self.images, "image"), (self.instances, "instance"), (self.detections, "detection")
-        counted = ", ".join(_counted(number, noun) for number, noun in counts)
+        totals = ", ".join(counted(number, noun) for number, noun in counts)
         if self.left_out:
-            counted += f"; {_counted(self.left_out, 'detection')} of other classes left out"
+            totals += f"; {counted(self.left_out, 'detection')} of other classes left out"
         table = text_table(("class", "instances", "AP", "AP50"), rows)
-        return "\n".join(lines) + f"\n\n{table}\n\n{counted}"
+        return "\n".join(lines) + f"\n\n{table}\n\n{totals}"
 
 
 def evaluate_detections(
@@ -145,7 +146,8 @@ def evaluate_detections(
     limits = _check_limits(max_dets)
     if len(images) != len(detections):
         raise InputError(
-            f"Expected detections for each of {len(images)} images, found {len(detections)} detections."
+            f"Expected detections for each of {counted(len(images), 'image')}, "
+            f"found those of {len(detections)}."
         )
     order = sorted(range(len(images)), key=lambda i: images[i].id)
     annotations = list(_annotations([images[i] for i in order], len(classes)))
@@ -219,8 +221,8 @@ def _annotations(images: Sequence[ImageRecord], class_count: int) -> Iterator[di
             annotation_id += 1
             if not 0 <= instance.label < class_count:
                 raise InputError(
-                    f"Expected labels that index {class_count} classes, found {instance.label} "
-                    f"on {image.file_name}."
+                    f"Expected labels that index {counted(class_count, 'class', 'classes')}, "
+                    f"found {instance.label} on {image.file_name}."
                 )
             x1, y1, x2, y2 = instance.box_xyxy
             yield {
@@ -239,7 +241,7 @@ def _found(detections: Sequence[Detections], classes: tuple[str, ...]) -> list[d
     if known and classes and not any(categories.any() for categories in known.values()):
         theirs = next(iter(known))
         raise InputError(
-            f"Expected a detector of {_listed(classes)}, found one of {_listed(theirs)}: "
+            f"Expected a detector of {listed(classes)}, found one of {listed(theirs)}: "
             "no class name is in both, so every figure would be 0."
         )
     rows: list[dict[str, Any]] = []
@@ -298,14 +300,6 @@ def _coco_line(kind: str, value: float, limit: int, iou: str = "0.50:0.95", area
 
 def _figure(value: float) -> str:
     return "-" if value == UNDEFINED else f"{value:.3f}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _say_nothing(*_: object, **__: object) -> None:

@@ -11,6 +11,7 @@ from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
 from aerostat.predict import Detector
+from aerostat.wording import listed
 
 
 def evaluate(
@@ -88,8 +89,8 @@ def _require_classes(detector: Detector, split: Split) -> None:
     unknown = [name for name in split.classes if name not in detector.classes]
     if unknown:
         raise InputError(
-            f"The detector knows the classes {', '.join(detector.classes)}, but the split {split.name!r} is "
-            f"annotated with {', '.join(unknown)}: evaluate with weights trained on these classes."
+            f"The detector knows the classes {listed(detector.classes)}, but the split {split.name!r} is "
+            f"annotated with {listed(unknown)}: evaluate with weights trained on these classes."
         )
 
 

@@ -18,8 +18,7 @@ from torch import Tensor
 from aerostat.errors import InputError
 from aerostat.model import openmmlab, pth, safe_file
 from aerostat.model.rtmdet import SIZES
-from aerostat.model.training_state import load_state as load_state
-from aerostat.model.training_state import save_state as save_state
+from aerostat.wording import counted, listed
 
 KEY = "aerostat"
 _WHAT = "a weights file of aerostat or OpenMMLab"
@@ -224,8 +223,8 @@ def _check_against(header: Header, state: Mapping[str, Tensor], path: Path) -> N
     head = state.get("bbox_head.rtm_cls.0.weight")
     if header.kind == "detector" and head is not None and head.shape[0] != len(header.classes):
         raise InputError(
-            f"{path} names {len(header.classes)} classes but its head has {head.shape[0]}; "
-            f"save the weights again."
+            f"{path} names {counted(len(header.classes), 'class', 'classes')} but its head has "
+            f"{head.shape[0]}; save the weights again."
         )
     if "backbone.stem.2.conv.weight" in state:
         identity = openmmlab.identify(state, path)
@@ -264,13 +263,9 @@ class ClassReport:
     def sentence(self) -> str:
         """The report for the console, such as ``head rebuilt for balloon``."""
         if not self.rebuilt:
-            return f"head kept for {_listed(self.kept)}"
-        kept = f", rows kept for {_listed(self.kept)}" if self.kept else ""
-        return f"head rebuilt for {_listed(self.rebuilt)}{kept}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:4])} and {len(names) - 4} more"
+            return f"head kept for {listed(self.kept)}"
+        kept = f", rows kept for {listed(self.kept)}" if self.kept else ""
+        return f"head rebuilt for {listed(self.rebuilt)}{kept}"
 
 
 def adapt_classes(
@@ -306,8 +301,8 @@ def adapt_classes(
         if key.startswith("bbox_head.rtm_cls."):
             if state[key].shape[0] != len(source_classes):
                 raise InputError(
-                    f"The weights name {len(source_classes)} classes but {key} has "
-                    f"{state[key].shape[0]} rows; fetch them again."
+                    f"The weights name {counted(len(source_classes), 'class', 'classes')} but {key} has "
+                    f"{counted(state[key].shape[0], 'row')}; fetch them again."
                 )
             adapted[key] = fresh[key].detach().clone()
             adapted[key][to] = state[key][take].to(adapted[key])

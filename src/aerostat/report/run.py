@@ -22,6 +22,7 @@ from aerostat.model import safe_file, training_state
 from aerostat.report.page import Card, Chapter, Figure, Fold, Table, write_report
 from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.training.run import Run
+from aerostat.wording import counted, listed
 
 PAGE = "report.html"
 """Name of the page in a run's directory."""
@@ -133,7 +134,7 @@ def data_chapter(card: DataCard, figures: Sequence[Figure] = (), source: str = "
     """
     count = len(card.classes)
     names = f": {', '.join(card.classes)}" if count <= 20 else ""
-    text = f"{_plural(count, 'class', 'classes')}{names}. {_SIZES}"
+    text = f"{counted(count, 'class', 'classes')}{names}. {_SIZES}"
     tables = [_split_table(card.splits), _class_table(card), _problem_table(card.splits)]
     return Chapter(
         "Data",
@@ -313,7 +314,7 @@ def _image_cards(story: _Story) -> list[Card]:
     counts = _validation_counts(story)
     if "images" not in counts:
         return []
-    objects = f", {_plural(counts['instances'], 'object')}" if "instances" in counts else ""
+    objects = f", {counted(counts['instances'], 'object')}" if "instances" in counts else ""
     return [Card("Images", str(counts["images"]), f"for validation{objects}")]
 
 
@@ -338,8 +339,8 @@ def _state_of_things(story: _Story) -> str:
     if recipe.model.freeze == "backbone":
         start += ", its backbone frozen"
     if not story.epoch:
-        return f"The first of {_plural(recipe.schedule.epochs, 'epoch')}, {start}, is not finished yet."
-    text = f"Trained for {story.epoch} of {_plural(recipe.schedule.epochs, 'epoch')}, {start}"
+        return f"The first of {counted(recipe.schedule.epochs, 'epoch')}, {start}, is not finished yet."
+    text = f"Trained for {story.epoch} of {counted(recipe.schedule.epochs, 'epoch')}, {start}"
     if not story.finished:
         text += "; the run has not finished"
     elif story.epoch < recipe.schedule.epochs:
@@ -374,11 +375,9 @@ def _data(story: _Story) -> Chapter | None:
     rows = [(names.get(key, key), _plain(value)) for key, value in source.items() if value]
     if story.classes:
         rows = [row for row in rows if row[0] != "classes"]
-        more = ", …" if len(story.classes) > MOST_CLASSES else ""
-        shown = ", ".join(story.classes[:MOST_CLASSES]) + more
-        rows.append((_plural(len(story.classes), "class", "classes"), shown))
-    counted = {"images": "images for validation", "instances": "objects on them"}
-    rows += [(counted[key], str(number)) for key, number in _validation_counts(story).items()]
+        rows.append((counted(len(story.classes), "class", "classes"), listed(story.classes, MOST_CLASSES)))
+    seen = {"images": "images for validation", "instances": "objects on them"}
+    rows += [(seen[key], str(number)) for key, number in _validation_counts(story).items()]
     return Chapter("Data", tables=[Table(("", "as recorded"), rows)]) if rows else None
 
 
@@ -554,10 +553,6 @@ def _plain(value: object) -> str:
         case list() | tuple():
             return ", ".join(map(_plain, value))
     return str(value)
-
-
-def _plural(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _rest(total: int, shown: int, which: str) -> str:
