@@ -32,25 +32,23 @@ def detection_loss(
         cls: per level (N, K, h, w) class logits.
         reg: per level (N, 4, h, w) distances in pixels.
         boxes: N tensors (n, 4) xyxy in input pixels; n may be 0.
-        labels: N tensors (n,) int64 below K.
+        labels: N tensors (n,) of integers below K.
         average: averages the normaliser over the processes of a distributed run.
 
     Returns:
         ``{"loss_cls": scalar, "loss_bbox": scalar}``, both already weighted.
 
     Raises:
-        ValueError: if the number of box or label tensors is not that of the images.
+        ValueError: if the number of box or label tensors is not that of the images, or an image has more or
+            fewer labels than boxes.
     """
-    if not len(boxes) == len(labels) == len(cls[0]):
-        counts = f"{len(boxes)} box and {len(labels)} label tensors"
-        raise ValueError(
-            f"expected one tensor of boxes and of labels per image ({len(cls[0])}), got {counts}"
-        )
+    boxes = [b.float().reshape(-1, 4) for b in boxes]  # `torch.tensor([])` is no box, too
+    labels = [numbers.long().reshape(-1) for numbers in labels]
+    _check_counts(len(cls[0]), boxes, labels)
     with torch.autocast(cls[0].device.type, enabled=False):
         logits, distances = flatten_levels(cls), flatten_levels(reg)  # (N, P, K), (N, P, 4)
         points = level_points([(x.shape[2], x.shape[3]) for x in cls], logits.device)
         predicted = decode_boxes(points, distances)
-        boxes = [b.float() for b in boxes]
         match = assign(predicted.detach(), logits.detach(), points, boxes, labels)
         normaliser = match.iou.sum()
         if average is not None:
@@ -64,6 +62,17 @@ def detection_loss(
         # Summing nothing still hangs on `distances`, so that a batch without boxes has a (zero) gradient.
         loss_bbox = GIOU_WEIGHT * ((1 - giou) * quality).sum() / normaliser
     return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
+
+
+def _check_counts(images: int, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> None:
+    if not len(boxes) == len(labels) == images:
+        counts = f"{len(boxes)} box and {len(labels)} label tensors"
+        raise ValueError(f"expected one tensor of boxes and of labels per image ({images}), got {counts}")
+    for image, (b, numbers) in enumerate(zip(boxes, labels, strict=True)):
+        if len(b) != len(numbers):
+            raise ValueError(
+                f"expected a label for each box, got {len(numbers)} for {len(b)} boxes of image {image}"
+            )
 
 
 def quality_focal_loss(logits: Tensor, positive: tuple[Tensor, ...], quality: Tensor) -> Tensor:
