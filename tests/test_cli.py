@@ -971,6 +971,30 @@ def test_an_exported_file_keeps_the_input_size(aerostat: Callable[..., Ended], w
     assert (header.size, header.classes, header.input_size) == ("nano", ("a", "b"), (96, 96))
 
 
+def test_an_exported_file_has_the_published_names_and_shapes_in_their_order(
+    aerostat: Callable[..., Ended], working_folder: Path
+) -> None:
+    reference = np.load(Path(__file__).parent / "model" / "parity" / "tiny_det_1.npz")
+    state = build("tiny", 1).state_dict()
+    save_weights("t.safetensors", state, Header("tiny", ("balloon",)))
+    assert aerostat("export", "t.safetensors", "--to", "openmmlab").code == 0
+    theirs = torch.load(working_folder / "t.pth", weights_only=True)
+    assert list(theirs["state_dict"]) == [str(name) for name in reference["state_names"]]
+    shapes = [json.loads(str(shape)) for shape in reference["state_shapes"]]
+    assert [list(tensor.shape) for tensor in theirs["state_dict"].values()] == shapes
+    assert all(torch.equal(theirs["state_dict"][name], tensor) for name, tensor in state.items())
+    assert theirs["meta"]["dataset_meta"]["classes"] == ("balloon",)
+
+
+def test_export_refuses_weights_with_a_part_missing(
+    aerostat: Callable[..., Ended], working_folder: Path
+) -> None:
+    state = {name: t for name, t in build("nano", 1).state_dict().items() if "neck.out_convs.1" not in name}
+    save_weights("n.safetensors", state, Header("nano", ("a",)))
+    assert_refused(aerostat("export", "n.safetensors"), "neck.out_convs.1", "missing")
+    assert sorted(p.name for p in working_folder.iterdir()) == ["n.safetensors"]
+
+
 def test_export_refuses_a_backbone(aerostat: Callable[..., Ended], working_folder: Path) -> None:
     net = build("nano", 1)
     backbone = {name: t for name, t in net.state_dict().items() if name.startswith("backbone.")}

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from aerostat import console
 from aerostat.errors import AerostatError, InputError
+from aerostat.wording import listed
 
 if TYPE_CHECKING:
     from aerostat.data.dataset import Dataset, Split
@@ -419,7 +420,7 @@ def export(
     force:
         Replace a file that exists.
     """
-    from aerostat.model.checkpoint import load_weights
+    from aerostat.model.checkpoint import in_published_order, load_weights
     from aerostat.model.openmmlab import write_pth
     from aerostat.predict import weights_path
 
@@ -431,8 +432,9 @@ def export(
     _require_free(target, force, "--out")
     if loaded.header.kind != "detector":
         raise InputError(f"{source} holds a pretrained backbone, no detector; there is nothing to export.")
-    write_pth(target, loaded.state, loaded.header.classes, {"input_size": loaded.header.input_size})
-    print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {', '.join(loaded.header.classes)}")
+    state = in_published_order(loaded, source)
+    write_pth(target, state, loaded.header.classes, {"input_size": loaded.header.input_size})
+    print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {listed(loaded.header.classes)}")
 
 
 @app.command(sort_key=7)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aerostat.errors import InputError
 from aerostat.model import openmmlab, pth, safe_file
-from aerostat.model.rtmdet import SIZES
+from aerostat.model.rtmdet import SIZES, build
 from aerostat.wording import counted, listed
 
 KEY = "aerostat"
@@ -345,3 +345,16 @@ def fit_to(
                 f"expected {tuple(fresh[name].shape)}; take another weights file."
             )
     return state, report
+
+
+def in_published_order(weights: Weights, source: str | Path) -> dict[str, Tensor]:
+    """Return a detector's tensors in the order of OpenMMLab's state dict; a weights file sorts them by name.
+
+    Raises:
+        InputError: as `fit_to`.
+    """
+    header = weights.header
+    with torch.device("meta"):  # names and shapes alone
+        network = build(header.size, len(header.classes)).state_dict()
+    state, _ = fit_to(weights, header.size, header.classes, network, source)
+    return {name: state[name] for name in network}
