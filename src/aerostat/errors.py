@@ -18,6 +18,12 @@ class InputError(AerostatError):
     exit_code = 2
 
 
+def clause(error: AerostatError) -> str:
+    """Return an error's sentence as a part of another one: without its full stop and a first capital E."""
+    sentence = str(error).removesuffix(".")
+    return f"e{sentence[1:]}" if sentence.startswith("Expected ") else sentence
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name nearest to `name`, or an empty string."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

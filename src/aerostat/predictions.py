@@ -12,7 +12,7 @@ from aerostat import console
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import list_images
 from aerostat.detections import Detections, write_coco, write_csv, write_json
-from aerostat.errors import InputError
+from aerostat.errors import InputError, clause
 from aerostat.predict import Detector
 from aerostat.wording import counted
 
@@ -104,7 +104,7 @@ def predict_to_folder(
         records,
         score=score,
         nms_iou=nms_iou,
-        on_unreadable=lambda record, error: failed.append((str(record.path), str(error))),
+        on_unreadable=lambda record, error: failed.append((str(record.path), clause(error))),
     )
     for record, detections in console.track(results, "predicting", total=len(records)):
         found.append((str(record.path), detections))

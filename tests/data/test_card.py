@@ -79,7 +79,7 @@ def test_the_card_of_an_empty_split_renders() -> None:
 def test_a_split_without_usable_boxes_is_refused_with_the_reasons() -> None:
     problems = (Problem("train", "x.png", "degenerate box", "flat"),) * 4
     data = dataset(image("a", box(5, crowd=True)), problems=problems)
-    found = r"'train', found none in its 1 images: 4 degenerate box .*1 crowd regions"
+    found = r"'train', found none on 1 image \(degenerate box: 4, .*; 1 crowd region, "
     with pytest.raises(InputError, match=found):
         require_usable(data, ["train"])
     with pytest.raises(InputError, match="its annotations hold no objects"):

@@ -102,7 +102,7 @@ def test_the_summary_tells_what_was_written_and_what_was_wrong(pets, tmp_path) -
     assert [f.path for f in done.files] == [tmp_path / "out" / "train.json", tmp_path / "out" / "val.json"]
     told = done.to_dict()
     assert told["problems"] == {"clipped": 2} and told["classes"] == ["cat"] and json.dumps(told)
-    assert done.lines()[0].endswith("train.json: 1 images, 1 objects of 1 class (cat)")
+    assert done.lines()[0].endswith("train.json: 1 image, 1 object of 1 class (cat)")
     assert done.lines()[2].startswith("clipped: 2, first a.png: region 0")
 
 
@@ -124,7 +124,7 @@ def test_crowd_regions_that_via_cannot_hold_are_not_counted_as_written(images, w
 def test_an_output_that_exists_is_refused_unless_forced(pets, tmp_path) -> None:
     target = tmp_path / "out.json"
     target.write_text("mine")
-    with pytest.raises(InputError, match=r"out\.json exists: .*--force"):
+    with pytest.raises(InputError, match=r"out\.json exists; .*--force\.$"):
         convert(pets / "train", target)
     assert target.read_text() == "mine"
     convert(pets / "train", target, force=True)
@@ -154,7 +154,7 @@ def test_nothing_is_written_when_a_later_split_is_broken(pets, tmp_path) -> None
 
 
 def test_a_source_of_another_format_than_named_is_refused(pets, tmp_path) -> None:
-    with pytest.raises(InputError, match="expected coco annotations, found via"):
+    with pytest.raises(InputError, match="Expected coco annotations, found via"):
         convert(pets / "train", tmp_path / "out.json", from_format="coco")
 
 

@@ -240,7 +240,7 @@ def test_boxes_beyond_their_image_are_clipped_and_those_outside_dropped(tmp_path
     [{"batch_size": 0}, {"threads": -1}, {"seed": -1}, {"rank": 1}, {"rank": -1}, {"world_size": 0}],
 )
 def test_impossible_settings_are_refused(images, options):
-    with pytest.raises(InputError, match="expected batch_size"):
+    with pytest.raises(InputError, match="Expected batch_size"):
         TrainLoader(images, augmentation=SMALL, **{"batch_size": 2, **options})
 
 

@@ -129,7 +129,7 @@ def test_files_saved_by_windows_tools_are_read(images, encoding: str) -> None:
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"found nothing at .*gone: check the path"):
+    with pytest.raises(InputError, match=r"found nothing at .*gone; check the path"):
         Dataset.read(tmp_path / "gone")
 
 
@@ -153,7 +153,7 @@ def test_images_without_an_annotation_file(images) -> None:
 def test_a_split_whose_annotations_are_missing(images, write_json) -> None:
     root = images("data", "train/a.png", "val/b.png")
     write_json(root / "train" / "via.json", via("a.png"))
-    with pytest.raises(InputError, match="val holds 1 images but no annotation file"):
+    with pytest.raises(InputError, match="val holds 1 image but no annotation file"):
         Dataset.read(root, ["x"])
 
 
@@ -187,7 +187,7 @@ def test_json_that_is_no_annotation_file_is_described(images, write_json, docume
     folder = images("photos", "a.png")
     file = write_json(folder / "x.json", document)
     for path in (file, folder):
-        with pytest.raises(InputError, match=f"expected COCO or VIA annotations in .*x.json, found {found}"):
+        with pytest.raises(InputError, match=f"Expected COCO or VIA annotations in .*x.json, found {found}"):
             Dataset.read(path)
 
 
@@ -240,7 +240,7 @@ def test_bytes_that_are_not_utf8_are_refused(images) -> None:
 def test_a_data_set_none_of_whose_images_is_there(images, write_json) -> None:
     folder = images("photos", "other.png")
     write_json(folder / "x.json", coco("a.png", "b.png"))
-    with pytest.raises(InputError, match=r"none of the images .* first 'a.png': not found in .*--images"):
+    with pytest.raises(InputError, match=r"None of the images .* first 'a.png': not found in .*--images"):
         Dataset.read(folder)
 
 
@@ -264,7 +264,7 @@ def test_class_lists_that_make_no_sense(images, write_json, classes: list[str], 
 
 def test_a_folder_of_images_that_is_not_there(images, write_json, tmp_path: Path) -> None:
     file = write_json(images("photos", "a.png") / "x.json", coco("a.png"))
-    with pytest.raises(InputError, match="expected a folder of images, found nothing"):
+    with pytest.raises(InputError, match="Expected a folder of images, found nothing"):
         Dataset.read(file, images=tmp_path / "gone")
 
 

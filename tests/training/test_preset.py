@@ -5,13 +5,17 @@ import math
 import pytest
 
 from aerostat.errors import InputError
-from aerostat.training.preset import choose, iterations_of
+from aerostat.training.preset import choose
 from aerostat.training.recipe import Recipe
 
 
 def recipe_for(images: int, preset: str = "auto", **more: object) -> Recipe:
     asked = {"size": "nano", "weights": "w.pth", "input_size": 320, **more}
     return choose(preset, train_images=images, **asked).recipe
+
+
+def iterations_of(recipe: Recipe, images: int) -> int:
+    return recipe.schedule.epochs * -(-images // recipe.optim.batch_size)  # the last batch is filled up
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_the_reasons_name_the_numbers_that_the_recipe_has(images):
     choice = choose("auto", size="tiny", train_images=images, weights="", input_size=640)
     text = "\n".join(choice.reasons)
     recipe = choice.recipe
-    assert f"{images} training images" in text
+    assert f"{images} training image{'s' * (images != 1)}" in text
     assert f"batch {recipe.optim.batch_size}" in text
     assert f"{recipe.schedule.epochs} epochs" in text
     assert f"{recipe.schedule.warmup_iterations} of" in text

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from aerostat.errors import InputError
+from aerostat.wording import counted, listed
 
 T = TypeVar("T")
 
@@ -37,11 +38,11 @@ def read_content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what PowerShell's `>` writes
         content = content.decode("utf-16", "replace").encode()
     if not content.strip():
-        raise InputError(f"{path} is empty: expected COCO or VIA annotations; export them again")
+        raise InputError(f"{path} is empty: expected COCO or VIA annotations; export them again.")
     return content.removeprefix(codecs.BOM_UTF8)
 
 
@@ -70,7 +71,7 @@ def recognise(content: bytes, path: Path) -> Format:
     if not start.startswith((b"{", b"[")):
         if CSV_COLUMN.encode() in start.partition(b"\n")[0]:
             return "via"
-        raise InputError(f"{path} is neither JSON nor a CSV export of VIA: expected COCO or VIA annotations")
+        raise InputError(f"{path} is neither JSON nor a CSV export of VIA; expected COCO or VIA annotations.")
     document: dict[str, msgspec.Raw] | list[msgspec.Raw]
     if start.startswith(b"{"):
         document = decode(content, dict[str, msgspec.Raw], path)
@@ -78,7 +79,7 @@ def recognise(content: bytes, path: Path) -> Format:
         document = decode(content, list[msgspec.Raw], path)
     found = _format_of(document)
     if found is None:
-        raise InputError(f"expected COCO or VIA annotations in {path}, found {_describe(document)}")
+        raise InputError(f"Expected COCO or VIA annotations in {path}, found {_describe(document)}.")
     return found
 
 
@@ -109,7 +110,9 @@ def _describe(document: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> str:
             return "a list of detections (COCO results); give the annotations that they belong to"
         if {"image", "annotations"} <= set(keys):
             return "a list of images (CreateML or a like format), which is not supported; export as COCO"
-        return f"a list of {len(document)} " + (f"objects with the keys {_some(keys)}" if keys else "values")
+        if keys:
+            return f"a list of {counted(len(document), 'object')} with the keys {_some(keys)}"
+        return f"a list of {counted(len(document), 'value')}"
     if {"shapes", "imagePath"} <= document.keys():
         return "LabelMe's form for one image, which is not supported; export as COCO"
     if "features" in document:
@@ -119,9 +122,8 @@ def _describe(document: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> str:
     return f"an object with the keys {_some(list(document))}"
 
 
-def _some(names: list[str], most: int = 6) -> str:
-    shown = ", ".join(repr(name[:40]) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+def _some(keys: list[str]) -> str:
+    return listed([repr(key[:40]) for key in keys], 6)
 
 
 def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
@@ -135,14 +137,14 @@ def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
         return msgspec.json.decode(content, type=shape)
     except msgspec.ValidationError as error:
         raise InputError(
-            f"{path} has annotations of an unexpected form: {_lower_first(str(error))}"
+            f"{path} has annotations of an unexpected form: {_lower_first(str(error))}."
         ) from None
     except msgspec.DecodeError as error:
         raise InputError(_syntax_error(str(error), bytes(content), path)) from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8: save it again as UTF-8") from None
+        raise InputError(f"{path} is not UTF-8; save it again as UTF-8.") from None
     except RecursionError:
-        raise InputError(f"{path} is nested too deeply to be COCO or VIA annotations") from None
+        raise InputError(f"{path} is nested too deeply to be COCO or VIA annotations.") from None
 
 
 def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:
@@ -150,9 +152,9 @@ def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:
     byte = int(place[1]) if place else len(content)
     line = content.count(b"\n", 0, byte) + 1
     if "truncated" in reason:
-        return f"{path} is cut off: its JSON ends unfinished at byte {byte} (line {line}); export it again"
+        return f"{path} is cut off: its JSON ends unfinished at byte {byte} (line {line}); export it again."
     cause = reason.removeprefix("JSON is malformed: ").replace(place[0] if place else "", "")
-    return f"{path} is not valid JSON: {cause} at byte {byte} (line {line}); export it again"
+    return f"{path} is not valid JSON: {cause} at byte {byte} (line {line}); export it again."
 
 
 def _lower_first(text: str) -> str:
@@ -176,15 +178,15 @@ def csv_rows(content: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:
                 rows.append((reader.line_num, dict(zip(header, row, strict=True))))
             elif row:
                 raise InputError(
-                    f"{path} is cut off or damaged: line {reader.line_num} has {len(row)} columns, "
-                    f"the header has {len(header)}; export it again"
+                    f"{path} is cut off or damaged: line {reader.line_num} has "
+                    f"{counted(len(row), 'column')}, the header has {len(header)}; export it again."
                 )
         return rows
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8: save it again as UTF-8") from None
+        raise InputError(f"{path} is not UTF-8; save it again as UTF-8.") from None
     except csv.Error as error:
         raise InputError(
-            f"{path} is cut off or damaged at line {reader.line_num}: {error}; export it again"
+            f"{path} is cut off or damaged at line {reader.line_num}: {error}; export it again."
         ) from None
     finally:
         csv.field_size_limit(before)

@@ -94,7 +94,7 @@ class Augmentation:
         for name, (holds, expected) in checks.items():
             if not holds:
                 raise InputError(
-                    f"expected {expected} for the augmentation's {name}, found {getattr(self, name)}"
+                    f"Expected {expected} for the augmentation's {name}, found {getattr(self, name)}."
                 )
 
 
@@ -131,9 +131,12 @@ def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) 
         seed: of the run, not negative.
         stage: 1 or 2; stage 2 has neither Mosaic nor MixUp.
         position: counts the samples of the whole run.
+
+    Raises:
+        InputError: there is no such stage.
     """
     if stage not in STAGES:
-        raise InputError(f"expected augmentation stage 1 or 2, found {stage}")
+        raise InputError(f"Expected augmentation stage 1 or 2, found {stage}.")
     rng = np.random.default_rng([seed, stage, position % 2**63])
     mosaic, mixup = (bool(rng.random() < p) and stage == 1 for p in (augmentation.mosaic, augmentation.mixup))
     first, second, third = rng.integers(1, augmentation.mosaic_cache + 1, 3).tolist()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aerostat.data.dataset import Dataset, Problem, ProblemKind, Split
 from aerostat.errors import InputError
+from aerostat.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -160,12 +161,12 @@ def require_usable(dataset: Dataset, splits: Sequence[str] = ("train", "val")) -
         if split.box_count:
             continue
         crowd = sum(len(image.instances) for image in split.images)
-        reasons = [f"{p.count} {p.kind} ({p.consequence})" for p in _count_problems(split.problems)]
-        reasons += [f"{crowd} crowd regions, which do not count"] * bool(crowd)
+        reasons = [f"{p.kind}: {p.count}, {p.consequence}" for p in _count_problems(split.problems)]
+        reasons += [f"{counted(crowd, 'crowd region')}, not counted"] * bool(crowd)
+        why = "; ".join(reasons) if reasons else "its annotations hold no objects"
         raise InputError(
-            f"expected a usable box in the split {split.name!r}, found none in its {len(split)} images"
-            + (f": {', '.join(reasons)}" if reasons else ": its annotations hold no objects")
-            + "; correct the annotations"
+            f"Expected a usable box in the split {split.name!r}, found none on "
+            f"{counted(len(split), 'image')} ({why}); correct the annotations."
         )
 
 

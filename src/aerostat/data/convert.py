@@ -14,6 +14,7 @@ from aerostat.data.formats.coco import write_coco
 from aerostat.data.formats.via import LEFT_OUT, write_via
 from aerostat.data.reading import find_sources, read_dataset
 from aerostat.errors import InputError
+from aerostat.wording import counted, listed
 
 PIXEL_CENTRE = 0.5
 """What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel."""
@@ -68,10 +69,9 @@ class Conversion:
 
     def lines(self) -> list[str]:
         """Return what a person is told, a line each."""
-        names = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
+        classes = f"{counted(len(self.classes), 'class', 'classes')} ({listed(self.classes, 8)})"
         told = [
-            f"{f.path}: {f.images} images, {f.instances} objects of {len(self.classes)} "
-            f"class{'es' * (len(self.classes) != 1)} ({names})"
+            f"{f.path}: {counted(f.images, 'image')}, {counted(f.instances, 'object')} of {classes}"
             for f in self.files
         ]
         kinds = Counter(problem.kind for problem in self.problems)
@@ -155,20 +155,20 @@ def _targets(src: Path, dst: Path, images: Path | None, force: bool) -> dict[str
         if len(sources) > 1:
             names = ", ".join(source.split for source in sources)
             raise InputError(
-                f"{src} has several splits ({names}), which do not go into one file {dst}: name a folder, "
-                "or convert one split"
+                f"{src} has several splits ({names}), which do not go into one file {dst}; name a folder, "
+                "or convert one split."
             )
         targets = {sources[0].split: dst}
     else:
         targets = {source.split: dst / f"{source.split}.json" for source in sources}
     for path in targets.values():
         if any(path.exists() and path.samefile(source.annotations) for source in sources):
-            raise InputError(f"{path} is the file to convert: name another file to write")
+            raise InputError(f"{path} is the file to convert; name another file to write.")
         above = next(folder for folder in path.absolute().parents if folder.exists())
         if not above.is_dir() or path.is_dir():
             raise InputError(
-                f"{path} cannot be a file: {'a folder' if path.is_dir() else above} stands in the way"
+                f"{path} cannot be a file: {'a folder' if path.is_dir() else above} stands in the way."
             )
         if path.exists() and not force:
-            raise InputError(f"{path} exists: name another file to write, or replace it with --force")
+            raise InputError(f"{path} exists; name another file to write, or replace it with --force.")
     return targets

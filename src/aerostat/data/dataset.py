@@ -210,7 +210,7 @@ class Dataset:
             found = self.splits[ONLY_SPLIT]
         if found is None:
             raise InputError(
-                f"expected a split named {name!r}, but the data set has only {', '.join(self.splits)}"
+                f"Expected a split named {name!r}, but the data set has only {', '.join(self.splits)}."
             )
         return found
 

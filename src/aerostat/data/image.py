@@ -72,10 +72,10 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
         InputError: the bytes are no image, or their end is missing.
     """
     if not content:
-        raise InputError(f"expected an image, found an empty file: {name}; copy it again or leave it out")
+        raise InputError(f"Expected an image, found an empty file: {name}; copy it again or leave it out.")
     if _is_cut_jpeg(content):
         raise InputError(
-            f"expected a whole image, found a JPEG file whose end is missing: {name}; copy it again"
+            f"Expected a whole image, found a JPEG file whose end is missing: {name}; copy it again."
         )
     decoders = [_decode_with_opencv, _decode_with_pillow]
     if content.startswith(_TIFF_STARTS) and _has_alpha(content):
@@ -84,7 +84,7 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     image_bgr = next((image for image in decoded if image is not None), None)
     if image_bgr is None:
         found = "a broken or cut-off" if _open_header(io.BytesIO(content)) else "no readable"
-        raise InputError(f"expected an image, found {found} image file: {name}; mend it or leave it out")
+        raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
     return np.ascontiguousarray(_turn_upright(image_bgr, _orientation(_open_header(io.BytesIO(content)))))
 
 
@@ -121,7 +121,7 @@ def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"expected a folder of images, found {_what_stands_at(folder)}: {folder}")
+        raise InputError(f"Expected a folder of images, found {what_stands_at(folder)}: {folder}.")
     found = folder.rglob("*") if recursive else folder.iterdir()
     images = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
     return sorted((p for p in images if p.is_file()), key=lambda p: p.as_posix())
@@ -136,12 +136,13 @@ def _read_bytes(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     if not path.is_file():
-        return InputError(f"expected an image file, found {_what_stands_at(path)}: {path}")
+        return InputError(f"Expected an image file, found {what_stands_at(path)}: {path}.")
     reason = getattr(error, "strerror", None) or error
-    return InputError(f"expected a readable image file, found one that cannot be opened ({reason}): {path}")
+    return InputError(f"Expected a readable image file, found one that cannot be opened ({reason}): {path}.")
 
 
-def _what_stands_at(path: Path) -> str:
+def what_stands_at(path: Path) -> str:
+    """Say what is found at a path where something else was expected."""
     if path.is_dir():
         return "a folder"
     return "a file" if path.exists() else "nothing"
@@ -263,10 +264,10 @@ class Letterbox:
         for name in ("source_size", "input_size", "resized_size"):
             size = getattr(self, name)
             if len(size) != 2 or min(size) < 1:
-                raise InputError(f"expected {name} as width and height of at least 1 pixel, found {size}")
+                raise InputError(f"Expected {name} as width and height of at least 1 pixel, found {size}.")
         x2, y2 = self.pad_left + self.resized_size[0], self.pad_top + self.resized_size[1]
         if min(self.pad_left, self.pad_top) < 0 or x2 > self.input_size[0] or y2 > self.input_size[1]:
-            raise InputError(f"expected the resized image inside the input {self.input_size}, found {self}")
+            raise InputError(f"Expected the resized image inside the input {self.input_size}, found {self}.")
 
     @classmethod
     def fit(
@@ -302,7 +303,9 @@ class Letterbox:
         """Return the image (H, W, 3) uint8 of `source_size` as the network's input (input_h, input_w, 3)."""
         found = (image_bgr.shape[1], image_bgr.shape[0])
         if found != self.source_size:
-            raise InputError(f"expected an image of {self.source_size} (width, height), found one of {found}")
+            raise InputError(
+                f"Expected an image of {self.source_size} (width, height), found one of {found}."
+            )
         x1, y1, x2, y2 = self.content_box
         width, height = self.input_size
         canvas = np.full((height, width, 3), self.pad_value, np.uint8)
@@ -331,7 +334,7 @@ class Letterbox:
             (source_h, source_w) or (source_h, source_w, C), in the floating dtype of `values`, else float32.
         """
         if values.ndim not in (2, 3) or 0 in values.shape[:2]:
-            raise InputError(f"expected a map of shape (h, w) or (h, w, C), found {values.shape}")
+            raise InputError(f"Expected a map of shape (h, w) or (h, w, C), found {values.shape}.")
         dtype = values.dtype if np.issubdtype(values.dtype, np.floating) else np.dtype(np.float32)
         x1, y1, x2, y2 = self.content_box
         rows = _sampling(self.source_size[1], y1, y2, values.shape[0] / self.input_size[1])
@@ -362,7 +365,7 @@ class Letterbox:
             }
             return cls(**fields)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            raise InputError(f"expected the fields of a letterbox, found {dict(values)} ({error})") from None
+            raise InputError(f"Expected the fields of a letterbox, found {dict(values)} ({error}).") from None
 
     def _factors(self) -> NDArray[np.float64]:
         return np.asarray(self.scale * 2, np.float64)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aerostat.data.dataset import Problem, ProblemKind
 from aerostat.data.image import read_size
-from aerostat.errors import InputError
+from aerostat.errors import InputError, clause
 
 _NAMES_TRIED = 20
 
@@ -52,8 +52,8 @@ class ImageFolder:
         path = self.find(file_name)
         if path is not None and self._claimed.setdefault(path, file_name) != file_name:
             raise InputError(
-                f"the annotations list {self._claimed[path]!r} and {file_name!r}, which both mean {path}: "
-                "keep one entry for each image, or keep the folders that the names have"
+                f"The annotations list {self._claimed[path]!r} and {file_name!r}, which both mean {path}; "
+                "keep one entry for each image, or keep the folders that the names have."
             )
         return path
 
@@ -91,5 +91,5 @@ def upright_size(
         try:
             return read_size(path)
         except InputError as error:
-            kind, detail = "unreadable image", str(error)
+            kind, detail = "unreadable image", clause(error)
     return Problem(split, file_name, kind, detail)

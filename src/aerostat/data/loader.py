@@ -26,7 +26,7 @@ from aerostat.data.augment import Augmentation, Sample, augmented_sample, drop_s
 from aerostat.data.augment import sample_before_mixup as make_sample_before_mixup
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import AerostatError, InputError, clause
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -102,11 +102,11 @@ class TrainLoader:
         world_size: int = 1,
     ) -> None:
         if not images:
-            raise InputError("expected at least one image to train on, found none")
+            raise InputError("Expected at least one image to train on, found none.")
         if batch_size < 1 or threads < 0 or seed < 0 or not 0 <= rank < world_size:
             raise InputError(
-                "expected batch_size >= 1, threads >= 0, seed >= 0 and 0 <= rank < world_size, found "
-                f"{batch_size}, {threads}, {seed} and {rank} of {world_size}"
+                "Expected batch_size >= 1, threads >= 0, seed >= 0 and 0 <= rank < world_size, found "
+                f"{batch_size}, {threads}, {seed} and {rank} of {world_size}."
             )
         self.images = images
         self.augmentation = augmentation
@@ -200,7 +200,7 @@ class TrainLoader:
                 return self._decoded.get(index, partial(self._decode, index))
             except InputError as error:
                 self._report_unreadable(index, error)
-        raise AerostatError(f"expected images to train on, found none of the {len(self.images)} readable")
+        raise AerostatError(f"Expected images to train on, found none of the {len(self.images)} readable.")
 
     def _decode(self, index: int) -> Sample:
         record = self.images[index]
@@ -216,7 +216,8 @@ class TrainLoader:
             self._unreadable.add(index)
         if not known:
             console.note(
-                f"training goes on with another image in place of {self.images[index].file_name}: {error}"
+                f"training goes on with another image in place of {self.images[index].file_name}: "
+                f"{clause(error)}"
             )
 
 

@@ -23,8 +23,9 @@ from aerostat.data.annotation_file import Format, may_hold_annotations, read_con
 from aerostat.data.dataset import LOSSES, ONLY_SPLIT, SPLIT_NAMES, Dataset, Split, split_name
 from aerostat.data.formats.coco import read_coco
 from aerostat.data.formats.via import read_via
-from aerostat.data.image import IMAGE_SUFFIXES
+from aerostat.data.image import IMAGE_SUFFIXES, what_stands_at
 from aerostat.errors import InputError
+from aerostat.wording import counted, listed
 
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])")
 
@@ -57,15 +58,13 @@ def read_dataset(
     """
     _check_class_names(classes)
     if images is not None and not images.is_dir():
-        raise InputError(
-            f"expected a folder of images, found {'a file' if images.exists() else 'nothing'}: {images}"
-        )
+        raise InputError(f"Expected a folder of images, found {what_stands_at(images)}: {images}.")
     splits: list[Split] = []
     for source in find_sources(path, images):
         content = read_content(source.annotations)
         found = recognise(content, source.annotations)
         if from_format not in (None, found):
-            raise InputError(f"expected {from_format} annotations, found {found} in {source.annotations}")
+            raise InputError(f"Expected {from_format} annotations, found {found} in {source.annotations}.")
         if found == "coco":
             split = read_coco(
                 source.annotations, source.image_roots, split=source.split, classes=classes, content=content
@@ -90,11 +89,11 @@ def _check_class_names(classes: Sequence[str] | None) -> None:
         return
     if not classes or not all(name.strip() for name in classes):
         raise InputError(
-            "expected at least one class name for --classes, found an empty one: leave it out or name it"
+            "Expected at least one class name for --classes, found an empty one; leave it out or name it."
         )
     if len(set(classes)) < len(classes):
         raise InputError(
-            f"expected different class names for --classes, found one twice: {', '.join(classes)}"
+            f"Expected different class names for --classes, found one twice: {', '.join(classes)}."
         )
 
 
@@ -102,15 +101,15 @@ def _refuse_unusable(split: Split, source: Source, strict: bool) -> None:
     if not split.images:
         first = next(p for p in split.problems if p.kind in ("missing image", "unreadable image"))
         raise InputError(
-            f"none of the images that {source.annotations} lists can be read, first {first.file_name!r}: "
-            f"{first.detail}; name their folder with --images"
+            f"None of the images that {source.annotations} lists can be read, first {first.file_name!r}: "
+            f"{first.detail}; name their folder with --images."
         )
     lost = [problem for problem in split.problems if problem.kind in LOSSES]
     if strict and lost:
-        more = f" ({len(lost) - 1} more problems like this)" if len(lost) > 1 else ""
+        more = f", and {counted(len(lost) - 1, 'more problem')} like this" if len(lost) > 1 else ""
         raise InputError(
             f"{source.annotations} is refused by --strict: {lost[0].kind}, "
-            f"{lost[0].file_name}: {lost[0].detail}{more}"
+            f"{lost[0].file_name}: {lost[0].detail}{more}."
         )
 
 
@@ -125,14 +124,14 @@ def find_sources(path: Path, images: Path | None = None) -> list[Source]:
     """
     try:
         if not path.exists():
-            raise InputError(f"expected a data set, found nothing at {path}: check the path")
+            raise InputError(f"Expected a data set, found nothing at {path}; check the path.")
         if path.is_dir():
             sources = _sources_in(path, images)
         else:
             name = _name_of_file(path)
             sources = [Source(name, path, _roots_of_file(path, images, name))]
     except OSError as error:  # a folder that may not be listed, a name too long, a share that is gone
-        raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from None
     order = {name: place for place, name in enumerate(SPLIT_NAMES)}
     return sorted(sources, key=lambda source: (order.get(source.split, len(order)), source.split))
 
@@ -177,7 +176,8 @@ def _split_folders(root: Path, images: Path | None) -> list[Source]:
             continue
         if name in folders:
             raise InputError(
-                f"{root} has two folders for the split {name!r}, {folders[name].name} and {folder.name}"
+                f"{root} has two folders for the split {name!r}, {folders[name].name} and "
+                f"{folder.name}; keep one of them."
             )
         folders[name] = folder
     found = {name: _annotation_files(folder) for name, folder in folders.items()}
@@ -242,17 +242,17 @@ def _the_only(files: list[Path], folder: Path) -> Path:
     if files:
         names = ", ".join(file.name for file in files)
         raise InputError(
-            f"{folder} has {len(files)} annotation files for one split ({names}): give one of them as DATA, "
-            "or move the others away"
+            f"{folder} has {len(files)} annotation files for one split ({names}); give one of them as DATA, "
+            "or move the others away."
         )
     count = _count_images(folder)
     if not count:
-        raise InputError(f"{folder} holds no images: expected images with their annotation file")
+        raise InputError(f"{folder} holds no images; expected images with their annotation file.")
     likely = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".json", ".csv")]
     for path in likely[:1]:
         recognise(read_content(path), path)  # says what it holds instead
     raise InputError(
-        f"{folder} holds {count} images but no annotation file: expected COCO or VIA beside them"
+        f"{folder} holds {counted(count, 'image')} but no annotation file; expected COCO or VIA beside them."
     )
 
 
@@ -282,19 +282,19 @@ def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tup
         absent = [name for name in largest.classes if name not in split.classes]
         if missing or (stated and absent):
             raise InputError(
-                f"the classes differ between the splits: {_difference(largest, absent)}, "
-                f"{_difference(split, missing)}; correct the names or list all of them with --classes"
+                f"The classes differ between the splits: {_difference(largest, absent)}, "
+                f"{_difference(split, missing)}; correct the names or list all of them with --classes."
             )
     if not largest.classes:
         names = ", ".join(split.name for split in splits)
         raise InputError(
-            f"expected at least one class, found none in the annotations of {names}: annotate an object"
+            f"Expected at least one class, found none in the annotations of {names}; annotate an object."
         )
     return largest.classes
 
 
 def _difference(split: Split, names: Iterable[str]) -> str:
-    alone = ", ".join(repr(name) for name in names)
+    alone = listed(map(repr, names), 10)
     return f"only {split.name} has {alone}" if alone else f"{split.name} has no other"
 
 

@@ -56,8 +56,9 @@ def load_state(path: str | Path) -> Any:
     try:
         return _decode(tree, tensors)
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
-        message = f"The state in {path} is damaged ({str(error)[:100]}); start the run again or take a copy."
-        raise InputError(message) from None
+        raise InputError(
+            f"The state in {path} is damaged ({str(error)[:100]}); start the run again or take a copy."
+        ) from None
 
 
 def _encode(value: Any, where: str, store: Callable[[Tensor], str]) -> Any:

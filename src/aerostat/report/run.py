@@ -344,7 +344,8 @@ def _state_of_things(story: _Story) -> str:
     if not story.finished:
         text += "; the run has not finished"
     elif story.epoch < recipe.schedule.epochs:
-        text += f"; it stopped early because AP had not risen for {recipe.schedule.patience} validations"
+        patience = counted(recipe.schedule.patience, "validation")
+        text += f"; it stopped early because AP had not risen for {patience}"
     text += "."
     if best is not None:
         text += f" The figures are those of epoch {best['epoch']}"

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from aerostat.training.recipe import Recipe
+from aerostat.wording import counted
 
 MOST_THREADS = 8
 """Decoding threads beyond these wait for one another more than for the processor."""
@@ -63,7 +64,7 @@ def describe_environment() -> dict[str, Any]:
 def environment_line(environment: dict[str, Any], device: torch.device) -> str:
     """Return the environment in one line for the console."""
     packages = environment["packages"]
-    where = environment["gpus"][0] if device.type == "cuda" else f"{environment['threads']} CPU threads"
+    where = environment["gpus"][0] if device.type == "cuda" else counted(environment["threads"], "CPU thread")
     return (
         f"aerostat {packages['aerostat']}  torch {packages['torch']}  python {environment['python']}  "
         f"on {device.type} ({where})"

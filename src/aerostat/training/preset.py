@@ -10,6 +10,7 @@ from typing import Any, Literal
 from aerostat.errors import InputError, nearest
 from aerostat.model import SIZES
 from aerostat.training.recipe import Recipe
+from aerostat.wording import counted
 
 Preset = Literal["auto", "small", "published"]
 PRESETS: tuple[Preset, ...] = ("auto", "small", "published")
@@ -70,7 +71,7 @@ def choose(
     if size not in SIZES:
         raise InputError(f"Unknown size {size!r}; the sizes are {', '.join(SIZES)}.{nearest(size, SIZES)}")
     small = preset == "small" or (preset == "auto" and train_images <= SMALL_IMAGES)
-    why = f"preset {'small' if small else 'published'}: {train_images} training images"
+    why = f"preset {'small' if small else 'published'}: {counted(train_images, 'training image')}"
     if preset == "auto":
         why += f", {'at most' if small else 'more than'} {SMALL_IMAGES}"
     make = _small if small else _published
@@ -82,11 +83,6 @@ def choose(
         if size != "s":
             values["augment"]["resize_ratio"] = (0.1, 2.0)
     return Choice(Recipe().override(values, source=f"preset {preset}"), (why, *reasons))
-
-
-def iterations_of(recipe: Recipe, train_images: int) -> int:
-    """Return the iterations of a whole run."""
-    return recipe.schedule.epochs * math.ceil(train_images / recipe.optim.batch_size)
 
 
 def _published(
@@ -105,7 +101,8 @@ def _published(
     return values, [
         f"batch {_batch(batch, accumulate)}, lr {lr:.2g}: the published {PUBLISHED_LR} is for a batch of "
         f"{PUBLISHED_BATCH}, scaled linearly",
-        f"{epochs} epochs, {iterations} iterations, {warmup} of them warm-up (published: 300 epochs, 1000)",
+        f"{counted(epochs, 'epoch')}, {counted(iterations, 'iteration')}, {warmup} of them warm-up "
+        "(published: 300 epochs, 1000)",
     ]
 
 
@@ -134,12 +131,14 @@ def _small(
     }
     start = "pretrained weights" if pretrained else "fresh weights"
     return values, [
-        f"batch {_batch(batch, accumulate)}: about {per_epoch} iterations an epoch from {images} images",
+        f"batch {_batch(batch, accumulate)}: about {counted(per_epoch, 'iteration')} an epoch from "
+        f"{counted(images, 'image')}",
         f"lr {lr:g}: for {start} at this batch",
-        f"{epochs} epochs are {iterations} iterations: {warmup} of warm-up "
+        f"{counted(epochs, 'epoch')}, {counted(iterations, 'iteration')}: {warmup} of warm-up "
         f"(the published 1000 would be {'all of it' if iterations <= 1000 else f'{1000 / iterations:.0%}'})",
         _stage2_reason(epochs),
-        f"EMA looks back {horizon:.0f} steps, {horizon / steps:.0%} of the run (published: 5000)",
+        f"EMA looks back {counted(round(horizon), 'step')}, {horizon / steps:.0%} of the run "
+        "(published: 5000)",
     ]
 
 
@@ -150,7 +149,7 @@ def _batch(batch: int, accumulate: int) -> str:
 def _stage2_reason(epochs: int) -> str:
     first = dataclasses.replace(Recipe().schedule, epochs=epochs, stage2_share=STAGE2_SHARE).stage2_epoch
     if first == epochs:
-        return f"no stage 2: {STAGE2_SHARE:.0%} of {epochs} epochs is less than half an epoch"
+        return f"no stage 2: {STAGE2_SHARE:.0%} of {counted(epochs, 'epoch')} is less than half an epoch"
     return (
         f"stage 2 (no Mosaic, no MixUp) from epoch {first + 1}: the last {STAGE2_SHARE:.0%} of the run, "
         "not a fixed 20 epochs"

@@ -27,6 +27,7 @@ from aerostat.training.progress import clock
 from aerostat.training.recipe import Recipe
 from aerostat.training.run import Run
 from aerostat.training.trainer import Trainer
+from aerostat.wording import counted, listed
 
 NANO_INPUT = 320
 """The published nano detectors were trained at this size, all others at 640."""
@@ -178,14 +179,16 @@ def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     if not run.checkpoint.is_file():
-        raise InputError(f"{run.path} has no {run.checkpoint.name} to go on from.")
+        raise InputError(
+            f"{run.path} has no {run.checkpoint.name} to go on from; name the directory of an unfinished run."
+        )
     state = load_state(run.checkpoint)
     recipe = Recipe().override(state["recipe"], source=str(run.checkpoint))
     position = state["position"]
     if position["epoch"] >= recipe.schedule.epochs or position["stopped_early"]:
         raise InputError(
-            f"{run.path} is finished ({position['epoch']} of {recipe.schedule.epochs} epochs); start a new "
-            f"run from its weights with --weights {run.path}."
+            f"{run.path} is finished ({position['epoch']} of {counted(recipe.schedule.epochs, 'epoch')}); "
+            f"start a new run from its weights with --weights {run.path}."
         )
     source = state["source"]
     if data is None:
@@ -194,13 +197,13 @@ def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
         data = Dataset.read(**source)
     if list(data.classes) != state["classes"]:
         raise InputError(
-            f"{run.path} was trained on {', '.join(state['classes'])}, "
-            f"but the data have {', '.join(data.classes)}."
+            f"{run.path} was trained on {listed(state['classes'])}, but the data have "
+            f"{listed(data.classes)}; name the data that it was trained on."
         )
     train_split, val_split = choose_splits(data)
     if len(train_split) != state["train_images"]:
         raise InputError(
-            f"{run.path} was trained on {state['train_images']} images, but the data have "
+            f"{run.path} was trained on {counted(state['train_images'], 'image')}, but the data have "
             f"{len(train_split)}; start a new run from its weights with --weights {run.path}."
         )
     require_usable(data, [split.name for split in (train_split, val_split) if split])
@@ -238,8 +241,8 @@ def show_plan(data: Dataset, planned: Plan) -> None:
     console.stderr().print(data_card(data).render())
     recipe = planned.recipe
     console.note(
-        f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, {recipe.schedule.epochs} epochs, "
-        f"batch {recipe.optim.batch_size}, lr {recipe.optim.lr:g}, seed {recipe.run.seed}"
+        f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, "
+        f"{counted(recipe.schedule.epochs, 'epoch')}, batch {recipe.optim.batch_size}, lr {recipe.optim.lr:g}, seed {recipe.run.seed}"
     )
     for reason in planned.reasons:
         console.note(f"  - {reason}")
@@ -274,7 +277,8 @@ def _launch(recipe: Recipe) -> Fabric:
         )
         fabric.launch()
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"Cannot train on {recipe.run.devices} x {recipe.run.device}: {error}") from None
+        why = str(error).rstrip(".")
+        raise InputError(f"Cannot train on {recipe.run.devices} x {recipe.run.device}: {why}.") from None
     return fabric
 
 
@@ -328,11 +332,10 @@ def _run(trainer: Trainer) -> Run:
     if not trainer.fabric.is_global_zero:
         return run
     if trainer.val_split is not None and not run.best.is_file():
-        raise InputError(f"{run.path} has no best weights although it was validated; was something removed?")
-    epochs = f"{position.epoch} epoch{'s' * (position.epoch != 1)}"
-    lines = [f"finished {epochs} in {clock(position.seconds)}"]
+        raise InputError(f"{run.path} has lost {run.best.name}, which validation wrote; take {run.last}.")
+    lines = [f"finished {counted(position.epoch, 'epoch')} in {clock(position.seconds)}"]
     if position.stopped_early:
-        lines[0] += f": AP did not rise for {recipe.schedule.patience} validations"
+        lines[0] += f": AP did not rise for {counted(recipe.schedule.patience, 'validation')}"
     if trainer.val_split is not None:
         last = trainer.last_result
         lines.append(f"  best    AP {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}")
@@ -340,7 +343,7 @@ def _run(trainer: Trainer) -> Run:
             f"  last    AP {last.ap:.3f}  epoch {position.epoch}  {run.last}" if last else f"  {run.last}"
         )
         drawn = draw_predictions(run, trainer.val_split)
-        lines.append(f"  {drawn} pictures in {run.predictions}, curves in {run.plots}")
+        lines.append(f"  {counted(drawn, 'picture')} in {run.predictions}, curves in {run.plots}")
     else:
         lines.append(f"  last    {run.last}")
     name, where = shlex.quote(str(run.path)), shlex.quote(str(trainer.source.get("path", "DATA")))

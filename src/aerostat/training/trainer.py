@@ -18,7 +18,7 @@ from aerostat import console
 from aerostat.data.augment import Augmentation
 from aerostat.data.dataset import ImageRecord, Split
 from aerostat.data.loader import Batch, TrainLoader
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import CocoResult
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.files import replacing
@@ -255,7 +255,7 @@ class Trainer:
         """Go on without a photograph that cannot be read, as training does: hours of work hang on it."""
         if record.file_name not in self._unreadable:
             self._unreadable.add(record.file_name)
-            console.note(f"validation leaves out {record.file_name}: {error}")
+            console.note(f"validation leaves out {record.file_name}: {clause(error)}")
 
     # ------------------------------------------------------------------------------------------ state
 

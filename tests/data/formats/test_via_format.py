@@ -88,7 +88,7 @@ def test_round_and_open_shapes_become_outlines(read, shape, box, area) -> None:
 
 
 def test_a_point_is_refused_by_name(read) -> None:
-    with pytest.raises(InputError, match=r"region 0 of a\.png is a point"):
+    with pytest.raises(InputError, match=r"^In a\.png, region 0 is a point, .*\.$"):
         read(entry("a.png", region({"name": "point", "cx": 1, "cy": 1})), ["balloon"])
 
 

@@ -20,8 +20,8 @@ from aerostat.data.annotation_file import decode, read_content
 from aerostat.data.dataset import ImageRecord, Instance, Problem, ProblemKind, Split
 from aerostat.data.fitting import Box, box_area, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import stated_box, width_and_height
+from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
 from aerostat.data.image_folder import ImageFolder, upright_size
-from aerostat.errors import InputError
 from aerostat.files import write_bytes
 
 CHECKED_IMAGES = 20_000
@@ -109,8 +109,7 @@ def read_coco(
     """
     document = decode(content if content is not None else read_content(path), _Document, path)
     del content
-    if not document.images:
-        raise InputError(f"{path} lists no images: expected at least one annotated image")
+    refuse_without_images(document.images, path)
     _refuse_duplicates(document, path)
     problems: list[Problem] = []
     thorough = len(document.images) <= CHECKED_IMAGES
@@ -147,19 +146,11 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _refuse_duplicates(document: _Document, path: Path) -> None:
-    lists: dict[str, list[Any]] = {
-        "file name": [image.file_name for image in document.images],
-        "image id": [image.id for image in document.images],
-        "category id": [category.id for category in document.categories],
-        "category": [str(category.name) for category in document.categories],
-    }
-    for what, values in lists.items():
-        twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice:
-            raise InputError(
-                f"{path} lists {len(twice)} {what}{'s' * (len(twice) > 1)} more than once, "
-                f"first {twice[0]!r}: keep one entry for each"
-            )
+    images, categories = document.images, document.categories
+    refuse_repeated((image.file_name for image in images), ("file name", "file names"), path)
+    refuse_repeated((image.id for image in images), ("image id", "image ids"), path)
+    refuse_repeated((category.id for category in categories), ("category id", "category ids"), path)
+    refuse_repeated((str(category.name) for category in categories), ("category", "categories"), path)
 
 
 def _find_images(
@@ -224,12 +215,7 @@ def _number_classes(
     """
     id_of = {str(category.name): category.id for category in categories}
     known = tuple(classes) if classes is not None else tuple(id_of)
-    unknown = [name for name, id_ in id_of.items() if name not in known and used[id_]]
-    if unknown:
-        raise InputError(
-            f"{path} has objects of the class {', '.join(map(repr, unknown))}, "
-            f"which --classes does not list: it lists {', '.join(map(repr, known))}"
-        )
+    refuse_unlisted([name for name, id_ in id_of.items() if name not in known and used[id_]], known, path)
     labels = {id_of[name]: label for label, name in enumerate(known) if name in id_of}
     taken = [id_ for id_ in id_of.values() if isinstance(id_, int)]
     if len(taken) < len(id_of):  # ids that are text cannot be kept

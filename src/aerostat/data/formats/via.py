@@ -23,13 +23,14 @@ from aerostat.data.annotation_file import csv_rows, decode, read_content
 from aerostat.data.dataset import ImageRecord, Instance, Problem, ProblemKind, Split
 from aerostat.data.fitting import Box, box_area, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
+from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
 from aerostat.data.image_folder import ImageFolder, upright_size
 from aerostat.errors import InputError
 from aerostat.files import write_bytes
+from aerostat.wording import listed
 
 CLASS_ATTRIBUTE = "class"
 """The region attribute that written files use."""
-
 
 LEFT_OUT = "crowd regions left out"
 """What `write_via` counts by this name is not in the file at all."""
@@ -80,7 +81,8 @@ def read_via(
         InputError: the file is no whole VIA file, names an image twice, has a point or leaves the class open.
     """
     photographs = _parse(content if content is not None else read_content(path), path)
-    _refuse_duplicates([p.file_name for p in photographs], path)
+    refuse_without_images(photographs, path)
+    refuse_repeated((p.file_name for p in photographs), ("file name", "file names"), path)
     attribute = _class_attribute(photographs, path, classes, class_attribute)
     names = [
         [
@@ -91,11 +93,7 @@ def read_via(
     ]
     found = sorted({name for row in names for ticked in row for name in ticked})
     known = list(classes) if classes is not None else found
-    if unknown := [name for name in found if name not in known]:
-        raise InputError(
-            f"{path} has regions of the class {', '.join(map(repr, unknown))}, "
-            f"which --classes does not list: it lists {', '.join(map(repr, known))}"
-        )
+    refuse_unlisted([name for name in found if name not in known], known, path)
     folder = ImageFolder.choose(image_roots, (p.file_name for p in photographs))
     labels = {name: label for label, name in enumerate(known)}
     problems: list[Problem] = []
@@ -117,8 +115,6 @@ def _parse(content: bytes, path: Path) -> list[_Photograph]:
         entries = decode(content, _Project, path).metadata
     else:
         entries = decode(content, dict[str, _Entry], path)
-    if not entries:
-        raise InputError(f"{path} lists no images: expected at least one annotated image")
     return [_Photograph(entry.filename, _by_name(entry.regions)) for entry in entries.values()]
 
 
@@ -133,7 +129,8 @@ def _parse_csv(content: bytes, path: Path) -> list[_Photograph]:
     for line, row in csv_rows(content, path):
         if "filename" not in row or "region_attributes" not in row:
             raise InputError(
-                f"{path} lacks the column 'filename' or 'region_attributes' of a CSV export of VIA"
+                f"{path} lacks the column 'filename' or 'region_attributes' of a CSV export of VIA; export "
+                "it again."
             )
         regions = files.setdefault((row["filename"], row.get("file_size", "")), {})
         shape, attributes = (
@@ -142,18 +139,7 @@ def _parse_csv(content: bytes, path: Path) -> list[_Photograph]:
         )
         if shape:  # an image without regions has one row with an empty shape
             regions[str(len(regions))] = _Region(shape, attributes)
-    if not files:
-        raise InputError(f"{path} lists no images: expected at least one annotated image")
     return [_Photograph(name, regions) for (name, _), regions in files.items()]
-
-
-def _refuse_duplicates(names: list[str], path: Path) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{path} lists {len(twice)} file name{'s' * (len(twice) > 1)} more than once, "
-            f"first {twice[0]!r}: keep one entry for each image"
-        )
 
 
 def _class_attribute(
@@ -162,25 +148,25 @@ def _class_attribute(
     """Return the region attribute that holds the class; None where `classes` names that of every region."""
     regions = [region for p in photographs for region in p.regions.values()]
     in_use = sorted({key for r in regions for key, value in r.region_attributes.items() if _ticked(value)})
-    listed = ", ".join(map(repr, in_use))
+    names = listed(map(repr, in_use), 10)
     if asked is not None:
         if regions and asked not in in_use:
-            has = f"only {listed}" if in_use else "none in use"
+            has = f"only {names}" if in_use else "none in use"
             raise InputError(
-                f"{path} has no region attribute {asked!r}, which --class-attribute asks for: it has {has}"
+                f"{path} has no region attribute {asked!r}, which --class-attribute asks for: it has {has}."
             )
         return asked
     if len(in_use) > 1:
         raise InputError(
-            f"{path} has several region attributes ({listed}): say which one is the class with "
-            "--class-attribute NAME"
+            f"{path} has several region attributes ({names}); say which one is the class with "
+            "--class-attribute NAME."
         )
     if in_use:
         return in_use[0]
     if regions and (classes is None or len(classes) != 1):
-        given = f"--classes gives {len(classes)} ({', '.join(classes)})" if classes else "none was given"
+        given = f"--classes gives {len(classes)} ({listed(classes)})" if classes else "none was given"
         raise InputError(
-            f"{path} states no class for its regions, so it takes one name, --classes NAME, but {given}"
+            f"{path} states no class for its regions, so it takes one name, --classes NAME, but {given}."
         )
     return None
 
@@ -238,8 +224,8 @@ def _read_region(
     shape = region.shape_attributes
     if shape.get("name") == "point":
         raise InputError(
-            f"{where} of {file_name} is a point, which has no extent: "
-            "draw a rect, circle, ellipse or polygon instead"
+            f"In {file_name}, {where} is a point, which has no extent; "
+            "draw a rect, circle, ellipse or polygon instead."
         )
     try:
         outline = _outline(shape)
