@@ -184,7 +184,7 @@ def seer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seer]:
         detector = Seer(*classes)
         detect = evaluate.detect
 
-        def detect_known(_: Any, split: Any, **options: Any) -> list[Detections]:
+        def detect_known(_: Any, split: Any, **options: Any) -> Any:
             detector.names = split.classes
             return detect(detector, split, **options)  # type: ignore[arg-type]
 
@@ -503,7 +503,7 @@ def test_an_image_that_cannot_be_used_is_named_and_strict_refuses_it(
     assert "out/val.json: 2 images, 2 objects" in done.out
     figures = aerostat("eval", weights, via, "--json")
     assert (figures.code, figures.document["images"]) == (0, 2)
-    assert f"val: 1 {kind}, left out with its objects; first 1.jpg" in figures.err
+    assert f"val: {kind} (1), left out with its objects; first 1.jpg" in figures.err
 
 
 # --- convert ---

@@ -9,7 +9,7 @@ from aerostat.errors import InputError, clause
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "aerostat"
 
-ERRORS = {"AerostatError", "InputError", "InterruptedRunError"}
+ERRORS = {"AerostatError", "InputError", "InterruptedRunError", "OtherClassesError"}
 
 HELD = "\0"
 """Stands for a value that is filled in when the error is raised."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aerostat.files import replacing, sha256, write_bytes, write_text
+from aerostat.files import nearest_existing, replacing, sha256, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -89,3 +89,13 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path, umask, mode):
 def test_the_digest_is_sha_256(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")  # the example of FIPS 180-2, appendix B.1
     assert sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_nearest_thing_that_exists_is_the_path_itself_or_above_it(tmp_path, monkeypatch):
+    file = tmp_path / "a.txt"
+    file.write_text("")
+    assert nearest_existing(file) == file
+    assert nearest_existing(file / "below" / "deeper") == file
+    assert nearest_existing(tmp_path / "gone" / "gone") == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert nearest_existing(Path("gone")) == tmp_path

@@ -11,10 +11,11 @@ from cyclopts import App, Parameter
 
 from aerostat import console
 from aerostat.errors import AerostatError, InputError
+from aerostat.files import nearest_existing
 from aerostat.wording import listed
 
 if TYPE_CHECKING:
-    from aerostat.data.dataset import Dataset, Split
+    from aerostat.data.dataset import Dataset, ImageRecord, Split
     from aerostat.detections import Detections
 
 app = App(
@@ -324,7 +325,9 @@ def evaluate(
     _tell_losses(dataset, part)
     require_usable(dataset, [part.name])
     found = detect(detector, part)
-    result = evaluate_detections(part.images, found, part.classes, max_dets=max_dets)
+    result = evaluate_detections(
+        part.images, [detections for _, detections in found], part.classes, max_dets=max_dets
+    )
     if save is not None:
         _save_results(save, part, found)
     print(_document(result.to_dict()) if json_ else result.render())
@@ -493,14 +496,14 @@ def _read(data: Path, **reading: Any) -> Dataset:
 
 def _read_for(known: tuple[str, ...], data: Path, classes: list[str] | None, **reading: Any) -> Dataset:
     """Read data for a detector of the classes `known`, whose names stand for those that nobody states."""
+    from aerostat.data.dataset import OtherClassesError
+
     if classes:
         return _read(data, classes=classes, **reading)
     try:
         return _read(data, classes=list(known), **reading)
-    except InputError as error:
-        if "--classes" not in str(error):
-            raise
-    return _read(data, classes=None, **reading)  # the data have other names: whoever compares them says so
+    except OtherClassesError:  # whoever compares them says so
+        return _read(data, classes=None, **reading)
 
 
 def _split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
@@ -527,21 +530,21 @@ def _tell_losses(dataset: Dataset, part: Split) -> None:
             if card.name == part.name and problem.kind in LOSSES:
                 first = problem.first[0]
                 console.note(
-                    f"{part.name}: {problem.count} {problem.kind}, {problem.consequence}; "
+                    f"{part.name}: {problem.kind} ({problem.count}), {problem.consequence}; "
                     f"first {first.file_name}: {first.detail}"
                 )
 
 
-def _save_results(path: Path, part: Split, found: list[Detections]) -> None:
+def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:
     """Write COCO results under the image and category ids of the annotations."""
     from aerostat.detections import write_coco
 
     id_of = dict(zip(part.classes, part.category_ids, strict=True))
     results = []
-    for record, detections in zip(part.images, found, strict=True):
+    for record, detections in found:
         shared = [name for name in detections.classes if name in id_of]
         results.append((record.id, detections.filter(classes=shared)))
-    write_coco(path, results, [id_of.get(name, 0) for name in found[0].classes])
+    write_coco(path, results, [id_of.get(name, 0) for name in found[0][1].classes])
 
 
 def _require_free(path: Path, force: bool, option: str) -> None:
@@ -550,7 +553,7 @@ def _require_free(path: Path, force: bool, option: str) -> None:
     Raises:
         InputError: naming the option that asked for it.
     """
-    above = next(folder for folder in path.absolute().parents if folder.exists())
+    above = nearest_existing(path.absolute().parent)
     if path.is_dir() or not above.is_dir():
         found = "is a folder" if path.is_dir() else f"cannot be written: {above} is a file"
         raise InputError(f"{path} {found}; {option} names a file to write.")

@@ -13,6 +13,7 @@ from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import list_images
 from aerostat.detections import Detections, write_coco, write_csv, write_json
 from aerostat.errors import InputError, clause
+from aerostat.files import nearest_existing
 from aerostat.predict import Detector
 from aerostat.wording import counted
 
@@ -184,7 +185,7 @@ def _require_folder(out: Path) -> None:
     Raises:
         InputError: with the name of that file.
     """
-    above = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    above = nearest_existing(out)
     if not above.is_dir():
         raise InputError(f"{above} is a file, so {out} cannot be a folder; choose another --out.")
 

@@ -97,6 +97,7 @@ def test_the_thresholds_are_coco_s_unless_asked_for():
     )  # fmt: skip
     assert told.asked == {
         "score": 0.5, "nms_iou": 0.3, "max_detections": 7, "batch_size": 1, "threads": 0,
+        "on_unreadable": None,
     }  # fmt: skip
 
 
@@ -144,7 +145,8 @@ def detector() -> Iterator[Detector]:
 def test_every_image_of_a_split_gets_its_detections_in_order(detector, photographs):
     results = [detect(detector, photographs, batch_size=size, progress=False) for size in (1, 2, 8)]
     for found in results:
-        assert [d.path for d in found] == [record.path for record in photographs.images]
+        assert [record for record, _ in found] == list(photographs.images)
+        assert [d.path for _, d in found] == [record.path for record in photographs.images]
     assert {len(result) for result in results} == {3}
 
 

@@ -14,6 +14,7 @@ from aerostat.data.formats.coco import write_coco
 from aerostat.data.formats.via import LEFT_OUT, write_via
 from aerostat.data.reading import find_sources, read_dataset
 from aerostat.errors import InputError
+from aerostat.files import nearest_existing
 from aerostat.wording import counted, listed
 
 PIXEL_CENTRE = 0.5
@@ -164,7 +165,7 @@ def _targets(src: Path, dst: Path, images: Path | None, force: bool) -> dict[str
     for path in targets.values():
         if any(path.exists() and path.samefile(source.annotations) for source in sources):
             raise InputError(f"{path} is the file to convert; name another file to write.")
-        above = next(folder for folder in path.absolute().parents if folder.exists())
+        above = nearest_existing(path.absolute().parent)
         if not above.is_dir() or path.is_dir():
             raise InputError(
                 f"{path} cannot be a file: {'a folder' if path.is_dir() else above} stands in the way."

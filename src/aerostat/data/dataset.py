@@ -43,6 +43,10 @@ LOSSES: frozenset[ProblemKind] = frozenset(PROBLEM_KINDS[:8])
 """Kinds of problem that lose an image or an object; strict reading refuses them."""
 
 
+class OtherClassesError(InputError):
+    """The data have other classes than those that were asked for; they can be read without asking."""
+
+
 def split_name(name: str) -> str:
     """Return the name by which a split called `name` is known: ``Valid`` and ``validation`` are ``val``."""
     lower = name.lower()

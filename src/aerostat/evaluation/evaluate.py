@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from aerostat import console
 from aerostat.data.dataset import ImageRecord, Split
@@ -42,17 +42,17 @@ def evaluate(
     Raises:
         InputError: if the detector does not know a class of the split, or an image cannot be read.
     """
-    _require_classes(detector, split)
-    results = detector.predict_images(
-        split.images,
-        score=score_threshold,
+    pairs = detect(
+        detector,
+        split,
+        score_threshold=score_threshold,
         nms_iou=nms_iou,
         max_detections=max_detections,
         batch_size=batch_size,
         threads=threads,
+        progress=progress,
         on_unreadable=on_unreadable,
     )
-    pairs = list(_shown(results, split, progress))
     images, found = [record for record, _ in pairs], [detections for _, detections in pairs]
     return evaluate_detections(images, found, split.classes, max_dets=max_dets)
 
@@ -67,8 +67,15 @@ def detect(
     batch_size: int = 4,
     threads: int = 2,
     progress: bool = True,
-) -> list[Detections]:
-    """Return what a detector finds on each image of a split.
+    on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
+) -> list[tuple[ImageRecord, Detections]]:
+    """Return the images of a split in order, each with what a detector finds on it.
+
+    Args:
+        detector: it must know the classes of the split.
+        split: the images.
+        score_threshold, nms_iou, max_detections, batch_size, threads, progress: as for `evaluate`.
+        on_unreadable: told of images that cannot be read, which are then left out; None raises.
 
     Raises:
         InputError: if the detector does not know a class of the split, or an image cannot be read.
@@ -81,8 +88,9 @@ def detect(
         max_detections=max_detections,
         batch_size=batch_size,
         threads=threads,
+        on_unreadable=on_unreadable,
     )
-    return [found for _, found in _shown(results, split, progress)]
+    return list(console.track(results, f"evaluating {split.name}", len(split)) if progress else results)
 
 
 def _require_classes(detector: Detector, split: Split) -> None:
@@ -92,9 +100,3 @@ def _require_classes(detector: Detector, split: Split) -> None:
             f"The detector knows the classes {listed(detector.classes)}, but the split {split.name!r} is "
             f"annotated with {listed(unknown)}: evaluate with weights trained on these classes."
         )
-
-
-def _shown(
-    results: Iterator[tuple[ImageRecord, Detections]], split: Split, progress: bool
-) -> Iterator[tuple[ImageRecord, Detections]]:
-    return console.track(results, f"evaluating {split.name}", total=len(split)) if progress else results

@@ -242,7 +242,8 @@ def show_plan(data: Dataset, planned: Plan) -> None:
     recipe = planned.recipe
     console.note(
         f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, "
-        f"{counted(recipe.schedule.epochs, 'epoch')}, batch {recipe.optim.batch_size}, lr {recipe.optim.lr:g}, seed {recipe.run.seed}"
+        f"{counted(recipe.schedule.epochs, 'epoch')}, batch {recipe.optim.batch_size}, "
+        f"lr {recipe.optim.lr:g}, seed {recipe.run.seed}"
     )
     for reason in planned.reasons:
         console.note(f"  - {reason}")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence, Sized
 from pathlib import Path
 
+from aerostat.data.dataset import OtherClassesError
 from aerostat.errors import InputError
 from aerostat.wording import counted, listed
 
@@ -48,10 +49,10 @@ def refuse_unlisted(names: Sequence[str], classes: Sequence[str], path: Path) ->
         path: the file.
 
     Raises:
-        InputError: naming both.
+        OtherClassesError: naming both.
     """
     if names:
-        raise InputError(
+        raise OtherClassesError(
             f"{path} has objects of the class {listed(map(repr, names))}, which --classes does not list: "
             f"it lists {listed(map(repr, classes))}."
         )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from aerostat.data import polygons
 from aerostat.data.annotation_file import csv_rows, decode, read_content
-from aerostat.data.dataset import ImageRecord, Instance, Problem, ProblemKind, Split
+from aerostat.data.dataset import ImageRecord, Instance, OtherClassesError, Problem, ProblemKind, Split
 from aerostat.data.fitting import Box, box_area, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
 from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
@@ -165,7 +165,7 @@ def _class_attribute(
         return in_use[0]
     if regions and (classes is None or len(classes) != 1):
         given = f"--classes gives {len(classes)} ({listed(classes)})" if classes else "none was given"
-        raise InputError(
+        raise OtherClassesError(
             f"{path} states no class for its regions, so it takes one name, --classes NAME, but {given}."
         )
     return None
