@@ -172,6 +172,11 @@ def csv_rows(content: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:
         text = io.StringIO(content.decode(), newline="")
         reader = csv.reader(text, strict=True, skipinitialspace=True)
         header = [name.strip().lstrip("#") for name in next(reader)]  # VIA 1 writes `#filename`
+        if len(header) == 1:
+            raise InputError(
+                f"{path} has no commas between its columns, as VIA's own CSV exports have; export it again "
+                "rather than save it from a spreadsheet."
+            )
         rows = []
         for row in reader:
             if len(row) == len(header):

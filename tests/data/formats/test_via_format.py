@@ -279,6 +279,29 @@ def test_a_csv_export_that_is_cut_off_is_refused_with_the_line(images) -> None:
         read_via(path, [folder], split="train", classes=["balloon"])
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_that_a_spreadsheet_saved_with_other_separators_is_refused(images, separator: str) -> None:
+    folder = images("data", "a.png")
+    path = write_csv(folder / "via.csv", [["a.png", 1, "{}", 1, 0, json.dumps(RECT), "{}"]])
+    rows = list(csv.reader(path.read_text().splitlines()))
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    with pytest.raises(InputError, match="no commas between its columns"):
+        read_via(path, [folder], split="train", classes=["balloon"])
+
+
+def test_a_byte_order_mark_windows_line_ends_and_quotes_are_no_part_of_a_csv_export(images) -> None:
+    folder = images("data", "a.png")
+    path = write_csv(
+        folder / "via.csv", [["a.png", 1, "{}", 1, 0, json.dumps(RECT), '{"kind":"5\\" disc, big"}']]
+    )
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert b"\r\n" in path.read_bytes()
+    split = read_via(path, [folder], split="train")
+    assert split.classes == ('5" disc, big',)
+    assert [image.file_name for image in split.images] == ["a.png"]
+
+
 def test_an_outline_longer_than_csv_fields_usually_are_is_read(images) -> None:
     folder = images("data", "a.png")
     angles = [i * math.pi / 20_000 for i in range(40_000)]
