@@ -20,6 +20,7 @@ from aerostat.draw.grid import image_grid
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import evaluate
+from aerostat.model.decode import NMS_IOU
 from aerostat.predict import load
 from aerostat.predictions import predict_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report
@@ -75,7 +76,7 @@ def run_demo(out: Path) -> Path:
         [str(new)],
         out / "predictions",
         score=SHOW_SCORE,
-        nms_iou=0.65,
+        nms_iou=NMS_IOU,
         formats=("json", "csv"),
     )
     console.note("\n".join(predicted.lines()))

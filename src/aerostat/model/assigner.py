@@ -18,9 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 from aerostat.model.overlap import pairwise_iou
 
 TOP_K = 13
+"""A box takes as many points as the sum of its so many best overlaps says (published RTMDet configs)."""
 IOU_WEIGHT = 3.0
+"""Of the overlap's cost beside the classification's (published, as are the next two)."""
 CENTRE_RADIUS = 3.0
+"""Strides from the box's centre at which the distance costs 1; each further one costs ten times as much."""
 LOG_EPS = 1e-7
+"""Keeps the logarithm of an overlap of 0 finite."""
 OUT_OF_REACH = 1e8
 """Cost of a pair that can never be matched."""
 PAIRS_AT_ONCE = 1 << 24

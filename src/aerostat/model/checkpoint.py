@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aerostat.errors import InputError
 from aerostat.model import openmmlab, pth, safe_file
-from aerostat.model.rtmdet import SIZES, build
+from aerostat.model.rtmdet import ARCHITECTURES, SIZES, build
 from aerostat.wording import counted, listed
 
 KEY = "aerostat"
@@ -153,7 +153,7 @@ def _load_openmmlab(path: Path) -> Weights:
     else:
         classes, more = openmmlab.class_names(file.meta, identity.num_classes)
         notes += more
-    side = 320 if identity.size == "nano" else 640  # the published nano files were trained at 320
+    side = ARCHITECTURES[identity.size].input_size
     match file.meta.get("input_size"):  # what `aerostat export` adds
         case (int() as width, int() as height) if width > 0 and height > 0:
             input_size = (width, height)

@@ -16,9 +16,11 @@ from aerostat.model.rtmdet import decode_boxes, level_points
 SCORE_THRESHOLD = 0.001
 """For AP; a picture wants about 0.3."""
 NMS_IOU = 0.65
+"""Overlap with a better box of the same class above which a box goes (published, as are the next two)."""
 PRE_NMS = 30000
 """Candidates of one level that suppression sees at most."""
 MAX_DETECTIONS = 300
+"""Kept per image."""
 
 
 class Boxes(NamedTuple):

@@ -13,6 +13,7 @@ STRIDES = (8, 16, 32)
 PRIOR_PROBABILITY = 0.01
 """Class score of a fresh head everywhere (focal prior; Lin et al., arXiv:1708.02002, section 4.1)."""
 STACKED_CONVS = 2
+"""Convolutions of a tower (published RTMDet configs)."""
 
 
 class RTMDetSepBNHead(nn.Module):

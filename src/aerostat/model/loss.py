@@ -13,6 +13,7 @@ from aerostat.model.overlap import generalized_iou
 from aerostat.model.rtmdet import decode_boxes, flatten_levels, level_points
 
 GIOU_WEIGHT = 2.0
+"""Of the box loss beside the class loss of weight 1 (published RTMDet configs)."""
 
 
 def detection_loss(

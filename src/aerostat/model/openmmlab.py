@@ -14,8 +14,9 @@ from torch import Tensor
 
 from aerostat import files
 from aerostat.errors import InputError
+from aerostat.model.backbone import BASE_BLOCKS, BASE_CHANNELS
 from aerostat.model.coco_classes import COCO_CLASSES
-from aerostat.model.rtmdet import ARCHITECTURES, MEAN_BGR, STD_BGR
+from aerostat.model.rtmdet import ARCHITECTURES, MEAN_BGR, STD_BGR, Size
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Identity:
     """
 
     kind: Literal["detector", "backbone"]
-    size: str
+    size: Size
     num_classes: int
 
 
@@ -94,7 +95,7 @@ def _close(found: Tensor, published: Sequence[float]) -> bool:
 
 
 _SHAPES = {
-    str(size): (int(64 * a.width), max(round(6 * a.depth), 1), a.depthwise)
+    size: (int(BASE_CHANNELS[0] * a.width), max(round(BASE_BLOCKS[1] * a.depth), 1), a.depthwise)
     for size, a in ARCHITECTURES.items()
 }
 """Per size: channels behind the stem, blocks in the second stage, and whether convolutions are depthwise."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-6
-"""Smallest union or enclosing area that is divided by."""
+"""Smallest union or enclosing area that is divided by (MMDetection 3, `bbox_overlaps`)."""
 
 
 def _area(boxes_xyxy: Tensor) -> Tensor:

@@ -25,7 +25,16 @@ STD_BGR = (57.375, 57.12, 58.395)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What sets one size apart from another (RTMDet paper, table 1; published configs of MMDetection 3)."""
+    """What sets one size apart from another (RTMDet paper, table 1; published configs of MMDetection 3).
+
+    Args:
+        depth, width: multiples of the backbone's blocks and channels.
+        neck_blocks: in each layer of the neck.
+        exp_on_reg: whether the head's distances are exponentials.
+        depthwise: whether spatial convolutions are depthwise-separable.
+        share_conv: whether the levels of the head share their convolutions.
+        input_size: side in pixels of the square input that the published detectors were trained at.
+    """
 
     depth: float
     width: float
@@ -33,11 +42,14 @@ class Architecture:
     exp_on_reg: bool
     depthwise: bool = False
     share_conv: bool = True
+    input_size: int = 640
 
 
 ARCHITECTURES: Mapping[Size, Architecture] = MappingProxyType(
     {
-        "nano": Architecture(0.33, 0.25, 1, exp_on_reg=False, depthwise=True, share_conv=False),
+        "nano": Architecture(
+            0.33, 0.25, 1, exp_on_reg=False, depthwise=True, share_conv=False, input_size=320
+        ),
         "tiny": Architecture(0.167, 0.375, 1, exp_on_reg=False),
         "s": Architecture(0.33, 0.5, 1, exp_on_reg=False),
         "m": Architecture(0.67, 0.75, 2, exp_on_reg=True),

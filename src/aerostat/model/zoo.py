@@ -38,7 +38,9 @@ _DETECTION = "mmdetection/v3.0/rtmdet"
 _POSE = "mmpose/v1/projects/rtmposev1"
 
 TIMEOUT_SECONDS = 30.0
+"""Without a byte for so long a connection counts as cut."""
 ATTEMPTS = 5
+"""Connections for one file; each goes on where the last was cut."""
 _CHUNK = 1 << 20
 _MAX_BYTES = 4 << 30  # the largest published file has 0.4 GB; a server without an end must not fill the disk
 

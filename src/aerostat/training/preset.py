@@ -19,10 +19,14 @@ SMALL_IMAGES = 5000
 """Up to so many training images `auto` takes the small preset; the published one needs 10^5 iterations."""
 
 PUBLISHED_BATCH = 256
+"""8 GPUs with 32 images each (published RTMDet configs)."""
 PUBLISHED_LR = 0.004
+"""For that batch."""
 
 WARMUP_SHARE = 0.1
+"""Of the iterations: the published 1000 are often the whole of a small run."""
 STAGE2_SHARE = 0.25
+"""Of the epochs: the published 20 of 300 would leave a short run one or two."""
 EMA_HORIZON_SHARE = 0.1
 """Of the iterations: the averaged weights look back so far."""
 FINE_TUNE_LR = 0.001

@@ -17,7 +17,7 @@ from aerostat.data.dataset import Dataset, Split
 from aerostat.draw.curves import plot_training
 from aerostat.errors import InputError, nearest
 from aerostat.files import write_text
-from aerostat.model import SIZES, RTMDet, build, zoo
+from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build, zoo
 from aerostat.model.checkpoint import Weights, fit_to, load_weights, read_header
 from aerostat.model.training_state import load_state
 from aerostat.predict import choose_device, load, weights_path
@@ -29,11 +29,10 @@ from aerostat.training.run import Run
 from aerostat.training.trainer import Trainer
 from aerostat.wording import counted, listed
 
-NANO_INPUT = 320
-"""The published nano detectors were trained at this size, all others at 640."""
 NANO_WEIGHTS = "rtmdet-nano-person"
 """There is no nano of COCO's 80 classes; the person detector is the widest trained one."""
 DEFAULT_SIZE = "tiny"
+"""The smallest of which weights of COCO's 80 classes are published."""
 PICTURES = 16
 """Validation photographs drawn at the end of a run."""
 
@@ -88,14 +87,14 @@ def plan(
     size = named or of_weights
     source, why = _choose_weights(size, asked)
     loaded = load_weights(weights_path(source)) if source else None
-    fallback = NANO_INPUT if size == "nano" else 640
+    published = {str(name): a.input_size for name, a in ARCHITECTURES.items()}
     schedule, optim = explicit.get("schedule", {}), explicit.get("optim", {})
     choice = choose(
         preset,
         size=size,
         train_images=len(train_split),
         weights=source,
-        input_size=loaded.header.input_size[0] if loaded else fallback,
+        input_size=loaded.header.input_size[0] if loaded else published[size],
         epochs=schedule.get("epochs"),
         batch_size=optim.get("batch_size"),
         accumulate=optim.get("accumulate", 1),
