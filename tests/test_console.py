@@ -1,6 +1,7 @@
 """Notes and progress go to stderr: plain lines off a terminal, a bar on one."""
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -49,7 +50,29 @@ def test_off_a_terminal_items_come_through_with_a_line_every_20_seconds(time, ca
 
 
 def test_at_least_one_line_a_minute_as_promised():
-    assert console.PLAIN_LINE_SECONDS <= 60
+    assert console.PLAIN_LINE_SECONDS < console.LONGEST_SILENCE <= 60
+
+
+def test_an_item_that_takes_longer_than_a_minute_does_not_mean_silence(monkeypatch, capsys):
+    monkeypatch.setattr(console, "LONGEST_SILENCE", 0.02)
+    shown: list[str] = []
+
+    def wait_for_lines(count: int) -> str:
+        while len(shown) < count:
+            shown.extend(capsys.readouterr().err.splitlines())
+            threading.Event().wait(0.01)
+        return "item"
+
+    assert list(console.track((wait_for_lines(n) for n in (2, 4)), "reading", total=2)) == ["item"] * 2
+    assert shown[:2] == ["reading: 0 of 2"] * 2
+    assert shown[-1] == "reading: 1 of 2"
+
+
+def test_what_is_abandoned_falls_silent():
+    items = console.track(iter([1, 2]), "reading")
+    next(items)
+    items.close()
+    assert "aerostat-progress" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_without_a_total_the_lines_count(time, capsys):

@@ -6,8 +6,9 @@ Results go to stdout; notes, warnings and progress go to stderr, so that ``--jso
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 PLAIN_LINE_SECONDS = 20.0
 """Off a terminal a line of progress is printed at least this often while items keep finishing."""
+LONGEST_SILENCE = 45.0
+"""Off a terminal a line is printed after so many seconds even though not a single item was finished."""
 
 
 @cache
@@ -41,6 +44,48 @@ def note(text: str) -> None:
     stderr().print(text, markup=False)
 
 
+class PlainLines:
+    """Lines of progress off a terminal, at least one a minute however long a single item takes.
+
+    Args:
+        line: gives the state as one line; it may be called from another thread.
+    """
+
+    def __init__(self, line: Callable[[], str]) -> None:
+        self._line = line
+        self._printed = time.monotonic()
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._break_silence, name="aerostat-progress", daemon=True)
+
+    def __enter__(self) -> PlainLines:
+        """Begin to watch for silence."""
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the watch."""
+        self._over.set()
+        self._watch.join()
+
+    def item_done(self) -> None:
+        """Print a line if the last one was long enough ago."""
+        if time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
+            self._print()
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        sys.stderr.write(self._line() + "\n")  # in one piece, as two threads may print
+        sys.stderr.flush()
+
+    def _break_silence(self) -> None:
+        left = LONGEST_SILENCE
+        while not self._over.wait(left):
+            left = LONGEST_SILENCE - (time.monotonic() - self._printed)
+            if left <= 0:
+                self._print()
+                left = LONGEST_SILENCE
+
+
 def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Yield `items` while showing how far along they are (a bar on a terminal, plain lines elsewhere)."""
     if total is None and isinstance(items, Sized):
@@ -54,9 +99,9 @@ def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[
         with Progress(*columns, console=console, transient=True) as progress:
             yield from progress.track(items, total=total, description=title)
         return
-    last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        if time.monotonic() - last >= PLAIN_LINE_SECONDS:
-            last = time.monotonic()
-            print(f"{title}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True)
+    done = 0
+    with PlainLines(lambda: f"{title}: {done}" + (f" of {total}" if total else "")) as lines:
+        for item in items:
+            yield item
+            done += 1
+            lines.item_done()

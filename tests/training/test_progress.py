@@ -1,6 +1,7 @@
 """What a person sees of an epoch, with a clock moved by hand."""
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -21,6 +22,7 @@ class Clock:
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     hand = Clock()
     monkeypatch.setattr(module, "time", hand)
+    monkeypatch.setattr(console, "time", hand)
     return hand
 
 
@@ -70,6 +72,23 @@ def test_off_a_terminal_there_is_a_plain_line_every_20_seconds(time, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[1] for line in lines] == ["3/10", "6/10", "9/10"]
     assert all(line.startswith("epoch 2/4") and "\x1b" not in line and "\r" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "words"), [(0, "3/10  the first batch takes long: 1:35 so far"), (1, "4/10  loss 2.000")]
+)
+def test_off_a_terminal_a_slow_iteration_does_not_mean_silence(time, monkeypatch, capsys, iterations, words):
+    monkeypatch.setattr(console, "LONGEST_SILENCE", 0.02)
+    progress = epoch(time, first=3)
+    time.now += 95
+    shown = ""
+    for _ in range(iterations):
+        progress.add({"loss": 2.0}, images=1)
+    with showing(progress):  # not one iteration finishes in here
+        while shown.count("\n") < 2:
+            threading.Event().wait(0.01)
+            shown += capsys.readouterr().err
+    assert shown.startswith(f"epoch 2/4  {words}")
 
 
 def test_on_a_terminal_there_is_one_bar(time, monkeypatch):

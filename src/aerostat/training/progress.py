@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aerostat import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass
@@ -54,7 +57,7 @@ class EpochProgress:
     def line(self, lr: float, memory_mb: float) -> str:
         """Return the state as one line."""
         count = max(self.done, 1)
-        mean = {name: total / count for name, total in self.losses.items()}
+        mean = {name: total / count for name, total in list(self.losses.items())}
         parts = "  ".join(f"{name} {value:.3f}" for name, value in mean.items())
         return (
             f"{parts}  lr {lr:.2e}  {self.images_per_second:.1f} images/s  {memory_mb:.0f} MB  "
@@ -83,39 +86,45 @@ class EpochDisplay:
 
     def __init__(self, progress: EpochProgress) -> None:
         self.progress = progress
-        self._printed = time.monotonic()
-        self._bar = None
-        if console.stderr().is_terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        self._lr, self._memory_mb = 0.0, 0.0
+        self._bar: Progress | None = None
+        self._lines: console.PlainLines | None = None
+        if not console.stderr().is_terminal:
+            self._lines = console.PlainLines(self._plain_line)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-            columns = (
-                TextColumn(progress.title),
-                BarColumn(bar_width=8),
-                MofNCompleteColumn(),
-                TextColumn("{task.description}"),
-            )
-            self._bar = Progress(*columns, console=console.stderr(), transient=True)
-            self._task = self._bar.add_task("", total=progress.batches, completed=progress.first)
+        columns = (
+            TextColumn(progress.title),
+            BarColumn(bar_width=8),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+        )
+        self._bar = Progress(*columns, console=console.stderr(), transient=True)
+        self._task = self._bar.add_task("", total=progress.batches, completed=progress.first)
 
     def update(self, lr: float, memory_mb: float) -> None:
         """Show the newest iteration."""
+        self._lr, self._memory_mb = lr, memory_mb
         done = self.progress.first + self.progress.done
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=self.progress.short_line(lr, memory_mb))
-        elif time.monotonic() - self._printed >= console.PLAIN_LINE_SECONDS:
-            self._printed = time.monotonic()
-            text = (
-                f"{self.progress.title}  {done}/{self.progress.batches}  {self.progress.line(lr, memory_mb)}"
-            )
-            print(text, file=sys.stderr, flush=True)
+        elif self._lines is not None:
+            self._lines.item_done()
+
+    def _plain_line(self) -> str:
+        progress = self.progress
+        place = f"{progress.title}  {progress.first + progress.done}/{progress.batches}"
+        if not progress.done:
+            return f"{place}  the first batch takes long: {clock(time.monotonic() - progress.started)} so far"
+        return f"{place}  {progress.line(self._lr, self._memory_mb)}"
 
 
 @contextmanager
 def showing(progress: EpochProgress) -> Iterator[EpochDisplay]:
     """Show the progress of one epoch while the block runs."""
     display = EpochDisplay(progress)
-    if display._bar is None:
-        yield display
-        return
-    with display._bar:
+    shown = display._bar if display._bar is not None else display._lines
+    assert shown is not None
+    with shown:
         yield display
