@@ -14,7 +14,7 @@ ERRORS = {"AerostatError", "InputError", "InterruptedRunError", "OtherClassesErr
 HELD = "\0"
 """Stands for a value that is filled in when the error is raised."""
 
-ENDS_ITSELF = ("nearest(", "hint", "close")
+ENDS_ITSELF = ("nearest(", "close")
 """What may follow the full stop: a question or a list of what is known, a sentence of its own."""
 
 WRITTEN_ELSEWHERE = {"_damaged", "_syntax_error"}

@@ -17,6 +17,7 @@ from aerostat.wording import listed
 if TYPE_CHECKING:
     from aerostat.data.dataset import Dataset, ImageRecord, Split
     from aerostat.detections import Detections
+    from aerostat.training.run import Run
 
 app = App(
     name="aerostat",
@@ -181,11 +182,7 @@ def train(
     dry_run:
         Print the data card and the resolved recipe, and train nothing.
     """
-    from aerostat.report import report as write_report
     from aerostat.training import train as training
-    from aerostat.training.machine import is_main_process
-    from aerostat.training.recipe import Recipe
-    from aerostat.training.run import Run
 
     reading: dict[str, Any] = {
         "classes": _split_names(classes),
@@ -193,73 +190,46 @@ def train(
         "images": None if images is None else str(images.absolute()),
         "strict": strict,
     }
+    fields = {
+        "--epochs": ("schedule", "epochs", epochs),
+        "--batch-size": ("optim", "batch_size", batch_size),
+        "--input-size": ("data", "input_size", input_size),
+        "--lr": ("optim", "lr", lr),
+        "--seed": ("run", "seed", seed),
+        "--device": ("run", "device", device),
+        "--precision": ("optim", "precision", precision),
+        "--freeze-backbone": ("model", "freeze", "backbone" if freeze_backbone else None),
+    }
     if resume is not None:
-        own = {
+        own: dict[str, Any] = {
             "--model": model,
             "--weights": weights,
             "--out": out,
             "--recipe": recipe != "auto",
-            "--epochs": epochs,
-            "--batch-size": batch_size,
-            "--input-size": input_size,
-            "--lr": lr,
-            "--seed": seed,
-            "--device": device,
-            "--precision": precision,
-            "--freeze-backbone": freeze_backbone,
-            "--set": set_,
-            "--dry-run": dry_run,
         }
+        own |= {option: value for option, (_, _, value) in fields.items()}
+        own |= {"--set": set_, "--dry-run": dry_run}
         _refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
-        if data is None:
-            of_data = {f"--{name.replace('_', '-')}": value for name, value in reading.items()}
-            _refuse(of_data, "cannot go with --resume unless DATA is named too")
-        trained = training.resume(resume, None if data is None else _read(data, **reading))
-        if is_main_process():
-            print(write_report(trained))
+        _report(_resumed(resume, data, reading))
         return
     if data is None:
-        taken = (
-            " (--classes takes every name up to the next option, so DATA goes before it)" if classes else ""
-        )
-        raise InputError(f"Expected a data set folder to train on: aerostat train DATA{taken}.")
-    preset, values = _recipe_values(recipe, set_ or [])
-    flags = {
-        ("schedule", "epochs"): epochs,
-        ("optim", "batch_size"): batch_size,
-        ("optim", "lr"): lr,
-        ("optim", "precision"): precision,
-        ("data", "input_size"): input_size,
-        ("run", "seed"): seed,
-        ("run", "device"): device,
-        ("model", "freeze"): "backbone" if freeze_backbone else None,
-    }
-    for (section, key), value in flags.items():
-        if value is not None:
-            values.setdefault(section, {})[key] = value
-    if model is not None:
-        values.get("model", {}).pop("size", None)  # like every flag, --model beats the recipe file
-    Recipe().override(values)  # a misspelt key is refused before the data are read, which may take long
+        hint = " (--classes takes every name up to the next option, so DATA goes before it)" * bool(classes)
+        raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
+    preset, values = _recipe_values(recipe, set_ or [], list(fields.values()), model)
     if dry_run:
         dataset = _read(data, **reading)
         planned = training.plan(dataset, model=model, weights=weights, preset=preset, values=values)
         training.show_plan(dataset, planned)
         print(planned.recipe.to_toml(), end="")
         return
-    named = data.resolve()  # `.` and `..` have names too
-    run = out or Path("runs") / (named.stem if named.is_file() else named.name)
-    Run(run).require_absent()
-    trained = training.train(
-        _read(data, **reading),
-        model=model,
-        weights=weights,
-        out=run,
-        preset=preset,
-        values=values,
-        source={"path": str(data.absolute()), **reading},
+    run = _free_run(out, data)
+    source = {"path": str(data.absolute()), **reading}
+    dataset = _read(data, **reading)
+    _report(
+        training.train(
+            dataset, model=model, weights=weights, out=run, preset=preset, values=values, source=source
+        )
     )
-    if is_main_process():
-        print(write_report(trained))
 
 
 @app.command(name="eval", sort_key=4, usage="Usage: aerostat eval WEIGHTS DATA [OPTIONS]")
@@ -579,23 +549,67 @@ def _split_names(classes: list[str] | None) -> list[str] | None:
     return classes
 
 
-def _recipe_values(recipe: str, assignments: list[str]) -> tuple[str, dict[str, dict[str, Any]]]:
-    """Return the preset to start from and the fields that override it."""
-    from aerostat.training.preset import PRESETS
-    from aerostat.training.recipe import parse_assignments, read_values
+def _recipe_values(
+    recipe: str, assignments: list[str], flags: list[tuple[str, str, Any]], model: str | None
+) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return the preset to start from and the fields that override it: those of a file, --set, then flags.
 
-    if recipe in PRESETS:
-        preset, values = recipe, {}
-    else:
+    Args:
+        recipe: a preset or a TOML file.
+        assignments: ``section.key=value`` each.
+        flags: section, key and value of each flag that has a field; None where it was not given.
+        model: what --model asks for.
+
+    Raises:
+        InputError: a key or value is none of a recipe's; said before the data are read, which may take long.
+    """
+    from aerostat.training.preset import PRESETS
+    from aerostat.training.recipe import Recipe, parse_assignments, read_values
+
+    preset, values = recipe, dict[str, dict[str, Any]]()
+    if recipe not in PRESETS:
         if not recipe.endswith(".toml") and not Path(recipe).is_file():
             known = ", ".join(PRESETS)
             raise InputError(f"Unknown recipe {recipe!r}; expected one of {known}, or a TOML file.")
         preset, values = "auto", read_values(Path(recipe))
     for section, fields in parse_assignments(assignments).items():
-        table = values.setdefault(section, {})
-        if isinstance(table, dict):
-            table.update(fields)
+        values.setdefault(section, {}).update(fields)
+    for section, key, value in flags:
+        if value is not None:
+            values.setdefault(section, {})[key] = value
+    if model is not None:
+        values.get("model", {}).pop("size", None)  # like every flag, --model beats the recipe file
+    Recipe().override(values)
     return preset, values
+
+
+def _resumed(run: Path, data: Path | None, reading: dict[str, Any]) -> Run:
+    """Go on with a run, on its own data unless others are named."""
+    from aerostat.training.train import resume
+
+    if data is None:
+        of_data = {f"--{name.replace('_', '-')}": value for name, value in reading.items()}
+        _refuse(of_data, "cannot go with --resume unless DATA is named too")
+    return resume(run, None if data is None else _read(data, **reading))
+
+
+def _free_run(out: Path | None, data: Path) -> Path:
+    """Return the directory of a new run, by default named after its data, which must not exist."""
+    from aerostat.training.run import Run
+
+    named = data.resolve()  # `.` and `..` have names too
+    path = out or Path("runs") / (named.stem if named.is_file() else named.name)
+    Run(path).require_absent()
+    return path
+
+
+def _report(run: Run) -> None:
+    """Write the page about a run and say where it is, once however many processes trained it."""
+    from aerostat.report import report as write_report
+    from aerostat.training.machine import is_main_process
+
+    if is_main_process():
+        print(write_report(run))
 
 
 def _document(content: Any) -> str:

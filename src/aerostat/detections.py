@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from aerostat.boxes import xyxy_to_xywh
 from aerostat.errors import InputError, nearest
 from aerostat.files import write_bytes, write_text
+from aerostat.wording import counted, listed
 
 if TYPE_CHECKING:
     import supervision
@@ -166,7 +167,8 @@ class Detections:
             )
         if places.dtype == bool and len(places) != len(self):
             raise InputError(
-                f"Expected a mask of {len(self)} booleans for as many detections, found {len(places)}."
+                f"Expected a mask of {counted(len(self), 'boolean')} for as many detections, "
+                f"found {len(places)}."
             )
         return places
 
@@ -204,9 +206,10 @@ class Detections:
             names = [classes] if isinstance(classes, str) else list(classes)
             for name in names:
                 if name not in self.classes:
-                    known = ", ".join(self.classes[:10]) + (" ..." if len(self.classes) > 10 else "")
-                    hint = nearest(name, self.classes)
-                    raise InputError(f"Expected a class of the model ({known}), found {name!r}.{hint}")
+                    raise InputError(
+                        f"Expected a class of the model ({listed(self.classes, 10)}), found {name!r}."
+                        f"{nearest(name, self.classes)}"
+                    )
             keep &= np.isin(self.labels, [i for i, name in enumerate(self.classes) if name in names])
         return self[keep]
 
@@ -423,7 +426,7 @@ def _check_labels(labels: NDArray[Any], class_count: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= class_count) | (labels != np.floor(labels)))
     if len(wrong):
         raise InputError(
-            f"Expected labels that index {class_count} classes, counted from 0, "
+            f"Expected labels that index {counted(class_count, 'class', 'classes')}, counted from 0, "
             f"found {labels[wrong[0]]} at index {wrong[0]}."
         )
 
@@ -433,7 +436,8 @@ def _category_ids(classes: Sequence[str], category_ids: Sequence[int] | None) ->
         return list(range(1, len(classes) + 1))
     if len(category_ids) != len(classes):
         raise InputError(
-            f"Expected a category id for each of {len(classes)} classes, found {len(category_ids)}."
+            f"Expected a category id for each of {counted(len(classes), 'class', 'classes')}, "
+            f"found {len(category_ids)}."
         )
     return [int(id_) for id_ in category_ids]
 
