@@ -50,14 +50,6 @@ _RECALL = {
     "ar_large": "AR large",
 }
 _FIGURES = (*_PRECISION, *_RECALL)
-_FILES = {
-    "best.safetensors": "averaged weights of the best epoch",
-    "last.safetensors": "averaged weights of the last epoch",
-    "last.ckpt": "the whole state, to go on with --resume",
-    "metrics.jsonl": "every iteration and validation",
-    "recipe.toml": "the resolved recipe",
-    "environment.json": "versions, machine and data",
-}
 
 
 @dataclass(frozen=True)
@@ -272,18 +264,26 @@ def _subtitle(story: _Story) -> str:
 
 
 def _summary(story: _Story) -> Chapter:
-    path, recipe = story.run.path, story.recipe
+    run, recipe = story.run, story.recipe
     cards = [*(_ap_cards(story) or _loss_cards(story)), *_image_cards(story)]
     if story.seconds:
         cards.append(Card("Time", _duration(story.seconds), _speed(story)))
     cards.append(Card("Input", f"{recipe.data.input_size} px", f"RTMDet-{recipe.model.size}"))
-    files = [(name, _size(path / name), what) for name, what in _FILES.items() if (path / name).is_file()]
+    files = {
+        run.best: "averaged weights of the best epoch",
+        run.last: "averaged weights of the last epoch",
+        run.checkpoint: "the whole state, to go on with --resume",
+        run.metrics: "every iteration and validation",
+        run.recipe: "the resolved recipe",
+        run.environment: "versions, machine and data",
+    }
+    rows = [(path.name, _size(path), what) for path, what in files.items() if path.is_file()]
     return Chapter(
         "Summary",
         cards=cards,
         paragraphs=[_state_of_things(story)],
         commands=_commands(story),
-        tables=[Table(("file", "size", "what it is"), files, "Files")],
+        tables=[Table(("file", "size", "what it is"), rows, "Files")],
     )
 
 

@@ -33,7 +33,7 @@ class ExponentialMovingAverage(Generic[Net]):
     def update(self, net: nn.Module) -> None:
         """Move the average towards the weights of `net`, which has the same structure."""
         momentum = self.momentum + (1 - self.momentum) * math.exp(-(self.updates + 1) / self.gamma)
-        if self.updates == 0:
+        if self.updates == 0:  # as published: the first average is the weights themselves
             momentum = 1.0
         self.updates += 1
         ours, theirs = _tensors(self.net), _tensors(net)
