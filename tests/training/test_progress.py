@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time as real_time
 
 import pytest
 from rich.console import Console
@@ -78,6 +79,7 @@ def test_off_a_terminal_there_is_a_plain_line_every_20_seconds(time, capsys):
     ("iterations", "words"), [(0, "3/10  the first batch takes long: 1:35 so far"), (1, "4/10  loss 2.000")]
 )
 def test_off_a_terminal_a_slow_iteration_does_not_mean_silence(time, monkeypatch, capsys, iterations, words):
+    monkeypatch.setattr(console, "time", real_time)  # the watch waits for real
     monkeypatch.setattr(console, "LONGEST_SILENCE", 0.02)
     progress = epoch(time, first=3)
     time.now += 95
