@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -22,10 +24,28 @@ def test_an_empty_directory_may_be_used(tmp_path):
 
 def test_a_directory_with_something_in_it_is_refused_and_untouched(tmp_path):
     (tmp_path / "recipe.toml").write_text("mine")
-    with pytest.raises(InputError, match=r"exists already.*--out.*--resume"):
-        Run(tmp_path).create()
+    with pytest.raises(InputError, match=r"exists already; choose another --out, or remove it\.$"):
+        Run(tmp_path).create()  # there is nothing to go on from
     assert [p.name for p in tmp_path.iterdir()] == ["recipe.toml"]
     assert (tmp_path / "recipe.toml").read_text() == "mine"
+
+
+def test_a_directory_with_a_checkpoint_can_be_gone_on_with(tmp_path):
+    (tmp_path / "my run").mkdir()
+    (tmp_path / "my run" / "last.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"choose another --out, go on with --resume '.*my run', or remove"):
+        Run(tmp_path / "my run").create()
+
+
+def test_the_commands_to_type_can_be_typed_whatever_the_run_and_the_data_are_called():
+    run = Run(Path("runs/my run"))
+    assert shlex.split(run.resume_command) == ["aerostat", "train", "--resume", "runs/my run"]
+    source = {"path": "/data/a b", "classes": ["x"], "class_attribute": "the kind", "images": "/pics"}
+    evaluate, predict = map(shlex.split, run.next_commands(source))
+    read_alike = ["--class-attribute", "the kind", "--images", "/pics"]
+    assert evaluate == ["aerostat", "eval", "runs/my run", "/data/a b", *read_alike]
+    assert predict == ["aerostat", "predict", "runs/my run", "PHOTOGRAPH.jpg"]
+    assert shlex.split(run.next_commands({})[0]) == ["aerostat", "eval", "runs/my run", "DATA"]
 
 
 def test_a_file_of_that_name_is_refused(tmp_path):

@@ -85,11 +85,6 @@ class _Story:
         """The validation with the highest AP, the first of equals as training keeps it."""
         return max(self.validations, key=lambda record: float(record["ap"]), default=None)
 
-    @property
-    def data_path(self) -> str:
-        """Where the data were, or ``DATA``."""
-        return str(_mapping(self.environment.get("data")).get("path") or "DATA")
-
 
 def report(run: Run | Path | str) -> Path:
     """Write the page about a run into its directory and return its path.
@@ -358,13 +353,11 @@ def _state_of_things(story: _Story) -> str:
 
 
 def _commands(story: _Story) -> list[str]:
-    run, data = str(story.run.path), story.data_path
     commands = []
     if not story.finished and story.run.checkpoint.is_file():
-        commands.append(shlex.join(["aerostat", "train", "--resume", run]))
+        commands.append(story.run.resume_command)
     if story.run.best.is_file() or story.run.last.is_file():
-        commands.append(shlex.join(["aerostat", "eval", run, data]))
-        commands.append(shlex.join(["aerostat", "predict", run, "PHOTOGRAPH.jpg"]))
+        commands += story.run.next_commands(_mapping(story.environment.get("data")))
     return commands
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +71,10 @@ class Run:
             InputError: if something other than an empty directory is there already.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise InputError(
-                f"{self.path} exists already; choose another --out, go on with --resume {self.path}, "
-                "or remove it."
+            go_on = (
+                f", go on with --resume {shlex.quote(str(self.path))}" if self.checkpoint.is_file() else ""
             )
+            raise InputError(f"{self.path} exists already; choose another --out{go_on}, or remove it.")
 
     def create(self) -> None:
         """Make the directory.
@@ -85,6 +87,27 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"Cannot make the run directory {self.path}: {error.strerror}.") from None
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the run."""
+        return shlex.join(["aerostat", "train", "--resume", str(self.path)])
+
+    def next_commands(self, source: Mapping[str, Any]) -> list[str]:
+        """Return what to type to use the run's weights.
+
+        Args:
+            source: how the data were read, as the run remembers it: ``path``, ``class_attribute`` and
+                ``images``; without a path the first command says ``DATA`` in its place.
+        """
+        evaluate = ["aerostat", "eval", str(self.path), str(source.get("path") or "DATA")]
+        for key, option in (("class_attribute", "--class-attribute"), ("images", "--images")):
+            if source.get(key):
+                evaluate += [option, str(source[key])]
+        return [
+            shlex.join(evaluate),
+            shlex.join(["aerostat", "predict", str(self.path), "PHOTOGRAPH.jpg"]),
+        ]
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the metrics."""

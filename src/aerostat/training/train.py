@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -346,8 +345,7 @@ def _run(trainer: Trainer) -> Run:
         lines.append(f"  {counted(drawn, 'picture')} in {run.predictions}, curves in {run.plots}")
     else:
         lines.append(f"  last    {run.last}")
-    name, where = shlex.quote(str(run.path)), shlex.quote(str(trainer.source.get("path", "DATA")))
-    lines += ["next:", f"  aerostat eval {name} {where}", f"  aerostat predict {name} PHOTOGRAPH.jpg"]
+    lines += ["next:", *(f"  {command}" for command in run.next_commands(trainer.source))]
     console.note("\n".join(lines))
     return run
 

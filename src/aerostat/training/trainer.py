@@ -316,8 +316,7 @@ class Trainer:
         if position.batch:
             place = f"in epoch {position.epoch + 1}, after iteration {position.batch} of {len(self.loader)}"
         raise InterruptedRunError(
-            f"Stopped by {name} {place}; the state is saved; go on with: "
-            f"aerostat train --resume {self.run.path}",
+            f"Stopped by {name} {place}; the state is saved; go on with: {self.run.resume_command}",
             signal_number,
         )
 
