@@ -645,7 +645,7 @@ def test_a_run_directory_that_exists_is_refused_untouched(
     Path("runs/coco").mkdir(parents=True)
     Path("runs/coco/notes.txt").write_text("precious")
     before = tree(working_folder)
-    assert_refused(aerostat("train", coco, *TINY_RUN), "runs/coco exists", "--out", "--resume")
+    assert_refused(aerostat("train", coco, *TINY_RUN), "runs/coco exists", "--out")
     assert_refused(aerostat("train", coco, *TINY_RUN, "--out", "runs/coco/notes.txt"), "exists")
     assert tree(working_folder) == before
 

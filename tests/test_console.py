@@ -58,7 +58,9 @@ def test_an_item_that_takes_longer_than_a_minute_does_not_mean_silence(monkeypat
     shown: list[str] = []
 
     def wait_for_lines(count: int) -> str:
-        while len(shown) < count:
+        for _ in range(1000):
+            if len(shown) >= count:
+                break
             shown.extend(capsys.readouterr().err.splitlines())
             threading.Event().wait(0.01)
         return "item"

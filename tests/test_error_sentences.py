@@ -51,7 +51,7 @@ def sentences(tree: ast.AST) -> list[tuple[int, str]]:
 
 
 def is_sentence(text: str) -> bool:
-    ends_with_command = text.endswith(f"aerostat train --resume {HELD}")  # to be copied, so without a stop
+    ends_with_command = text.endswith(f"go on with: {HELD}")  # to be copied, so without a stop
     return (text[0].isupper() or text.startswith(HELD)) and (text.endswith(".") or ends_with_command)
 
 
