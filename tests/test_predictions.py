@@ -213,6 +213,18 @@ def test_pictures_inside_the_source_folder_are_no_photographs_the_next_time(tmp_
         assert [Path(name).name for name, _ in done.found] == ["a.jpg", "b.jpg"]
 
 
+def test_pictures_that_a_pattern_matches_the_next_time_are_no_photographs(album: Path) -> None:
+    for _ in range(2):
+        done = predict("**/*.jpg", out=Path("sub/predictions"))
+        assert [Path(name).as_posix() for name, _ in done.found] == ["a.jpg", "sub/c.jpg"]
+    done = predict("sub/predictions/*.jpg", out=Path("again"))  # asked for by name, they are
+    assert [Path(name).name for name, _ in done.found] == ["a.jpg", "c.jpg"]
+
+
+def test_an_image_named_in_two_ways_is_one(album: Path) -> None:
+    assert find_images(["a.jpg", str(album / "a.jpg"), str(album / "*.jpg")]) == [Path("a.jpg")]
+
+
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
 def test_a_file_in_the_way_of_the_folder_is_named_before_the_detector_is_loaded(
     tmp_path: Path, below: str
@@ -260,6 +272,10 @@ def album(tmp_path: Path) -> Path:
         (["s*"], ["sub/c.jpg"]),
         (["b.PNG", "a.jpg"], ["b.PNG", "a.jpg"]),
         (["a.jpg", "a.jpg", "."], ["a.jpg", "b.PNG", "sub/c.jpg"]),
+        (["*"], ["a.jpg", "b.PNG", "sub/c.jpg"]),  # not the notes beside them
+        (["**"], ["a.jpg", "b.PNG", "sub/c.jpg"]),
+        (["no*"], ["notes.txt"]),  # whatever it is, nothing else is meant
+        (["sub/../a.jpg", "./b.PNG", "b.PNG"], ["sub/../a.jpg", "b.PNG"]),
         (["notes.txt"], ["notes.txt"]),  # named outright, it is the reader who says what it is not
     ],
 )
@@ -281,6 +297,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_itself(album: Path) -> None:
         (["empty"], "no images in the folder empty"),
         (["a.jpg", "nope.jpg"], "no image or folder nope.jpg"),
         (["*.gif"], r"No file matches \*\.gif"),
+        (["empt*"], r"No image matches empt\*"),
     ],
 )
 def test_a_source_without_images_is_refused_by_name(album: Path, sources: list[str], words: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
 from aerostat import console
 from aerostat.data.dataset import ImageRecord
-from aerostat.data.image import list_images
+from aerostat.data.image import IMAGE_SUFFIXES, list_images
 from aerostat.detections import Detections, write_coco, write_csv, write_json
 from aerostat.errors import InputError, clause
 from aerostat.files import nearest_existing
@@ -128,18 +129,17 @@ def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:
     """
     if not sources:
         raise InputError("Expected at least one image, folder or pattern to predict on.")
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for source in sources:
-        found.update(dict.fromkeys(_images_of(source, out)))
-    return list(found)
+        for path in _images_of(source, out):
+            found.setdefault(path.absolute(), path)
+    return list(found.values())
 
 
 def _images_of(source: str, out: Path | None) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
-        images = list_images(path, recursive=True)
-        if out is not None and path.resolve() in out.resolve().parents:
-            images = [image for image in images if out.resolve() not in image.resolve().parents]
+        images = _not_drawn(list_images(path, recursive=True), path, out)
         if not images:
             raise InputError(f"There are no images in the folder {path}.")
         yield from images
@@ -149,13 +149,36 @@ def _images_of(source: str, out: Path | None) -> Iterator[Path]:
         matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - pathlib refuses absolute patterns
         if not matches:
             raise InputError(f"No file matches {source}.")
-        for match in matches:
-            if Path(match).is_dir():
-                yield from list_images(match)
-            else:
-                yield Path(match)
+        yield from _images_among(list(map(Path, matches)), source, out)
     else:
         raise InputError(f"There is no image or folder {source}.")
+
+
+def _images_among(matches: Sequence[Path], pattern: str, out: Path | None) -> list[Path]:
+    """Return the images among what a pattern matches, and those of the folders that it matches.
+
+    ``photos/*`` means the photographs, not the annotations beside them; where nothing is called like an
+    image, all files are taken, and the reader says what they are.
+
+    Raises:
+        InputError: if there are none.
+    """
+    files: list[Path] = []
+    for match in matches:
+        files += list_images(match) if match.is_dir() else [match]
+    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES] or files
+    start = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    images = _not_drawn(files, start, out)
+    if not images:
+        raise InputError(f"No image matches {pattern}.")
+    return images
+
+
+def _not_drawn(images: Sequence[Path], start: Path, out: Path | None) -> list[Path]:
+    """Return the images without those below `out`, unless the search was started there."""
+    if out is None or start.resolve() not in out.resolve().parents:
+        return list(images)
+    return [image for image in images if out.resolve() not in image.resolve().parents]
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
