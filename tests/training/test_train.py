@@ -112,6 +112,8 @@ def test_the_run_says_what_it_chose_what_it_found_and_what_to_type_next(finished
         "fresh weights",
         "epoch 1/2", "epoch 2/2", "images/s", "ETA",
         "validation  AP",
+        "validation of epoch 2:\n Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] =",
+        "class  instances",
         "finished 2 epochs",
         f"{path / 'best.safetensors'}", f"{path / 'last.safetensors'}",
         f"aerostat eval {path} {data}",

@@ -337,6 +337,8 @@ def _run(trainer: Trainer) -> Run:
         lines[0] += f": AP did not rise for {counted(recipe.schedule.patience, 'validation')}"
     if trainer.val_split is not None:
         last = trainer.last_result
+        if last is not None:
+            console.note(f"validation of epoch {position.epoch}:\n{last.render()}\n")
         lines.append(f"  best    AP {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}")
         lines.append(
             f"  last    AP {last.ap:.3f}  epoch {position.epoch}  {run.last}" if last else f"  {run.last}"
