@@ -568,3 +568,17 @@ def test_a_signal_during_a_validation_is_heeded_after_it(discs, trainer_for, mon
         trainer.fit()
     assert caught.value.exit_code == 130
     assert load_state(trainer.run.checkpoint)["position"]["best_epoch"] == 1
+
+
+def test_one_process_alone_cuts_the_log_of_a_run_that_goes_on(trainer_for, discs, monkeypatch):
+    """Another one that did so later would drop what the first has logged since."""
+    trainer = trainer_for(discs)
+    trainer.fit()
+    trainer.run.log({"kind": "val", "epoch": 2, "ap": 0.5})
+    assert [record["epoch"] for record in log_of(trainer, "val")] == [1, 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(trainer.fabric), "is_global_zero", property(lambda _: False))
+        trainer.restore()
+    assert [record["epoch"] for record in log_of(trainer, "val")] == [1, 2]
+    trainer.restore()
+    assert [record["epoch"] for record in log_of(trainer, "val")] == [1]

@@ -291,7 +291,9 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["torch_random_state"])
         self.position = Position(**state["position"])
-        self.run.cut_metrics(self.position.epoch + 1, self.position.batch + 1)
+        if self.fabric.is_global_zero:
+            self.run.cut_metrics(self.position.epoch + 1, self.position.batch + 1)
+        self.fabric.barrier()  # nothing is written anew before every process has read
 
     def _save_weights(self, *, best: bool) -> None:
         size = self.recipe.data.input_size
