@@ -590,7 +590,8 @@ def _resumed(run: Path, data: Path | None, reading: dict[str, Any]) -> Run:
     if data is None:
         of_data = {f"--{name.replace('_', '-')}": value for name, value in reading.items()}
         _refuse(of_data, "cannot go with --resume unless DATA is named too")
-    return resume(run, None if data is None else _read(data, **reading))
+        return resume(run)
+    return resume(run, _read(data, **reading), source={"path": str(data.absolute()), **reading})
 
 
 def _free_run(out: Path | None, data: Path) -> Path:

@@ -383,6 +383,16 @@ def test_going_on_is_refused_where_the_data_have_changed(stopped, drawn, tmp_pat
     assert {p: p.read_bytes() for p in stopped.path.rglob("*") if p.is_file()} == before
 
 
+def test_a_run_whose_data_have_moved_remembers_where_they_are_now(stopped, tmp_path, capsys):
+    moved = (tmp_path / "data").rename(tmp_path / "moved data")
+    before = json.loads(stopped.environment.read_text())
+    resume(stopped, Dataset.read(moved), source={"path": moved, "classes": None})
+    now = {"path": str(moved), "classes": None}
+    assert load_state(stopped.checkpoint)["source"] == now
+    assert json.loads(stopped.environment.read_text()) == {**before, "data": now}
+    assert f"aerostat eval {stopped.path} '{moved}'" in capsys.readouterr().err
+
+
 def test_a_run_that_does_not_know_its_data_asks_for_them(stopped):
     state = load_state(stopped.checkpoint)
     save_state(stopped.checkpoint, {**state, "source": {}})

@@ -109,6 +109,18 @@ class Run:
             shlex.join(["aerostat", "predict", str(self.path), "PHOTOGRAPH.jpg"]),
         ]
 
+    def record_source(self, source: Mapping[str, Any]) -> None:
+        """Note in the environment where the data are now.
+
+        Args:
+            source: how to read them, plain values only.
+        """
+        try:
+            environment = json.loads(self.environment.read_text("utf-8"))
+        except (OSError, ValueError):  # a record for people, without which a run goes on
+            environment = {}
+        write_text(self.environment, json.dumps({**environment, "data": dict(source)}, indent=2))
+
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the metrics."""
         with self.metrics.open("a", encoding="utf-8") as file:

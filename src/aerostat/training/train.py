@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,17 +161,20 @@ def train(
         planned.val_split,
         recipe=recipe,
         run=run,
-        source=json.loads(json.dumps(dict(source or {}), default=str)),
+        source=_plain(source or {}),
     )
     return _run(trainer)
 
 
-def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
+def resume(
+    run: Run | Path | str, data: Dataset | None = None, *, source: Mapping[str, Any] | None = None
+) -> Run:
     """Go on with a run from its checkpoint.
 
     Args:
         run: its directory.
         data: the data set; read again from where it was if None.
+        source: how to read `data` again, remembered from now on in place of where they were.
 
     Raises:
         InputError: if there is no checkpoint, the run is finished, or the data are others.
@@ -186,13 +190,13 @@ def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
     if position["epoch"] >= recipe.schedule.epochs or position["stopped_early"]:
         raise InputError(
             f"{run.path} is finished ({position['epoch']} of {counted(recipe.schedule.epochs, 'epoch')}); "
-            f"start a new run from its weights with --weights {run.path}."
+            f"start a new run from its weights with --weights {shlex.quote(str(run.path))}."
         )
-    source = state["source"]
+    known = state["source"]
     if data is None:
-        if not source.get("path"):
+        if not known.get("path"):
             raise InputError(f"{run.path} does not know where its data are; name them.")
-        data = Dataset.read(**source)
+        data = Dataset.read(**known)
     if list(data.classes) != state["classes"]:
         raise InputError(
             f"{run.path} was trained on {listed(state['classes'])}, but the data have "
@@ -202,20 +206,30 @@ def resume(run: Run | Path | str, data: Dataset | None = None) -> Run:
     if len(train_split) != state["train_images"]:
         raise InputError(
             f"{run.path} was trained on {counted(state['train_images'], 'image')}, but the data have "
-            f"{len(train_split)}; start a new run from its weights with --weights {run.path}."
+            f"{len(train_split)}; start a new run from its weights with --weights "
+            f"{shlex.quote(str(run.path))}."
         )
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     fabric = _launch(recipe)
     if fabric.is_global_zero:
         console.note(environment_line(describe_environment(), fabric.device))
     net = build(recipe.model.size, len(data.classes))
-    trainer = Trainer(fabric, net, train_split, val_split, recipe=recipe, run=run, source=source)
+    known = known if source is None else _plain(source)
+    trainer = Trainer(fabric, net, train_split, val_split, recipe=recipe, run=run, source=known)
     trainer.restore()
+    if fabric.is_global_zero and source is not None:
+        run.record_source(known)
     if fabric.is_global_zero:
         console.note(
             f"going on with {run.path} after epoch {position['epoch']}, iteration {position['batch']}"
         )
     return _run(trainer)
+
+
+def _plain(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a source as JSON gives it back: a path is a text."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(source), default=str))
+    return plain
 
 
 def choose_splits(data: Dataset) -> tuple[Split, Split | None]:
