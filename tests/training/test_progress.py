@@ -96,6 +96,15 @@ def test_off_a_terminal_a_slow_iteration_does_not_mean_silence(time, monkeypatch
     assert shown.startswith(f"epoch 2/4  {words}")
 
 
+def test_only_one_of_several_processes_shows_the_epoch(time, capsys):
+    progress = epoch(time)
+    with showing(progress, silent=True) as display:
+        time.now += 70
+        progress.add({"loss": 1.0}, images=1)
+        display.update(1e-3, 100.0)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_on_a_terminal_there_is_one_bar(time, monkeypatch):
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=150)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -84,11 +84,13 @@ def clock(seconds: float) -> str:
 class EpochDisplay:
     """Shows an `EpochProgress` while it grows; see `showing`."""
 
-    def __init__(self, progress: EpochProgress) -> None:
+    def __init__(self, progress: EpochProgress, *, silent: bool = False) -> None:
         self.progress = progress
         self._lr, self._memory_mb = 0.0, 0.0
         self._bar: Progress | None = None
         self._lines: console.PlainLines | None = None
+        if silent:
+            return
         if not console.stderr().is_terminal:
             self._lines = console.PlainLines(self._plain_line)
             return
@@ -121,10 +123,8 @@ class EpochDisplay:
 
 
 @contextmanager
-def showing(progress: EpochProgress) -> Iterator[EpochDisplay]:
-    """Show the progress of one epoch while the block runs."""
-    display = EpochDisplay(progress)
-    shown = display._bar if display._bar is not None else display._lines
-    assert shown is not None
-    with shown:
+def showing(progress: EpochProgress, *, silent: bool = False) -> Iterator[EpochDisplay]:
+    """Show the progress of one epoch while the block runs; `silent` where another process shows it."""
+    display = EpochDisplay(progress, silent=silent)
+    with display._bar or display._lines or nullcontext():
         yield display

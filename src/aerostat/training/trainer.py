@@ -144,7 +144,7 @@ class Trainer:
             first=first,
             remaining=self.total - (epoch + 1) * len(self.loader),
         )
-        with showing(progress) as display:
+        with showing(progress, silent=not self.fabric.is_global_zero) as display:
             for batch in self.loader.epoch(epoch, stage, start_batch=first):
                 losses, lr, stepped = self._step(batch, epoch)
                 progress.add(losses, len(batch.images) * self.fabric.world_size)
