@@ -26,8 +26,8 @@ FLOORS = {
     "training": 5,
     "report": 6,
     "demo": 7,
-    "cli": 7,
-    "__main__": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 """Each file or folder directly below `src/aerostat/`, as docs/architecture.md tells them."""
 

@@ -1,0 +1,38 @@
+"""What aerostat knows of: the verb `models`, and of where it runs: `doctor`."""
+
+from __future__ import annotations
+
+from aerostat.cli.app import JsonFlag, app, document
+
+
+@app.command(sort_key=11)
+def models(*, json_: JsonFlag = False) -> None:
+    """List the published weights, and whether they are here.
+
+    Parameters
+    ----------
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.model.zoo import weights_folder, zoo_table
+
+    if json_:
+        print(document([row.to_dict() for row in zoo_table()]))
+        return
+    print(f"{'name':<21}{'classes':<12}{'input':>6}{'box AP':>8}{'M params':>10}  here")
+    for row in zoo_table():
+        entry = row.entry
+        ap = "-" if entry.box_ap is None else f"{entry.box_ap:.1f}"
+        parameters = "-" if entry.parameters_m is None else f"{entry.parameters_m:.1f}"
+        here = ("yes" if row.here else "no") if entry.supported else "no: masks are to come"
+        print(f"{entry.name:<21}{entry.classes:<12}{entry.input_size[0]:>6}{ap:>8}{parameters:>10}  {here}")
+    print(f"Only naming one as weights fetches it, into {weights_folder()}")
+    print("(AEROSTAT_HOME changes that; --json has the names and addresses of the files).")
+
+
+@app.command(sort_key=12)
+def doctor() -> None:
+    """Print the environment, as a bug report needs it."""
+    from aerostat.training.machine import describe_environment
+
+    print(document(describe_environment()))

@@ -1,0 +1,118 @@
+"""The command line itself, and what several verbs share: options, refusals, how data are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from aerostat import console
+from aerostat.errors import InputError
+from aerostat.files import nearest_existing
+
+if TYPE_CHECKING:
+    from aerostat.data.dataset import Dataset, Split
+
+app = App(
+    name="aerostat",
+    help="RTMDet object detection, lighter than air: annotations in, trained detector out.",
+    version_flags=["--version"],
+    group_parameters="Options",
+    suppress_keyboard_interrupt=False,  # it would end without a word
+)
+
+Classes = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+
+
+def read(data: Path, **reading: Any) -> Dataset:
+    """Read data as `Dataset.read` does, which is imported only now."""
+    from aerostat.data.dataset import Dataset
+
+    return Dataset.read(data, **reading)
+
+
+def read_for(known: tuple[str, ...], data: Path, classes: list[str] | None, **reading: Any) -> Dataset:
+    """Read data for a detector of the classes `known`, whose names stand for those that nobody states."""
+    from aerostat.data.dataset import OtherClassesError
+
+    if classes:
+        return read(data, classes=classes, **reading)
+    try:
+        return read(data, classes=list(known), **reading)
+    except OtherClassesError:  # whoever compares them says so
+        return read(data, classes=None, **reading)
+
+
+def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
+    """Return the split asked for; if none was, val, else test, else the only one there is."""
+    from aerostat.data.dataset import ONLY_SPLIT
+
+    if name is not None or "val" in dataset.splits:
+        return dataset.split(name or "val")
+    only = list(dataset.splits) if len(dataset.splits) == 1 else []
+    chosen = "test" if "test" in dataset.splits else only[0] if only else "val"
+    part = dataset.split(chosen)
+    if chosen != ONLY_SPLIT:
+        console.note(f"there is no val split: evaluating on {chosen}")
+    return part
+
+
+def tell_losses(dataset: Dataset, part: Split) -> None:
+    """Say what the figures of a split are missing, so that they are not compared with those of the whole."""
+    from aerostat.data.card import data_card
+    from aerostat.data.dataset import LOSSES
+
+    for card in data_card(dataset).splits:
+        for problem in card.problems:
+            if card.name == part.name and problem.kind in LOSSES:
+                first = problem.first[0]
+                console.note(
+                    f"{part.name}: {problem.kind} ({problem.count}), {problem.consequence}; "
+                    f"first {first.file_name}: {first.detail}"
+                )
+
+
+def require_free(path: Path, force: bool, option: str) -> None:
+    """Refuse, before any work is done, a file to write that exists or can never be.
+
+    Raises:
+        InputError: naming the option that asked for it.
+    """
+    above = nearest_existing(path.absolute().parent)
+    if path.is_dir() or not above.is_dir():
+        found = "is a folder" if path.is_dir() else f"cannot be written: {above} is a file"
+        raise InputError(f"{path} {found}; {option} names a file to write.")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; choose another {option} or allow it with --force.")
+
+
+def refuse(options: dict[str, Any], why: str) -> None:
+    """Refuse options that would be ignored, rather than let somebody wonder.
+
+    Raises:
+        InputError: naming those that were given.
+    """
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise InputError(f"{', '.join(given)} {why}; leave {'it' if len(given) == 1 else 'them'} out.")
+
+
+def split_names(classes: list[str] | None) -> list[str] | None:
+    """Return the class names; one text with commas is several names."""
+    if classes is not None and len(classes) == 1:
+        return [name.strip() for name in classes[0].split(",") if name.strip()]
+    return classes
+
+
+def document(content: Any) -> str:
+    """Return the JSON document that --json prints."""
+    return json.dumps(content, indent=2, ensure_ascii=not _prints_unicode())
+
+
+def _prints_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -1,0 +1,23 @@
+"""The verb `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aerostat.cli.app import app
+
+
+@app.command(sort_key=1)
+def demo(*, out: Path = Path("aerostat-demo")) -> None:
+    """Show the whole story on embedded data, offline, in minutes.
+
+    Convert, look at the data, train, evaluate, predict, and one page about it all.
+
+    Parameters
+    ----------
+    out:
+        Folder for the data, the run and report.html; it must not exist.
+    """
+    from aerostat.demo import run_demo
+
+    print(run_demo(out))

@@ -1,0 +1,77 @@
+"""The verb `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from aerostat.cli.app import JsonFlag, app, document
+from aerostat.errors import AerostatError, InputError
+
+
+@app.command(sort_key=6, usage="Usage: aerostat predict WEIGHTS SOURCE... [OPTIONS]")
+def predict(
+    weights: str,
+    /,
+    *sources: str,
+    score: float = 0.3,
+    out: Path = Path("predictions"),
+    format_: Annotated[
+        list[Literal["json", "csv", "coco"]] | None, Parameter(name="--format", negative=())
+    ] = None,
+    pictures: Annotated[bool, Parameter(show_default=False)] = True,
+    input_size: int | None = None,
+    nms_iou: float = 0.65,
+    device: str = "auto",
+    json_: JsonFlag = False,
+) -> None:
+    """Find objects on photographs.
+
+    Writes pictures with boxes, and a file with the detections.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file or name of the zoo.
+    sources:
+        Images, folders, or patterns such as "photos/*.jpg".
+    score:
+        Show detections above this.
+    out:
+        Folder for what is written.
+    format_:
+        File with the detections: json (default), csv or coco; may be repeated.
+    pictures:
+        Draw the boxes on the photographs, as is done by default, or do not.
+    input_size:
+        Side of the network's square input in pixels; by default the one it was trained at.
+    nms_iou:
+        Overlap above which the weaker of two detections of a class goes.
+    device:
+        auto, cpu, cuda or mps.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.predict import load
+    from aerostat.predictions import predict_to_folder
+
+    if not 0 <= score < 1 or not 0 < nms_iou <= 1:
+        raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
+    done = predict_to_folder(
+        lambda: load(weights, device=device, input_size=input_size),
+        sources,
+        out,
+        score=score,
+        nms_iou=nms_iou,
+        formats=tuple(dict.fromkeys(format_ or ["json"])),
+        pictures=pictures,
+    )
+    print(document(done.to_dict()) if json_ else "\n".join(done.lines()))
+    if done.failed:
+        total = len(done.failed) + len(done.found)
+        rest = "the others are done" if done.found else "nothing was written"
+        raise AerostatError(
+            f"{len(done.failed)} of {total} images could not be read, first {done.failed[0][0]}; {rest}."
+        )
