@@ -21,7 +21,7 @@ FLOORS = {
     "predict": 3,
     "predictions": 3,
     "evaluation": 4,
-    "explain": 4,
+    "explanation": 4,
     "deploy": 4,
     "training": 5,
     "report": 6,

@@ -1,0 +1,152 @@
+"""Heat over a photograph, in colours that keep their order for every colour vision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.draw.text import elide, paint_text, text_mask, text_width
+from aerostat.errors import InputError
+
+COLOUR_MAP = "inferno"
+"""Perceptually uniform and monotone in lightness, so it reads in grey and with any colour vision (Smith and
+van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015)."""
+TITLE_TEXT = 14
+"""Pixels per em of the titles of a contact sheet."""
+_FULL_AT = 0.35
+"""Heat from which on the colours cover as much of the photograph as they may."""
+_BAND_PIXELS = 1 << 20
+"""Pixels that are blended at a time, so that a huge photograph needs no huge float arrays."""
+_INK = (40, 40, 40)
+
+
+@cache
+def _colours() -> NDArray[np.uint8]:
+    """Return the colour map as (256, 3) BGR."""
+    import matplotlib
+
+    rgb = matplotlib.colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
+    return np.ascontiguousarray(rgb[:, ::-1])
+
+
+def heat_colours(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return heat (H, W) in [0, 1] as an image (H, W, 3) in the colours of the colour map, dark to bright.
+
+    Raises:
+        InputError: the heat is not (H, W) or not finite.
+    """
+    return np.asarray(_colours()[_levels(heat)], np.uint8)
+
+
+def overlay_heat(
+    image_bgr: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: float = 0.5
+) -> NDArray[np.uint8]:
+    """Return the photograph with heat over it; where there is no heat it is as it was.
+
+    Args:
+        image_bgr: (H, W, 3) uint8.
+        heat: (H, W), 0 none to 1 the most; values beyond are clipped.
+        strength: how much of the photograph the colours cover where there is heat, in [0, 1].
+
+    Raises:
+        InputError: the heat is of another size or not finite, or the strength is outside of [0, 1].
+    """
+    if heat.shape != image_bgr.shape[:2]:
+        raise InputError(f"Expected heat of shape {image_bgr.shape[:2]} as the image's, found {heat.shape}.")
+    if not 0 <= strength <= 1:
+        raise InputError(f"Expected a strength in [0, 1], found {strength}.")
+    opacity = (np.minimum(np.arange(256) / (255 * _FULL_AT), 1.0) * strength).astype(np.float32)
+    painted = image_bgr.copy()
+    rows = max(1, _BAND_PIXELS // max(1, image_bgr.shape[1]))
+    for top in range(0, image_bgr.shape[0], rows):
+        band = painted[top : top + rows]
+        levels = _levels(heat[top : top + rows])
+        alpha = opacity[levels][..., None]
+        band[:] = np.rint(band + (_colours()[levels] - band.astype(np.float32)) * alpha).astype(np.uint8)
+    return painted
+
+
+def _levels(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    if heat.ndim != 2 or not np.isfinite(heat).all():
+        raise InputError(f"Expected finite heat of shape (H, W), found shape {heat.shape} or NaN in it.")
+    levels: NDArray[np.uint8] = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+    return levels
+
+
+def contact_sheet(
+    cells: Sequence[Sequence[NDArray[np.uint8] | None]],
+    row_titles: Sequence[str],
+    column_titles: Sequence[str],
+    *,
+    cell: tuple[int, int] = (320, 240),
+    gap: int = 8,
+) -> NDArray[np.uint8]:
+    """Return one image with a table of pictures, titles on the left and above.
+
+    Args:
+        cells: rows of images (H, W, 3) uint8 of any sizes, each kept in proportion; None leaves a cell empty.
+        row_titles: one for each row; broken into lines where they are long.
+        column_titles: one for each column; their middle is left out where they are too long.
+        cell: width and height of a cell in pixels.
+        gap: pixels between cells and around the sheet.
+
+    Raises:
+        InputError: there is no picture, or the titles differ in number from the rows and columns.
+    """
+    if not any(image is not None for row in cells for image in row):
+        raise InputError("Expected at least one picture for a contact sheet, found none.")
+    if len(row_titles) != len(cells) or any(len(row) != len(column_titles) for row in cells):
+        raise InputError(
+            f"Expected {len(row_titles)} rows of {len(column_titles)} cells as there are titles, "
+            f"found rows of {[len(row) for row in cells]} cells."
+        )
+    line = text_mask("Ag", TITLE_TEXT).shape[0]
+    wrapped = [_wrap(title, max(80, cell[0] * 3 // 4)) for title in row_titles]
+    margin = max((text_width(part, TITLE_TEXT) for parts in wrapped for part in parts), default=0)
+    left, top = gap + (margin + gap if margin else 0), gap + (line + gap // 2 if any(column_titles) else 0)
+    height, width = top + len(cells) * (cell[1] + gap), left + len(column_titles) * (cell[0] + gap)
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    for column, title in enumerate(column_titles):
+        text = elide(title, TITLE_TEXT, cell[0], f"column {column + 1}")
+        x = left + column * (cell[0] + gap) + (cell[0] - text_width(text, TITLE_TEXT)) // 2
+        paint_text(sheet, text, x, gap // 2, TITLE_TEXT, _INK)
+    for row, (parts, images) in enumerate(zip(wrapped, cells, strict=True)):
+        y = top + row * (cell[1] + gap)
+        start = y + max(0, (cell[1] - line * len(parts)) // 2)
+        for number, part in enumerate(parts):
+            paint_text(sheet[: y + cell[1]], part, gap, start + number * line, TITLE_TEXT, _INK)
+        for column, image in enumerate(images):
+            if image is not None:
+                _place(sheet, image, left + column * (cell[0] + gap), y, cell)
+    return sheet
+
+
+def _place(
+    sheet: NDArray[np.uint8], image: NDArray[np.uint8], left: int, top: int, cell: tuple[int, int]
+) -> None:
+    """Paint an image into the middle of its cell, as large as it fits with its proportions."""
+    high, wide = image.shape[:2]
+    scale = min(cell[0] / wide, cell[1] / high)
+    size = (min(cell[0], max(1, round(wide * scale))), min(cell[1], max(1, round(high * scale))))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    y, x = top + (cell[1] - size[1]) // 2, left + (cell[0] - size[0]) // 2
+    sheet[y : y + size[1], x : x + size[0]] = small
+
+
+def _wrap(text: str, room: int) -> list[str]:
+    """Break a title, such as the name of a layer, into lines after dots, brackets, underscores and spaces."""
+    pieces: list[str] = [""]
+    for character in text:
+        pieces[-1] += character
+        if character in "._] ":
+            pieces.append("")
+    lines = [""]
+    for piece in pieces:
+        if lines[-1] and text_width(lines[-1] + piece, TITLE_TEXT) > room:
+            lines.append("")
+        lines[-1] += piece
+    return [elide(line.strip(), TITLE_TEXT, room) for line in lines if line.strip()]

@@ -1,0 +1,245 @@
+"""The layers of a network by OpenMMLab's names, and what they give, without touching the network."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from aerostat.errors import InputError
+from aerostat.model import RTMDet
+from aerostat.model.head import STRIDES
+from aerostat.model.layers import ConvModule, CSPNeXtBlock, DepthwiseSeparableConvModule
+from aerostat.wording import listed
+
+M = TypeVar("M", bound=nn.Module)
+
+SUGGESTIONS = 4
+"""Names that are suggested in place of an unknown one."""
+DRY_RUN_SIDE = 64
+"""Pixels of the input on which `layer_tree` looks at the layers: two cells at the last stride."""
+
+BLOCKS: Mapping[type[nn.Module], str] = MappingProxyType(
+    {
+        CSPNeXtBlock: ".conv1 and .conv2",
+        DepthwiseSeparableConvModule: ".depthwise_conv and .pointwise_conv, both ConvModules",
+        ConvModule: ".conv, .bn and .activate",
+    }
+)
+"""What `layer_tree` does not repeat for each of them."""
+
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\.\d+|\[\d+\])*", re.ASCII)
+_STEP = re.compile(r"\w+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network.
+
+    Args:
+        name: as OpenMMLab's tools write it, such as ``neck.out_convs[2]``.
+        path: as torch and the state dict write it, such as ``neck.out_convs.2``.
+        module: the layer itself.
+    """
+
+    name: str
+    path: str
+    module: nn.Module
+
+
+def layer_name(path: str) -> str:
+    """Return OpenMMLab's name of a layer at a torch path: ``a.b.2.1`` is ``a.b[2][1]``."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", path)
+
+
+def layer_names(net: nn.Module) -> list[str]:
+    """Return the names of all layers, outer before inner ones; one that is shared has several names."""
+    return [layer_name(path) for path, _ in net.named_modules(remove_duplicate=False) if path]
+
+
+def find_layer(net: nn.Module, name: str) -> Layer:
+    """Return the layer that a name such as ``neck.out_convs[2]`` or ``neck.out_convs.2`` stands for.
+
+    The name is taken apart by a grammar of words, dots and numbers in brackets; nothing is evaluated.
+
+    Raises:
+        InputError: there is no such layer; the nearest names are listed.
+    """
+    wanted = name.strip()
+    if _NAME.fullmatch(wanted):
+        steps = [step.lstrip("0") or "0" if step.isdigit() else step for step in _STEP.findall(wanted)]
+        path = ".".join(steps)
+        modules = dict(net.named_modules(remove_duplicate=False))
+        if path in modules:
+            return Layer(layer_name(path), path, modules[path])
+    raise InputError(
+        f"There is no layer {name!r} in this network; the nearest are {', '.join(_nearest(net, wanted))} "
+        "(aerostat features WEIGHTS --layers list shows all)."
+    )
+
+
+def _nearest(net: nn.Module, wanted: str) -> list[str]:
+    names = layer_names(net)
+    found = difflib.get_close_matches(wanted, names, n=SUGGESTIONS, cutoff=0.5)
+    return found or [name for name, _ in net.named_children()]
+
+
+def private_copy(net: M) -> M:
+    """Return a network of its own structure that shares the memory of another one's parameters and buffers.
+
+    The copy has no hooks, is in evaluation mode, asks for no gradients of its parameters and never works in
+    place, so that what a layer gave stays what it gave. Whatever is done with it leaves no hook, mode,
+    gradient or buffer changed in the caller's network, which may carry any of them.
+    """
+    copies: dict[int, Any] = {}
+    return _copy_module(net, copies)
+
+
+def _copy_module(module: M, copies: dict[int, Any]) -> M:
+    """Copy a module; `copies` holds by id what is copied already, so that what was shared stays shared."""
+    if id(module) in copies:
+        found: M = copies[id(module)]
+        return found
+    twin = copies[id(module)] = module.__class__.__new__(module.__class__)
+    state = {
+        key: OrderedDict() if "hooks" in key and isinstance(value, dict) else value
+        for key, value in module.__dict__.items()
+    }
+    state["_parameters"] = {k: _copy_tensor(p, copies) for k, p in module._parameters.items()}
+    state["_buffers"] = {k: _copy_tensor(b, copies) for k, b in module._buffers.items()}
+    state["_modules"] = {
+        k: None if child is None else _copy_module(child, copies) for k, child in module._modules.items()
+    }
+    state["training"] = False
+    if "inplace" in state:
+        state["inplace"] = False
+    twin.__dict__.update(state)
+    return twin
+
+
+def _copy_tensor(tensor: Tensor | None, copies: dict[int, Any]) -> Tensor | None:
+    if tensor is None:
+        return None
+    if id(tensor) not in copies:
+        alias = tensor.detach()
+        is_parameter = isinstance(tensor, nn.Parameter)
+        copies[id(tensor)] = nn.Parameter(alias, requires_grad=False) if is_parameter else alias
+    found: Tensor = copies[id(tensor)]
+    return found
+
+
+def record(net: RTMDet, layers: Sequence[Layer | str], images: Tensor) -> dict[str, list[Tensor]]:
+    """Return what layers give in one forward pass of a private copy of the network.
+
+    Args:
+        net: never touched.
+        layers: layers of it or their names.
+        images: (N, 3, H, W) normalised, on the network's device.
+
+    Returns:
+        For the name of each layer, in the order asked for, its outputs (N, C, h, w) in the order they were
+        given. There are several where a layer gives several levels (``backbone``, ``neck``), or gives classes
+        and distances per level (``bbox_head``: all classes first), and where it is run for several levels: a
+        convolution of the head that the levels share gives one output a level, whatever level it is named by.
+
+    Raises:
+        InputError: an unknown layer, or one that gives no map: it is not run itself, or its output is not
+            (N, C, h, w), or a single cell as that of a global mean.
+    """
+    copy = private_copy(net)
+    found = [find_layer(copy, layer if isinstance(layer, str) else layer.path) for layer in layers]
+    outputs = _outputs(copy, {layer.path: layer.module for layer in found}, images)
+    for layer in found:
+        _require_maps(layer, outputs[layer.path], images)
+    return {layer.name: outputs[layer.path] for layer in found}
+
+
+def _outputs(copy: nn.Module, modules: dict[str, nn.Module], images: Tensor) -> dict[str, list[Tensor]]:
+    """Run a private copy and return by path the tensors that its modules gave."""
+    outputs: dict[str, list[Tensor]] = {path: [] for path in modules}
+    handles = []
+    for path, module in modules.items():
+
+        def keep(_: nn.Module, __: Any, output: Any, path: str = path) -> None:
+            outputs[path] += _flat(output)
+
+        handles.append(module.register_forward_hook(keep))
+    try:
+        copy(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def _flat(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, list | tuple):
+        for part in output:
+            yield from _flat(part)
+
+
+def gives_maps(outputs: Sequence[Tensor], images: Tensor) -> bool:
+    """Say whether the outputs of a layer are maps (N, C, h, w) over the input and not single cells."""
+    many_cells = max(images.shape[2:]) > max(STRIDES)  # even at the last stride
+    return bool(outputs) and all(
+        output.ndim == 4 and not (many_cells and tuple(output.shape[2:]) == (1, 1)) for output in outputs
+    )
+
+
+def _require_maps(layer: Layer, outputs: Sequence[Tensor], images: Tensor) -> None:
+    if gives_maps(outputs, images):
+        return
+    inner = [f"{layer.name}[{key}]" for key, _ in layer.module.named_children() if key.isdigit()]
+    if not outputs and inner:
+        raise InputError(
+            f"Expected a layer that gives a map, found the list {layer.name}, which is not run itself; "
+            f"choose from {listed(inner)}."
+        )
+    if not outputs:
+        raise InputError(
+            f"Expected a layer that gives a map, found {layer.name}, which is not run; choose another one."
+        )
+    shape = " x ".join(map(str, outputs[0].shape[1:]))
+    raise InputError(
+        f"Expected a layer that gives a map, found {layer.name}, whose output of {shape} has no place in the "
+        "image; choose the layer around it."
+    )
+
+
+def layer_tree(net: RTMDet) -> str:
+    """Return the layers of a network as lines: name, type, channels and stride of what each gives.
+
+    What every building block holds is told once, below the lines.
+    """
+    copy = private_copy(net)
+    everything = dict(copy.named_modules(remove_duplicate=False))
+    folded = [f"{path}." for path, module in everything.items() if isinstance(module, tuple(BLOCKS))]
+    modules = {path: m for path, m in everything.items() if path and not path.startswith(tuple(folded))}
+    device = next(copy.parameters()).device
+    images = torch.zeros(1, 3, DRY_RUN_SIDE, DRY_RUN_SIDE, device=device)
+    with torch.inference_mode():
+        outputs = _outputs(copy, modules, images)
+    rows = [("LAYER", "TYPE", "CHANNELS", "STRIDE")]
+    for path, module in modules.items():
+        given = outputs[path]
+        maps = gives_maps(given, images)
+        channels = ", ".join(str(x.shape[1]) for x in given) if maps else "no map"
+        strides = ", ".join(str(DRY_RUN_SIDE // x.shape[2]) for x in given) if maps else ""
+        indent = "  " * path.count(".")
+        rows.append((indent + layer_name(path), type(module).__name__, channels, strides))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[3]]).rstrip()
+        for row in rows
+    ]
+    used = [kind for kind in BLOCKS if any(isinstance(module, kind) for module in everything.values())]
+    return "\n".join([*lines, "", *(f"Every {kind.__name__} holds {BLOCKS[kind]}." for kind in used)])
