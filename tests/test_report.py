@@ -187,14 +187,17 @@ def test_a_table_whose_rows_do_not_fit_its_header_is_refused():
         Table(("a", "b"), [("1",)])
 
 
-def test_a_photograph_is_scaled_to_1600_and_keeps_its_proportions_and_colours(tmp_path):
+@pytest.mark.parametrize(("wide", "side"), [(True, 1600), (False, 1000)])
+def test_a_photograph_is_scaled_to_its_place_and_keeps_its_proportions_and_colours(tmp_path, wide, side):
     content = encoded(".jpg", photograph(800, 3200))
-    page = written(tmp_path, Chapter("P", figures=[Figure(content, "wide", "a ramp")]))
+    page = written(tmp_path, Chapter("P", figures=[Figure(content, "wide", "a ramp", wide)]))
     ((kind, pixels, attributes),) = page.pictures()
     assert kind == "data:image/jpeg"
-    assert pixels.shape == (400, 1600, 3)
-    assert (attributes["width"], attributes["height"]) == ("1600", "400")
-    assert np.abs(pixels[200, 10].astype(int) - (0, 90, 255)).max() < 12  # blue, green, red at the left end
+    assert pixels.shape == (side // 4, side, 3)
+    assert (attributes["width"], attributes["height"]) == (str(side), str(side // 4))
+    assert (
+        np.abs(pixels[side // 8, 10].astype(int) - (0, 90, 255)).max() < 12
+    )  # blue, green, red at the left end
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (30, 50), (1, 20000, 3)])
@@ -202,7 +205,7 @@ def test_pixels_of_any_shape_become_a_picture(tmp_path, shape):
     page = written(tmp_path, Chapter("P", figures=[Figure(np.full(shape, 128, np.uint8), "", "grey")]))
     ((kind, pixels, _),) = page.pictures()
     assert kind == "data:image/jpeg"
-    assert max(pixels.shape[:2]) == min(max(shape[:2]), 1600)
+    assert max(pixels.shape[:2]) == min(max(shape[:2]), 1000)
     assert np.abs(pixels.astype(int) - 128).max() <= 2
 
 
@@ -228,6 +231,18 @@ def test_what_a_camera_wrote_into_a_photograph_does_not_reach_the_page(tmp_path)
     assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
     page = written(tmp_path, Chapter("P", figures=[Figure(content, "", "a ramp")]))
     assert secret not in base64.b64decode(page.all("img")[0]["src"].partition(";base64,")[2])
+
+
+def test_a_page_of_too_many_photographs_makes_them_all_smaller_until_it_fits(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1600, 3), np.uint8)  # hardest to compress
+    figures = [Figure(noise, f"photograph {i}", "noise") for i in range(3)]
+    path = write_report(tmp_path / "page.html", title="t", chapters=[Chapter("P", figures=figures)])
+    whole = path.stat().st_size
+    monkeypatch.setattr("aerostat.report.page.MOST_BYTES", whole // 2)
+    page = written(tmp_path, Chapter("P", figures=figures))
+    widths = {int(image["width"]) for image in page.all("img")}
+    assert (tmp_path / "page.html").stat().st_size <= whole // 2
+    assert len(page.all("img")) == 3 and len(widths) == 1 and 200 < widths.pop() < 1000
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,13 @@ from aerostat.errors import AerostatError, InputError
 from aerostat.files import write_bytes
 from aerostat.model import safe_file
 
-LONGEST_SIDE = 1600
-"""Photographs are scaled down to this many pixels: sharp over a whole screen, small enough to mail."""
+LONGEST_SIDE, COLUMN_SIDE = 1600, 1000
+"""Photographs are scaled down to this many pixels, those that stand in columns to the second: sharp on the
+screens of telephones too, small enough to mail."""
+MOST_BYTES = 10_000_000
+"""Of a page: where the pictures would take more, all photographs become smaller until they fit."""
+SIZES = (1.0, 0.8, 0.625, 0.5, 0.4, 0.3, 0.2)
+"""Of photographs relative to `LONGEST_SIDE` and `COLUMN_SIDE`, tried in this order."""
 
 _JPEG_QUALITY = 85
 _SHORT = 24  # characters of a cell that is never broken over lines
@@ -37,8 +42,8 @@ class Figure:
 
     Args:
         image: a file, the content of one, or pixels (H, W, 3) or (H, W) uint8 BGR. A PNG file of moderate
-            size is a plot and kept as it is; everything else is a photograph, scaled to `LONGEST_SIDE` and
-            embedded as JPEG without its metadata.
+            size is a plot and kept as it is; everything else is a photograph, scaled to `LONGEST_SIDE` or
+            `COLUMN_SIDE` and embedded as JPEG without its metadata.
         caption: shown under it.
         alt: what it shows, for somebody who cannot see it.
         wide: over the whole width, instead of beside others.
@@ -116,7 +121,7 @@ def write_report(path: Path | str, *, title: str, subtitle: str = "", chapters: 
     """Write one self-contained HTML page, whole or not at all, and return its path.
 
     The page opens from disk: its pictures are embedded, nothing is fetched and no script runs. Every text is
-    shown as it is, whatever HTML it may hold.
+    shown as it is, whatever HTML it may hold. Its photographs are as large as `MOST_BYTES` lets them be.
 
     Args:
         path: where to; folders are made.
@@ -127,19 +132,27 @@ def write_report(path: Path | str, *, title: str, subtitle: str = "", chapters: 
         InputError: a picture is missing or none; the sentence names it. Nothing is written.
     """
     path = Path(path)
+    for size in SIZES:
+        content = _render(title, subtitle, chapters, size)
+        if len(content) <= MOST_BYTES:
+            break
+    write_bytes(path, content)
+    return path
+
+
+def _render(title: str, subtitle: str, chapters: Sequence[Chapter], size: float) -> bytes:
     anchors = _anchors([chapter.title for chapter in chapters])
     page = _template().render(
         title=title,
         subtitle=subtitle,
-        chapters=[_prepare(chapter, anchor) for chapter, anchor in zip(chapters, anchors, strict=True)],
+        chapters=[_prepare(chapter, anchor, size) for chapter, anchor in zip(chapters, anchors, strict=True)],
         version=safe_file.version(),
         accent=_hex(4),
         accent_dark=_hex(1),
         highlight=_hex(0),
     )
     # A file name that is no UTF-8 reaches Python with surrogates, which no page can hold.
-    write_bytes(path, page.encode("utf-8", "replace"))
-    return path
+    return page.encode("utf-8", "replace")
 
 
 def _template() -> jinja2.Template:
@@ -167,10 +180,10 @@ def _anchors(titles: Sequence[str]) -> list[str]:
     return anchors
 
 
-def _prepare(chapter: Chapter, anchor: str) -> dict[str, Any]:
+def _prepare(chapter: Chapter, anchor: str, size: float) -> dict[str, Any]:
     """Return a chapter as the template takes it."""
     fields = {field.name: getattr(chapter, field.name) for field in dataclasses.fields(chapter)}
-    figures = [_embed(figure) for figure in chapter.figures]
+    figures = [_embed(figure, size) for figure in chapter.figures]
     tables = [
         {"header": t.header, "rows": t.rows, "caption": t.caption, "kinds": _column_kinds(t)}
         for t in chapter.tables
@@ -192,7 +205,7 @@ def _column_kinds(table: Table) -> list[str]:
     return kinds
 
 
-def _embed(figure: Figure) -> dict[str, Any]:
+def _embed(figure: Figure, size: float) -> dict[str, Any]:
     """Return a figure with its picture as a data URI, and its size in pixels."""
     name = figure.caption or figure.alt or "a figure"
     content = figure.image
@@ -213,7 +226,7 @@ def _embed(figure: Figure) -> dict[str, Any]:
         raise InputError(f"Expected a picture for {name}, found one without pixels, {pixels.shape}.")
     plot = isinstance(content, bytes) and content.startswith(_PNG) and len(content) <= _PLOT_BYTES
     if not plot:
-        pixels = _fit(pixels)
+        pixels = _fit(pixels, round(size * (LONGEST_SIDE if figure.wide else COLUMN_SIDE)))
         content = _jpeg(pixels, name)
     assert isinstance(content, bytes)
     kind = "png" if plot else "jpeg"
@@ -228,10 +241,10 @@ def _embed(figure: Figure) -> dict[str, Any]:
     }
 
 
-def _fit(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image scaled down so that no side is longer than `LONGEST_SIDE`."""
+def _fit(image_bgr: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
+    """Return an image scaled down so that no side is longer than `longest_side`."""
     height, width = image_bgr.shape[:2]
-    scale = LONGEST_SIDE / max(height, width)
+    scale = longest_side / max(height, width)
     if scale >= 1:
         return image_bgr
     size = max(1, round(width * scale)), max(1, round(height * scale))
