@@ -1,9 +1,11 @@
 """One self-contained HTML page about a run.
 
-`page.py` turns chapters into a page, `run.py` makes those of a training run. A new kind of result brings its
-own `Chapter`.
+`page.py` turns chapters into a page. `run.py` makes those that a run's directory can tell by itself;
+`complete.py` joins them with those that need the run's detector and data (`subject.py`).
 """
 
+from aerostat.report.complete import report as report
+from aerostat.report.complete import run_chapters as run_chapters
 from aerostat.report.page import Card as Card
 from aerostat.report.page import Chapter as Chapter
 from aerostat.report.page import Figure as Figure
@@ -11,5 +13,3 @@ from aerostat.report.page import Fold as Fold
 from aerostat.report.page import Table as Table
 from aerostat.report.page import write_report as write_report
 from aerostat.report.run import data_chapter as data_chapter
-from aerostat.report.run import report as report
-from aerostat.report.run import run_chapters as run_chapters

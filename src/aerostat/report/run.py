@@ -19,13 +19,11 @@ from aerostat.errors import InputError
 from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, CocoResult
 from aerostat.evaluation.table import text_table
 from aerostat.model import safe_file, training_state
-from aerostat.report.page import Card, Chapter, Figure, Fold, Table, write_report
+from aerostat.report.page import Card, Chapter, Figure, Fold, Table
 from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.training.run import Run
 from aerostat.wording import counted, listed
 
-PAGE = "report.html"
-"""Name of the page in a run's directory."""
 MOST_PREDICTIONS = 16
 """Photographs with detections that a page shows; the others are counted."""
 MOST_CLASSES = 100
@@ -53,7 +51,7 @@ _FIGURES = (*_PRECISION, *_RECALL)
 
 
 @dataclass(frozen=True)
-class _Story:
+class Story:
     """What a run's directory tells.
 
     Args:
@@ -84,31 +82,6 @@ class _Story:
     def best(self) -> Mapping[str, Any] | None:
         """The validation with the highest AP, the first of equals as training keeps it."""
         return max(self.validations, key=lambda record: float(record["ap"]), default=None)
-
-
-def report(run: Run | Path | str) -> Path:
-    """Write the page about a run into its directory and return its path.
-
-    Raises:
-        InputError: if the directory is no run, or a file in it cannot be read.
-    """
-    run = run if isinstance(run, Run) else Run(Path(run))
-    story = _read(run)
-    return write_report(
-        run.path / PAGE, title=_title(story), subtitle=_subtitle(story), chapters=_chapters(story)
-    )
-
-
-def run_chapters(run: Run) -> list[Chapter]:
-    """Return the chapters that a training run's directory can tell by itself.
-
-    Chapters with nothing to tell are left out: an unfinished run has no predictions, one without a validation
-    split no evaluation.
-
-    Raises:
-        InputError: if the directory is no run, or a file in it cannot be read.
-    """
-    return _chapters(_read(run))
 
 
 def data_chapter(card: DataCard, figures: Sequence[Figure] = (), source: str = "") -> Chapter:
@@ -167,7 +140,12 @@ def _problem_table(splits: Sequence[SplitCard]) -> Table:
     return Table(("problem", "split", "count", "what was done", "the first"), rows, "Problems")
 
 
-def _read(run: Run) -> _Story:
+def read_story(run: Run) -> Story:
+    """Return what a run's directory tells.
+
+    Raises:
+        InputError: if the directory is no run, or a file in it cannot be read.
+    """
     if not run.recipe.is_file():
         what = "has no recipe.toml" if run.path.is_dir() else "does not exist"
         raise InputError(f"{run.path} is no run: it {what}; name the --out directory of a training.")
@@ -187,7 +165,7 @@ def _read(run: Run) -> _Story:
     )
     seen = max([int(r["epoch"]) for r in validations] + [int(r["epoch"]) - 1 for r in train], default=0)
     epoch = int(position.get("epoch", seen))
-    return _Story(
+    return Story(
         run=run,
         recipe=recipe,
         environment=environment,
@@ -232,8 +210,13 @@ def _read_state(run: Run) -> Mapping[str, Any]:
 # ------------------------------------------------------------------------------------------------ chapters
 
 
-def _chapters(story: _Story) -> list[Chapter]:
-    makers: tuple[Callable[[_Story], Chapter | None], ...] = (
+def story_chapters(story: Story) -> list[Chapter]:
+    """Return the chapters that a training run's directory can tell by itself.
+
+    Chapters with nothing to tell are left out: an unfinished run has no predictions, one without a validation
+    split no evaluation.
+    """
+    makers: tuple[Callable[[Story], Chapter | None], ...] = (
         _summary,
         _data,
         _curves,
@@ -245,11 +228,13 @@ def _chapters(story: _Story) -> list[Chapter]:
     return [chapter for make in makers if (chapter := make(story)) is not None]
 
 
-def _title(story: _Story) -> str:
+def title(story: Story) -> str:
+    """Return the name of a run."""
     return story.run.path.resolve().name or str(story.run.path)
 
 
-def _subtitle(story: _Story) -> str:
+def subtitle(story: Story) -> str:
+    """Return a line that says what was trained, and for what."""
     network = f"RTMDet-{story.recipe.model.size} at {story.recipe.data.input_size} px"
     if not story.classes:
         return network
@@ -258,7 +243,7 @@ def _subtitle(story: _Story) -> str:
     return f"{network} for {len(story.classes)} classes"
 
 
-def _summary(story: _Story) -> Chapter:
+def _summary(story: Story) -> Chapter:
     run, recipe = story.run, story.recipe
     cards = [*(_ap_cards(story) or _loss_cards(story)), *_image_cards(story)]
     if story.seconds:
@@ -282,17 +267,17 @@ def _summary(story: _Story) -> Chapter:
     )
 
 
-def _ap_cards(story: _Story) -> list[Card]:
+def _ap_cards(story: Story) -> list[Card]:
     if (best := story.best) is None:
         return []
     return [
-        Card("AP", _figure(best["ap"]), "COCO, IoU 0.50 to 0.95"),
-        Card("AP50", _figure(best.get("ap50")), "at IoU 0.50"),
+        Card("AP", three_digits(best["ap"]), "COCO, IoU 0.50 to 0.95"),
+        Card("AP50", three_digits(best.get("ap50")), "at IoU 0.50"),
         Card("Best epoch", str(best["epoch"]), f"of {story.recipe.schedule.epochs}"),
     ]
 
 
-def _loss_cards(story: _Story) -> list[Card]:
+def _loss_cards(story: Story) -> list[Card]:
     cards = [Card("Epochs", str(story.epoch), f"of {story.recipe.schedule.epochs}")]
     epoch = story.train[-1]["epoch"] if story.train else 0
     losses = [float(r["loss"]) for r in story.train if r["epoch"] == epoch and _number(r.get("loss"))]
@@ -301,7 +286,7 @@ def _loss_cards(story: _Story) -> list[Card]:
     return cards
 
 
-def _image_cards(story: _Story) -> list[Card]:
+def _image_cards(story: Story) -> list[Card]:
     if story.card is not None:
         splits = [split for split in story.card.splits if split.images]
         note = ", ".join(f"{split.images} {split.name}" for split in splits)
@@ -313,13 +298,13 @@ def _image_cards(story: _Story) -> list[Card]:
     return [Card("Images", str(counts["images"]), f"for validation{objects}")]
 
 
-def _validation_counts(story: _Story) -> dict[str, int]:
+def _validation_counts(story: Story) -> dict[str, int]:
     """Return how many images and instances the last validation saw, as far as it tells."""
     last = story.validations[-1] if story.validations else {}
     return {key: int(last[key]) for key in ("images", "instances") if _number(last.get(key))}
 
 
-def _speed(story: _Story) -> str:
+def _speed(story: Story) -> str:
     """Return the middle speed of the epochs, as their last iterations saw it."""
     by_epoch = {
         r["epoch"]: float(r["images_per_second"]) for r in story.train if _number(r.get("images_per_second"))
@@ -327,7 +312,7 @@ def _speed(story: _Story) -> str:
     return f"{np.median(list(by_epoch.values())):.0f} images/s" if by_epoch else ""
 
 
-def _state_of_things(story: _Story) -> str:
+def _state_of_things(story: Story) -> str:
     recipe, run, best = story.recipe, story.run, story.best
     weights = recipe.model.weights
     start = f"starting from {Path(weights).name}" if weights else "from fresh weights"
@@ -352,7 +337,7 @@ def _state_of_things(story: _Story) -> str:
     return text
 
 
-def _commands(story: _Story) -> list[str]:
+def _commands(story: Story) -> list[str]:
     commands = []
     if not story.finished and story.run.checkpoint.is_file():
         commands.append(story.run.resume_command)
@@ -361,7 +346,7 @@ def _commands(story: _Story) -> list[str]:
     return commands
 
 
-def _data(story: _Story) -> Chapter | None:
+def _data(story: Story) -> Chapter | None:
     source = _mapping(story.environment.get("data"))
     if story.card is not None:
         return data_chapter(story.card, source=f"Read from {source['path']}." if source.get("path") else "")
@@ -375,7 +360,7 @@ def _data(story: _Story) -> Chapter | None:
     return Chapter("Data", tables=[Table(("", "as recorded"), rows)]) if rows else None
 
 
-def _curves(story: _Story) -> Chapter | None:
+def _curves(story: Story) -> Chapter | None:
     captions = {
         "ap": "AP on the validation images, by epoch",
         "loss": "Training loss and its parts, by epoch",
@@ -391,7 +376,7 @@ def _curves(story: _Story) -> Chapter | None:
     return Chapter("Curves", notes, figures) if figures or notes else None
 
 
-def _evaluation(story: _Story) -> Chapter | None:
+def _evaluation(story: Story) -> Chapter | None:
     best = story.best
     if best is None:
         return None
@@ -402,7 +387,7 @@ def _evaluation(story: _Story) -> Chapter | None:
     tables = [
         Table(
             ("weights", *(name.removeprefix(f"{kind} ") for name in names.values())),
-            [(title, *(_figure(record.get(key)) for key in names)) for title, record in shown.items()],
+            [(title, *(three_digits(record.get(key)) for key in names)) for title, record in shown.items()],
             caption,
         )
         for kind, caption, names in (
@@ -412,12 +397,15 @@ def _evaluation(story: _Story) -> Chapter | None:
     ]
     by_class = _ap_by_class(shown)
     text = "Figures by the COCO protocol, with the averaged weights, on the validation split."
-    if any(_figure(record.get(key)) == _NOTHING for record in shown.values() for key in _FIGURES):
+    if any(three_digits(record.get(key)) == _NOTHING for record in shown.values() for key in _FIGURES):
         text += " A dash stands where there is nothing to find."
     lines = _coco_lines(best)
     history = text_table(
         ("epoch", "AP", "AP50", "AP75"),
-        [(str(r["epoch"]), *(_figure(r.get(k)) for k in ("ap", "ap50", "ap75"))) for r in story.validations],
+        [
+            (str(r["epoch"]), *(three_digits(r.get(k)) for k in ("ap", "ap50", "ap75")))
+            for r in story.validations
+        ],
     )
     return Chapter(
         "Evaluation",
@@ -435,7 +423,7 @@ def _ap_by_class(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     if len(names) > MOST_CLASSES:
         lowest = {name: value for name, value in columns[0].items() if _number(value)}
         names = sorted(lowest, key=lambda name: lowest[name])[:MOST_CLASSES]
-    rows = [(name, *(_figure(column.get(name)) for column in columns)) for name in names]
+    rows = [(name, *(three_digits(column.get(name)) for column in columns)) for name in names]
     return Table(("class", *shown), rows, "AP by class" + _rest(len(columns[0]), len(names), "the lowest"))
 
 
@@ -450,7 +438,7 @@ def _coco_lines(record: Mapping[str, Any]) -> str:
     return result.render().split("\n\n")[0]  # the classes and counts come after a blank line
 
 
-def _predictions(story: _Story) -> Chapter | None:
+def _predictions(story: Story) -> Chapter | None:
     folder = story.run.predictions
     pictures, notes = _pictures(folder, (".jpg", ".jpeg", ".png"), MOST_PREDICTIONS)
     if not pictures and not notes:
@@ -480,7 +468,7 @@ def _pictures(folder: Path, suffixes: Sequence[str], most: int = 100) -> tuple[d
     return pictures, notes
 
 
-def _recipe(story: _Story) -> Chapter:
+def _recipe(story: Story) -> Chapter:
     chosen, published = story.recipe.to_dict(), Recipe().to_dict()
     rows = [
         (f"{section}.{key}", _plain(value), _plain(published[section][key]))
@@ -498,7 +486,7 @@ def _recipe(story: _Story) -> Chapter:
     return Chapter("Recipe", paragraphs=[text], tables=tables, folds=[Fold("The whole recipe, TOML", whole)])
 
 
-def _environment(story: _Story) -> Chapter | None:
+def _environment(story: Story) -> Chapter | None:
     known = story.environment
     if not known:
         return None
@@ -530,7 +518,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _figure(value: object) -> str:
+def three_digits(value: object) -> str:
     """Return an AP or AR with three digits, or a dash where it is undefined."""
     return f"{value:.3f}" if _number(value) and value >= 0 else _NOTHING
 
