@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aerostat.cli.app import app
+from aerostat.cli.app import app, read
+from aerostat.errors import InputError
 
 
-@app.command(sort_key=10)
-def report(run: Path, /) -> None:
+@app.command(sort_key=10, usage="Usage: aerostat report RUN [DATA]")
+def report(run: Path, data: Path | None = None, /) -> None:
     """Rebuild the HTML page of a run.
 
     Parameters
     ----------
     run:
         Run directory.
+    data:
+        Where the run's data are now, if they have moved.
     """
     from aerostat.report import report as write_report
+    from aerostat.report.subject import recorded_source
     from aerostat.training.run import Run
 
-    print(f"wrote {write_report(Run(run))}")
+    known = Run(run)
+    if not known.recipe.is_file():
+        what = "has no recipe.toml" if run.is_dir() else "does not exist"
+        raise InputError(f"{run} is no run: it {what}; name the --out directory of a training.")
+    dataset = None
+    if data is not None:
+        reading = {name: value for name, value in recorded_source(known).items() if name != "path"}
+        dataset = read(data, **reading)
+    print(f"wrote {write_report(known, dataset)}")

@@ -11,6 +11,7 @@ from aerostat.cli.app import Classes, Flag, app, read, refuse, split_names
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
+    from aerostat.data.dataset import Dataset
     from aerostat.training.run import Run
 
 
@@ -129,11 +130,10 @@ def train(
     run = _free_run(out, data)
     source = {"path": str(data.absolute()), **reading}
     dataset = read(data, **reading)
-    _report(
-        training.train(
-            dataset, model=model, weights=weights, out=run, preset=preset, values=values, source=source
-        )
+    trained = training.train(
+        dataset, model=model, weights=weights, out=run, preset=preset, values=values, source=source
     )
+    _report(trained, dataset)
 
 
 def _recipe_values(
@@ -191,10 +191,10 @@ def _free_run(out: Path | None, data: Path) -> Path:
     return path
 
 
-def _report(run: Run) -> None:
+def _report(run: Run, data: Dataset | None = None) -> None:
     """Write the page about a run and say where it is, once however many processes trained it."""
     from aerostat.report import report as write_report
     from aerostat.training.machine import is_main_process
 
     if is_main_process():
-        print(write_report(run))
+        print(write_report(run, data))
