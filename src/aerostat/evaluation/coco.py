@@ -144,12 +144,7 @@ def evaluate_detections(
             the detector knows none of the classes.
     """
     limits = _check_limits(max_dets)
-    if len(images) != len(detections):
-        raise InputError(
-            f"Expected detections for each of {counted(len(images), 'image')}, "
-            f"found those of {len(detections)}."
-        )
-    order = sorted(range(len(images)), key=lambda i: images[i].id)
+    order = coco_order(images, detections)
     annotations = list(_annotations([images[i] for i in order], len(classes)))
     found = _found([detections[i] for i in order], tuple(classes))
     left_out = sum(map(len, detections)) - len(found)
@@ -186,19 +181,61 @@ def evaluate_detections(
     )
 
 
+def precision_by_recall(
+    images: Sequence[ImageRecord],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    max_detections: int = MAX_DETS[-1],
+) -> NDArray[np.float64]:
+    """Return COCO's precision (10, 101, k): at each IoU, at each recall, of each class.
+
+    This is what AP averages: the IoUs are 0.50 to 0.95 in steps of 0.05, the recalls 0 to 1 in steps of 0.01,
+    the precision at a recall is the highest at this recall or a higher one. 0 stands where a recall is not
+    reached, -1 for a class without objects.
+
+    Args:
+        images, detections, classes: as for `evaluate_detections`.
+        max_detections: per image and class, best first.
+
+    Raises:
+        InputError: as `evaluate_detections`.
+    """
+    order = coco_order(images, detections)
+    annotations = list(_annotations([images[i] for i in order], len(classes)))
+    found = _found([detections[i] for i in order], tuple(classes))
+    evaluation = _evaluate(len(images), annotations, found, classes, (max_detections,), AREA_RANGES[:1])
+    return evaluation["precision"][..., 0, 0]
+
+
+def coco_order(images: Sequence[ImageRecord], detections: Sequence[Detections]) -> list[int]:
+    """Return the places of images by ascending id, the order in which COCO goes through them.
+
+    Raises:
+        InputError: there are not as many detections as images.
+    """
+    if len(images) != len(detections):
+        raise InputError(
+            f"Expected detections for each of {counted(len(images), 'image')}, "
+            f"found those of {len(detections)}."
+        )
+    return sorted(range(len(images)), key=lambda i: images[i].id)
+
+
 def _evaluate(
     image_count: int,
     annotations: list[dict[str, Any]],
     found: list[dict[str, Any]],
     classes: Sequence[str],
-    limits: tuple[int, int, int],
+    limits: tuple[int, ...],
+    areas: Sequence[str] = AREA_RANGES,
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Return ``precision`` (10 IoUs, 101 recalls, classes, 4 areas, 3 limits) and ``recall`` (no recalls).
+    """Return ``precision`` (10 IoUs, 101 recalls, classes, areas, limits) and ``recall`` (no recalls).
 
-    Image and category ids count from 1 in the order given.
+    Image and category ids count from 1 in the order given; the areas are the first of `AREA_RANGES`.
     """
     if not image_count or not classes:
-        shape = (10, len(classes), len(AREA_RANGES), len(limits))
+        shape = (10, len(classes), len(areas), len(limits))
         return {"precision": np.full((10, 101, *shape[1:]), UNDEFINED), "recall": np.full(shape, UNDEFINED)}
     listed = {
         "images": [{"id": i + 1} for i in range(image_count)],
@@ -208,6 +245,8 @@ def _evaluate(
     result = COCO({**listed, "annotations": found}, print_function=_say_nothing)
     evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing)
     evaluation.params.maxDets = list(limits)
+    evaluation.params.areaRng = evaluation.params.areaRng[: len(areas)]
+    evaluation.params.areaRngLbl = list(areas)
     evaluation.evaluate()
     evaluation.accumulate()
     return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "recall")}
@@ -217,13 +256,9 @@ def _annotations(images: Sequence[ImageRecord], class_count: int) -> Iterator[di
     """Yield the annotations of all images in COCO's form; ids count from 1, as 0 would mean "no match"."""
     annotation_id = 0
     for image_id, image in enumerate(images, start=1):
+        check_labels(image, class_count)
         for instance in image.instances:
             annotation_id += 1
-            if not 0 <= instance.label < class_count:
-                raise InputError(
-                    f"Expected labels that index {counted(class_count, 'class', 'classes')}, "
-                    f"found {instance.label} on {image.file_name}."
-                )
             x1, y1, x2, y2 = instance.box_xyxy
             yield {
                 "id": annotation_id,
@@ -235,8 +270,26 @@ def _annotations(images: Sequence[ImageRecord], class_count: int) -> Iterator[di
             }
 
 
-def _found(detections: Sequence[Detections], classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the detections of all images in COCO's form, leaving out those of other classes."""
+def check_labels(image: ImageRecord, class_count: int) -> None:
+    """Refuse an image with an object whose label has no class.
+
+    Raises:
+        InputError: there is one.
+    """
+    for instance in image.instances:
+        if not 0 <= instance.label < class_count:
+            raise InputError(
+                f"Expected labels that index {counted(class_count, 'class', 'classes')}, "
+                f"found {instance.label} on {image.file_name}."
+            )
+
+
+def labels_among(detections: Sequence[Detections], classes: tuple[str, ...]) -> Iterator[NDArray[np.int64]]:
+    """Yield for each image the labels (n,) of its detections as indices into `classes`, by name, or -1.
+
+    Raises:
+        InputError: no detector's classes have a name among `classes`.
+    """
     known = {found.classes: _category_of_label(found.classes, classes) for found in detections}
     if known and classes and not any(categories.any() for categories in known.values()):
         theirs = next(iter(known))
@@ -244,9 +297,16 @@ def _found(detections: Sequence[Detections], classes: tuple[str, ...]) -> list[d
             f"Expected a detector of {listed(classes)}, found one of {listed(theirs)}: "
             "no class name is in both, so every figure would be 0."
         )
+    for found in detections:
+        yield known[found.classes][found.labels] - 1
+
+
+def _found(detections: Sequence[Detections], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the detections of all images in COCO's form, leaving out those of other classes."""
     rows: list[dict[str, Any]] = []
-    for image_id, found in enumerate(detections, start=1):
-        categories = known[found.classes][found.labels]
+    labels = labels_among(detections, classes)
+    for image_id, (found, indices) in enumerate(zip(detections, labels, strict=True), start=1):
+        categories = indices + 1
         boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
         areas = (boxes_xywh[:, 2] * boxes_xywh[:, 3]).tolist()
         columns = zip(boxes_xywh.tolist(), areas, found.scores.tolist(), categories.tolist(), strict=True)
