@@ -31,6 +31,17 @@ class Boxes(NamedTuple):
     labels: NDArray[np.int64]
 
 
+class Births(NamedTuple):
+    """Boxes of one image and where each was born: levels (n,) int64 from 0, points (n,) int64 on that level.
+
+    Point i of a level of (h, w) cells stands at row i // w and column i % w.
+    """
+
+    boxes: Boxes
+    levels: NDArray[np.int64]
+    points: NDArray[np.int64]
+
+
 @torch.no_grad()
 def decode(
     cls: list[Tensor],
@@ -53,20 +64,41 @@ def decode(
         pre_nms: best candidates kept per level before suppression.
         max_detections: kept per image.
     """
+    births = decode_births(
+        cls,
+        reg,
+        content_sizes,
+        score_threshold=score_threshold,
+        nms_iou=nms_iou,
+        pre_nms=pre_nms,
+        max_detections=max_detections,
+    )
+    return [birth.boxes for birth in births]
+
+
+@torch.no_grad()
+def decode_births(
+    cls: list[Tensor],
+    reg: list[Tensor],
+    content_sizes: Sequence[tuple[int, int]],
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    nms_iou: float = NMS_IOU,
+    pre_nms: int = PRE_NMS,
+    max_detections: int = MAX_DETECTIONS,
+) -> list[Births]:
+    """Return the detections of each image of a batch, as `decode` does, with the places of their birth."""
     found = []
     for image, (width, height) in enumerate(content_sizes):
-        candidates = candidate_boxes(
+        candidates = candidate_births(
             [x[image] for x in cls], [x[image] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
         )
-        boxes_xyxy = clip_boxes(candidates.boxes_xyxy, width, height)
-        solid = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
-        found.append(
-            suppress(
-                Boxes(boxes_xyxy[solid], candidates.scores[solid], candidates.labels[solid]),
-                nms_iou=nms_iou,
-                max_detections=max_detections,
-            )
-        )
+        boxes_xyxy = clip_boxes(candidates.boxes.boxes_xyxy, width, height)
+        solid = np.flatnonzero((boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1))
+        scores, labels = candidates.boxes.scores, candidates.boxes.labels
+        kept = solid[nms(boxes_xyxy[solid], scores[solid], labels[solid], nms_iou, max_detections)]
+        boxes = Boxes(boxes_xyxy[kept], scores[kept], labels[kept])
+        found.append(Births(boxes, candidates.levels[kept], candidates.points[kept]))
     return found
 
 
@@ -78,18 +110,26 @@ def candidate_boxes(
     Args:
         cls: per level (K, h, w); reg: per level (4, h, w).
     """
+    return candidate_births(cls, reg, score_threshold=score_threshold, pre_nms=pre_nms).boxes
+
+
+def candidate_births(
+    cls: list[Tensor], reg: list[Tensor], *, score_threshold: float = SCORE_THRESHOLD, pre_nms: int = PRE_NMS
+) -> Births:
+    """Return what `candidate_boxes` does, with the places of their birth."""
     points = level_points([(x.shape[1], x.shape[2]) for x in cls], cls[0].device)
     levels = []
-    for logits, distances in zip(cls, reg, strict=True):
+    for level, (logits, distances) in enumerate(zip(cls, reg, strict=True)):
         scores = logits.float().flatten(1).T.sigmoid()  # (P, K)
         row, label = (scores > score_threshold).nonzero(as_tuple=True)
         score, order = scores[row, label].sort(descending=True, stable=True)
         order = order[:pre_nms]
         row, label = row[order], label[order]
         boxes_xyxy = decode_boxes(points[row], distances.float().flatten(1).T[row])
-        levels.append((boxes_xyxy, score[:pre_nms], label))
+        levels.append((boxes_xyxy, score[:pre_nms], label, torch.full_like(row, level), row))
         points = points[logits[0].numel() :]  # the next level's points come first from here on
-    return Boxes(*(torch.cat(parts).cpu().numpy() for parts in zip(*levels, strict=True)))
+    joined = [torch.cat(parts).cpu().numpy() for parts in zip(*levels, strict=True)]
+    return Births(Boxes(*joined[:3]), *joined[3:])
 
 
 def suppress(
