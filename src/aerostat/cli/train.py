@@ -120,7 +120,7 @@ def train(
     if data is None:
         hint = " (--classes takes every name up to the next option, so DATA goes before it)" * bool(classes)
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
-    preset, values = _recipe_values(recipe, set_ or [], list(fields.values()), model)
+    preset, values = recipe_values(recipe, set_ or [], list(fields.values()), model)
     if dry_run:
         dataset = read(data, **reading)
         planned = training.plan(dataset, model=model, weights=weights, preset=preset, values=values)
@@ -136,7 +136,7 @@ def train(
     _report(trained, dataset)
 
 
-def _recipe_values(
+def recipe_values(
     recipe: str, assignments: list[str], flags: list[tuple[str, str, Any]], model: str | None
 ) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return the preset to start from and the fields that override it: those of a file, --set, then flags.
