@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aerostat.detections import Detections
     from aerostat.errors import AerostatError, InputError
     from aerostat.evaluation.evaluate import evaluate
+    from aerostat.explanation.features import feature_maps
     from aerostat.predict import Detector, load
     from aerostat.training.recipe import Recipe
     from aerostat.training.run import Run
@@ -36,6 +37,7 @@ _HOMES = {
     "Run": "aerostat.training.run",
     "convert": "aerostat.data.convert",
     "evaluate": "aerostat.evaluation.evaluate",
+    "feature_maps": "aerostat.explanation.features",
     "load": "aerostat.predict",
     "resume": "aerostat.training.train",
     "train": "aerostat.training.train",
@@ -51,6 +53,7 @@ __all__ = [
     "Run",
     "convert",
     "evaluate",
+    "feature_maps",
     "load",
     "resume",
     "train",

@@ -1,6 +1,18 @@
 """One function per verb, thin: parse, call, print. Heavy modules are imported by the verb that needs them."""
 
-from aerostat.cli import about, convert, demo, evaluate, export, predict, report, train
+from aerostat.cli import about, convert, demo, evaluate, export, features, inspect, predict, report, train
 from aerostat.cli.app import app as app
 
-__all__ = ["about", "app", "convert", "demo", "evaluate", "export", "predict", "report", "train"]
+__all__ = [
+    "about",
+    "app",
+    "convert",
+    "demo",
+    "evaluate",
+    "export",
+    "features",
+    "inspect",
+    "predict",
+    "report",
+    "train",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -17,8 +18,11 @@ COLOUR_MAP = "inferno"
 van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015)."""
 TITLE_TEXT = 14
 """Pixels per em of the titles of a contact sheet."""
-_FULL_AT = 0.35
-"""Heat from which on the colours cover as much of the photograph as they may."""
+STRENGTH = 0.7
+"""How much of the photograph the brightest heat covers, so that one sees what is below it."""
+_FULL_AT, _GREY_AT = 0.8, 0.2
+"""Heat from which on the colours cover as much as they may, and from which on the photograph is grey: colour
+then means heat alone."""
 _BAND_PIXELS = 1 << 20
 """Pixels that are blended at a time, so that a huge photograph needs no huge float arrays."""
 _INK = (40, 40, 40)
@@ -43,9 +47,9 @@ def heat_colours(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def overlay_heat(
-    image_bgr: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: float = 0.5
+    image_bgr: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: float = STRENGTH
 ) -> NDArray[np.uint8]:
-    """Return the photograph with heat over it; where there is no heat it is as it was.
+    """Return the photograph with heat over it; it is grey below heat and as it was where there is none.
 
     Args:
         image_bgr: (H, W, 3) uint8.
@@ -59,14 +63,16 @@ def overlay_heat(
         raise InputError(f"Expected heat of shape {image_bgr.shape[:2]} as the image's, found {heat.shape}.")
     if not 0 <= strength <= 1:
         raise InputError(f"Expected a strength in [0, 1], found {strength}.")
-    opacity = (np.minimum(np.arange(256) / (255 * _FULL_AT), 1.0) * strength).astype(np.float32)
+    steps = np.arange(256, dtype=np.float32) / 255
+    opacity, greyness = np.minimum(steps / _FULL_AT, 1) * strength, np.minimum(steps / _GREY_AT, 1)
     painted = image_bgr.copy()
     rows = max(1, _BAND_PIXELS // max(1, image_bgr.shape[1]))
     for top in range(0, image_bgr.shape[0], rows):
         band = painted[top : top + rows]
         levels = _levels(heat[top : top + rows])
-        alpha = opacity[levels][..., None]
-        band[:] = np.rint(band + (_colours()[levels] - band.astype(np.float32)) * alpha).astype(np.uint8)
+        grey = cv2.cvtColor(band, cv2.COLOR_BGR2GRAY).astype(np.float32)[..., None]
+        below = band + (grey - band) * greyness[levels][..., None]
+        band[:] = np.rint(below + (_colours()[levels] - below) * opacity[levels][..., None]).astype(np.uint8)
     return painted
 
 
@@ -75,6 +81,33 @@ def _levels(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
         raise InputError(f"Expected finite heat of shape (H, W), found shape {heat.shape} or NaN in it.")
     levels: NDArray[np.uint8] = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     return levels
+
+
+def captioned(
+    image_bgr: NDArray[np.uint8], lines: Sequence[str], ends: tuple[str, str] | None = None
+) -> NDArray[np.uint8]:
+    """Return the image with lines of text below it, and the scale of its heat.
+
+    Args:
+        image_bgr: (H, W, 3) uint8; it stays as it is, at the top left corner of the result.
+        lines: what is seen; their middle is left out where they are wider than the image.
+        ends: what the darkest and the brightest colour stand for; None draws no scale.
+    """
+    width = image_bgr.shape[1]
+    size = max(12, min(28, round(math.sqrt(image_bgr.shape[0] * width) / 55)))
+    line, edge = text_mask("Ag", size).shape[0] + 1, size // 2
+    band = np.full((line * (len(lines) + (ends is not None)) + 2 * edge, width, 3), 255, np.uint8)
+    for number, text in enumerate(lines):
+        paint_text(band, elide(text, size, max(1, width - 2 * edge)), edge, edge + number * line, size, _INK)
+    if ends is not None:
+        top, left = edge + len(lines) * line, edge + text_width(ends[0], size) + edge
+        right = max(left + 1, min(left + 12 * size, width - text_width(ends[1], size) - 2 * edge))
+        ramp = _colours()[np.linspace(0, 255, right - left).round().astype(np.intp)]
+        paint_text(band, ends[0], edge, top, size, _INK)
+        shown = ramp[: max(0, width - left)]
+        band[top + line // 5 : top + line * 4 // 5, left : left + len(shown)] = shown
+        paint_text(band, ends[1], right + edge, top, size, _INK)
+    return np.concatenate([image_bgr, band])
 
 
 def contact_sheet(

@@ -215,31 +215,68 @@ def _require_maps(layer: Layer, outputs: Sequence[Tensor], images: Tensor) -> No
     )
 
 
+@dataclass(frozen=True)
+class LayerDescription:
+    """What a layer is and gives.
+
+    Args:
+        layer: the layer of a copy of the network.
+        channels, strides: of its outputs, in order; both empty if it gives no map.
+    """
+
+    layer: Layer
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """The type of the layer."""
+        return type(self.layer.module).__name__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON values."""
+        return {
+            "name": self.layer.name,
+            "type": self.kind,
+            "channels": list(self.channels),
+            "strides": list(self.strides),
+        }
+
+
+def describe_layers(net: RTMDet) -> list[LayerDescription]:
+    """Return what all layers of a network are and give, outer before inner ones, by a run on a tiny input."""
+    copy = private_copy(net)
+    modules = {path: module for path, module in copy.named_modules(remove_duplicate=False) if path}
+    example = next(copy.parameters())
+    images = torch.zeros(1, 3, DRY_RUN_SIDE, DRY_RUN_SIDE, device=example.device, dtype=example.dtype)
+    with torch.inference_mode():
+        outputs = _outputs(copy, modules, images)
+    described = []
+    for path, module in modules.items():
+        maps = outputs[path] if gives_maps(outputs[path], images) else []
+        channels, strides = [m.shape[1] for m in maps], [DRY_RUN_SIDE // m.shape[2] for m in maps]
+        layer = Layer(layer_name(path), path, module)
+        described.append(LayerDescription(layer, tuple(channels), tuple(strides)))
+    return described
+
+
 def layer_tree(net: RTMDet) -> str:
     """Return the layers of a network as lines: name, type, channels and stride of what each gives.
 
     What every building block holds is told once, below the lines.
     """
-    copy = private_copy(net)
-    everything = dict(copy.named_modules(remove_duplicate=False))
-    folded = [f"{path}." for path, module in everything.items() if isinstance(module, tuple(BLOCKS))]
-    modules = {path: m for path, m in everything.items() if path and not path.startswith(tuple(folded))}
-    device = next(copy.parameters()).device
-    images = torch.zeros(1, 3, DRY_RUN_SIDE, DRY_RUN_SIDE, device=device)
-    with torch.inference_mode():
-        outputs = _outputs(copy, modules, images)
+    described = describe_layers(net)
+    folded = tuple(f"{d.layer.path}." for d in described if isinstance(d.layer.module, tuple(BLOCKS)))
     rows = [("LAYER", "TYPE", "CHANNELS", "STRIDE")]
-    for path, module in modules.items():
-        given = outputs[path]
-        maps = gives_maps(given, images)
-        channels = ", ".join(str(x.shape[1]) for x in given) if maps else "no map"
-        strides = ", ".join(str(DRY_RUN_SIDE // x.shape[2]) for x in given) if maps else ""
-        indent = "  " * path.count(".")
-        rows.append((indent + layer_name(path), type(module).__name__, channels, strides))
+    for d in described:
+        if not d.layer.path.startswith(folded):
+            channels = ", ".join(map(str, d.channels)) or "no map"
+            indent = "  " * d.layer.path.count(".")
+            rows.append((indent + d.layer.name, d.kind, channels, ", ".join(map(str, d.strides))))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         "  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[3]]).rstrip()
         for row in rows
     ]
-    used = [kind for kind in BLOCKS if any(isinstance(module, kind) for module in everything.values())]
+    used = [kind for kind in BLOCKS if any(isinstance(d.layer.module, kind) for d in described)]
     return "\n".join([*lines, "", *(f"Every {kind.__name__} holds {BLOCKS[kind]}." for kind in used)])

@@ -1,0 +1,114 @@
+"""The verb `features`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from aerostat import console
+from aerostat.cli.app import Flag, JsonFlag, app, document, refuse
+from aerostat.errors import InputError
+from aerostat.wording import counted
+
+
+@app.command(sort_key=7, usage="Usage: aerostat features WEIGHTS IMAGE [OPTIONS]")
+def features(
+    weights: str,
+    image: Path | None = None,
+    /,
+    *,
+    layers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    reduce: Literal["squeeze_mean", "select_max", "pca"] | None = None,
+    topk: int | None = None,
+    arrange: tuple[int, int] | None = None,
+    out: Path = Path("features"),
+    detections: Flag = False,
+    score: float | None = None,
+    save: Literal["npz"] | None = None,
+    input_size: int | None = None,
+    device: str = "auto",
+    json_: JsonFlag = False,
+) -> None:
+    """Look at what the layers of a network see.
+
+    Writes a picture of each layer and level over the photograph, and one of all.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file or name of the zoo.
+    image:
+        A photograph; not needed for --layers list.
+    layers:
+        Names such as backbone.stage4 or neck.out_convs[2]; by default backbone neck. The one word list prints
+        the tree of all layers.
+    reduce:
+        What is shown of the channels: their mean (squeeze_mean, the default), the one with the largest sum of
+        activations (select_max), or their first principal component (pca).
+    topk:
+        Show the so many channels with the largest sums instead.
+    arrange:
+        Rows and columns for --topk; by default as square as can be.
+    out:
+        Folder for the pictures, which replace those of the same photograph and layers.
+    detections:
+        Draw what is found over the maps.
+    score:
+        Draw detections above this; 0.3 by default.
+    save:
+        Also write the layers' outputs as NumPy arrays.
+    input_size:
+        Side of the network's square input in pixels; by default the one it was trained at.
+    device:
+        auto, cpu, cuda or mps.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.data.image import read_size
+    from aerostat.explanation.features import (
+        DEFAULT_LAYERS,
+        check_request,
+        feature_maps,
+        require_folder,
+    )
+    from aerostat.explanation.layers import describe_layers, layer_tree
+    from aerostat.predict import SHOW_SCORE, load
+
+    if layers == ["list"]:
+        net = load(weights, device="cpu", input_size=input_size).net
+        described = [layer.to_dict() for layer in describe_layers(net)] if json_ else []
+        print(document({"layers": described}) if json_ else layer_tree(net))
+        return
+    if image is None:
+        raise InputError("IMAGE is missing; only --layers list needs none. See aerostat features --help.")
+    if topk is not None:
+        refuse({"--reduce": reduce}, "would change nothing beside --topk")
+    if not detections:
+        refuse({"--score": score}, "would change nothing without --detections")
+    if score is not None and not 0 <= score < 1:
+        raise InputError(f"Expected a score in [0, 1), found {score}.")
+    check_request(reduce or "squeeze_mean", topk, arrange)
+    require_folder(out)
+    read_size(image)  # before weights are read or fetched
+    maps = feature_maps(
+        load(weights, device=device, input_size=input_size),
+        image,
+        layers or DEFAULT_LAYERS,
+        reduce=reduce or "squeeze_mean",
+        topk=topk,
+        arrange=arrange,
+        detections=detections,
+        score=SHOW_SCORE if score is None else score,
+    )
+    for remark in maps.remarks:
+        console.note(remark)
+    files = maps.save(out, arrays=save is not None)
+    if json_:
+        print(document({**maps.to_dict(), "files": [str(path) for path in files]}))
+        return
+    print("\n".join(maps.lines()))
+    print(f"wrote {counted(len(maps), 'picture')} to {out}")
+    for path in files[len(maps) :]:
+        print(f"wrote {path}")

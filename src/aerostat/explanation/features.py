@@ -1,0 +1,502 @@
+"""What the layers of a network see: their maps over the original photograph."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
+from aerostat.detections import Detections, Picture
+from aerostat.draw.boxes import draw_boxes
+from aerostat.draw.grid import image_grid
+from aerostat.draw.heatmap import captioned, contact_sheet, overlay_heat
+from aerostat.draw.saving import save_image
+from aerostat.errors import AerostatError, InputError, nearest
+from aerostat.explanation.layers import find_layer, private_copy, record
+from aerostat.files import nearest_existing, replacing
+from aerostat.model import RTMDet, normalise
+from aerostat.model.head import RTMDetSepBNHead
+from aerostat.predict import SHOW_SCORE, Detector
+from aerostat.wording import counted
+
+Reduction = Literal["squeeze_mean", "select_max", "pca"]
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
+"""From the channels of a map to one: their mean; the channel with the largest sum of activations (as MMYOLO's
+tools name and do these two); the first principal component over the cells."""
+DEFAULT_LAYERS = ("backbone", "neck")
+LONGEST_SIDE, SHORTEST_LONG_SIDE = 2000, 480
+"""Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
+SHEET_CELL, SHEET_GRID = 420, 840
+"""Pixels of the longer side of a photograph on the contact sheet, and of several channels together."""
+LONGEST_SHEET = 30_000
+"""Pixels of height of the contact sheet: a JPEG ends at 65535."""
+_LONGEST_STEM = (
+    120  # bytes of a photograph's name that go into the pictures' names, of the 255 a name may have
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One plane made of the channels of a map.
+
+    Args:
+        values: (h, w) over the whole input of the network including its padding.
+        title: what it is, such as ``mean of 64 channels``.
+        low, high: the least and the largest value on the photograph, padding left out.
+        channel: the one that it shows, counted from 0; None if it is made of all.
+    """
+
+    values: NDArray[np.float32]
+    title: str
+    low: float
+    high: float
+    channel: int | None = None
+
+    def heat(self, letterbox: Letterbox) -> NDArray[np.float32]:
+        """Return the plane over the photograph (H, W), from 0 at `low` to 1 at `high`; 0 if they are equal.
+
+        Args:
+            letterbox: of the photograph, or of one drawn in another size (another `source_size`).
+        """
+        span = self.high - self.low
+        if not span > 0:
+            width, height = letterbox.source_size
+            return np.zeros((height, width), np.float32)
+        heat = letterbox.map_to_source((self.values - np.float32(self.low)) / np.float32(span))
+        return np.asarray(np.clip(heat, 0, 1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """What one layer gave at one level.
+
+    Args:
+        layer: OpenMMLab's name.
+        part: ``cls`` or ``reg`` of the whole head, else empty.
+        stride: pixels of the network's input from cell to cell.
+        alone: whether the layer gave nothing else.
+        activation: (C, h, w) over the whole input of the network including its padding.
+        planes: what is shown of it, one plane or the strongest channels.
+        title: what is shown, in words.
+    """
+
+    layer: str
+    part: str
+    stride: int
+    alone: bool
+    activation: NDArray[np.float32]
+    planes: tuple[Plane, ...]
+    title: str
+
+    @property
+    def row(self) -> str:
+        """The layer and, of the whole head, the part."""
+        return f"{self.layer} {self.part}".strip()
+
+    @property
+    def key(self) -> str:
+        """The layer and, if it gave several maps, part and stride: ``neck/stride8``."""
+        return self.layer if self.alone else "/".join(filter(None, (self.layer, self.part, self._stride(0))))
+
+    @property
+    def file_stem(self) -> str:
+        """The key as a file name that sorts by stride and that every system takes."""
+        name = re.sub(r"\[(\d+)\]", r"-\1", self.layer)
+        return name if self.alone else "-".join(filter(None, (name, self.part, self._stride(2))))
+
+    def _stride(self, digits: int) -> str:
+        return f"stride{self.stride:0{digits}d}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is shown as JSON values, without the arrays."""
+        channels, height, width = self.activation.shape
+        return {
+            "layer": self.layer,
+            "part": self.part or None,
+            "key": self.key,
+            "stride": self.stride,
+            "channels": channels,
+            "size": [width, height],
+            "planes": [
+                {"title": p.title, "channel": p.channel, "low": p.low, "high": p.high} for p in self.planes
+            ],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMaps:
+    """The maps of one photograph, in the order of the layers asked for and of their levels.
+
+    Args:
+        maps: at least one.
+        image_bgr: the photograph (H, W, 3) uint8.
+        letterbox: how it went into the network.
+        arrange: rows and columns in which several planes of a map are drawn.
+        detections: drawn over the maps, or None.
+        path: where the photograph came from, if known.
+        remarks: what one should know about them, in words.
+    """
+
+    maps: tuple[FeatureMap, ...]
+    image_bgr: NDArray[np.uint8]
+    letterbox: Letterbox
+    arrange: tuple[int, int]
+    detections: Detections | None = None
+    path: Path | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __iter__(self) -> Iterator[FeatureMap]:
+        return iter(self.maps)
+
+    def draw(self) -> Picture:
+        """Return the contact sheet: a row for each layer and a column for each stride."""
+        rows = list(dict.fromkeys(m.row for m in self.maps))
+        strides = sorted({m.stride for m in self.maps})
+        cells: list[list[NDArray[np.uint8] | None]] = [[None] * len(strides) for _ in rows]
+        longest = SHEET_CELL if self.arrange == (1, 1) else SHEET_GRID
+        high, wide = self._planes(self.maps[0], longest, gap=2).shape[:2]
+        shrink = min(1.0, LONGEST_SHEET / (high * len(rows)))
+        cell = max(1, int(wide * shrink)), max(1, int(high * shrink))
+        for feature_map in self.maps:
+            drawn = self._planes(feature_map, longest, gap=2)
+            cells[rows.index(feature_map.row)][strides.index(feature_map.stride)] = drawn
+        return Picture(contact_sheet(cells, rows, [f"stride {s}" for s in strides], cell=cell))
+
+    def draw_map(self, feature_map: FeatureMap) -> Picture:
+        """Return one map over the photograph, at its top left corner, with a caption below.
+
+        The photograph's longer side is drawn with 480 to 2000 pixels, all channels together where there are
+        several.
+        """
+        lines = [f"{feature_map.row}, stride {feature_map.stride}", feature_map.title]
+        if len(feature_map.planes) > 1:
+            return Picture(captioned(self._planes(feature_map, LONGEST_SIDE, gap=6, titled=True), lines))
+        plane = feature_map.planes[0]
+        image_bgr = self._over_photograph(plane, LONGEST_SIDE)
+        if not plane.high > plane.low:
+            lines[-1] += f": {plane.low:.3g} everywhere, nothing to see"
+            return Picture(captioned(image_bgr, lines))
+        return Picture(captioned(image_bgr, lines, (f"{plane.low:.3g}", f"{plane.high:.3g}")))
+
+    def _planes(
+        self, feature_map: FeatureMap, longest: int, *, gap: int, titled: bool = False
+    ) -> NDArray[np.uint8]:
+        """Return the planes of a map over the photograph each, together as large as `longest` allows."""
+        rows, columns = self.arrange
+        drawn = [self._over_photograph(p, longest // max(rows, columns)) for p in feature_map.planes]
+        if len(drawn) == 1 and self.arrange == (1, 1):
+            return drawn[0]
+        high, wide = drawn[0].shape[:2]
+        titles = [plane.title for plane in feature_map.planes] if titled else None
+        return image_grid(drawn, columns=columns, cell=(wide, high), gap=gap, captions=titles)
+
+    def _over_photograph(self, plane: Plane, longest: int) -> NDArray[np.uint8]:
+        image_bgr, letterbox = self._drawn_photograph(longest)
+        heated = overlay_heat(image_bgr, plane.heat(letterbox))
+        found = self.detections
+        if found is None or not len(found):
+            return heated
+        scale = np.asarray(letterbox.source_size * 2, np.float64) / (self.letterbox.source_size * 2)
+        return draw_boxes(heated, found.boxes_xyxy * scale, found.labels, found.classes, found.scores)
+
+    def _drawn_photograph(self, longest: int) -> tuple[NDArray[np.uint8], Letterbox]:
+        """Return the photograph as it is drawn, and the letterbox as if it had that size."""
+        side = max(self.letterbox.source_size)
+        wanted = min(max(side, SHORTEST_LONG_SIDE), longest)
+        size = scaled_size(self.letterbox.source_size, wanted / side)
+        if wanted < side:
+            image_bgr = np.asarray(cv2.resize(self.image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+        else:
+            image_bgr = resize_image(self.image_bgr, size)
+        return image_bgr, replace(self.letterbox, source_size=size)
+
+    def save(self, folder: Path | str, *, arrays: bool = False) -> list[Path]:
+        """Write a picture of each map, the contact sheet and, if asked, the arrays; return the paths.
+
+        The names begin with the photograph's. The arrays are float32 (C, h, w) under the maps' keys, over the
+        whole input of the network, with ``letterbox``, the JSON text that `Letterbox.from_dict` takes.
+
+        Raises:
+            InputError: the folder cannot be made, or the photograph would be written over.
+        """
+        folder = Path(folder)
+        require_folder(folder)
+        stem = _file_stem(self.path)
+        pictures = [folder / f"{stem}-{m.file_stem}.jpg" for m in self.maps]
+        sheet, data = folder / f"{stem}-features.jpg", folder / f"{stem}-features.npz"
+        if self.path is not None and self.path.resolve() in {p.resolve() for p in (*pictures, sheet)}:
+            raise InputError(f"The pictures would replace the photograph {self.path}; choose another folder.")
+        for feature_map, path in zip(self.maps, pictures, strict=True):
+            self.draw_map(feature_map).save(path)
+        save_image(sheet, self.draw().image_bgr)
+        if arrays:
+            self._save_arrays(data)
+        return [*pictures, sheet, *([data] if arrays else [])]
+
+    def _save_arrays(self, path: Path) -> None:
+        content: dict[str, Any] = {m.key: m.activation for m in self.maps}
+        content["letterbox"] = np.asarray(json.dumps(self.letterbox.to_dict()))
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **content)
+
+    def lines(self) -> list[str]:
+        """Return what a person wants to know: a line for each map, then what was found."""
+        width = max(len(m.row) for m in self.maps)
+        lines = [f"{m.row:{width}}  stride {m.stride:2}  {m.title}" for m in self.maps]
+        if self.detections is not None:
+            lines.append(f"{counted(len(self.detections), 'detection')} drawn over the maps")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is shown as JSON values, without the arrays."""
+        return {
+            "file": None if self.path is None else self.path.as_posix(),
+            "letterbox": self.letterbox.to_dict(),
+            "maps": [m.to_dict() for m in self.maps],
+            "remarks": list(self.remarks),
+            "detections": None if self.detections is None else self.detections.to_dict()["detections"],
+        }
+
+
+def feature_maps(
+    detector: Detector,
+    image: Path | str | NDArray[np.uint8],
+    layers: str | Sequence[str] = DEFAULT_LAYERS,
+    *,
+    reduce: Reduction = "squeeze_mean",
+    topk: int | None = None,
+    arrange: tuple[int, int] | None = None,
+    detections: bool = False,
+    score: float = SHOW_SCORE,
+) -> FeatureMaps:
+    """Return what layers give for a photograph, to be drawn over it.
+
+    The detector's network is not touched: whatever mode it is in, a private copy is run in evaluation mode.
+    What is made of the channels is made of the cells on the photograph alone, never of the padding.
+
+    Args:
+        detector: from `aerostat.load`.
+        image: a file, or an image (H, W, 3) uint8 BGR.
+        layers: OpenMMLab's names, such as ``neck`` or ``backbone.stage4``; `layer_tree` lists them.
+        reduce: ``squeeze_mean`` for the mean of the channels, ``select_max`` for the channel with the largest
+            sum of activations, ``pca`` for the first principal component over the cells, its sign such that
+            it grows with the magnitude of the activations.
+        topk: instead of `reduce` the so many channels with the largest sums, each in a range of its own.
+        arrange: rows and columns for `topk`; as square as can be if None.
+        detections: whether to draw what the detector finds over the maps.
+        score: detections need a higher score.
+
+    Raises:
+        InputError: an unreadable image, an unknown layer or one that gives no map, an unknown reduction, more
+            channels asked for than there are, or than the arrangement holds.
+        AerostatError: the network's outputs are not numbers.
+    """
+    names = [layers] if isinstance(layers, str) else list(layers)
+    grid = check_request(reduce, topk, arrange)
+    copy = private_copy(detector.net)
+    found = list(dict.fromkeys(find_layer(copy, name).name for name in names))
+    if not found:
+        raise InputError(f"Expected at least one layer, such as {' or '.join(DEFAULT_LAYERS)}, found none.")
+    path = None if isinstance(image, np.ndarray) else Path(image)
+    image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
+    _require_image(image_bgr)
+    letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), detector.input_size)
+    planes = torch.from_numpy(np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1)))
+    with torch.inference_mode():
+        outputs = record(copy, found, normalise(planes[None].to(detector.device)))
+    maps = [
+        _feature_map(name, part, len(levels) == 1, level, letterbox, reduce, topk)
+        for name, levels in outputs.items()
+        for part, level in zip(_parts(copy, name, len(levels)), levels, strict=True)
+    ]
+    seen = None
+    if detections:
+        seen = replace(detector, net=copy).predict(image_bgr, score=score)
+        seen = replace(seen, path=path)
+    return FeatureMaps(tuple(maps), image_bgr, letterbox, grid, seen, path, _remarks(copy, outputs))
+
+
+def check_request(reduce: str, topk: int | None, arrange: tuple[int, int] | None) -> tuple[int, int]:
+    """Return rows and columns for the planes of a map; see `feature_maps`.
+
+    Raises:
+        InputError: an unknown reduction, or channels and arrangement that do not fit each other.
+    """
+    if reduce not in REDUCTIONS:
+        raise InputError(
+            f"Expected a reduction ({', '.join(REDUCTIONS)}), found {reduce!r}.{nearest(reduce, REDUCTIONS)}"
+        )
+    if topk is None:
+        if arrange is not None:
+            raise InputError("An arrangement is for the strongest channels alone; say how many with topk.")
+        return 1, 1
+    if topk < 1:
+        raise InputError(f"Expected topk as a number of channels, at least 1, found {topk}.")
+    if arrange is None:
+        columns = math.ceil(math.sqrt(topk))
+        return math.ceil(topk / columns), columns
+    rows, columns = arrange
+    if rows < 1 or columns < 1 or rows * columns < topk:
+        raise InputError(
+            f"Expected an arrangement with room for {counted(topk, 'channel')}, found {rows} x {columns} "
+            "(rows x columns); name more rows or columns."
+        )
+    return rows, columns
+
+
+def _require_image(image_bgr: NDArray[np.uint8]) -> None:
+    shape = image_bgr.shape
+    if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
+        raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
+
+
+def _parts(net: RTMDet, layer: str, count: int) -> list[str]:
+    """Return what tells the outputs of a layer apart beside their strides: classes and distances."""
+    if isinstance(find_layer(net, layer).module, RTMDetSepBNHead):
+        return ["cls"] * (count // 2) + ["reg"] * (count // 2)
+    return [""] * count
+
+
+def _remarks(net: RTMDet, outputs: Mapping[str, Sequence[torch.Tensor]]) -> tuple[str, ...]:
+    """Say which layers are run for several levels, whichever of their names was asked for."""
+    remarks = []
+    for layer in (find_layer(net, name) for name in outputs):
+        names = [p for p, module in net.named_modules(remove_duplicate=False) if module is layer.module]
+        if len(names) > 1:
+            remarks.append(f"{layer.name} is shared by {len(names)} levels: one picture for each of them")
+    return tuple(remarks)
+
+
+def _feature_map(
+    layer: str,
+    part: str,
+    alone: bool,
+    level: torch.Tensor,  # (1, C, h, w)
+    letterbox: Letterbox,
+    reduce: Reduction,
+    topk: int | None,
+) -> FeatureMap:
+    activation: NDArray[np.float32] = level[0].float().cpu().numpy()
+    if not np.isfinite(activation).all():
+        raise AerostatError(
+            f"The outputs of {layer} are not numbers; the weights are damaged, or were trained until they "
+            "diverged."
+        )
+    stride = round(letterbox.input_size[0] / activation.shape[2])
+    rows, columns = content_cells(letterbox, activation.shape[1:])
+    content = activation[:, rows, columns]
+    channels = len(activation)
+    if topk is None:
+        planes: tuple[Plane, ...] = (_reduced(activation, content, reduce, rows, columns),)
+        title = planes[0].title
+    else:
+        if topk > channels:
+            raise InputError(
+                f"Expected topk of at most the number of channels, found {topk} for {layer} {part}".rstrip()
+                + f" at stride {stride}, which has {channels}."
+            )
+        planes = tuple(_channel(activation, content, c) for c in _strongest(content, topk))
+        title = f"the {topk} of {counted(channels, 'channel')} with the largest sums, each in its own range"
+        title = title if topk > 1 else planes[0].title
+    return FeatureMap(layer, part, stride, alone, activation, planes, title)
+
+
+def content_cells(letterbox: Letterbox, size: Sequence[int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a map of (h, w) cells over the input that lie on the photograph."""
+    x1, y1, x2, y2 = letterbox.content_box
+    width, height = letterbox.input_size
+
+    def cells(start: int, stop: int, side: int, count: int) -> slice:
+        return slice(start * count // side, max(start * count // side + 1, -(-stop * count // side)))
+
+    return cells(y1, y2, height, size[0]), cells(x1, x2, width, size[1])
+
+
+def _reduced(
+    activation: NDArray[np.float32],
+    content: NDArray[np.float32],
+    reduce: Reduction,
+    rows: slice,
+    columns: slice,
+) -> Plane:
+    channels = len(activation)
+    if reduce == "select_max":
+        plane = _channel(activation, content, _strongest(content, 1)[0])
+        return replace(plane, title=f"channel {plane.channel} of {channels}, the one with the largest sum")
+    if reduce == "squeeze_mean":
+        values, title = activation.mean(axis=0), f"mean of {counted(channels, 'channel')}"
+    else:
+        values, share = _principal_component(activation, content)
+        title = f"first principal component of {counted(channels, 'channel')}, {share:.0%} of their variance"
+    inside = values[rows, columns]
+    return Plane(values, title, float(inside.min()), float(inside.max()))
+
+
+def _strongest(content: NDArray[np.float32], count: int) -> list[int]:
+    """Return the channels with the largest sums, the strongest first."""
+    sums = content.sum(axis=(1, 2), dtype=np.float64)
+    return [int(channel) for channel in np.argsort(-sums, kind="stable")[:count]]
+
+
+def _channel(activation: NDArray[np.float32], content: NDArray[np.float32], channel: int) -> Plane:
+    low, high = float(content[channel].min()), float(content[channel].max())
+    return Plane(activation[channel], f"channel {channel}: {low:.3g} to {high:.3g}", low, high, channel)
+
+
+def _principal_component(
+    activation: NDArray[np.float32], content: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], float]:
+    """Return the first principal component (h, w) over the cells of the content, and its share of variance.
+
+    A component has no sign of its own: it is turned so that it grows with the magnitude of the activations.
+    """
+    cells = content.reshape(len(content), -1).T.astype(np.float64)  # (cells, C)
+    mean = cells.mean(axis=0)
+    centred = cells - mean
+    variance = float((centred**2).sum())
+    if not variance > 0:
+        return np.zeros(activation.shape[1:], np.float32), 0.0
+    if cells.shape[0] < cells.shape[1]:  # the smaller of the two matrices has the same eigenvalues
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        axis = centred.T @ vectors[:, -1]
+    else:
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        axis = vectors[:, -1]
+    axis /= np.linalg.norm(axis)
+    projected = centred @ axis
+    magnitude = np.linalg.norm(cells, axis=1)
+    agreement = projected @ (magnitude - magnitude.mean())
+    if agreement < 0 or (agreement == 0 and axis[np.abs(axis).argmax()] < 0):
+        axis = -axis
+    component = np.tensordot(axis, activation, axes=1) - mean @ axis
+    return component.astype(np.float32), float(values[-1]) / variance
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made because a file stands in its way.
+
+    Raises:
+        InputError: with the name of that file.
+    """
+    above = nearest_existing(folder)
+    if not above.is_dir():
+        raise InputError(f"{above} is a file, so {folder} cannot be a folder; choose another one.")
+
+
+def _file_stem(path: Path | None) -> str:
+    """Return the beginning of the pictures' names: the photograph's, as every system takes it."""
+    stem = "image" if path is None else re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", path.stem).strip(". ")
+    return stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore") or "image"
