@@ -254,7 +254,7 @@ def test_no_option_can_be_said_in_an_undocumented_way() -> None:
         for a in app[verb].assemble_argument_collection(parse_docstring=True)
         for n in a.names
     }
-    assert {n for n in names if n.startswith(("--no-", "--empty-"))} == {"--no-pictures"}
+    assert {n for n in names if n.startswith(("--no-", "--empty-"))} == {"--no-pictures", "--no-flip"}
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,7 @@ def test_where_nothing_could_be_read_nothing_is_written_and_said_so(tmp_path: Pa
         "failed": [
             {"file": str(tmp_path / "broken.jpg"), "reason": "expected an image, found an empty file"}
         ],
+        "tta": None,
     }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +17,14 @@ from aerostat import boxes as box_arithmetic
 from aerostat import console
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
-from aerostat.data.loader import LetterboxedBatch, letterboxed_batches
+from aerostat.data.loader import _made_ahead as made_ahead
+from aerostat.data.loader import letterboxed_batches
 from aerostat.detections import Detections
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import RTMDet, build, decode, normalise, zoo
 from aerostat.model.checkpoint import Header, fit_to, load_weights
-from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, Boxes
+from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
+from aerostat.tta import TTA, View, ViewPlan, merge_views, mirror_boxes, mirror_content
 
 SHOW_SCORE = 0.3
 """A picture shows detections above this; AP wants nearly all of them (0.001)."""
@@ -55,6 +60,7 @@ class Detector:
         score: float = SHOW_SCORE,
         nms_iou: float = NMS_IOU,
         max_detections: int = MAX_DETECTIONS,
+        tta: TTA | bool = False,
     ) -> Detections:
         """Return what is found on one photograph.
 
@@ -63,6 +69,7 @@ class Detector:
             score: detections need a higher score.
             nms_iou: overlap above which the weaker of two detections of a class goes.
             max_detections: the best so many are kept.
+            tta: whether to look several times, scaled and mirrored, and merge what is found; or how.
 
         Raises:
             InputError: if the image cannot be read.
@@ -72,11 +79,8 @@ class Detector:
         shape = image_bgr.shape
         if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
             raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
-        letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), self.input_size)
-        planes = torch.from_numpy(np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1)))
-        return self._detect(
-            planes[None], [letterbox], [path], score=score, nms_iou=nms_iou, max_detections=max_detections
-        )[0]
+        asked = _Asked(score, nms_iou, max_detections, self._views(tta, nms_iou))
+        return self._merged([_looks(image_bgr, asked.look.views)], [path], asked)[0]
 
     def predict_images(
         self,
@@ -85,6 +89,7 @@ class Detector:
         score: float = SHOW_SCORE,
         nms_iou: float = NMS_IOU,
         max_detections: int = MAX_DETECTIONS,
+        tta: TTA | bool = False,
         batch_size: int = 4,
         threads: int = 2,
         on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
@@ -93,67 +98,167 @@ class Detector:
 
         Args:
             images: what to read; only their paths are looked at.
-            score, nms_iou, max_detections: as for `predict`.
+            score, nms_iou, max_detections, tta: as for `predict`.
             batch_size: images that the network sees at a time.
             threads: that read and decode.
             on_unreadable: told of images that cannot be read, which are then left out; None raises.
         """
-        batches = letterboxed_batches(
-            images, self.input_size, batch_size, threads, on_unreadable=on_unreadable
-        )
-        for batch in batches:
-            found = self._detect_batch(batch, score=score, nms_iou=nms_iou, max_detections=max_detections)
-            yield from zip(batch.records, found, strict=True)
+        asked = _Asked(score, nms_iou, max_detections, self._views(tta, nms_iou))
+        if not tta:
+            for batch in letterboxed_batches(
+                images, self.input_size, batch_size, threads, on_unreadable=on_unreadable
+            ):
+                paths = [record.path for record in batch.records]
+                found = self._boxes(batch.images, batch.letterboxes, paths, asked)
+                for record, letterbox, boxes in zip(batch.records, batch.letterboxes, found, strict=True):
+                    yield record, self._detections(boxes, letterbox, record.path)
+            return
+        for records, looks in _looks_ahead(images, asked.look.views, batch_size, threads, on_unreadable):
+            merged = self._merged(looks, [record.path for record in records], asked)
+            yield from zip(records, merged, strict=True)
 
-    def _detect_batch(
-        self, batch: LetterboxedBatch, *, score: float, nms_iou: float, max_detections: int
+    def _views(self, tta: TTA | bool, nms_iou: float) -> ViewPlan:
+        """Return the views that a request comes to; without augmentation that is one."""
+        if not tta:
+            return ViewPlan((View(self.input_size),))
+        return (TTA() if tta is True else tta).plan(self.input_size, nms_iou)
+
+    def _merged(
+        self, looks: Sequence[Sequence[_Look]], paths: Sequence[Path | None], asked: _Asked
     ) -> list[Detections]:
-        return self._detect(
-            batch.images,
-            batch.letterboxes,
-            [record.path for record in batch.records],
-            score=score,
-            nms_iou=nms_iou,
-            max_detections=max_detections,
-        )
+        """Return what is found on photographs, given for each its looks by the same views."""
+        by_view = []
+        for same_view in zip(*looks, strict=True):
+            letterboxes = [look.letterbox for look in same_view]
+            planes = torch.stack([look.planes for look in same_view])
+            by_view.append(self._boxes(planes, letterboxes, paths, asked, flip=same_view[0].flip))
+        return [
+            self._detections(asked.merge(found), first.letterbox, path)
+            for found, (first, *_), path in zip(zip(*by_view, strict=True), looks, paths, strict=True)
+        ]
 
     @torch.inference_mode()
-    def _detect(
+    def _boxes(
         self,
         images_bgr: torch.Tensor,  # (N, 3, H, W) uint8
         letterboxes: Sequence[Letterbox],
         paths: Sequence[Path | None],
+        asked: _Asked,
         *,
-        score: float,
-        nms_iou: float,
-        max_detections: int,
-    ) -> list[Detections]:
+        flip: bool = False,
+    ) -> list[Boxes]:
+        """Return what one pass of the network finds, in pixels of the photographs."""
         cls, reg = self.net(normalise(images_bgr.to(self.device)))
         _require_numbers([*cls, *reg], paths)
         found = decode(
             cls,
             reg,
             [letterbox.resized_size for letterbox in letterboxes],
-            score_threshold=score,
-            nms_iou=nms_iou,
-            max_detections=max_detections,
+            score_threshold=asked.view_score,
+            nms_iou=asked.nms_iou,
+            max_detections=asked.view_detections,
         )
-        return [
-            self._in_source(boxes, letterbox, path)
-            for boxes, letterbox, path in zip(found, letterboxes, paths, strict=True)
-        ]
+        return [_in_source(boxes, way, flip) for boxes, way in zip(found, letterboxes, strict=True)]
 
-    def _in_source(self, found: Boxes, letterbox: Letterbox, path: Path | None) -> Detections:
-        width, height = letterbox.source_size
-        boxes_xyxy = box_arithmetic.clip_boxes(letterbox.boxes_to_source(found.boxes_xyxy), width, height)
+    def _detections(self, found: Boxes, letterbox: Letterbox, path: Path | None) -> Detections:
         return Detections(
-            boxes_xyxy=boxes_xyxy.astype(np.float32),
+            boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
             labels=found.labels,
             classes=self.classes,
             image_size=letterbox.source_size,
             path=path,
         )
+
+
+class _Look(NamedTuple):
+    """A photograph as one view shows it: (3, H, W) uint8 BGR, the way there, and whether it is mirrored."""
+
+    planes: torch.Tensor
+    letterbox: Letterbox
+    flip: bool
+
+
+class _Asked(NamedTuple):
+    """What a prediction was asked for, and what follows for each of its views and for the merge."""
+
+    score: float
+    nms_iou: float
+    max_detections: int
+    look: ViewPlan
+
+    @property
+    def view_score(self) -> float:
+        """What candidates of a view need: fusion averages the weak ones too, whatever is shown of them."""
+        return min(self.score, SCORE_THRESHOLD) if self.look.merge == "wbf" else self.score
+
+    @property
+    def view_detections(self) -> int:
+        """How many are kept of a view: what it ranks low, another view may have a use for."""
+        return max(self.max_detections, MAX_DETECTIONS) if len(self.look.views) > 1 else self.max_detections
+
+    def merge(self, found: Sequence[Boxes]) -> Boxes:
+        """Return the one result of all views."""
+        merged = merge_views(found, merge=self.look.merge, iou_threshold=self.look.merge_iou)
+        count = min(int((merged.scores > self.score).sum()), self.max_detections)  # best score first
+        return Boxes(merged.boxes_xyxy[:count], merged.scores[:count], merged.labels[:count])
+
+
+def _looks(image_bgr: NDArray[np.uint8], views: Sequence[View]) -> list[_Look]:
+    """Return a photograph (H, W, 3) as each view shows it; it is resized once for each size."""
+    size = (image_bgr.shape[1], image_bgr.shape[0])
+    plain: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    looks = []
+    for view in views:
+        letterbox = Letterbox.fit(size, view.input_size)
+        if view.input_size not in plain:
+            plain[view.input_size] = letterbox.apply(image_bgr)
+        shown = plain[view.input_size]
+        shown = mirror_content(shown, letterbox) if view.flip else shown
+        planes = torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))
+        looks.append(_Look(planes, letterbox, view.flip))
+    return looks
+
+
+def _looks_ahead(
+    images: Sequence[ImageRecord],
+    views: Sequence[View],
+    batch_size: int,
+    threads: int,
+    on_unreadable: Callable[[ImageRecord, InputError], None] | None,
+) -> Iterator[tuple[list[ImageRecord], list[list[_Look]]]]:
+    """Yield batches of images with their looks, each image read once, by threads ahead of the caller."""
+
+    def load(record: ImageRecord) -> list[_Look] | InputError:
+        try:
+            return _looks(read_image(record.path), views)
+        except InputError as error:
+            return error
+
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    jobs = ([partial(load, record) for record in batch] for batch in batches)
+    with closing(made_ahead(jobs, threads)) as made:
+        for records, loaded in zip(batches, made, strict=True):
+            kept, looks = [], []
+            for record, outcome in zip(records, loaded, strict=True):
+                if not isinstance(outcome, InputError):
+                    kept.append(record)
+                    looks.append(outcome)
+                elif on_unreadable is None:
+                    raise outcome
+                else:
+                    on_unreadable(record, outcome)
+            if kept:
+                yield kept, looks
+
+
+def _in_source(found: Boxes, letterbox: Letterbox, flip: bool) -> Boxes:
+    """Return boxes of the network's input in pixels of the photograph, a mirrored view's turned back."""
+    width, height = letterbox.source_size
+    boxes_xyxy = box_arithmetic.clip_boxes(letterbox.boxes_to_source(found.boxes_xyxy), width, height)
+    if flip:
+        boxes_xyxy = mirror_boxes(boxes_xyxy, width)
+    return found._replace(boxes_xyxy=boxes_xyxy.astype(np.float32))
 
 
 def _require_numbers(outputs: Sequence[torch.Tensor], paths: Sequence[Path | None]) -> None:

@@ -16,6 +16,7 @@ from aerostat.detections import Detections, write_coco, write_csv, write_json
 from aerostat.errors import InputError, clause
 from aerostat.files import nearest_existing
 from aerostat.predict import Detector
+from aerostat.tta import TTA, ViewPlan
 from aerostat.wording import counted
 
 Format = Literal["json", "csv", "coco"]
@@ -35,12 +36,14 @@ class Outcome:
         pictures: what was drawn.
         files: with the detections.
         failed: images that could not be read, with the reason.
+        tta: the views that were taken of each image, if there were several.
     """
 
     found: tuple[tuple[str, Detections], ...]
     pictures: tuple[Path, ...]
     files: tuple[Path, ...]
     failed: tuple[tuple[str, str], ...]
+    tta: ViewPlan | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
@@ -49,6 +52,7 @@ class Outcome:
             "pictures": [str(path) for path in self.pictures],
             "files": [str(path) for path in self.files],
             "failed": [{"file": name, "reason": reason} for name, reason in self.failed],
+            "tta": None if self.tta is None else self.tta.to_dict(),
         }
 
     def lines(self) -> list[str]:
@@ -57,6 +61,8 @@ class Outcome:
         lines += [f"{name}: NOT READ ({reason})" for name, reason in self.failed]
         total = sum(len(found) for _, found in self.found)
         lines.append(f"{counted(total, 'detection')} on {counted(len(self.found), 'image')}")
+        if self.tta is not None:
+            lines.append(self.tta.describe())
         if self.pictures:
             lines.append(f"wrote {counted(len(self.pictures), 'picture')} to {self.pictures[0].parent}")
         lines += [f"wrote {path}" for path in self.files]
@@ -72,6 +78,7 @@ def predict_to_folder(
     *,
     score: float,
     nms_iou: float,
+    tta: TTA | None = None,
     formats: Sequence[Format] = ("json",),
     pictures: bool = True,
 ) -> Outcome:
@@ -83,7 +90,7 @@ def predict_to_folder(
         load_detector: called once the sources are known to be there.
         sources: images, folders, or patterns.
         out: folder for pictures and files; made if need be. Pictures of an earlier call are replaced.
-        score, nms_iou: see `Detector.predict`.
+        score, nms_iou, tta: see `Detector.predict`.
         formats: of the files with the detections.
         pictures: whether to draw.
 
@@ -106,6 +113,7 @@ def predict_to_folder(
         records,
         score=score,
         nms_iou=nms_iou,
+        tta=tta or False,
         on_unreadable=lambda record, error: failed.append((str(record.path), clause(error))),
     )
     for record, detections in console.track(results, "predicting", total=len(records)):
@@ -113,7 +121,8 @@ def predict_to_folder(
         if pictures:
             drawn.append(detections.draw().save(_picture(out, record.file_name)))
     files = tuple(_write(out / FILES[kind], kind, found) for kind in formats) if found else ()
-    return Outcome(tuple(found), tuple(drawn), files, tuple(failed))
+    plan = None if tta is None else tta.plan(detector.input_size, nms_iou)
+    return Outcome(tuple(found), tuple(drawn), files, tuple(failed), plan)
 
 
 def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:

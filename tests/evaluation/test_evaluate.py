@@ -88,7 +88,7 @@ def test_the_thresholds_are_coco_s_unless_asked_for():
     told = Told([found(A)], ("disc",))
     evaluate(told, split_of(A), progress=False)
     assert told.asked == {
-        "score": 0.001, "nms_iou": 0.65, "max_detections": 300, "batch_size": 4, "threads": 2,
+        "score": 0.001, "nms_iou": 0.65, "max_detections": 300, "tta": False, "batch_size": 4, "threads": 2,
         "on_unreadable": None,
     }  # fmt: skip
     detect(
@@ -96,7 +96,7 @@ def test_the_thresholds_are_coco_s_unless_asked_for():
         progress=False,
     )  # fmt: skip
     assert told.asked == {
-        "score": 0.5, "nms_iou": 0.3, "max_detections": 7, "batch_size": 1, "threads": 0,
+        "score": 0.5, "nms_iou": 0.3, "max_detections": 7, "tta": False, "batch_size": 1, "threads": 0,
         "on_unreadable": None,
     }  # fmt: skip
 

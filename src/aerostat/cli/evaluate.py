@@ -19,6 +19,7 @@ from aerostat.cli.app import (
     split_to_evaluate,
     tell_losses,
 )
+from aerostat.cli.tta import ONE_LOOK, TtaOptions
 
 if TYPE_CHECKING:
     from aerostat.data.dataset import ImageRecord, Split
@@ -36,6 +37,7 @@ def evaluate(
     class_attribute: str | None = None,
     images: Path | None = None,
     input_size: int | None = None,
+    look: TtaOptions = ONE_LOOK,
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
     device: str = "auto",
@@ -61,6 +63,8 @@ def evaluate(
         Folder of the images, if they are not beside their annotations.
     input_size:
         Side of the network's square input in pixels; by default the one it was trained at.
+    look:
+        How to look at each photograph.
     max_dets:
         COCO's three limits on detections per image.
     save:
@@ -79,6 +83,7 @@ def evaluate(
     from aerostat.evaluation.evaluate import detect
     from aerostat.predict import load
 
+    tta = look.chosen()
     if save is not None:
         require_free(save, force, "--save")
     detector = load(weights, device=device, input_size=input_size)
@@ -87,13 +92,17 @@ def evaluate(
     part = split_to_evaluate(dataset, split)
     tell_losses(dataset, part)
     require_usable(dataset, [part.name])
-    found = detect(detector, part)
+    found = detect(detector, part, tta=tta or False)
     result = evaluate_detections(
         part.images, [detections for _, detections in found], part.classes, max_dets=max_dets
     )
     if save is not None:
         _save_results(save, part, found)
-    print(document(result.to_dict()) if json_ else result.render())
+    views = None if tta is None else tta.plan(detector.input_size)
+    if json_:
+        print(document(result.to_dict() | {"tta": views and views.to_dict()}))
+    else:
+        print(result.render() + (f"\n{views.describe()}" if views else ""))
 
 
 def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:

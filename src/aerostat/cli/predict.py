@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from aerostat.cli.app import JsonFlag, app, document
+from aerostat.cli.tta import ONE_LOOK, TtaOptions
 from aerostat.errors import AerostatError, InputError
 
 
@@ -24,6 +25,7 @@ def predict(
     pictures: Annotated[bool, Parameter(show_default=False)] = True,
     input_size: int | None = None,
     nms_iou: float = 0.65,
+    look: TtaOptions = ONE_LOOK,
     device: str = "auto",
     json_: JsonFlag = False,
 ) -> None:
@@ -49,6 +51,8 @@ def predict(
         Side of the network's square input in pixels; by default the one it was trained at.
     nms_iou:
         Overlap above which the weaker of two detections of a class goes.
+    look:
+        How to look at each photograph.
     device:
         auto, cpu, cuda or mps.
     json_:
@@ -59,12 +63,14 @@ def predict(
 
     if not 0 <= score < 1 or not 0 < nms_iou <= 1:
         raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
+    tta = look.chosen()
     done = predict_to_folder(
         lambda: load(weights, device=device, input_size=input_size),
         sources,
         out,
         score=score,
         nms_iou=nms_iou,
+        tta=tta,
         formats=tuple(dict.fromkeys(format_ or ["json"])),
         pictures=pictures,
     )

@@ -11,6 +11,7 @@ from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
 from aerostat.predict import Detector
+from aerostat.tta import TTA
 from aerostat.wording import listed
 
 
@@ -21,6 +22,7 @@ def evaluate(
     score_threshold: float = SCORE_THRESHOLD,
     nms_iou: float = NMS_IOU,
     max_detections: int = MAX_DETECTIONS,
+    tta: TTA | bool = False,
     max_dets: tuple[int, int, int] = (1, 10, 100),
     batch_size: int = 4,
     threads: int = 2,
@@ -33,6 +35,7 @@ def evaluate(
         detector: its classes are matched with the split's by name.
         split: the ground truth.
         score_threshold, nms_iou, max_detections: see `aerostat.model.decode`.
+        tta: test-time augmentation, as for `Detector.predict`.
         max_dets: COCO's ``maxDets``.
         batch_size: images at a time.
         threads: that read and decode.
@@ -48,6 +51,7 @@ def evaluate(
         score_threshold=score_threshold,
         nms_iou=nms_iou,
         max_detections=max_detections,
+        tta=tta,
         batch_size=batch_size,
         threads=threads,
         progress=progress,
@@ -64,6 +68,7 @@ def detect(
     score_threshold: float = SCORE_THRESHOLD,
     nms_iou: float = NMS_IOU,
     max_detections: int = MAX_DETECTIONS,
+    tta: TTA | bool = False,
     batch_size: int = 4,
     threads: int = 2,
     progress: bool = True,
@@ -74,7 +79,7 @@ def detect(
     Args:
         detector: it must know the classes of the split.
         split: the images.
-        score_threshold, nms_iou, max_detections, batch_size, threads, progress: as for `evaluate`.
+        score_threshold, nms_iou, max_detections, tta, batch_size, threads, progress: as for `evaluate`.
         on_unreadable: told of images that cannot be read, which are then left out; None raises.
 
     Raises:
@@ -86,6 +91,7 @@ def detect(
         score=score_threshold,
         nms_iou=nms_iou,
         max_detections=max_detections,
+        tta=tta,
         batch_size=batch_size,
         threads=threads,
         on_unreadable=on_unreadable,
