@@ -7,19 +7,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aerostat import console
 from aerostat.data.balloons import write_balloons
 from aerostat.data.convert import convert
-from aerostat.data.dataset import Dataset, ImageRecord, Split
+from aerostat.data.dataset import Dataset
 from aerostat.data.image import read_image
-from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import evaluate
+from aerostat.inspection.pictures import draw_grids
 from aerostat.model.decode import NMS_IOU
 from aerostat.predict import load
 from aerostat.predictions import predict_to_folder
@@ -34,7 +31,6 @@ TRAIN_SCENES, VAL_SCENES, NEW_SCENES = 160, 24, 6
 SEED, NEW_SEED = 0, 3
 EPOCHS = 15
 GRID_IMAGES = 12
-CELL = (320, 240)
 SHOW_SCORE = 0.45
 """Above the command's own default: a crowd of faint boxes hides the picture."""
 
@@ -56,7 +52,7 @@ def run_demo(out: Path) -> Path:
     console.note("\n".join(conversion.lines()))
     _step(3, "look at the images, then at the labels")
     dataset = Dataset.read(data, classes=CLASSES)
-    grids = draw_grids(dataset.split("train"), out / "pictures")
+    grids = draw_grids(dataset.split("train"), out / "pictures", limit=GRID_IMAGES)
     _step(4, "train RTMDet-nano: aerostat train")
     run = train(
         dataset,
@@ -99,25 +95,6 @@ def run_demo(out: Path) -> Path:
         f"done in {clock(seconds)}: AP {result.ap:.3f} on {result.images} scenes that it had not seen"
     )
     return page
-
-
-def draw_grids(split: Split, folder: Path, count: int = GRID_IMAGES) -> tuple[Path, Path]:
-    """Draw the first images of a split as a plain grid and as one with labels."""
-    records = split.images[:count]
-    images = [read_image(record.path) for record in records]
-    labelled = [
-        _labelled(image, record, split.classes) for image, record in zip(images, records, strict=True)
-    ]
-    names = [record.file_name for record in records]
-    plain = save_image(folder / "images.jpg", image_grid(images, columns=4, cell=CELL, captions=names))
-    shown = save_image(folder / "labels.jpg", image_grid(labelled, columns=4, cell=CELL, captions=names))
-    return plain, shown
-
-
-def _labelled(image_bgr: NDArray[np.uint8], record: ImageRecord, classes: Sequence[str]) -> NDArray[np.uint8]:
-    boxes = record.boxes_xyxy(crowd=True)
-    polygons = [instance.polygons for instance in record.instances]
-    return draw_boxes(image_bgr, boxes, record.labels(crowd=True), classes, polygons=polygons)
 
 
 def _step(number: int, title: str) -> None:

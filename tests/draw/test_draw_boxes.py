@@ -71,7 +71,8 @@ def test_tags_stay_inside_the_image_at_every_size(
     corners = np.sort(rng.uniform(-0.1, 1.1, (count, 2, 2)) * size, axis=1).reshape(count, 4)
     names = ["balloon", LONG, "气球", "Ballon d'été"]
     draw_boxes(grey(*size), corners, np.arange(count) % 4, names, rng.random(count))
-    assert len(spots) == count
+    assert 0 < len(spots) <= count
+    assert len(spots) == count or count > drawing.ALWAYS_TAGGED
     for spot, text in spots:
         assert (spot >= 0).all() and (spot[2:] <= size).all()
         assert text.endswith("%")

@@ -17,19 +17,33 @@ Outline = NDArray[np.floating] | Sequence[NDArray[np.floating]] | None
 """The outline of one object: one polygon (n, 2), several, or none."""
 
 FILL_OPACITY = 0.22
+MOST_TAGGED = 0.08
+"""Share of the image that all tags together may cover; where boxes crowd, the others go without."""
+MOST_OVERLAP = 0.25
+"""Share of a tag that other tags may cover before it is left out."""
+MOST_HIDDEN = 0.15
+"""Share of a box that a tag may cover before it is left out."""
+ALWAYS_TAGGED = 8
+"""Up to so many boxes every one has its tag."""
 SMALLEST_TEXT = 9
 """Pixels per em under which nobody reads a label."""
 
 
-def line_width(height: int, width: int) -> int:
-    """Return the line width in pixels for an image: 1 at 100, 2 at 640, 20 at 8000 pixels."""
-    return max(1, round(max(height, width) / 400))
+def line_width(height: int, width: int, count: int = 1) -> int:
+    """Return the line width in pixels for an image with `count` boxes: 1 at 100, 2 at 640, 20 at 8000 pixels.
+
+    Lines are thinner where there is a crowd, which they would hide.
+    """
+    return max(1, round(math.ceil(max(height, width) / 400) * _crowding(count)))
 
 
 def text_size(height: int, width: int, count: int = 1) -> int:
     """Return pixels per em for labels on an image with `count` boxes: smaller where there is a crowd."""
-    crowding = 1.0 if count <= 15 else 0.8 if count <= 40 else 0.65
-    return max(SMALLEST_TEXT, round(math.pow(max(height, width), 0.85) / 16 * crowding))
+    return max(SMALLEST_TEXT, round(math.pow(max(height, width), 0.85) / 16 * _crowding(count)))
+
+
+def _crowding(count: int) -> float:
+    return 1.0 if count <= 15 else 0.8 if count <= 40 else 0.65
 
 
 def draw_boxes(
@@ -40,13 +54,16 @@ def draw_boxes(
     scores: Sequence[float] | NDArray[np.floating] | None = None,
     polygons: Sequence[Outline] | None = None,
     *,
+    names: Sequence[str] | None = None,
     width: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Return a copy of the image with boxes, filled outlines and a label tag on each.
+    """Return a copy of the image with boxes, filled outlines and label tags.
 
     Small boxes are drawn over large ones. A tag stands above its box where there is room, else inside it or
-    below it, wherever it covers least of the tags already placed, and always wholly inside the image; on an
-    image too small for any text there are none.
+    below it, wherever it covers least of the other boxes and tags, and always wholly inside the image; on an
+    image too small for any text there are none. Up to eight boxes all have their tags. Of more, a tag is left
+    out that would hide a box or another tag, or once the tags cover a twelfth of the image; the first to be
+    placed is one of each class, so that every colour is named if there is room at all.
 
     Args:
         image_bgr: (H, W, 3) uint8; left as it is.
@@ -55,6 +72,7 @@ def draw_boxes(
         classes: class names in any script; where no font here has a script, the tag says ``class 3``.
         scores: (n,) in [0, 1], shown as per cent, or None.
         polygons: (n,) outlines in pixels, each one polygon (k, 2), several, or None; or None for none at all.
+        names: (n,) said in place of the class names, or None.
         width: of the lines in pixels; chosen from the image's size if None.
 
     Raises:
@@ -62,11 +80,11 @@ def draw_boxes(
     """
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     image = image_bgr.copy()
-    _check(boxes, labels, classes, scores, polygons)
+    _check(boxes, labels, classes, scores, polygons, names)
     if not len(boxes):
         return image
     high, wide = image.shape[:2]
-    stroke = line_width(high, wide) if width is None else max(1, width)
+    stroke = line_width(high, wide, len(boxes)) if width is None else max(1, width)
     size = text_size(high, wide, len(boxes))
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
@@ -76,21 +94,59 @@ def draw_boxes(
             _fill(image, polygon, colours[i], stroke)
     for i in order:
         _rectangle(image, boxes[i], colours[i], stroke)
-    placed = np.empty((0, 4))
-    # the best scores choose their places first, and are drawn last, over the tags they had to touch
-    ranked = order[::-1] if scores is None else sorted(order, key=lambda i: -float(scores[i]))
-    tags: list[tuple[NDArray[np.float64], str, int]] = []
-    for i in ranked:
-        fallback = f"class {int(labels[i])}"
-        text = elide(classes[int(labels[i])], size, _name_room(wide, size, scores is not None), fallback)
-        text += "" if scores is None else f" {round(100 * float(scores[i]))}%"
-        spot = _place(boxes[i], text, size, stroke, high, wide, placed)
-        if spot is not None:
-            placed = np.concatenate([placed, spot[None]])
-            tags.append((spot, text, i))
-    for spot, text, i in reversed(tags):
-        _tag(image, spot, text, size, colours[i])
+    called = [classes[int(label)] for label in labels] if names is None else names
+    texts = [
+        elide(called[i], size, _name_room(wide, size, scores is not None), f"class {int(labels[i])}")
+        + ("" if scores is None else f" {round(100 * float(scores[i]))}%")
+        for i in range(len(boxes))
+    ]
+    ranked = _ranked(order, labels, scores)
+    tags = _placed_tags(boxes, texts, ranked, size, stroke, high, wide)
+    for i, spot in reversed(tags):  # the first to be placed over those that had to touch them
+        _tag(image, spot, texts[i], size, colours[i])
     return image
+
+
+def _ranked(
+    order: Sequence[int],
+    labels: Sequence[int] | NDArray[np.integer],
+    scores: Sequence[float] | NDArray[np.floating] | None,
+) -> list[int]:
+    """Return who chooses the place of its tag first: one of each class, then the others.
+
+    Among those the best scores come first, or without scores the largest boxes, as `order` has them.
+    """
+    ranked = list(order) if scores is None else sorted(order, key=lambda i: -float(scores[i]))
+    first: dict[int, int] = {}
+    for i in ranked:
+        first.setdefault(int(labels[i]), i)
+    return [*first.values(), *(i for i in ranked if first[int(labels[i])] != i)]
+
+
+def _placed_tags(
+    boxes: NDArray[np.float64],
+    texts: Sequence[str],
+    ranked: Sequence[int],
+    size: int,
+    stroke: int,
+    high: int,
+    wide: int,
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """Return for each box that gets a tag its index and the tag's x1, y1, x2, y2, in the order of placing."""
+    tags: list[tuple[int, NDArray[np.float64]]] = []
+    placed = np.empty((0, 4))
+    room = MOST_TAGGED * high * wide
+    crowded = len(boxes) > ALWAYS_TAGGED
+    for i in ranked:
+        spot = _place(i, boxes, texts[i], size, stroke, high, wide, placed, crowded)
+        if spot is None:
+            continue
+        room -= (spot[2] - spot[0]) * (spot[3] - spot[1])
+        if crowded and room < 0 and len(tags):
+            break
+        placed = np.concatenate([placed, spot[None]])
+        tags.append((i, spot))
+    return tags
 
 
 def _check(
@@ -99,8 +155,9 @@ def _check(
     classes: Sequence[str],
     scores: Sequence[float] | NDArray[np.floating] | None,
     polygons: Sequence[Outline] | None,
+    names: Sequence[str] | None,
 ) -> None:
-    for name, values in (("labels", labels), ("scores", scores), ("polygons", polygons)):
+    for name, values in (("labels", labels), ("scores", scores), ("polygons", polygons), ("names", names)):
         if values is not None and len(values) != len(boxes):
             raise InputError(
                 f"Expected one of {name} for each of {len(boxes)} boxes to draw, found {len(values)}."
@@ -159,20 +216,25 @@ def _padding(size: int) -> int:
 
 
 def _place(
-    box: NDArray[np.float64],
+    own: int,
+    boxes: NDArray[np.float64],
     text: str,
     size: int,
     stroke: int,
     high: int,
     wide: int,
     placed: NDArray[np.float64],
+    crowded: bool,
 ) -> NDArray[np.float64] | None:
-    """Return the tag's x1, y1, x2, y2, whole pixels inside the image, or None if it cannot fit."""
+    """Return the tag's x1, y1, x2, y2, whole pixels inside the image.
+
+    None if it cannot fit, or in a crowd if it would hide a box or lie on another tag wherever it stood.
+    """
     mask = text_mask(text, size)
     tag_w, tag_h = mask.shape[1] + 2 * _padding(size), mask.shape[0] + _padding(size) // 2
     if tag_w > wide or tag_h > high:
         return None
-    x1, y1, x2, y2 = np.rint(box)
+    x1, y1, x2, y2 = np.rint(boxes[own])
     edge = (stroke + 1) // 2
     spots = [
         (x1 - edge, y1 - tag_h - edge),  # above, left
@@ -185,15 +247,22 @@ def _place(
     corners = np.clip(np.asarray(spots), 0, (wide - tag_w, high - tag_h))
     moved = np.abs(corners - np.asarray(spots)).sum(axis=1) / (tag_w + tag_h)
     rectangles = np.concatenate([corners, corners + np.asarray((tag_w, tag_h))], axis=1)
-    lap_w = np.minimum(rectangles[:, None, 2], placed[:, 2]) - np.maximum(
-        rectangles[:, None, 0], placed[:, 0]
-    )
-    lap_h = np.minimum(rectangles[:, None, 3], placed[:, 3]) - np.maximum(
-        rectangles[:, None, 1], placed[:, 1]
-    )
-    covered = (np.clip(lap_w, 0, None) * np.clip(lap_h, 0, None)).sum(axis=1) / (tag_w * tag_h)
-    best: NDArray[np.float64] = rectangles[np.argmin(covered + 0.5 * moved + 0.01 * np.arange(len(spots)))]
-    return best
+    covered = _shared_area(rectangles, placed).sum(axis=1) / (tag_w * tag_h)
+    areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1.0)
+    hidden = (_shared_area(rectangles, boxes) / areas).max(axis=1)
+    cost = covered + hidden + 0.5 * moved + 0.01 * np.arange(len(spots))
+    if crowded:
+        cost[(covered > MOST_OVERLAP) | (hidden > MOST_HIDDEN)] = math.inf
+    best = int(np.argmin(cost))
+    return rectangles[best] if math.isfinite(cost[best]) else None
+
+
+def _shared_area(a_xyxy: NDArray[np.float64], b_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n, m), the area that each of `a_xyxy` (n, 4) shares with each of `b_xyxy` (m, 4)."""
+    wide = np.minimum(a_xyxy[:, None, 2], b_xyxy[:, 2]) - np.maximum(a_xyxy[:, None, 0], b_xyxy[:, 0])
+    high = np.minimum(a_xyxy[:, None, 3], b_xyxy[:, 3]) - np.maximum(a_xyxy[:, None, 1], b_xyxy[:, 1])
+    shared: NDArray[np.float64] = np.clip(wide, 0, None) * np.clip(high, 0, None)
+    return shared
 
 
 def _tag(image: NDArray[np.uint8], spot: NDArray[np.float64], text: str, size: int, colour: Colour) -> None:

@@ -15,6 +15,8 @@ from aerostat.errors import InputError
 
 CAPTION_TEXT = 13
 """Pixels per em of the captions."""
+TITLE_TEXT = 18
+"""Pixels per em of the title."""
 
 
 def image_grid(
@@ -25,6 +27,7 @@ def image_grid(
     captions: Sequence[str] | None = None,
     gap: int = 8,
     background: Colour = (255, 255, 255),
+    title: str | None = None,
 ) -> NDArray[np.uint8]:
     """Return one image with all of `images_bgr` in equal cells, row by row.
 
@@ -38,6 +41,7 @@ def image_grid(
         captions: one for each image, or None.
         gap: pixels between cells and around the sheet.
         background: blue, green, red behind the images.
+        title: above them all, or None.
 
     Raises:
         InputError: there is no image, or the captions differ in number from the images.
@@ -53,10 +57,14 @@ def image_grid(
         columns = math.ceil(math.sqrt(len(images_bgr) * 1.5 * step_y / step_x))
     columns = max(1, min(columns, len(images_bgr)))
     rows = math.ceil(len(images_bgr) / columns)
-    sheet = np.full((rows * step_y + gap, columns * step_x + gap, 3), background, np.uint8)
+    head = 0 if title is None else text_mask("Ag", TITLE_TEXT).shape[0] + gap
+    sheet = np.full((head + rows * step_y + gap, columns * step_x + gap, 3), background, np.uint8)
+    if title is not None:
+        text = elide(title, TITLE_TEXT, columns * step_x - gap)
+        paint_text(sheet, text, gap, gap, TITLE_TEXT, text_colour_on(background))
     for index, image in enumerate(images_bgr):
         row, column = divmod(index, columns)
-        left, top = gap + column * step_x, gap + row * step_y
+        left, top = gap + column * step_x, head + gap + row * step_y
         small = _fit(image, cell_w, cell_h)
         y, x = top + (cell_h - small.shape[0]) // 2, left + (cell_w - small.shape[1]) // 2
         sheet[y : y + small.shape[0], x : x + small.shape[1]] = small

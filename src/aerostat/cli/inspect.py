@@ -1,0 +1,106 @@
+"""The verb `inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from aerostat import console
+from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, read, split_names
+from aerostat.cli.train import recipe_values
+
+
+@app.command(sort_key=3, usage="Usage: aerostat inspect DATA [OPTIONS]")
+def inspect(
+    data: Path,
+    /,
+    *,
+    out: Path = Path("inspection"),
+    limit: int = 16,
+    seed: int | None = None,
+    classes: Classes = None,
+    model: str | None = None,
+    weights: str | None = None,
+    recipe: str = "auto",
+    input_size: int | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+    strict: Flag = False,
+    force: Flag = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Look at annotated images before training on them.
+
+    Prints the data card; draws the images, their labels, the batches that the network will see, and plots of
+    sizes, shapes and places.
+
+    Parameters
+    ----------
+    data:
+        Data set folder, or one split's annotation file.
+    out:
+        Folder for the pictures; an earlier inspection in it is replaced.
+    limit:
+        Images of each split, and samples of each stage of training, that are shown.
+    seed:
+        Of which images are shown, and of the augmentation; by default the recipe's.
+    classes:
+        Class names in order, up to the next option; VIA files without class attributes need the one name.
+    model:
+        As for train: what decides the input size and the augmentation.
+    weights:
+        As for train: what the run would start from, which decides the input size.
+    recipe:
+        As for train: "auto", "small", "published", or a TOML file.
+    input_size:
+        As for train: side of the network's square input in pixels, a multiple of 32.
+    set_:
+        As for train: any other recipe field, as section.key=value; may be repeated.
+    class_attribute:
+        VIA region attribute that holds the class, where there are several.
+    images:
+        Folder of the images, if they are not beside their annotations.
+    strict:
+        Refuse data of which anything would be dropped.
+    force:
+        Write into a folder that holds something else than an earlier inspection.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.data.card import data_card
+    from aerostat.inspection.folder import check_request, inspect_to_folder
+    from aerostat.training.preview import plan_to_show, preview_pictures
+
+    check_request(out, limit=limit, force=force)
+    flags = [("data", "input_size", input_size), ("run", "seed", seed)]
+    preset, values = recipe_values(recipe, set_ or [], flags, model)
+    dataset = read(
+        data, classes=split_names(classes), class_attribute=class_attribute, images=images, strict=strict
+    )
+    planned, refusal = plan_to_show(dataset, model=model, weights=weights, preset=preset, values=values)
+    if not json_:
+        console.stdout().print(data_card(dataset).render())
+    if refusal:
+        console.note(f"train would refuse these data: {refusal}")
+    if planned is not None:
+        resolved = planned.recipe
+        console.note(
+            f"batches as for rtmdet-{resolved.model.size} at {resolved.data.input_size} px, batch "
+            f"{resolved.optim.batch_size}, seed {resolved.run.seed} ({planned.reasons[0]})"
+        )
+    done = inspect_to_folder(
+        dataset,
+        out,
+        limit=limit,
+        seed=planned.recipe.run.seed if planned else seed or 0,
+        force=force,
+        batches=(lambda: preview_pictures(planned.train_split, planned.recipe, limit=limit))
+        if planned
+        else None,
+        input_size=planned.recipe.data.input_size if planned else None,
+        recipe=planned.recipe.to_dict() if planned else None,
+    )
+    print(document(done.to_dict()) if json_ else "\n".join(done.lines()))

@@ -1,0 +1,171 @@
+"""The numbers behind the plots: how many objects, how large, of which shape, where, on which images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.data.dataset import Split
+
+Counts = NDArray[np.int64]
+
+SIZE_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(0, 3 * 14 + 1) / 3)
+"""Bins of sizes in pixels, three to a doubling, from 1 to 16384."""
+SHARE_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(-3 * 9, 1) / 3)
+"""Bins of sizes as shares of the image's longer side, three to a doubling, from 1/512 to 1."""
+RATIO_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(-3 * 4 - 0.5, 3 * 4 + 1) / 3)
+"""Bins of width / height, three to a doubling, around 1/16 to 16; the middle one is around 1."""
+MOST_COUNT_BINS = 60
+"""Bars of the plot of objects per image; beyond so many objects a bar stands for several counts."""
+PLACE_CELLS = 48
+"""Cells along each side of the map of places."""
+LISTED_SIZES = 100
+"""Image sizes that a JSON document lists, the commonest first."""
+
+_BOXES_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitStatistics:
+    """What can be counted in one split; crowd regions are left out, as training leaves them out.
+
+    Args:
+        split: its name.
+        classes: class names.
+        images: how many.
+        objects: how many.
+        per_class: (C,) objects of each class.
+        per_image: (N,) objects on each image.
+        sizes: histogram over `SIZE_EDGES` of the square root of the boxes' area, in pixels of the image.
+        shares: histogram over `SHARE_EDGES` of the same divided by the image's longer side; times the side
+            of a network's square input it is the size in pixels there.
+        ratios: histogram over `RATIO_EDGES` of the boxes' width / height.
+        places: (PLACE_CELLS, PLACE_CELLS) share of the boxes that lie over each cell of the image, rows from
+            the top; images of all sizes are stretched to one square.
+        centres: (k, 2) x, y in [0, 1] of the boxes' centres, at most 2000 of them, spread over the split.
+        image_sizes: (k, 3) int64 width, height and how many images have them, the commonest first.
+
+    What lies beyond the outermost edges of a histogram is counted in its outermost bins.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    images: int
+    objects: int
+    per_class: Counts
+    per_image: Counts
+    sizes: Counts
+    shares: Counts
+    ratios: Counts
+    places: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    image_sizes: Counts
+
+    def to_dict(self, count_edges: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the numbers for JSON.
+
+        Args:
+            count_edges: bins of the objects per image, see `count_edges`.
+        """
+        per_image = histogram(self.per_image, count_edges)
+        return {
+            "images": self.images,
+            "objects": self.objects,
+            "objects_per_class": dict(zip(self.classes, self.per_class.tolist(), strict=True)),
+            "objects_per_image": _bins(count_edges, per_image),
+            "box_size_px": _bins(SIZE_EDGES, self.sizes),
+            "box_size_share": _bins(SHARE_EDGES, self.shares),
+            "box_aspect_ratio": _bins(RATIO_EDGES, self.ratios),
+            "box_places": [[round(value, 6) for value in row] for row in self.places.tolist()],
+            "image_sizes": [
+                {"width": width, "height": height, "images": count}
+                for width, height, count in self.image_sizes[:LISTED_SIZES].tolist()
+            ],
+            "image_sizes_not_listed": max(0, len(self.image_sizes) - LISTED_SIZES),
+        }
+
+
+def _bins(edges: NDArray[Any], counts: Counts) -> dict[str, list[float]]:
+    return {"edges": [round(edge, 6) for edge in edges.tolist()], "counts": counts.tolist()}
+
+
+def measure(split: Split, most_centres: int = 2000) -> SplitStatistics:
+    """Count what is in a split; a million objects take seconds.
+
+    Args:
+        split: any, also without images or objects.
+        most_centres: of boxes that are kept one by one.
+    """
+    kept = [[i for i in image.instances if not i.crowd] for image in split.images]
+    per_image = np.asarray([len(instances) for instances in kept], np.int64)
+    labels = np.asarray([i.label for instances in kept for i in instances], np.int64)
+    boxes = np.asarray([i.box_xyxy for instances in kept for i in instances], np.float64).reshape(-1, 4)
+    image_sizes = np.asarray([(image.width, image.height) for image in split.images], np.int64).reshape(-1, 2)
+    sides = np.repeat(image_sizes, per_image, axis=0).astype(np.float64)
+    wide, high = (boxes[:, 2:] - boxes[:, :2]).clip(min=0).T
+    sizes = np.sqrt(wide * high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.nan_to_num(sizes / sides.max(axis=1, initial=0))
+        ratios = np.nan_to_num(wide / high, nan=1.0, posinf=math.inf)
+        stretched = np.nan_to_num(boxes / np.tile(sides, 2)).clip(0, 1)
+    some = np.linspace(0, len(boxes) - 1, min(len(boxes), most_centres)).astype(np.int64)
+    return SplitStatistics(
+        split=split.name,
+        classes=split.classes,
+        images=len(split),
+        objects=len(boxes),
+        per_class=np.bincount(labels, minlength=len(split.classes)).astype(np.int64),
+        per_image=per_image,
+        sizes=histogram(sizes, SIZE_EDGES),
+        shares=histogram(shares, SHARE_EDGES),
+        ratios=histogram(ratios, RATIO_EDGES),
+        places=coverage(stretched, PLACE_CELLS),
+        centres=(stretched[some, :2] + stretched[some, 2:]) / 2,
+        image_sizes=_counted_sizes(image_sizes),
+    )
+
+
+def histogram(values: NDArray[Any], edges: NDArray[Any]) -> Counts:
+    """Return how many values lie in each bin [edge, next edge), what lies beyond in the outermost bins."""
+    places = np.searchsorted(edges, values, side="right") - 1
+    return np.bincount(places.clip(0, len(edges) - 2), minlength=len(edges) - 1).astype(np.int64)
+
+
+def count_edges(statistics: Sequence[SplitStatistics]) -> NDArray[np.int64]:
+    """Return bins of the objects per image that fit all of the splits: one a number if they are few."""
+    most = max((int(s.per_image.max(initial=0)) for s in statistics), default=0)
+    step = math.ceil((most + 1) / MOST_COUNT_BINS)
+    return np.arange(0, most + 1 + step, step, dtype=np.int64)
+
+
+def coverage(boxes_xyxy: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    """Return (cells, cells), for each cell of the unit square the mean share of it that a box covers.
+
+    It is exact, not sampled: what a box covers of a cell is what it covers of its column times what it covers
+    of its row, so the sum over all boxes is one product of matrices.
+
+    Args:
+        boxes_xyxy: (n, 4) in [0, 1].
+        cells: along each side.
+    """
+    total = np.zeros((cells, cells))
+    left = np.arange(cells)
+    for start in range(0, len(boxes_xyxy), _BOXES_AT_ONCE):
+        some = boxes_xyxy[start : start + _BOXES_AT_ONCE] * cells
+        columns = (np.minimum(some[:, 2:3], left + 1) - np.maximum(some[:, 0:1], left)).clip(0, 1)
+        rows = (np.minimum(some[:, 3:4], left + 1) - np.maximum(some[:, 1:2], left)).clip(0, 1)
+        total += rows.T @ columns
+    return total / max(len(boxes_xyxy), 1)
+
+
+def _counted_sizes(sizes: NDArray[np.int64]) -> Counts:
+    if not len(sizes):
+        return np.zeros((0, 3), np.int64)
+    unique, counts = np.unique(sizes, axis=0, return_counts=True)
+    table = np.column_stack([unique, counts]).astype(np.int64)
+    return table[np.argsort(-counts, kind="stable")]
