@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aerostat.detections import Detections
     from aerostat.errors import AerostatError, InputError
     from aerostat.evaluation.evaluate import evaluate
+    from aerostat.explanation.boxam import explain
     from aerostat.explanation.features import feature_maps
     from aerostat.predict import Detector, load
     from aerostat.training.recipe import Recipe
@@ -37,6 +38,7 @@ _HOMES = {
     "Run": "aerostat.training.run",
     "convert": "aerostat.data.convert",
     "evaluate": "aerostat.evaluation.evaluate",
+    "explain": "aerostat.explanation.boxam",
     "feature_maps": "aerostat.explanation.features",
     "load": "aerostat.predict",
     "resume": "aerostat.training.train",
@@ -53,6 +55,7 @@ __all__ = [
     "Run",
     "convert",
     "evaluate",
+    "explain",
     "feature_maps",
     "load",
     "resume",

@@ -1,0 +1,106 @@
+"""The formulas of class activation maps: what a layer gave, and its gradient, to one map (h, w).
+
+Each takes the activations and the gradients of the target by them, both (C, h, w), cut to the cells that hold
+photograph, and returns a map (h, w) that is not negative: only what speaks for the target is shown.
+
+The published pictures of Box AM (MMYOLO 0.6) are made otherwise than the papers' formulas say: gradients are
+not averaged over the cells, and gradients and activations count by their magnitude. `boxam_gradcam` and
+`boxam_gradcampp` are these forms. They suit what they were made for, the loss of detections against
+themselves: it stands at its minimum, where the sign of a gradient says nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+GRADCAMPP_EPS = 1e-6
+"""Keeps the quotient of GradCAM++ finite (grad-cam 1.4.8, which made the published pictures)."""
+
+
+def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by the mean of their gradients (Selvaraju et al., arXiv:1610.02391)."""
+    return _weighted(activations, gradients.mean((1, 2)))
+
+
+def gradcampp(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their positive gradients, each cell by its share in the second derivatives.
+
+    Chattopadhay et al., arXiv:1710.11063, equations 10 and 19, where the target is the exponential of what
+    was differentiated; so the `score` target, which is a logarithm, fits.
+    """
+    share = _second_order_share(activations, gradients)
+    return _weighted(activations, (share * gradients.clamp(min=0)).sum((1, 2)))
+
+
+def boxam_gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """GradCAM as published pictures of Box AM show it: magnitudes of activation times gradient, by cell."""
+    return (gradients * activations).abs().sum(0)
+
+
+def boxam_gradcampp(activations: Tensor, gradients: Tensor) -> Tensor:
+    """GradCAM++ as published pictures of Box AM show it: on magnitudes, by cell."""
+    activations, gradients = activations.abs(), gradients.abs()
+    return (_second_order_share(activations, gradients) * gradients * activations).sum(0)
+
+
+def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Every cell weighted by its own gradient (Draelos and Carin, arXiv:2011.08891, equation 3)."""
+    return (gradients * activations).sum(0).clamp(min=0)
+
+
+def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Every cell weighted by its own positive gradient (Jiang et al., LayerCAM, IEEE TIP 30, 2021)."""
+    return (gradients.clamp(min=0) * activations).sum(0).clamp(min=0)
+
+
+def eigencam(activations: Tensor) -> Tensor:
+    """The first principal component of the channels (Muhammad and Yeasin, arXiv:2008.00299).
+
+    It looks at no target. A principal component has no sign: here it points to more activation.
+    """
+    return _pointing_to(principal_component(activations), (activations**2).sum(0)).clamp(min=0)
+
+
+def eigengradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The first principal component of activations times gradients, pointing where their sum is positive."""
+    product = gradients * activations
+    return _pointing_to(principal_component(product), product.sum(0)).clamp(min=0)
+
+
+def ablationcam(activations: Tensor, drops: Tensor) -> Tensor:
+    """Channels weighted by how much the target drops without them (Desai and Ramaswamy, WACV 2020).
+
+    Args:
+        activations: (C, h, w).
+        drops: (C,), as a share of the target.
+    """
+    return _weighted(activations, drops)
+
+
+def principal_component(values: Tensor) -> Tensor:
+    """Return (h, w) of either sign: each cell's channels, less their means, on their first component."""
+    cells = values.flatten(1).T.double()  # (h * w, C)
+    cells = cells - cells.mean(0)
+    if cells.shape[0] >= cells.shape[1]:  # the smaller of the two products has the same first component
+        component: Tensor = cells @ torch.linalg.eigh(cells.T @ cells).eigenvectors[:, -1]
+    else:
+        sizes, vectors = torch.linalg.eigh(cells @ cells.T)
+        component = vectors[:, -1] * sizes[-1].clamp(min=0).sqrt()
+    return component.reshape(values.shape[1:]).float()
+
+
+def _pointing_to(component: Tensor, values: Tensor) -> Tensor:
+    """Return the component (h, w) with that sign that goes along with `values` (h, w)."""
+    along = (component * (values - values.mean())).sum()
+    return -component if along < 0 else component
+
+
+def _second_order_share(activations: Tensor, gradients: Tensor) -> Tensor:
+    square, cube = gradients**2, gradients**3
+    share = square / (2 * square + activations.sum((1, 2), keepdim=True) * cube + GRADCAMPP_EPS)
+    return torch.where(gradients != 0, share, 0)
+
+
+def _weighted(activations: Tensor, weights: Tensor) -> Tensor:
+    return (weights[:, None, None] * activations).sum(0).clamp(min=0)

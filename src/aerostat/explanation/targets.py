@@ -1,0 +1,89 @@
+"""What an explanation asks about: which detections, and which number of the network's is to rise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aerostat.model import decode_boxes, detection_loss, level_points
+from aerostat.model.overlap import pairwise_iou
+
+SUPPORT_IOU = 0.5
+"""Overlap with the explained box from which on a candidate speaks for it."""
+SMALLEST_SUPPORT = 1e-12
+"""Keeps the logarithm finite."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Detections that are explained by one map, in the network's terms.
+
+    Args:
+        boxes_xyxy: (n, 4) in input pixels, clipped to the photograph.
+        labels: (n,) int64.
+        levels: (n,) int64, where each was born.
+    """
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+    levels: Tensor
+
+
+def score_target(
+    cls: list[Tensor], reg: list[Tensor], subject: Subject, content_size: tuple[int, int]
+) -> Tensor:
+    """Return (N,), how strongly the network finds the subject: the `score` target.
+
+    A detection d of class c is not the work of its own point alone: its neighbours on the same level see the
+    same object, and one of them would stand in if it fell. So what is to rise is the evidence of all
+    candidates i of its level whose boxes agree with its own,
+
+        S(d) = log sum_i IoU(b_i, b_d) * s_i(c)      over i with IoU(b_i, b_d) >= 0.5,
+
+    where the IoU is a weight that is not differentiated. The gradient of the IoU of the detection's own box
+    with itself does not exist (any movement lowers it: a kink at its maximum), and next to it, it is a
+    difference of roundings, which would outweigh all others. The logarithm makes the share that a candidate
+    has in the sum its weight, makes detections of any score equals where several are explained at once, and
+    is what GradCAM++ assumes; it changes no other map. Candidates are clipped to the photograph, as
+    detections are.
+
+    Args:
+        cls: per level (N, K, h, w) class logits.
+        reg: per level (N, 4, h, w) distances in pixels.
+        subject: what is explained; several detections are summed.
+        content_size: (width, height) of the photograph within the input.
+    """
+    points = level_points([(x.shape[2], x.shape[3]) for x in cls], cls[0].device)
+    points_of = torch.split(points, [x.shape[2] * x.shape[3] for x in cls])
+    total = cls[0].new_zeros(len(cls[0]))
+    for box_xyxy, label, level in zip(
+        subject.boxes_xyxy, subject.labels.tolist(), subject.levels.tolist(), strict=True
+    ):
+        scores = cls[level][:, label].flatten(1).sigmoid()  # (N, P)
+        with torch.no_grad():
+            boxes_xyxy = decode_boxes(points_of[level], reg[level].flatten(2).transpose(1, 2))
+            agreement = pairwise_iou(_clipped(boxes_xyxy, content_size), box_xyxy[None])[..., 0]  # (N, P)
+            agreement = torch.where(agreement >= SUPPORT_IOU, agreement, 0)
+        total = total + (agreement * scores).sum(1).clamp(min=SMALLEST_SUPPORT).log()
+    return total
+
+
+def loss_target(cls: list[Tensor], reg: list[Tensor], subject: Subject) -> Tensor:
+    """Return (N,), minus the box loss with the subject as ground truth: what published Box AM pictures show.
+
+    All losses but that of the classes; the assigner looks for the points that learn the box, on any level.
+    """
+    boxes, labels = [subject.boxes_xyxy], [subject.labels]
+    losses = [
+        detection_loss([x[i : i + 1] for x in cls], [x[i : i + 1] for x in reg], boxes, labels)["loss_bbox"]
+        for i in range(len(cls[0]))
+    ]
+    return -torch.stack(losses)
+
+
+def _clipped(boxes_xyxy: Tensor, size: Sequence[int]) -> Tensor:
+    x, y = (boxes_xyxy[..., i::2].clamp(0, limit) for i, limit in enumerate(size))
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
