@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from aerostat import predict
 from aerostat.boxes import pairwise_iou
 from aerostat.data.dataset import ImageRecord
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import build, zoo
 from aerostat.model.checkpoint import Header, save_weights
 from aerostat.predict import Detector, choose_device, load, weights_path
+from aerostat.tta import TTA
 
 
 @pytest.mark.parametrize("size", [320, 640])
@@ -177,6 +179,214 @@ def test_a_network_whose_outputs_are_no_numbers_never_just_finds_nothing(detecto
     record = photograph(tmp_path / "p.png")
     with pytest.raises(AerostatError, match=r"not numbers on .*p\.png"):
         detector.predict(record.path)
+
+
+# --------------------------------------------------------------------------- several views of a photograph
+
+
+class BrightSpot(torch.nn.Module):
+    """Stands for a network: finds the one bright rectangle of its input exactly, and counts its passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        self.seen.append(tuple(images.shape))
+        count, _, height, width = images.shape
+        cls = [torch.full((count, 1, height // s, width // s), -20.0) for s in (8, 16, 32)]
+        reg = [torch.zeros((count, 4, height // s, width // s)) for s in (8, 16, 32)]
+        for i, image in enumerate(images):
+            # half-way between black and white, so that edges stay in place when they are blurred
+            y, x = (image[0] > 0.42).nonzero(as_tuple=True)
+            if len(x):
+                x1, y1, x2, y2 = (int(v) for v in (x.min(), y.min(), x.max() + 1, y.max() + 1))
+                row, column = (y1 + y2) // 2 // 8, (x1 + x2) // 2 // 8
+                cls[0][i, 0, row, column] = 2.0  # a score of 0.881
+                distances = (column * 8 - x1, row * 8 - y1, x2 - column * 8, y2 - row * 8)
+                reg[0][i, :, row, column] = torch.tensor(distances, dtype=torch.float32)
+        return cls, reg
+
+
+def spot(width: int, height: int, box: tuple[int, int, int, int] | None) -> np.ndarray:
+    image = np.zeros((height, width, 3), np.uint8)
+    if box is not None:
+        image[box[1] : box[3], box[0] : box[2]] = 255
+    return image
+
+
+SPOTS = [
+    (300, 100, (12, 40, 72, 90)),  # padded below
+    (100, 300, (50, 200, 95, 280)),  # padded at the right
+    (200, 200, (0, 0, 60, 40)),
+    (637, 411, (500, 300, 637, 411)),
+    (40, 30, (2, 3, 22, 28)),  # smaller than every view
+]
+
+
+@pytest.mark.parametrize(("width", "height", "box"), SPOTS)
+def test_every_view_lands_in_the_pixels_of_the_photograph(width, height, box):
+    detector = Detector(BrightSpot(), ("spot",), (320, 320))
+    everything = TTA((320, 160, 480, 256), merge_iou=0.9999)  # no two boxes are one, unless they are the same
+    found = detector.predict(spot(width, height, box), tta=everything)
+    assert len(detector.net.seen) == 8
+    assert len(found) >= 1
+    pixel = max(width, height) / 160  # of the coarsest view
+    np.testing.assert_allclose(found.boxes_xyxy, np.tile(box, (len(found), 1)), atol=pixel)
+    assert (found.boxes_xyxy >= 0).all()
+    assert (found.boxes_xyxy <= (width, height) * 2).all()
+    assert found.image_size == (width, height)
+
+
+@pytest.mark.parametrize(("merge", "atol"), [("nms", 2.0), ("wbf", 1.0)])
+@pytest.mark.parametrize(("width", "height", "box"), SPOTS)
+def test_one_object_in_all_views_is_one_detection(width, height, box, merge, atol):
+    detector = Detector(BrightSpot(), ("spot",), (320, 320))
+    found = detector.predict(spot(width, height, box), tta=TTA(merge=merge))
+    np.testing.assert_allclose(found.boxes_xyxy, [box], atol=atol * max(1, max(width, height) / 320))
+    np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-2))], rtol=1e-5)
+
+
+@pytest.mark.parametrize("merge", ["nms", "wbf"])
+def test_nothing_in_any_view_is_nothing(merge):
+    detector = Detector(BrightSpot(), ("spot",), (320, 320))
+    found = detector.predict(spot(300, 100, None), tta=TTA(merge=merge))
+    assert len(found) == 0
+    assert found.image_size == (300, 100)
+
+
+def test_a_huge_photograph_has_small_views():
+    detector = Detector(BrightSpot(), ("spot",), (64, 64))
+    found = detector.predict(spot(12000, 6000, (3000, 1500, 9000, 4500)), tta=TTA((1.0, 2.0)))
+    np.testing.assert_allclose(found.boxes_xyxy, [(3000, 1500, 9000, 4500)], atol=12000 / 64)
+    assert set(detector.net.seen) == {(1, 3, 64, 64), (1, 3, 128, 128)}
+
+
+@pytest.mark.parametrize("own", [TTA((1.0,), flip=False), TTA((64,), flip=False, merge="wbf")])
+def test_one_view_at_the_own_size_is_the_plain_prediction(detector, tmp_path, own):
+    records = [
+        photograph(tmp_path / f"{i}.png", *size, seed=i) for i, size in enumerate([(80, 48), (30, 90)])
+    ]
+    asked = {"score": 0.4, "nms_iou": 0.5, "max_detections": 7}
+    for record in records:
+        plain = detector.predict(record.path, **asked)
+        assert len(plain) > 1
+        assert detector.predict(record.path, tta=own, **asked) == plain
+    plain_images = list(detector.predict_images(records, **asked))
+    assert list(detector.predict_images(records, tta=own, **asked)) == plain_images
+
+
+def test_a_view_of_another_size_is_the_prediction_at_that_input(detector):
+    image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
+    at_size = Detector(detector.net, detector.classes, (96, 96))
+    assert detector.predict(image, tta=TTA((96,), flip=False)) == at_size.predict(image)
+
+
+@pytest.mark.parametrize("merge", ["nms", "wbf"])
+@pytest.mark.parametrize(("width", "height"), [(64, 40), (40, 64), (150, 61)])
+def test_a_mirrored_photograph_has_the_mirrored_detections(detector, width, height, merge):
+    noise = np.random.default_rng(0).integers(0, 255, (7, 9, 3), np.uint8)
+    image = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    asked = {"score": 0.0, "max_detections": 20, "tta": TTA((1.0, 2.0), merge=merge)}
+    found = detector.predict(image, **asked)
+    mirrored = detector.predict(np.ascontiguousarray(image[:, ::-1]), **asked)
+    assert len(found) == len(mirrored) > 3
+    back = mirrored.boxes_xyxy[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (width, 0, width, 0)
+    iou = pairwise_iou(found.boxes_xyxy.astype(float), back.astype(float))
+    # resizing rounds a mirrored photograph otherwise, so that neighbours in the order may change places
+    same = (iou > 0.9) & (np.abs(found.scores[:, None] - mirrored.scores) < 0.01)
+    assert same.any(0).mean() > 0.8 and same.any(1).mean() > 0.8
+    assert same[0].any() and same[:, 0].any()
+
+
+def test_what_the_views_find_is_merged_by_nms_at_the_iou_of_the_prediction(detector):
+    image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
+    views = [detector.predict(image, score=0.4, tta=TTA((size,), flip=False)) for size in (64, 96)]
+    merged = detector.predict(image, score=0.4, nms_iou=0.65, tta=TTA((64, 96), flip=False))
+    boxes = np.concatenate([view.boxes_xyxy for view in views])
+    scores, labels = (np.concatenate([getattr(v, name) for v in views]) for name in ("scores", "labels"))
+    kept: list[int] = []  # greedily, as nobody who writes it down slowly would get wrong
+    for i in np.argsort(-scores, kind="stable"):
+        rivals = [j for j in kept if labels[j] == labels[i]]
+        if not rivals or pairwise_iou(boxes[[i]], boxes[rivals]).max() <= 0.65:
+            kept.append(int(i))
+    assert len(views[0]) < len(kept) < len(boxes)
+    np.testing.assert_array_equal(merged.boxes_xyxy, boxes[kept[:300]])
+    np.testing.assert_array_equal(merged.scores, scores[kept[:300]])
+
+
+@pytest.mark.parametrize("merge", ["nms", "wbf"])
+def test_what_is_shown_does_not_change_what_is_merged(detector, merge):
+    image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
+    tta = TTA((1.0, 1.5), merge=merge)
+    everything = detector.predict(image, score=0.001, tta=tta)
+    middle = float(np.median(everything.scores))
+    assert (
+        detector.predict(image, score=middle, tta=tta) == everything[everything.scores > np.float32(middle)]
+    )
+    assert detector.predict(image, score=0.001, max_detections=3, tta=tta) == everything[:3]
+    assert len(detector.predict(image, score=1.0, tta=tta)) == 0
+
+
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 0), (2, 2), (100, 3)])
+def test_many_images_seen_several_times_come_in_order_and_as_each_alone(
+    detector, tmp_path, batch_size, threads
+):
+    sizes = [(80, 48), (30, 90), (64, 64), (200, 100), (50, 51)]
+    records = [photograph(tmp_path / f"{i}.png", *size, seed=i) for i, size in enumerate(sizes)]
+    tta = TTA((1.0, 1.5))
+    alone = [detector.predict(record.path, tta=tta) for record in records]
+    together = list(detector.predict_images(records, tta=tta, batch_size=batch_size, threads=threads))
+    assert [record for record, _ in together] == records
+    for one, (_, other) in zip(alone, together, strict=True):
+        assert (one.path, one.image_size) == (other.path, other.image_size)
+        assert abs(len(one) - len(other)) <= 1  # a box at a threshold may fall on either side
+        np.testing.assert_allclose(one.scores[:5], other.scores[:5], atol=1e-5)
+
+
+def test_a_photograph_is_read_once_for_all_its_views(detector, tmp_path, monkeypatch):
+    record = photograph(tmp_path / "p.png")
+    reads: list[Path] = []
+    read = predict.read_image
+    monkeypatch.setattr(predict, "read_image", lambda path: reads.append(path) or read(path))
+    assert len(list(detector.predict_images([record], tta=True))) == 1
+    detector.predict(record.path, tta=True)
+    assert reads == [record.path, record.path]
+
+
+def test_an_unreadable_image_among_others_is_told_and_left_out_of_all_views(detector, tmp_path):
+    records = [photograph(tmp_path / f"{i}.png", seed=i) for i in range(3)]
+    records[1].path.write_bytes(records[1].path.read_bytes()[:60])
+    told: list[str] = []
+    found = detector.predict_images(
+        records, tta=True, on_unreadable=lambda record, _: told.append(record.file_name)
+    )
+    assert [record.file_name for record, _ in found] == ["0.png", "2.png"]
+    assert told == ["1.png"]
+    with pytest.raises(InputError, match=r"1\.png"):
+        list(detector.predict_images(records, tta=True))
+    assert list(detector.predict_images([], tta=True)) == []
+
+
+def test_a_network_whose_outputs_are_no_numbers_is_told_in_any_view(detector, tmp_path):
+    with torch.no_grad():
+        detector.net.bbox_head.rtm_cls[2].bias.fill_(float("nan"))
+    with pytest.raises(AerostatError, match="not numbers"):
+        detector.predict(np.zeros((8, 8, 3), np.uint8), tta=True)
+
+
+def test_on_real_photographs_nothing_that_one_look_finds_gets_lost(balloon, person_weights):
+    detector = load(person_weights)
+    shown = sorted((balloon / "val").glob("*.jpg"))[:3]
+    counts = []
+    for path in shown:
+        plain, merged = detector.predict(path), detector.predict(path, tta=TTA((1.0, 1.5)))
+        iou = pairwise_iou(plain.boxes_xyxy.astype(float), merged.boxes_xyxy.astype(float))
+        kept = (iou > 0.65) & (merged.scores[None] >= plain.scores[:, None])
+        assert kept.any(1).all(), path.name
+        counts.append((len(plain), len(merged)))
+    assert sum(plain for plain, _ in counts) > 0
 
 
 # -------------------------------------------------------------------------------------- what is loaded
