@@ -1,0 +1,128 @@
+"""A detector seen from outside: images in, one number out per explained detection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aerostat import boxes as box_arithmetic
+from aerostat.detections import Detections
+from aerostat.errors import InputError
+from aerostat.model import decode_boxes, flatten_levels, level_points, normalise
+from aerostat.model.overlap import pairwise_iou
+from aerostat.predict import Detector
+
+BlackBox = Callable[[NDArray[np.uint8]], Sequence[Detections]]
+"""Images (N, H, W, 3) uint8 BGR in, what is found on each of them out, in their own pixels.
+
+Any detector fits, whatever it runs on. The lower its score threshold, the better: what it keeps to itself
+counts as nothing.
+"""
+
+Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""Images (N, H, W, 3) uint8 BGR in, the similarity (N, D) of what is found on them to D detections out."""
+
+BATCH = 8
+"""Images that a detector sees at a time: more cost memory and save no time on a CPU."""
+
+
+def similarity(
+    found: Detections, boxes_xyxy: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return how much of each explained detection is found again, from 0 to 1.
+
+    It is the largest product of score and IoU with the explained box among candidates of its class: the
+    similarity of D-RISE (Petsiuk et al., arXiv:2006.03204, section 3.2) for a detector whose class scores are
+    independent, where the score of a class stands for objectness and class similarity at once.
+
+    Args:
+        found: the candidates.
+        boxes_xyxy: (D, 4), labels: (D,): the explained detections in the same pixels.
+
+    Returns:
+        (D,); 0 where there are no candidates of the class.
+    """
+    explained = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
+    iou = box_arithmetic.pairwise_iou(found.boxes_xyxy.astype(np.float64), explained)  # (n, D)
+    same = found.labels[:, None] == np.asarray(labels)[None, :]
+    best: NDArray[np.float64] = (iou * found.scores[:, None] * same).max(axis=0, initial=0.0)
+    return best
+
+
+def scorer_of_black_box(
+    black_box: BlackBox, boxes_xyxy: NDArray[np.floating], labels: NDArray[np.integer]
+) -> Scorer:
+    """Return the scorer of any detector for detections (D, 4), (D,) in the pixels of its images.
+
+    Raises:
+        InputError: when called, if it answers for another number of images than it was given.
+    """
+
+    def score(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        answers = black_box(images_bgr)
+        if len(answers) != len(images_bgr):
+            raise InputError(
+                f"Expected detections for each of {len(images_bgr)} images from the black box, "
+                f"found {len(answers)}."
+            )
+        rows = [similarity(found, boxes_xyxy, labels) for found in answers]
+        return np.asarray(rows, np.float64).reshape(len(images_bgr), len(boxes_xyxy))
+
+    return score
+
+
+def scorer_of_detector(
+    detector: Detector,
+    boxes_xyxy: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    content_size: tuple[int, int],
+) -> Scorer:
+    """Return the scorer of a detector that looks at every raw candidate, whatever its score.
+
+    Args:
+        detector: is only asked, never changed.
+        boxes_xyxy: (D, 4) explained boxes in pixels of the network's input, clipped to the content.
+        labels: (D,) their classes.
+        content_size: (width, height) of the photograph within the input; candidates are clipped to it as
+            detections are, so that a detection at the border is its own equal.
+    """
+    explained = torch.as_tensor(np.asarray(boxes_xyxy), dtype=torch.float32, device=detector.device)
+    classes = torch.as_tensor(np.asarray(labels), dtype=torch.long, device=detector.device)
+
+    @torch.inference_mode()
+    def score(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        rows = [_best_candidates(batch) for batch in _batches(images_bgr)]
+        return np.concatenate([np.zeros((0, len(classes)), np.float64), *rows])
+
+    def _batches(images_bgr: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        return [images_bgr[start : start + BATCH] for start in range(0, len(images_bgr), BATCH)]
+
+    def _best_candidates(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        planes = torch.from_numpy(np.ascontiguousarray(images_bgr.transpose(0, 3, 1, 2)))
+        cls, reg = detector.net(normalise(planes.to(detector.device)))
+        points = level_points([(x.shape[2], x.shape[3]) for x in cls], detector.device)
+        boxes = clip_boxes_to(decode_boxes(points, flatten_levels(reg)), content_size)  # (N, P, 4)
+        scores = flatten_levels(cls).sigmoid()  # (N, P, K)
+        best = [
+            (overlaps(of_image, explained) * of_point[:, classes]).amax(0)
+            for of_image, of_point in zip(boxes, scores, strict=True)
+        ]
+        return torch.stack(best).double().cpu().numpy()
+
+    return score
+
+
+def clip_boxes_to(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return boxes (..., 4) with every corner moved into an image of (width, height)."""
+    x, y = (boxes_xyxy[..., i::2].clamp(0, limit) for i, limit in enumerate(size))
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+
+
+def overlaps(boxes_xyxy: Tensor, explained_xyxy: Tensor) -> Tensor:
+    """Return the IoU (P, D) of boxes (P, 4) and (D, 4); 0 for a box with swapped corners or without area."""
+    solid = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
+    return pairwise_iou(boxes_xyxy, explained_xyxy) * solid[:, None]
