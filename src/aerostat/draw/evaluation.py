@@ -1,0 +1,221 @@
+"""Charts about an evaluation: precision by recall, the confusion matrix, the kinds of mistakes.
+
+Arrays and names in, charts out, in type that a phone shows too. Matplotlib's object API, no global state.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.draw.palette import class_colour
+from aerostat.draw.text import drawable, elide
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+# Okabe and Ito, "Color Universal Design" (2008)
+_BLUE, _VERMILLION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+_FAINT = "#e4e4e4"
+_DPI = 140
+_NAME_ROOM = 150
+"""Pixels that a class name may take beside a chart, at the size it is measured at."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point on the plane of recall and precision, and what it is.
+
+    Args:
+        recall, precision: from 0 to 1.
+        text: for the legend.
+    """
+
+    recall: float
+    precision: float
+    text: str
+
+
+def png(figure: Figure) -> bytes:
+    """Return a chart as the content of a PNG file."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def precision_recall_chart(curves: Mapping[str, NDArray[np.floating]], mark: Mark | None = None) -> Figure:
+    """Return precision over recall, a line for each name, and perhaps a marked point.
+
+    Args:
+        curves: precision (101,) at recalls 0 to 1, by name; the first three in strong colours, any further
+            ones thin, in the colours of the classes in their order.
+        mark: a point to mark.
+    """
+    figure, axes = _chart(5.6, 4.6)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    recalls = np.linspace(0, 1, 101)
+    strong = (_BLUE, _ORANGE, _GREEN)
+    for i, (name, precision) in enumerate(curves.items()):
+        colour: Any = strong[i] if i < len(strong) else _rgb(i - len(strong))
+        axes.plot(recalls, precision, color=colour, label=name, linewidth=2.4 if i < 3 else 1.3)
+    if mark is not None:
+        axes.plot(
+            [mark.recall],
+            [mark.precision],
+            marker="*",
+            markersize=17,
+            color=_VERMILLION,
+            markeredgecolor="white",
+            linestyle="none",
+            label=mark.text,
+            clip_on=False,
+            zorder=5,
+        )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.grid(True, color=_FAINT, linewidth=0.8)
+    legend = axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=11, handlelength=1.4
+    )
+    for text in legend.get_texts():
+        _in_its_script(text)
+    return figure
+
+
+def confusion_chart(classes: Sequence[str], counts: NDArray[np.integer]) -> Figure:
+    """Return a confusion matrix: counts in cells, coloured by their share of the row.
+
+    What is right is blue, what is wrong vermillion.
+
+    Args:
+        classes: k names.
+        counts: (k + 1, k + 1); rows annotated classes and background, columns detected classes and missed.
+    """
+    size = len(counts)
+    side = max(3.4, 0.52 * size) + 1.6
+    figure, axes = _chart(side, side)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(_cell_colours(share), aspect="equal")
+    type_size = 13 if size <= 6 else 11 if size <= 10 else 9
+    for (row, column), count in np.ndenumerate(counts):
+        if row == column == size - 1:
+            continue  # background that nothing was found on has no count
+        # white on the strong cells
+        colour = "white" if share[row, column] > 0.6 else "#222222" if count else "#b5b5b5"
+        axes.text(column, row, _short(int(count)), ha="center", va="center", color=colour, fontsize=type_size)
+    names = [_name(name, f"class {k}") for k, name in enumerate(classes)]
+    slant = 0 if max(map(len, names), default=0) <= 9 and size <= 4 else 55
+    axes.set_xticks(range(size), [*names, "missed"], rotation=slant, ha="right" if slant else "center")
+    axes.set_yticks(range(size), [*names, "background"])
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_rotation_mode("anchor" if slant and label in axes.get_xticklabels() else "default")
+        _in_its_script(label)
+    axes.set_xlabel("detected")
+    axes.set_ylabel("annotated")
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(True, which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def mistakes_chart(counts: Mapping[Any, int], won: Mapping[Any, float] | None = None) -> Figure:
+    """Return bars of how many mistakes of each kind there are, and beside them what mending them would win.
+
+    Args:
+        counts: by kind.
+        won: AP50 that would be won, from 0 to 1, by kind; None leaves these bars away.
+    """
+    figure, axes = _chart(5.6, 0.42 * len(counts) + 0.9, 1 if won is None else 2)
+    columns: list[tuple[Any, str, Mapping[Any, float], str, str]] = [
+        (axes if won is None else axes[0], "how many", counts, _VERMILLION, "{:.0f}")
+    ]
+    if won is not None:
+        columns.append((axes[1], "AP50 to win", won, _BLUE, "{:.3f}"))
+    for i, (part, title, values, colour, form) in enumerate(columns):
+        part.barh(range(len(values)), list(values.values()), color=colour, height=0.62)
+        part.set_title(title, loc="left", fontsize=12)
+        part.set_yticks(range(len(values)), list(values) if i == 0 else [""] * len(values))
+        part.invert_yaxis()
+        most = max(values.values(), default=0.0) or 1.0
+        part.set_xlim(0, most * 1.32)  # room for the figure behind the longest bar
+        for row, value in enumerate(values.values()):
+            part.text(value + 0.03 * most, row, form.format(value), va="center", fontsize=11)
+        part.set_xticks([])
+        part.spines[["bottom"]].set_visible(False)
+        part.tick_params(length=0)
+    return figure
+
+
+def _chart(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    parts = figure.subplots(1, columns, squeeze=False)[0]
+    for axes in parts:
+        _plain(axes)
+    return figure, parts[0] if columns == 1 else parts
+
+
+def _plain(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
+    axes.tick_params(colors="#333333", labelsize=11)
+    axes.xaxis.label.set_fontsize(12)
+    axes.yaxis.label.set_fontsize(12)
+
+
+def _cell_colours(share: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return (n, n, 3) from white to blue on the diagonal, from white to vermillion beside it."""
+    strong = np.empty((*share.shape, 3))
+    strong[:] = _channels(_VERMILLION)
+    right = np.arange(len(share) - 1)
+    strong[right, right] = _channels(_BLUE)
+    # the square root lets a share of some per cent be seen
+    cells: NDArray[np.floating] = 1 - np.sqrt(share)[..., None] * (1 - strong)
+    cells[-1, -1] = 0.93
+    return cells
+
+
+def _channels(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+
+
+def _rgb(label: int) -> tuple[float, float, float]:
+    blue, green, red = class_colour(label)
+    return red / 255, green / 255, blue / 255
+
+
+def _short(count: int) -> str:
+    """Return a count in at most four characters: 999, 12k, 3M."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.0f}M"
+
+
+def _name(name: str, fallback: str) -> str:
+    """Return a class name as far as there is room and a font for it."""
+    return elide(name, 13, _NAME_ROOM, fallback)
+
+
+def _in_its_script(text: Text) -> None:
+    """Draw a name in a font that has its script, and a $ in it as it is."""
+    text.set_parse_math(False)
+    shown, font = drawable(text.get_text())
+    if not font.endswith("DejaVuSans.ttf"):
+        from matplotlib.font_manager import FontProperties
+
+        text.set_fontproperties(FontProperties(fname=font, size=text.get_fontsize()))
+        text.set_text(shown)

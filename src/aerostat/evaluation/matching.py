@@ -1,0 +1,339 @@
+"""Which detection takes which object, by COCO's rules, and what follows from it at one IoU.
+
+The figures of `aerostat.evaluation.coco` come from a library that keeps its matches to itself; here they can
+be looked at one by one. The tests hold the two to the same AP50.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.boxes import Floats, xyxy_to_xywh
+from aerostat.data.dataset import ImageRecord
+from aerostat.detections import Detections
+from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, check_labels, coco_order, labels_among
+
+FOREGROUND_IOU = 0.5
+"""A detection that overlaps an object by so much has found it."""
+
+NOBODY = -1
+"""Stands where no object is taken, none overlaps, or a class is none of those asked for."""
+
+_PAIRS = 1 << 22
+"""Pairs of detection and object whose overlaps are held in memory at a time."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """All annotated objects as columns (m,), image by image.
+
+    Args:
+        image: index into the images given.
+        place: index into the instances of its image.
+        label: index into the classes.
+        crowd: whether it is a region of many, which is neither found nor missed.
+    """
+
+    image: Ints
+    place: Ints
+    label: Ints
+    crowd: NDArray[np.bool_]
+
+    def count(self, class_count: int) -> Ints:
+        """Return how many objects (k,) each class has, without crowd regions."""
+        return np.bincount(self.label[~self.crowd], minlength=class_count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """All detections of the classes asked for as columns (n,), image by image, best score first.
+
+    Args:
+        image: index into the images given.
+        place: index into the detections of its image.
+        label: index into the classes.
+        score: as the detector gave it.
+        taken: index of the object that it finds, or `NOBODY`.
+        ignored: whether it finds nothing but lies in a crowd region of its class: neither right nor wrong.
+        own, own_iou: the object of its own class that it overlaps most, and by how much; `NOBODY` and 0.
+        other, other_iou: the same of all other classes.
+    """
+
+    image: Ints
+    place: Ints
+    label: Ints
+    score: NDArray[np.float32]
+    taken: Ints
+    ignored: NDArray[np.bool_]
+    own: Ints
+    own_iou: Floats
+    other: Ints
+    other_iou: Floats
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each detection (n,) finds an object."""
+        right: NDArray[np.bool_] = self.taken != NOBODY
+        return right
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matching:
+    """What `match` returns: objects and detections of a split, matched."""
+
+    objects: Objects
+    found: Found
+    classes: tuple[str, ...]
+
+
+def match(
+    images: Sequence[ImageRecord],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    score: float | None = None,
+    within_class: bool = True,
+    max_detections: int = MAX_DETS[-1],
+) -> Matching:
+    """Match detections with objects at IoU 0.5 as COCO does: by score, each takes the best free object.
+
+    Since better scores choose first, the matches above a score are the same whatever stands below it.
+
+    Args:
+        images: the annotated images.
+        detections: what was found on each, parallel to `images`, matched to `classes` by name.
+        classes: names that the labels of `images` index.
+        score: the lowest score of detections that count; None takes all.
+        within_class: whether a detection takes objects of its own class only, as in COCO; otherwise any.
+        max_detections: per image and class, best first; COCO's ``maxDets``.
+
+    Raises:
+        InputError: lengths differ, a label has no class, or the detector knows none of the classes.
+    """
+    order = coco_order(images, detections)
+    labels = list(labels_among(detections, tuple(classes)))
+    objects: list[tuple[NDArray[np.generic], ...]] = []
+    found: list[tuple[NDArray[np.generic], ...]] = []
+    before = 0  # objects of the images before this one
+    for i in order:
+        check_labels(images[i], len(classes))
+        truth = _truth(images[i])
+        chosen = _best(detections[i], labels[i], score, max_detections)
+        boxes_xywh = xyxy_to_xywh(detections[i].boxes_xyxy[chosen].astype(np.float64))
+        one = _match_image(boxes_xywh, labels[i][chosen], truth, within_class)
+        columns = (np.where(c >= 0, c + before, NOBODY) if c.dtype == np.int64 else c for c in one)
+        found.append(
+            (np.full(len(chosen), i), chosen, labels[i][chosen], detections[i].scores[chosen], *columns)
+        )
+        count = len(truth.labels)
+        objects.append((np.full(count, i), np.arange(count), truth.labels, truth.crowd))
+        before += count
+    return Matching(
+        Objects(*_columns(objects, (np.int64, np.int64, np.int64, np.bool_))),
+        Found(*_columns(found, _FOUND)),
+        tuple(classes),
+    )
+
+
+_FOUND = (
+    *(np.int64, np.int64, np.int64, np.float32),
+    *(np.int64, np.bool_, np.int64, np.float64, np.int64, np.float64),
+)
+"""Types of the columns of `Found`."""
+
+
+def _columns(rows: Sequence[Sequence[NDArray[np.generic]]], types: Sequence[type]) -> list[NDArray]:  # type: ignore[type-arg]
+    """Join the columns of all images."""
+    return [
+        np.concatenate([np.zeros(0, kind), *(row[i] for row in rows)], dtype=kind)
+        for i, kind in enumerate(types)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Truth:
+    """The objects of one image: boxes (m, 4) x, y, width, height; labels (m,); crowd (m,)."""
+
+    boxes_xywh: Floats
+    labels: Ints
+    crowd: NDArray[np.bool_]
+
+
+def _truth(image: ImageRecord) -> _Truth:
+    boxes = np.asarray([o.box_xyxy for o in image.instances], np.float64).reshape(-1, 4)
+    return _Truth(
+        xyxy_to_xywh(boxes),
+        np.asarray([o.label for o in image.instances], np.int64),
+        np.asarray([o.crowd for o in image.instances], np.bool_),
+    )
+
+
+def _best(found: Detections, labels: Ints, score: float | None, max_detections: int) -> Ints:
+    """Return the places of an image's detections that count, best score first; equals keep their order."""
+    counts = labels != NOBODY
+    if score is not None:
+        counts &= found.scores >= np.float32(score)
+    places = np.flatnonzero(counts)
+    places = places[np.argsort(-found.scores[places], kind="stable")]
+    if len(places) <= max_detections:
+        return places
+    by_class = np.argsort(labels[places], kind="stable")
+    sorted_labels = labels[places][by_class]
+    first = np.searchsorted(sorted_labels, sorted_labels)  # where the class of each begins
+    return places[np.sort(by_class[np.arange(len(places)) - first < max_detections])]
+
+
+def _match_image(
+    boxes_xywh: Floats, labels: Ints, truth: _Truth, within_class: bool
+) -> tuple[Ints, NDArray[np.bool_], Ints, Floats, Ints, Floats]:
+    """Return the last six columns of `Found` for one image's detections, best score first."""
+    count = len(labels)
+    taken, ignored = np.full(count, NOBODY), np.zeros(count, np.bool_)
+    own, other = np.full(count, NOBODY), np.full(count, NOBODY)
+    own_iou, other_iou = np.zeros(count), np.zeros(count)
+    if not count or not len(truth.labels):
+        return taken, ignored, own, own_iou, other, other_iou
+    free = ~truth.crowd
+    step = max(1, _PAIRS // len(truth.labels))
+    for rows in (slice(start, start + step) for start in range(0, count, step)):
+        iou = _coco_iou(boxes_xywh[rows], truth)
+        same = labels[rows, None] == truth.labels
+        regular = np.where(truth.crowd, 0.0, iou)
+        own[rows], own_iou[rows] = _most(np.where(same, regular, 0.0))
+        other[rows], other_iou[rows] = _most(np.where(same, 0.0, regular))
+        # Of two objects in one place a detection that may take either takes that of its class.
+        wanted = np.where(same, regular, 0.0) if within_class else regular + 1e-9 * same * (regular > 0)
+        taken[rows] = _take(wanted, free)
+        in_crowd = (iou >= FOREGROUND_IOU) & same & truth.crowd
+        ignored[rows] = in_crowd.any(axis=1) & (taken[rows] == NOBODY)
+    return taken, ignored, own, own_iou, other, other_iou
+
+
+def _take(wanted: Floats, free: NDArray[np.bool_]) -> Ints:
+    """Return for each detection (n,) the object that it takes, and mark that in `free` (m,).
+
+    Args:
+        wanted: (n, m) overlaps, best score first; 0 where a detection may not take an object.
+        free: (m,) objects that nobody has taken yet; changed in place.
+    """
+    taken = np.full(len(wanted), NOBODY)
+    last = wanted.shape[1] - 1
+    for row in np.flatnonzero((wanted >= FOREGROUND_IOU).any(axis=1)).tolist():
+        left = np.where(free, wanted[row], 0.0)
+        best = last - int(left[::-1].argmax())  # of equals the last, as COCO has it
+        if left[best] >= FOREGROUND_IOU:
+            taken[row], free[best] = best, False
+    return taken
+
+
+def _most(iou: Floats) -> tuple[Ints, Floats]:
+    """Return the column (n,) of the largest overlap in each row, `NOBODY` if all are 0, and that overlap."""
+    best = iou.argmax(axis=1)
+    overlap = iou[np.arange(len(iou)), best]
+    return np.where(overlap > 0, best, NOBODY), overlap
+
+
+def _coco_iou(boxes_xywh: Floats, truth: _Truth) -> Floats:
+    """Return the overlaps (n, m) as COCO has them: with a crowd region, the share of the detection in it.
+
+    From x, y, width and height, so that overlaps exactly at a threshold round to the same side.
+    """
+    (x, y, w, h), (tx, ty, tw, th) = boxes_xywh.T[..., None], truth.boxes_xywh.T
+    wide = np.minimum(x + w, tx + tw) - np.maximum(x, tx)
+    high = np.minimum(y + h, ty + th) - np.maximum(y, ty)
+    overlap = np.maximum(wide, 0) * np.maximum(high, 0)
+    area = w * h
+    union = np.where(truth.crowd, area, area + tw * th - overlap)
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
+
+
+# ------------------------------------------------------------------------------------------------ figures
+
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+def average_precision(
+    labels: Ints, scores: NDArray[np.float32], right: NDArray[np.bool_], objects: Ints
+) -> Floats:
+    """Return COCO's AP (k,) of each class from detections that are right or wrong; -1 without objects.
+
+    The mean over 101 recalls of the highest precision at this recall or a higher one.
+
+    Args:
+        labels, scores, right: (n,) of each detection; equal scores keep their order.
+        objects: (k,) how many there are to find of each class.
+    """
+    ap = np.full(len(objects), UNDEFINED)
+    order = np.argsort(-scores, kind="stable")
+    order = order[np.argsort(labels[order].astype(np.int32), kind="stable")]
+    ends = np.searchsorted(labels[order], np.arange(len(objects) + 1))
+    for k in np.flatnonzero(objects).tolist():
+        hits = np.cumsum(right[order[ends[k] : ends[k + 1]]])
+        precision = hits / np.arange(1, len(hits) + 1)
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        reached = np.searchsorted(hits / objects[k], _RECALLS)  # the first that reaches each recall
+        ap[k] = np.append(precision, 0.0)[reached].mean()
+    return ap
+
+
+def mean_ap(ap: Floats) -> float:
+    """Return the mean of what is defined, or -1 if nothing is."""
+    defined = ap[ap > UNDEFINED]
+    return float(defined.mean()) if len(defined) else UNDEFINED
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a score threshold gives, all classes counted together, at IoU 0.5.
+
+    Args:
+        score: the threshold, rounded as far as it still keeps the same detections.
+        precision: share of the detections that are right.
+        recall: share of the objects that are found.
+        f1: their harmonic mean.
+    """
+
+    score: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def best_f1(matching: Matching) -> OperatingPoint | None:
+    """Return the score threshold with the highest F1, the higher one of equals; None if nothing is right."""
+    found, objects = matching.found, int((~matching.objects.crowd).sum())
+    counts = ~found.ignored
+    order = np.argsort(-found.score[counts], kind="stable")
+    scores = found.score[counts][order].astype(np.float64)
+    hits = np.cumsum(found.right[counts][order])
+    if not objects or not len(hits) or not hits[-1]:
+        return None
+    ends = np.flatnonzero(
+        np.append(scores[1:] != scores[:-1], True)
+    )  # a threshold keeps equal scores together
+    f1 = 2 * hits[ends] / (ends + 1 + objects)
+    best = int(f1.argmax())
+    end = ends[best]
+    below = scores[end + 1] if end + 1 < len(scores) else -np.inf
+    return OperatingPoint(
+        score=_round_between(below, float(scores[end])),
+        precision=float(hits[end] / (end + 1)),
+        recall=float(hits[end] / objects),
+        f1=float(f1[best]),
+    )
+
+
+def _round_between(below: float, most: float) -> float:
+    """Return the number with the fewest digits, at least two, that is above `below` and at most `most`."""
+    for digits in range(2, 9):
+        rounded = float(np.floor(most * 10**digits) / 10**digits)
+        if below < rounded <= most:
+            return rounded
+    return most

@@ -1,0 +1,361 @@
+"""The chapters about what a detector gets right and wrong: precision and recall, confusion, mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.boxes import Floats
+from aerostat.data.dataset import ImageRecord
+from aerostat.data.image import read_image
+from aerostat.detections import Detections
+from aerostat.draw.comparison import Side, side_by_side
+from aerostat.draw.evaluation import (
+    Mark,
+    confusion_chart,
+    mistakes_chart,
+    png,
+    precision_recall_chart,
+)
+from aerostat.errors import InputError, clause
+from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recall
+from aerostat.evaluation.confusion import Confusion, confusion_matrix
+from aerostat.evaluation.mistakes import KINDS, BadImage, Kind, Mistake, Mistakes, find_mistakes, worst_images
+from aerostat.predict import SHOW_SCORE
+from aerostat.report.page import Chapter, Figure, Table
+from aerostat.wording import counted
+
+PICTURES = 3
+"""Worst images shown of each kind of mistake."""
+MOST_CLASSES = 12
+"""Rows of the confusion matrix that can still be read on a phone."""
+MOST_CURVES = 6
+"""Classes that get a precision-recall curve each."""
+MOST_ROWS = 20
+
+_NOTHING = "–"
+_MEANING: dict[Kind, str] = {
+    "classification": "on an object (IoU 0.5 or more), but of another class",
+    "localisation": "right class, but the box is off (IoU from 0.1 to 0.5)",
+    "both": "another class, and the box is off (IoU from 0.1 to 0.5)",
+    "duplicate": "on an object that a better-scored detection has found already",
+    "background": "where no object is (IoU below 0.1)",
+    "missed": "an object that no detection finds, not even in the wrong class or place",
+}
+
+
+def mistake_chapters(
+    images: Sequence[ImageRecord],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    score: float = SHOW_SCORE,
+    pictures: int = PICTURES,
+    read: Callable[[Path], NDArray[np.uint8]] = read_image,
+) -> list[Chapter]:
+    """Return the chapters about what is right and wrong in the detections of a split.
+
+    Precision and recall, the confusion matrix, and the kinds of mistakes with the worst images of each. Where
+    there is nothing to show, a chapter says so.
+
+    Args:
+        images: the annotated images.
+        detections: what was found on each, down to scores of 0.001, parallel to `images`; such as
+            `aerostat.evaluation.evaluate.detect` returns.
+        classes: names that the labels of `images` index.
+        score: the lowest score of what counts as shown to a person.
+        pictures: worst images of each kind of mistake.
+        read: gives the pixels (H, W, 3) uint8 BGR of an image's path; an image that it cannot read is left
+            out with a sentence.
+
+    Raises:
+        InputError: lengths differ, a label has no class, or the detector knows none of the classes.
+    """
+    mistakes = find_mistakes(images, detections, classes, score=score)
+    if not images or not classes:
+        return []
+    precision = precision_by_recall(images, detections, classes)
+    matrix = confusion_matrix(images, detections, classes, score=score)
+    anything = bool(mistakes.objects.any() or mistakes.shown.any())
+    return [
+        _precision_chapter(mistakes, precision, any(map(len, detections))),
+        *([_confusion_chapter(matrix)] if anything else []),
+        _mistakes_chapter(mistakes, images, detections, pictures, read),
+    ]
+
+
+# --------------------------------------------------------------------------------------- precision and recall
+
+
+def _precision_chapter(mistakes: Mistakes, precision: Floats, anything_found: bool) -> Chapter:
+    title = "Precision and recall"
+    if not mistakes.objects.any():
+        return Chapter(title, ["No object is annotated on these images, so there is nothing to recall."])
+    if mistakes.best is None:
+        text = "No detection finds an object" if anything_found else "Nothing was found"
+        return Chapter(title, [f"{text}: precision and recall are 0 at every score."])
+    best = mistakes.best
+    paragraphs = [
+        f"A score threshold of {_threshold(best.score)} gives the best balance (F1 {best.f1:.2f}): precision "
+        f"{best.precision:.2f}, so {_percent(best.precision)} of what is found is right, and recall "
+        f"{best.recall:.2f}, so {_percent(best.recall)} of the objects are found. "
+        f"At {mistakes.score:g}, above which pictures show detections, {_at_show_score(mistakes)}.",
+        "The curves are those that AP averages, each class with the same weight; the star counts all objects "
+        "together, at IoU 0.5."
+        if len(mistakes.classes) > 1
+        else "The curves are those that AP averages; the star is at IoU 0.5.",
+    ]
+    curves = _curves(mistakes, precision)
+    mark = Mark(best.recall, best.precision, f"best F1, score {_threshold(best.score)}")
+    chart = png(precision_recall_chart(curves, mark))
+    figure = Figure(chart, "Precision by recall", f"Plot of precision by recall: {'; '.join(curves)}")
+    table = _class_table(mistakes, precision)
+    return Chapter(title, paragraphs, [figure], [table] if table.rows else [])
+
+
+def _curves(mistakes: Mistakes, precision: Floats) -> dict[str, Floats]:
+    """Return the lines of the chart by name: all classes at three IoUs, then each class if they are few."""
+    present = np.flatnonzero(mistakes.objects)
+    mean = precision[:, :, present].mean(axis=2)  # (10, 101)
+    lines = {"IoU 0.50": mean[0], "IoU 0.75": mean[5], "IoU 0.50–0.95": mean.mean(axis=0)}
+    curves = {f"{name}: AP {line.mean():.3f}": line for name, line in lines.items()}
+    if 1 < len(present) <= MOST_CURVES:
+        for k in present.tolist():
+            curves[f"{mistakes.classes[k]} at 0.50"] = precision[0, :, k]
+    return curves
+
+
+def _at_show_score(mistakes: Mistakes) -> str:
+    right, shown, objects = (int(n.sum()) for n in (mistakes.right, mistakes.shown, mistakes.objects))
+    if not shown:
+        return "nothing is found"
+    return f"precision is {right / shown:.2f} and recall {right / objects:.2f}"
+
+
+def _class_table(mistakes: Mistakes, precision: Floats) -> Table:
+    """Return precision, recall and AP by class, without rows where there is only one class."""
+    header = ("class", "objects", "precision", "recall", "AP", "AP50")
+    if len(mistakes.classes) == 1:
+        return Table(header, [])
+    aps = [_ap(precision[:, :, k]) for k in range(len(mistakes.classes))]
+    places = sorted(range(len(aps)), key=lambda k: (aps[k] == UNDEFINED, aps[k]))[:MOST_ROWS]
+    rows = [
+        (
+            mistakes.classes[k],
+            str(mistakes.objects[k]),
+            _share(mistakes.right[k], mistakes.shown[k]),
+            _share(mistakes.right[k], mistakes.objects[k]),
+            _figure(aps[k]),
+            _figure(_ap(precision[0, :, k])),
+        )
+        for k in places
+    ]
+    total = len(aps)
+    which = f"the lowest {len(rows)} of {total} classes" if len(rows) < total else "the lowest AP first"
+    return Table(
+        header, rows, f"By class, {which}; precision and recall at a score of {mistakes.score:g}, IoU 0.5"
+    )
+
+
+def _ap(precision: Floats) -> float:
+    defined = precision[precision > UNDEFINED]
+    return float(defined.mean()) if defined.size else UNDEFINED
+
+
+# ------------------------------------------------------------------------------------------------ confusion
+
+
+def _confusion_chapter(matrix: Confusion) -> Chapter:
+    shown = matrix.most_confused(MOST_CLASSES)
+    text = (
+        f"Rows are what is annotated, columns what is found at a score of {matrix.score:g} or more, matched "
+        "at IoU 0.5 whatever the class. Blue is right. The last column counts objects that nothing found, "
+        "the last row detections that found no object."
+    )
+    if len(shown.classes) < len(matrix.classes):
+        text += f" Shown are the {len(shown.classes)} most confused of {len(matrix.classes)} classes."
+    pairs = matrix.confused()
+    rows = [
+        (actual, detected, str(count), _share(count, objects))
+        for actual, detected, count, objects in pairs[:MOST_ROWS]
+    ]
+    paragraphs = [text]
+    if not rows and len(matrix.classes) > 1:
+        paragraphs.append("No object is taken for one of another class.")
+    chart = png(confusion_chart(shown.classes, shown.counts))
+    return Chapter(
+        "Confusion matrix",
+        paragraphs,
+        [Figure(chart, "Confusion matrix", "Counts of annotated classes by detected classes")],
+        [Table(("annotated", "found as", "times", "share"), rows, _pairs_caption(len(pairs), len(rows)))]
+        if rows
+        else [],
+    )
+
+
+def _pairs_caption(pairs: int, shown: int) -> str:
+    return "What is taken for what" + (f": the commonest {shown} of {pairs}" if shown < pairs else "")
+
+
+# ------------------------------------------------------------------------------------------------ mistakes
+
+
+def _mistakes_chapter(
+    mistakes: Mistakes,
+    images: Sequence[ImageRecord],
+    detections: Sequence[Detections],
+    pictures: int,
+    read: Callable[[Path], NDArray[np.uint8]],
+) -> Chapter:
+    title = "Kinds of error"
+    possible = [k for k in KINDS if len(mistakes.classes) > 1 or k not in ("classification", "both")]
+    kinds = sorted(possible, key=lambda kind: (-mistakes.won[kind], -mistakes.count(kind)))
+    total = sum(map(mistakes.count, kinds))
+    if not mistakes.objects.any() and not total:
+        return Chapter(title, ["Nothing is annotated on these images and nothing is found: no error."])
+    paragraphs = [_errors_in_words(mistakes, kinds, total)]
+    if not total and all(mistakes.won[kind] < 0.0005 for kind in kinds):
+        return Chapter(title, paragraphs)
+    defined = mistakes.ap50 != UNDEFINED
+    counts = {kind: mistakes.count(kind) for kind in kinds}
+    chart = mistakes_chart(counts, {kind: mistakes.won[kind] for kind in kinds} if defined else None)
+    figures = [Figure(png(chart), "Errors by kind", "Bars of errors by kind and what they cost", wide=True)]
+    for bad in (bad for of_kind in worst_images(mistakes, pictures, kinds).values() for bad in of_kind):
+        try:
+            figures.append(_picture(bad, mistakes, images[bad.image], detections[bad.image], read))
+        except InputError as error:
+            sentence = f"A picture is left out: {clause(error)}."
+            if sentence not in paragraphs:
+                paragraphs.append(sentence)
+    rows = [(kind, str(counts[kind]), _figure(mistakes.won[kind]), _MEANING[kind]) for kind in kinds]
+    tables = [Table(("kind", "how many", "AP50 to win", "a detection, or an object"), rows)]
+    by_class = _kinds_by_class(mistakes, kinds)
+    return Chapter(title, paragraphs, figures, [*tables, by_class] if by_class.rows else tables)
+
+
+def _errors_in_words(mistakes: Mistakes, kinds: Sequence[Kind], total: int) -> str:
+    right, objects = int(mistakes.right.sum()), int(mistakes.objects.sum())
+    said = f"At a score of {mistakes.score:g} or more, "
+    if not objects:
+        return f"{said}{counted(total, 'detection')} on images where no object is annotated: all are errors."
+    if not total:
+        said += f"everything is right: each of {counted(objects, 'object')} is found once, and nothing else."
+    else:
+        said += f"{right} of {counted(objects, 'object')} are found, with {counted(total, 'error')}."
+    best = kinds[0]
+    if mistakes.won[best] < 0.0005:
+        return f"{said} AP50 is {mistakes.ap50:.3f}; mending any one kind would not change it."
+    return (
+        f"{said} AP50 is {mistakes.ap50:.3f}; mending the {best} errors alone would win most, "
+        f"{mistakes.won[best]:.3f}. What is to win counts detections of every score, as AP does. The kinds "
+        "are those of TIDE (arXiv:2008.08115)."
+    )
+
+
+def _kinds_by_class(mistakes: Mistakes, kinds: Sequence[Kind]) -> Table:
+    """Return the errors by class, most first, without rows where there is only one class."""
+    header = ("class", *kinds)
+    if len(mistakes.classes) == 1:
+        return Table(header, [])
+    columns = [KINDS.index(kind) for kind in kinds]
+    totals = mistakes.counts.sum(axis=1)
+    wrong = [k for k in np.argsort(-totals, kind="stable").tolist() if totals[k]]
+    rows = [(mistakes.classes[k], *(str(mistakes.counts[k, c]) for c in columns)) for k in wrong[:MOST_ROWS]]
+    rest = f": the {len(rows)} classes with most" if len(rows) < len(wrong) else ""
+    return Table(header, rows, f"Errors by class{rest}")
+
+
+def _picture(
+    bad: BadImage,
+    mistakes: Mistakes,
+    image: ImageRecord,
+    found: Detections,
+    read: Callable[[Path], NDArray[np.uint8]],
+) -> Figure:
+    """Return an image with its worst mistake of a kind, ground truth left and prediction right."""
+    worst = bad.mistakes[0]
+    caption = _in_words(worst, mistakes, image)
+    more = f" The worst of {len(bad.mistakes)} {worst.kind} errors on it." if len(bad.mistakes) > 1 else ""
+    pixels = side_by_side(read(image.path), *_sides(worst, mistakes, image, found), caption)
+    return Figure(
+        pixels,
+        f"{image.file_name}. {caption}.{more}",
+        f"Ground truth and prediction on {image.file_name}: {caption}",
+        wide=True,
+    )
+
+
+def _in_words(mistake: Mistake, mistakes: Mistakes, image: ImageRecord) -> str:
+    name = mistakes.classes[mistake.label]
+    kind = mistake.kind.capitalize()
+    if mistake.score is None:
+        return f"{kind}: {name}"
+    text = f"{kind}: {name} {_percent(mistake.score)}"
+    if mistake.instance is None:
+        return f"{text}, touches no object"
+    actual = mistakes.classes[image.instances[mistake.instance].label]
+    on = f" on {actual}" if actual != name else ""
+    return f"{text}{on}, IoU {mistake.iou:.2f}"
+
+
+def _sides(mistake: Mistake, mistakes: Mistakes, image: ImageRecord, found: Detections) -> tuple[Side, Side]:
+    labels = next(iter(labels_among([found], mistakes.classes)))
+    shown = (labels >= 0) & (found.scores >= np.float32(mistakes.score))
+    detection = instance = None
+    if mistake.detection is not None:
+        shown[mistake.detection] = False
+        detection = tuple(found.boxes_xyxy[mistake.detection].tolist())
+    # What lies where nothing is annotated may touch an object; that is not what it is about.
+    about = None if mistake.kind == "background" else mistake.instance
+    if about is not None:
+        instance = image.instances[about].box_xyxy
+    others = [o for i, o in enumerate(image.instances) if i != about and not o.crowd]
+    compared = instance if detection is None or mistake.kind in ("localisation", "both") else None
+    if mistake.rival is not None:
+        compared = tuple(found.boxes_xyxy[mistake.rival].tolist())
+    truth = Side(
+        "Ground truth",
+        [o.box_xyxy for o in others],
+        [o.label for o in others],
+        focus_xyxy=instance,
+        focus_label=0 if about is None else image.instances[about].label,
+        focus_text="" if about is None else mistakes.classes[image.instances[about].label],
+        ghost_xyxy=detection if instance is None else None,
+        ghost_text="nothing annotated",
+    )
+    prediction = Side(
+        "Prediction",
+        found.boxes_xyxy[shown],
+        labels[shown].tolist(),
+        focus_xyxy=detection,
+        focus_label=mistake.label,
+        focus_text=""
+        if mistake.score is None
+        else f"{mistakes.classes[mistake.label]} {_percent(mistake.score)}",
+        ghost_xyxy=compared,
+        ghost_text="not found",
+    )
+    return truth, prediction
+
+
+# ------------------------------------------------------------------------------------------------ wording
+
+
+def _threshold(score: float) -> str:
+    """Return a score with two digits, with three where those would say more."""
+    return f"{score:.3f}".removesuffix("0")
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share)}%"
+
+
+def _share(part: int | np.integer, whole: int | np.integer) -> str:
+    return f"{part / whole:.2f}" if whole else _NOTHING
+
+
+def _figure(value: float) -> str:
+    return _NOTHING if value == UNDEFINED else f"{value:.3f}"
