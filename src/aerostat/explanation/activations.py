@@ -65,15 +65,14 @@ def forward_from(net: RTMDet, layers: Sequence[Layer], images: Tensor) -> Forwar
     finally:
         for handle in handles:
             handle.remove()
-    activations = {layer.path: given[layer.path][_run_of(net, layer)] for layer in layers}
+    activations = {layer.path: given[layer.path][run_number(net, layer)] for layer in layers}
     return ForwardPass(cls, reg, activations)
 
 
-def _run_of(net: RTMDet, layer: Layer) -> int:
+def run_number(net: RTMDet, layer: Layer) -> int:
     """Return which run of a module a name means: one that the levels share is run once for each name."""
-    return [path for path, m in net.named_modules(remove_duplicate=False) if m is layer.module].index(
-        layer.path
-    )
+    names = [path for path, module in net.named_modules(remove_duplicate=False) if module is layer.module]
+    return names.index(layer.path)
 
 
 def gradients(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -13,39 +16,55 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerostat.boxes import clip_boxes
-from aerostat.data.image import Letterbox, read_image
-from aerostat.detections import Detections
-from aerostat.errors import InputError, nearest
+from aerostat.boxes import clip_boxes, pairwise_iou
+from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
+from aerostat.detections import Detection, Detections
+from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation import methods
-from aerostat.explanation.activations import Objective, forward_from, gradients
-from aerostat.explanation.layers import find_layer, private_copy
-from aerostat.explanation.result import Explanation, Explanations, Target
-from aerostat.explanation.targets import Subject, loss_target, score_target
-from aerostat.model import normalise
-from aerostat.model.decode import NMS_IOU, Births, decode_births
-from aerostat.model.head import STRIDES
+from aerostat.explanation.ablation import ablated_values
+from aerostat.explanation.activations import ForwardPass, Objective, forward_from, gradients
+from aerostat.explanation.black_box import scorer_of_detector
+from aerostat.explanation.drise import drise
+from aerostat.explanation.features import content_cells
+from aerostat.explanation.layers import Layer, find_layer, private_copy, record
+from aerostat.explanation.result import TITLES, Explanation, Explanations, Target
+from aerostat.explanation.targets import Subject, loss_target, score_target, share_lost
+from aerostat.model import RTMDet, decode_boxes, level_points, normalise
+from aerostat.model.decode import NMS_IOU, Births, Boxes, decode_births
+from aerostat.model.head import RTMDetSepBNHead
 from aerostat.predict import SHOW_SCORE, Detector
 
 Per = Literal["detection", "class", "all"]
+Formula = Callable[[Tensor, Tensor], Tensor]
 
-METHODS = ("gradcam", "gradcampp", "hirescam", "layercam", "eigencam", "eigengradcam", "ablationcam", "drise")
+METHODS = tuple(TITLES)
 DEFAULT_METHOD = "gradcam"
-GRADIENT_METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "gradcam": methods.gradcam,
-    "gradcampp": methods.gradcampp,
-    "hirescam": methods.hirescam,
-    "layercam": methods.layercam,
-    "eigengradcam": methods.eigengradcam,
-}
-PUBLISHED_FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "gradcam": methods.boxam_gradcam,
-    "gradcampp": methods.boxam_gradcampp,
-}
-"""What the `loss` target takes in their place, being there for comparison with published pictures."""
-
-DRAWN_SIDE = 2000
-"""Longest side in pixels of what is drawn."""
+GRADIENT_METHODS: Mapping[str, Formula] = MappingProxyType(
+    {
+        "gradcam": methods.gradcam,
+        "gradcampp": methods.gradcampp,
+        "hirescam": methods.hirescam,
+        "layercam": methods.layercam,
+        "eigengradcam": methods.eigengradcam,
+    }
+)
+PUBLISHED_FORMS: Mapping[str, Formula] = MappingProxyType(
+    {"gradcam": methods.boxam_gradcam, "gradcampp": methods.boxam_gradcampp}
+)
+"""What the `loss` target takes in their place: it is there for comparison with published pictures."""
+SEVERAL_LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "backbone": ("backbone.stage2", "backbone.stage3", "backbone.stage4"),
+        "neck": ("neck.out_convs[0]", "neck.out_convs[1]", "neck.out_convs[2]"),
+    }
+)
+"""Names of what gives one map per level stand for the layers that give them."""
+TOP = 10
+"""Maps that are made at most unless somebody asks for more."""
+LONGEST_SIDE, SHORTEST_LONG_SIDE = 2000, 480
+"""Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
+DRY_RUN_SIDE = 64
+"""Pixels of the input on which layers show whether they give maps: two cells at the last stride."""
 
 
 def explain(
@@ -56,7 +75,7 @@ def explain(
     method: str | Sequence[str] = DEFAULT_METHOD,
     target: Target = "score",
     per: Per = "detection",
-    top: int | None = 10,
+    top: int | None = TOP,
     score: float = SHOW_SCORE,
     box_xyxy: Sequence[float] | None = None,
     fuse: bool = False,
@@ -64,148 +83,446 @@ def explain(
 ) -> Explanations:
     """Return which parts of a photograph speak for its detections.
 
+    The detector is never changed, whatever mode it is in and whatever its parameters ask for. Padding has no
+    heat and takes no part in what a method makes of a layer.
+
     Args:
-        detector: never changed, whatever mode it is in and whatever its parameters ask for.
+        detector: from `aerostat.load`.
         image: a file, or an image (H, W, 3) uint8 BGR.
-        layer: one or several layers by OpenMMLab's names; None is the last layer before the head, at the
-            level where the detection was born: ``neck.out_convs[level]``.
-        method: one or several of `METHODS`.
+        layer: one or several layers by OpenMMLab's names, ``neck`` and ``backbone`` for their three levels;
+            None is the last layer before the head at the level where the detection was born,
+            ``neck.out_convs[level]``.
+        method: one or several of `METHODS`, in the spelling of their papers if you like.
         target: what is to rise: ``score`` (`targets.score_target`) or ``loss`` (`targets.loss_target`).
         per: one map for each detection, for each class, or for all at once.
-        top: explain the best so many; None explains all.
+        top: make the best so many maps of each method and layer; None makes all.
         score: detections need a higher score.
         box_xyxy: a place in pixels of the photograph: explains the best raw candidate there, whatever its
             score, in place of the detections.
-        fuse: one map of all layers, in place of one for each.
+        fuse: one map of all layers in place of one for each.
         nms_iou: see `Detector.predict`.
 
     Raises:
         InputError: the image cannot be read, there is no such layer or method, a layer gives no map, there
-            are no detections above the score, or the box lies outside of the photograph.
+            are no detections above the score, or the box is none or lies outside of the photograph.
+        AerostatError: the network's outputs are not numbers.
     """
-    names = _check_methods([method] if isinstance(method, str) else list(method))
-    layers_wanted = [layer] if isinstance(layer, str) else layer
+    wanted = check_request(method, target, per, top, score, box_xyxy)
+    net = private_copy(detector.net)
+    named = None if layer is None else find_map_layers(net, layer)
+    scene = _look(detector, net, image, named or [find_layer(net, name) for name in SEVERAL_LEVELS["neck"]])
+    births = decode_births(
+        scene.done.cls, scene.done.reg, [scene.content_size], score_threshold=score, nms_iou=nms_iou
+    )[0]
+    found = scene.detections(births)
+    if box_xyxy is None:
+        asked = _asked_detections(scene, births, found, per, score)[:top]
+    else:
+        asked = [_asked_candidate(scene, births, found, box_xyxy, score, nms_iou)]
+    items = list(_explanations(scene, asked, wanted, target, named, fuse))
+    return Explanations(tuple(items), _drawn_size(scene.image_bgr), found, scene.path)
+
+
+def check_request(
+    method: str | Sequence[str],
+    target: str,
+    per: str,
+    top: int | None,
+    score: float,
+    box_xyxy: Sequence[float] | None,
+) -> list[str]:
+    """Return the methods asked for, each once, under the names in `METHODS`; see `explain`.
+
+    Raises:
+        InputError: an unknown method, target or grouping, or a number or box that can be none.
+    """
+    names = [_method(name) for name in ([method] if isinstance(method, str) else method)]
+    if not names:
+        raise InputError(f"Expected at least one method ({', '.join(METHODS)}), found none.")
+    for what, value, known in (("target", target, get_args(Target)), ("grouping", per, get_args(Per))):
+        if value not in known:
+            raise InputError(
+                f"Expected a {what} ({', '.join(known)}), found {value!r}.{nearest(value, known)}"
+            )
+    if top is not None and top < 1:
+        raise InputError(f"Expected to explain at least the best detection, found top {top}.")
+    if not 0 <= score < 1:
+        raise InputError(f"Expected a score in [0, 1), found {score}.")
+    if box_xyxy is not None:
+        box = [float(value) for value in box_xyxy]
+        if len(box) != 4 or not all(map(math.isfinite, box)) or not (box[0] < box[2] and box[1] < box[3]):
+            raise InputError(
+                f"Expected a box as x1,y1,x2,y2 in pixels of the photograph with x1 < x2 and y1 < y2, "
+                f"found {','.join(f'{value:g}' for value in box)}."
+            )
+    return list(dict.fromkeys(names))
+
+
+def _method(name: str) -> str:
+    plain = name.strip().lower().replace("++", "pp").replace("-", "").replace("_", "")
+    if plain not in METHODS:
+        raise InputError(
+            f"Expected a method ({', '.join(METHODS)}), found {name!r}.{nearest(plain, METHODS)}"
+        )
+    return plain
+
+
+def find_map_layers(net: RTMDet, names: str | Sequence[str]) -> list[Layer]:
+    """Return the layers of a private copy that names stand for, each once, all of which give one map.
+
+    Raises:
+        InputError: there is no such layer, or it gives no map.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    layers: dict[str, Layer] = {}
+    for name in wanted:
+        found = find_layer(net, name)
+        if isinstance(found.module, RTMDetSepBNHead):
+            raise InputError(
+                f"Expected a layer that gives a map, found {found.name}, which gives classes and boxes; "
+                f"choose one in it such as {found.name}.cls_convs[2], or what it reads: neck.out_convs[2]."
+            )
+        for part in SEVERAL_LEVELS.get(found.name, (found.name,)):
+            layers[part] = find_layer(net, part)
+    if not layers:
+        raise InputError("Expected at least one layer such as neck.out_convs[2], found none.")
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        record(net, list(layers.values()), torch.zeros(1, 3, DRY_RUN_SIDE, DRY_RUN_SIDE, device=device))
+    return list(layers.values())
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """One photograph, how it went into the network, and what the network made of it.
+
+    Args:
+        net: a private copy.
+        layers: whose outputs are at hand.
+        images: (1, 3, H, W), normalised.
+        done: the pass through the network.
+    """
+
+    detector: Detector
+    net: RTMDet
+    layers: list[Layer]
+    image_bgr: NDArray[np.uint8]
+    path: Path | None
+    letterbox: Letterbox
+    images: Tensor
+    done: ForwardPass
+
+    @property
+    def content_size(self) -> tuple[int, int]:
+        return self.letterbox.resized_size
+
+    @property
+    def where(self) -> str:
+        return str(self.path or "the image")
+
+    def detections(self, births: Births) -> Detections:
+        """Return boxes of the input as detections on the photograph, in the same order."""
+        width, height = self.letterbox.source_size
+        boxes_xyxy = clip_boxes(self.letterbox.boxes_to_source(births.boxes.boxes_xyxy), width, height)
+        return Detections(
+            boxes_xyxy.astype(np.float32),
+            births.boxes.scores,
+            births.boxes.labels,
+            self.detector.classes,
+            image_size=(width, height),
+            path=self.path,
+        )
+
+
+def _look(
+    detector: Detector, net: RTMDet, image: Path | str | NDArray[np.uint8], layers: list[Layer]
+) -> _Scene:
     path = None if isinstance(image, np.ndarray) else Path(image)
     image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
-    height, width = image_bgr.shape[:2]
-    letterbox = Letterbox.fit((width, height), detector.input_size)
-    net = private_copy(detector.net)
-    default = layers_wanted is None
-    layers = [find_layer(net, name) for name in layers_wanted or _last_layers()]
+    shape = image_bgr.shape
+    if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
+        raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
+    letterbox = Letterbox.fit((shape[1], shape[0]), detector.input_size)
     planes = torch.from_numpy(np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1)))[None]
-    done = forward_from(net, layers, normalise(planes.to(detector.device)))
-    births = decode_births(
-        done.cls, done.reg, [letterbox.resized_size], score_threshold=score, nms_iou=nms_iou
-    )[0]
-    found = _in_source(births, letterbox, detector.classes, path)
-    if not len(found):
-        raise InputError(
-            f"Expected detections above the score {score:g}, found none on {path or 'the image'}."
+    images = normalise(planes.to(detector.device))
+    done = forward_from(net, layers, images)
+    if not all(torch.isfinite(x).all() for x in (*done.cls, *done.reg)):
+        raise AerostatError(
+            f"The network's outputs are not numbers{f' on {path}' if path else ''}; its weights are damaged, "
+            "or were trained until they diverged."
         )
-    rows = list(range(len(found)))[:top]
-    subjects = [_subject(births, [row], detector.device) for row in rows]
-    objectives = [_objective(target, subject, letterbox) for subject in subjects]
-    items: dict[int, list[Explanation]] = {}
-    for index, by_path in gradients(done, objectives, [one.path for one in layers]):
-        row = rows[index]
-        level = int(births.levels[row])
-        detection = found[row]
-        chosen = [layers[level]] if default else layers
-        detections = (detection,)
-        items[index] = [
-            Explanation(
-                detections,
-                (level,),
-                name,
-                (one.name,),
-                target,
-                (_map(name, target, done.activations[one.path][0], by_path[one.path], letterbox),),
-                letterbox,
-                (bool(by_path[one.path].any()),),
-            )
-            for name in names
-            for one in chosen
-        ]
-    flat = tuple(item for index in sorted(items) for item in items[index])
-    return Explanations(flat, _at_drawing_size(image_bgr), found, path)
+    return _Scene(detector, net, layers, image_bgr, path, letterbox, images, done)
 
 
-def _map(
-    name: str, target: str, activations: Tensor, gradient: Tensor, letterbox: Letterbox
-) -> NDArray[np.float32]:
-    rows, columns = _content_cells(activations.shape[1:], letterbox)
-    whole = np.zeros(tuple(activations.shape[1:]), np.float32)
-    a, g = activations.detach()[:, rows, columns], gradient[:, rows, columns]
-    if not gradient.any():
-        return whole
-    if name == "eigencam":
-        values = methods.eigencam(a)
-    else:
-        forms = GRADIENT_METHODS | (PUBLISHED_FORMS if target == "loss" else {})
-        values = forms[name](a, g)
-    whole[rows, columns] = values.cpu().numpy()
-    return whole
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What one map is to explain: detections on the photograph, and the same in the network's terms."""
+
+    detections: tuple[Detection, ...]
+    subject: Subject
+    candidate: bool = False
+    note: str = ""
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return tuple(self.subject.levels.tolist())
 
 
-def _content_cells(shape: Sequence[int], letterbox: Letterbox) -> tuple[slice, slice]:
-    """Return the rows and columns of a map's cells that hold some of the photograph."""
-    x1, y1, x2, y2 = letterbox.content_box
-    width, height = letterbox.input_size
-    high, wide = shape
-    return (
-        slice(y1 * high // height, -(-y2 * high // height)),
-        slice(x1 * wide // width, -(-x2 * wide // width)),
-    )
-
-
-def _last_layers() -> list[str]:
-    return [f"neck.out_convs[{level}]" for level in range(len(STRIDES))]
-
-
-def _objective(target: str, subject: Subject, letterbox: Letterbox) -> Objective:
-    if target == "loss":
-        return partial(loss_target, subject=subject)
-    return partial(score_target, subject=subject, content_size=letterbox.resized_size)
-
-
-def _subject(births: Births, rows: Sequence[int], device: torch.device) -> Subject:
-    chosen = list(rows)
-    return Subject(
+def _asked(scene: _Scene, births: Births, found: Detections, rows: Sequence[int]) -> _Asked:
+    chosen, device = list(rows), scene.detector.device
+    subject = Subject(
         torch.from_numpy(births.boxes.boxes_xyxy[chosen]).to(device),
         torch.from_numpy(births.boxes.labels[chosen]).to(device),
         torch.from_numpy(births.levels[chosen]).to(device),
     )
+    return _Asked(tuple(found[row] for row in chosen), subject)
 
 
-def _in_source(
-    births: Births, letterbox: Letterbox, classes: tuple[str, ...], path: Path | None
-) -> Detections:
-    width, height = letterbox.source_size
-    boxes_xyxy = clip_boxes(letterbox.boxes_to_source(births.boxes.boxes_xyxy), width, height)
-    return Detections(
-        boxes_xyxy.astype(np.float32),
-        births.boxes.scores,
-        births.boxes.labels,
-        classes,
-        None,
-        letterbox.source_size,
-        path,
+def _asked_detections(
+    scene: _Scene, births: Births, found: Detections, per: Per, score: float
+) -> list[_Asked]:
+    """Return what there is to explain, best first.
+
+    Raises:
+        InputError: nothing; the best candidate is named.
+    """
+    if not len(found):
+        best = _best_candidate(scene, None)
+        candidate = scene.detections(best)[0]
+        place = ",".join(f"{value:.0f}" for value in candidate.box_xyxy)
+        raise InputError(
+            f"There are no detections above the score {score:g} on {scene.where}; the best candidate is "
+            f"{candidate.name} with a score of {candidate.score:.3g} at {place}, which a lower score or its "
+            f"place (--box {place}) explains."
+        )
+    everything = range(len(found))
+    if per == "detection":
+        groups = [[row] for row in everything]
+    elif per == "class":
+        labels = dict.fromkeys(found.labels.tolist())
+        groups = [[row for row in everything if found.labels[row] == label] for label in labels]
+    else:
+        groups = [list(everything)]
+    return [_asked(scene, births, found, rows) for rows in groups]
+
+
+def _asked_candidate(
+    scene: _Scene,
+    births: Births,
+    found: Detections,
+    box_xyxy: Sequence[float],
+    score: float,
+    nms_iou: float,
+) -> _Asked:
+    """Return the best candidate at a place, and why it is no detection if it is none.
+
+    Raises:
+        InputError: the box lies outside of the photograph, or no candidate overlaps it.
+    """
+    width, height = scene.letterbox.source_size
+    wanted = np.asarray([box_xyxy], np.float64)
+    inside = clip_boxes(wanted, width, height)
+    asked_for = ",".join(f"{value:g}" for value in box_xyxy)
+    if not (inside[0, :2] < inside[0, 2:]).all():
+        raise InputError(
+            f"Expected a box on the photograph of {width} x {height} px, found {asked_for} outside of it."
+        )
+    best = _best_candidate(scene, scene.letterbox.boxes_to_input(inside)[0])
+    overlap = float(pairwise_iou(scene.detections(best).boxes_xyxy.astype(np.float64), inside)[0, 0])
+    if not overlap > 0:
+        raise InputError(f"No candidate of the network overlaps the box {asked_for} on {scene.where} at all.")
+    same = np.flatnonzero(
+        (births.levels == best.levels[0])
+        & (births.points == best.points[0])
+        & (births.boxes.labels == best.boxes.labels[0])
+    )
+    place = f"the best candidate there, IoU {overlap:.2f} with the box asked for"
+    if len(same):
+        return replace(_asked(scene, births, found, same.tolist()), note=f"{place}; it is a detection")
+    reason = _why_not(births, found, best, score, nms_iou)
+    asked = _asked(scene, best, scene.detections(best), [0])
+    return replace(asked, candidate=True, note=f"{place}; {reason}")
+
+
+def _why_not(births: Births, found: Detections, best: Births, score: float, nms_iou: float) -> str:
+    """Say why a candidate is no detection."""
+    own = float(best.boxes.scores[0])
+    if own <= score:
+        return f"no detection, its score {own:.3g} is not above {score:g}"
+    ious = pairwise_iou(births.boxes.boxes_xyxy, best.boxes.boxes_xyxy)[:, 0]
+    ious = np.where(births.boxes.labels == best.boxes.labels[0], ious, 0)
+    if len(ious) and ious.max() > nms_iou:
+        winner = found[int(ious.argmax())]
+        return f"no detection, {winner.name} {winner.score:.0%} takes its place (IoU {ious.max():.2f})"
+    return "no detection, there are more than enough better ones"
+
+
+@torch.no_grad()
+def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Births:
+    """Return the raw candidate with the largest product of score and IoU with a box, whatever its score.
+
+    Args:
+        scene: with the raw outputs.
+        box_xyxy: (4,) in input pixels; None asks for the best score anywhere on the photograph.
+    """
+    points = level_points([(x.shape[2], x.shape[3]) for x in scene.done.cls], scene.detector.device)
+    of_level = torch.split(points, [x[0, 0].numel() for x in scene.done.cls])
+    candidates = []
+    for level, (cls, reg) in enumerate(zip(scene.done.cls, scene.done.reg, strict=True)):
+        distances = reg[0].flatten(1).T.float()
+        boxes_xyxy = decode_boxes(of_level[level], distances).cpu().numpy()
+        boxes_xyxy = clip_boxes(boxes_xyxy, *scene.content_size)
+        scores = cls[0].flatten(1).T.float().sigmoid().cpu().numpy()  # (P, K)
+        iou = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1).astype(np.float64)
+        if box_xyxy is not None:
+            iou *= pairwise_iou(boxes_xyxy, box_xyxy[None])[:, 0]
+        worth = scores * iou[:, None]
+        point, label = np.unravel_index(int(worth.argmax()), worth.shape)
+        row = Boxes(boxes_xyxy[[point]], scores[[point], [label]], np.asarray([label], np.int64))
+        birth = Births(row, np.asarray([level], np.int64), np.asarray([point], np.int64))
+        candidates.append((float(worth[point, label]), birth))
+    return max(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def _explanations(
+    scene: _Scene,
+    asked: Sequence[_Asked],
+    wanted: Sequence[str],
+    target: Target,
+    named: list[Layer] | None,
+    fuse: bool,
+) -> Iterator[Explanation]:
+    """Yield the explanations by what is asked, then by method, then by layer."""
+    objectives = [_objective(scene, one.subject, target) for one in asked]
+    maps = _Maps(scene, asked, objectives, target)
+    made: dict[int, list[Explanation]] = {}
+    paths = [layer.path for layer in scene.layers]
+    for index, gradient in gradients(scene.done, objectives, paths):  # in an order of its own
+        # What was born at several levels is seen at all of them at once.
+        layers = named or [scene.layers[level] for level in sorted(set(asked[index].levels))]
+        groups = [layers] if fuse or named is None else [[layer] for layer in layers]
+        made[index] = [
+            _explanation(scene, asked[index], target, method, group, maps.of(index, method, group, gradient))
+            for method in wanted
+            for group in ([[]] if method == "drise" else groups)
+        ]
+    for index in range(len(asked)):
+        yield from made[index]
+
+
+def _explanation(
+    scene: _Scene,
+    one: _Asked,
+    target: Target,
+    method: str,
+    layers: Sequence[Layer],
+    maps: Sequence[tuple[NDArray[np.float32], bool]],
+) -> Explanation:
+    return Explanation(
+        detections=one.detections,
+        levels=one.levels,
+        method=method,
+        layers=tuple(layer.name for layer in layers),
+        target=target,
+        maps=tuple(values for values, _ in maps),
+        letterbox=scene.letterbox,
+        influences=tuple(influence for _, influence in maps),
+        candidate=one.candidate,
+        note=one.note,
     )
 
 
-def _at_drawing_size(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = image_bgr.shape[:2]
-    scale = min(1.0, DRAWN_SIDE / max(height, width))
-    if scale == 1:
-        return image_bgr
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _objective(scene: _Scene, subject: Subject, target: Target) -> Objective:
+    if target == "loss":
+        return partial(loss_target, subject=subject)
+    return partial(score_target, subject=subject, content_size=scene.content_size)
 
 
-def _check_methods(names: Sequence[str]) -> list[str]:
-    for name in names:
-        if name not in METHODS:
-            raise InputError(
-                f"Expected a method among {', '.join(METHODS)}, found {name!r}.{nearest(name, METHODS)}"
-            )
-    return list(dict.fromkeys(names))
+class _Maps:
+    """The maps of one scene; what several of them share is computed once."""
+
+    def __init__(
+        self, scene: _Scene, asked: Sequence[_Asked], objectives: Sequence[Objective], target: Target
+    ) -> None:
+        self._scene, self._asked, self._objectives, self._target = scene, asked, objectives, target
+        self._eigen: dict[str, NDArray[np.float32]] = {}
+        self._drops: dict[str, Tensor] = {}
+        self._drise: NDArray[np.float32] | None = None
+
+    def of(
+        self, index: int, method: str, layers: Sequence[Layer], gradient: Mapping[str, Tensor]
+    ) -> list[tuple[NDArray[np.float32], bool]]:
+        """Return for what is asked at `index` a map (h, w) of each layer, and whether it has any influence.
+
+        Args:
+            index: of what is asked.
+            method: one of `METHODS`.
+            layers: none for a black box, which has one map.
+            gradient: (C, h, w) by path.
+        """
+        if method == "drise":
+            heat = self._black_box(index)
+            return [(heat, bool(heat.any()))]
+        return [
+            (self._map(index, method, layer, gradient[layer.path]), bool(gradient[layer.path].any()))
+            for layer in layers
+        ]
+
+    def _map(self, index: int, method: str, layer: Layer, gradient: Tensor) -> NDArray[np.float32]:
+        if not gradient.any():  # a map would show what has nothing to do with the detection
+            return np.zeros(tuple(gradient.shape[1:]), np.float32)
+        activations = self._scene.done.activations[layer.path][0].detach()
+        if method == "eigencam":
+            if layer.path not in self._eigen:
+                self._eigen[layer.path] = self._on_content(lambda a, _: methods.eigencam(a), activations)
+            return self._eigen[layer.path]
+        if method == "ablationcam":
+            drops = self._channel_drops(layer)[index]
+            return self._on_content(lambda a, _: methods.ablationcam(a, drops), activations)
+        published = self._target == "loss" and method in PUBLISHED_FORMS
+        formula = (PUBLISHED_FORMS if published else GRADIENT_METHODS)[method]
+        return self._on_content(formula, activations, gradient)
+
+    def _black_box(self, index: int) -> NDArray[np.float32]:
+        """Return the black-box map; that of several detections is the mean of theirs."""
+        scene = self._scene
+        if self._drise is None:
+            boxes_xyxy = torch.cat([one.subject.boxes_xyxy for one in self._asked]).cpu().numpy()
+            labels = torch.cat([one.subject.labels for one in self._asked]).cpu().numpy()
+            detector = replace(scene.detector, net=scene.net)
+            scorer = scorer_of_detector(detector, boxes_xyxy, labels, scene.content_size)
+            self._drise = drise(scorer, scene.letterbox.apply(scene.image_bgr), scene.content_size)
+        start = sum(len(one.detections) for one in self._asked[:index])
+        own = self._drise[start : start + len(self._asked[index].detections)]
+        return np.asarray(own.mean(axis=0), np.float32)
+
+    def _channel_drops(self, layer: Layer) -> Tensor:
+        """Return (n, C): the share of each objective that is lost with each channel."""
+        if layer.path not in self._drops:
+            done = self._scene.done
+            without = ablated_values(self._scene.net, layer, self._scene.images, self._objectives)
+            with torch.no_grad():
+                whole = torch.stack([objective(done.cls, done.reg) for objective in self._objectives])
+            self._drops[layer.path] = share_lost(self._target, whole, without)
+        return self._drops[layer.path]
+
+    def _on_content(
+        self, formula: Formula, activations: Tensor, gradient: Tensor | None = None
+    ) -> NDArray[np.float32]:
+        """Return a formula's map of the cells that hold photograph, with zeros under the padding."""
+        rows, columns = content_cells(self._scene.letterbox, activations.shape[1:])
+        whole = np.zeros(tuple(activations.shape[1:]), np.float32)
+        inside = activations[:, rows, columns]
+        values = formula(inside, inside if gradient is None else gradient[:, rows, columns])
+        whole[rows, columns] = values.float().cpu().numpy()
+        return whole
+
+
+def _drawn_size(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the photograph as it is drawn, its longer side within bounds."""
+    side = max(image_bgr.shape[:2])
+    wanted = min(max(side, SHORTEST_LONG_SIDE), LONGEST_SIDE)
+    size = scaled_size((image_bgr.shape[1], image_bgr.shape[0]), wanted / side)
+    if wanted < side:
+        return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize_image(image_bgr, size)

@@ -1,29 +1,110 @@
-"""Explanations as pictures: photograph, heat, explained boxes, and a strip that says what it is."""
+"""Explanations as pictures: photograph, heat, explained boxes, and what they show in words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.draw.boxes import draw_boxes
-from aerostat.draw.heatmap import overlay_heat
+from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
+from aerostat.explanation.result import TITLES
 
 if TYPE_CHECKING:
-    from aerostat.explanation.result import Explanations
+    from aerostat.explanation.result import Explanation, Explanations
+
+CELL_SIDE = 420
+"""Pixels of the longer side of a photograph on a sheet."""
+LONGEST_SHEET = 30_000
+"""Pixels of height of a sheet: a JPEG ends at 65535."""
 
 
-def draw_all(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
-    """Return one picture of all explanations."""
-    item = explanations[0]
-    photo = explanations.photograph_bgr
-    out = overlay_heat(photo, item.heat_at((photo.shape[1], photo.shape[0])))
-    s = photo.shape[1] / item.letterbox.source_size[0]
-    return draw_boxes(
-        out,
-        [np.asarray(d.box_xyxy) * s for d in item.detections],
-        [d.label for d in item.detections],
+def draw_explanations(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
+    """Return one picture of all explanations.
+
+    One explanation is drawn large. Several make a sheet: methods by layers where there is one detection, the
+    detections by methods and layers where there are more.
+    """
+    if len(explanations) == 1:
+        return draw_explanation(explanations, explanations[0], norm_in_box=norm_in_box)
+    subjects = explanations.by_subject()
+    if len(subjects) == 1:
+        return draw_sheet(subjects[0], norm_in_box=norm_in_box)
+    columns = list(dict.fromkeys(_column(item, explanations) for item in explanations))
+    rows = [[_cell(one, item, norm_in_box) for item in one] for one in subjects]
+    if any(len(row) != len(columns) for row in rows):  # the default layer is another one for each level
+        columns = [""] * max(len(row) for row in rows)
+    titles = [f"{one[0].subject}, {one[0].origin}" for one in subjects]
+    return contact_sheet(rows, titles, columns, cell=_cell_size(rows))
+
+
+def draw_explanation(
+    explanations: Explanations, item: Explanation, *, norm_in_box: bool = False
+) -> NDArray[np.uint8]:
+    """Return one explanation over the photograph, at its top left corner, with a caption below."""
+    image_bgr = _over_photograph(explanations.photograph_bgr, item, norm_in_box)
+    size = (image_bgr.shape[1], image_bgr.shape[0])
+    found = item.detections
+    image_bgr = draw_boxes(
+        image_bgr,
+        item.boxes_at(size),
+        [d.label for d in found],
         explanations.found.classes,
-        [d.score for d in item.detections],
+        [d.score for d in found],
     )
+    where = " (in its box alone)" if norm_in_box else ""
+    lines = [f"{item.subject}, born at {item.origin}", f"{item.source}, target {item.target}{where}"]
+    lines += [text for text in (item.note, item.remark) if text]
+    return captioned(image_bgr, lines, None if item.remark else ("none", "most"))
+
+
+def draw_sheet(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
+    """Return the explanations of one detection as a sheet: a row for each method, a column for each layer."""
+    methods = list(dict.fromkeys(item.method for item in explanations))
+    layers = list(dict.fromkeys(item.layers for item in explanations if item.layers)) or [()]
+    rows: list[list[NDArray[np.uint8] | None]] = [[None] * len(layers) for _ in methods]
+    for item in explanations:
+        column = layers.index(item.layers) if item.layers else 0  # a black box knows no layers
+        rows[methods.index(item.method)][column] = _cell(explanations, item, norm_in_box)
+    titles = [TITLES.get(method, method) for method in methods]
+    columns = [" + ".join(names) for names in layers]
+    sheet = contact_sheet(rows, titles, columns, cell=_cell_size(rows))
+    item = explanations[0]
+    lines = [f"{item.subject}, born at {item.origin}, target {item.target}", *filter(None, [item.note])]
+    return captioned(sheet, lines, ("none", "most"))
+
+
+def _column(item: Explanation, explanations: Explanations) -> str:
+    several = len({other.method for other in explanations}) > 1
+    return f"{TITLES.get(item.method, item.method)} " * several + " + ".join(item.layers)
+
+
+def _cell(explanations: Explanations, item: Explanation, norm_in_box: bool) -> NDArray[np.uint8]:
+    """Return an explanation small, with what one compares on a sheet: the share of heat within the boxes."""
+    photograph = explanations.photograph_bgr
+    scale = CELL_SIDE / max(photograph.shape[:2])
+    size = (max(1, round(photograph.shape[1] * scale)), max(1, round(photograph.shape[0] * scale)))
+    resized = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    drawn = _over_photograph(np.asarray(resized, np.uint8), item, norm_in_box)
+    drawn = outline_boxes(drawn, item.boxes_at(size))
+    if item.remark:
+        return captioned(
+            drawn, ["no influence on it" if not item.influence else "nothing speaks for it here"]
+        )
+    return captioned(drawn, [f"{item.share_in_boxes(size):.0%} of the heat in the box"])
+
+
+def _over_photograph(image_bgr: NDArray[np.uint8], item: Explanation, norm_in_box: bool) -> NDArray[np.uint8]:
+    size = (image_bgr.shape[1], image_bgr.shape[0])
+    heat = item.heat_in_box_at(size) if norm_in_box else item.heat_at(size)
+    return overlay_heat(image_bgr, heat)
+
+
+def _cell_size(rows: Sequence[Sequence[NDArray[np.uint8] | None]]) -> tuple[int, int]:
+    """Return width and height of the cells of a sheet, smaller where there are very many rows."""
+    high, wide = next(image for row in rows for image in row if image is not None).shape[:2]
+    shrink = min(1.0, LONGEST_SHEET / (high * len(rows)))
+    return max(1, int(wide * shrink)), max(1, int(high * shrink))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +14,21 @@ from numpy.typing import NDArray
 from aerostat.data.image import Letterbox
 from aerostat.detections import Detection, Detections, Picture
 from aerostat.model.head import STRIDES
+from aerostat.wording import counted, listed
 
 Target = Literal["score", "loss"]
+
+TITLES = {
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAM++",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "ablationcam": "AblationCAM",
+    "drise": "D-RISE",
+}
+"""The methods, as their papers write them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,17 +37,16 @@ class Explanation:
 
     Args:
         detections: what is explained, best first; one, unless a class or everything is explained at once.
-        levels: where each was born in the pyramid, 0, 1, 2 for strides 8, 16, 32; none where a black box does
-            not say.
+        levels: where each was born in the pyramid, 0, 1, 2 for strides 8, 16, 32.
         method: such as ``gradcam``.
         layers: canonical names, such as ``neck.out_convs[2]``; several are fused; none for a black box.
         target: what was asked to rise, ``score`` or ``loss``.
-        maps: per layer (h, w) float32, not negative, over the whole input at the layer's own resolution and
-            scale; 0 under the padding. All 0 where the layer has no influence.
+        maps: for each layer (one map for a black box) (h, w) float32, not negative, over the whole input at
+            the layer's own resolution and scale; 0 under the padding, all 0 without influence.
         letterbox: how the photograph went into the network.
-        influence: per layer, whether what is explained depends on it at all.
+        influences: for each map, whether what is explained depends on its layer at all.
         candidate: whether this is no detection but the best raw candidate at a place.
-        note: more to say about it, such as why a candidate is no detection; one sentence or nothing.
+        note: more to say, such as why a candidate is no detection; a clause, or nothing.
     """
 
     detections: tuple[Detection, ...]
@@ -54,14 +66,9 @@ class Explanation:
         return self.detections[0]
 
     @property
-    def level(self) -> int | None:
-        """Where it was born: 0, 1, 2 for strides 8, 16, 32; None where a black box does not say."""
-        return self.levels[0] if self.levels else None
-
-    @property
-    def stride(self) -> int | None:
-        """Pixels of the input between the points of its level."""
-        return None if self.level is None else STRIDES[self.level]
+    def level(self) -> int:
+        """Where it was born: 0, 1, 2 for strides 8, 16, 32."""
+        return self.levels[0]
 
     @property
     def influence(self) -> bool:
@@ -77,7 +84,7 @@ class Explanation:
         """Return the heat (height, width) over the photograph drawn at `size` = (width, height).
 
         Maps of several layers are each divided by their maximum, then averaged over the layers that have an
-        influence: what one layer's numbers mean says nothing about another's.
+        influence: the scale of one layer's numbers says nothing about another's.
         """
         letterbox = replace(self.letterbox, source_size=size)
         parts = [
@@ -89,6 +96,82 @@ class Explanation:
             return np.zeros((size[1], size[0]), np.float32)
         return parts[0] if len(parts) == 1 else _by_maximum(np.mean(parts, axis=0, dtype=np.float32))
 
+    def boxes_at(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the explained boxes (n, 4) on the photograph drawn at `size` = (width, height)."""
+        scale = np.asarray(size * 2, np.float64) / np.asarray(self.letterbox.source_size * 2)
+        boxes_xyxy: NDArray[np.float64] = np.asarray([d.box_xyxy for d in self.detections]) * scale
+        return boxes_xyxy
+
+    def heat_in_box_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the heat at `size` = (width, height) only within the boxes, by its maximum in each."""
+        heat = self.heat_at(size)
+        inside = np.zeros_like(heat)
+        for x1, y1, x2, y2 in self.boxes_at(size):
+            place = (slice(int(y1), int(np.ceil(y2))), slice(int(x1), int(np.ceil(x2))))
+            inside[place] = np.maximum(inside[place], _by_maximum(heat[place]))
+        return inside
+
+    def share_in_boxes(self, size: tuple[int, int]) -> float:
+        """Return the share of the heat within the boxes, 0 to 1, drawn at `size` = (width, height)."""
+        heat = self.heat_at(size)
+        inside = np.zeros(heat.shape, bool)
+        for x1, y1, x2, y2 in self.boxes_at(size):
+            inside[round(y1) : round(y2), round(x1) : round(x2)] = True
+        return float(heat[inside].sum() / max(float(heat.sum()), 1e-12))
+
+    @property
+    def subject(self) -> str:
+        """What is explained, in words: ``balloon 83%`` or ``3 balloon, best 83%``."""
+        best = self.detection
+        score = f"{100 * best.score:.0f}%" if best.score >= 0.1 else f"{100 * best.score:.2g}%"
+        if len(self.detections) == 1:
+            return f"{'candidate ' * self.candidate}{best.name} {score}"
+        names = listed(dict.fromkeys(d.name for d in self.detections))
+        return f"{len(self.detections)} x {names}, best {score}"
+
+    @property
+    def origin(self) -> str:
+        """Where it was born, in words: ``level 2 (stride 32)``."""
+        return " and ".join(f"level {level} (stride {STRIDES[level]})" for level in sorted(set(self.levels)))
+
+    @property
+    def source(self) -> str:
+        """Where the heat comes from, in words: ``GradCAM of neck.out_convs[2]``."""
+        title = TITLES.get(self.method, self.method)
+        return f"{title} of {' + '.join(self.layers)}" if self.layers else title
+
+    @property
+    def remark(self) -> str:
+        """What has to be said where there is no heat to see; else nothing."""
+        what = "this candidate" if self.candidate else "this detection"
+        what = what if len(self.detections) == 1 else "these detections"
+        if not self.influence:
+            if not self.layers:
+                return f"covering parts of the photograph has no influence on {what}"
+            names, verb = " and ".join(self.layers), "has" if len(self.layers) == 1 else "have"
+            return f"{names} {verb} no influence on {what}, born at {self.origin}"
+        if not any(values.any() for values in self.maps):
+            return f"nothing in the photograph speaks for {what} here, only against it"
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is explained and how as JSON values, without the maps."""
+        return {
+            "detections": [
+                {"box_xyxy": list(d.box_xyxy), "score": d.score, "label": d.label, "class": d.name}
+                for d in self.detections
+            ],
+            "levels": list(self.levels),
+            "strides": [STRIDES[level] for level in self.levels],
+            "candidate": self.candidate,
+            "method": self.method,
+            "layers": list(self.layers),
+            "target": self.target,
+            "influence": self.influence,
+            "note": self.note or None,
+            "remark": self.remark or None,
+        }
+
 
 def _by_maximum(values: NDArray[np.floating]) -> NDArray[np.float32]:
     most = float(values.max(initial=0.0))
@@ -96,13 +179,13 @@ def _by_maximum(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanations(Sequence[Explanation]):
+class Explanations:
     """All explanations of one photograph: by detection, then by method, then by layer.
 
     Args:
         items: the explanations.
-        photograph_bgr: (H, W, 3) uint8, as large as pictures of it get.
-        found: all detections on the photograph.
+        photograph_bgr: (H, W, 3) uint8, at the size in which it is drawn.
+        found: all detections on the photograph, explained or not.
         path: of the photograph, if known.
     """
 
@@ -117,23 +200,38 @@ class Explanations(Sequence[Explanation]):
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.items)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Explanation:
         return self.items[index]
 
-    def by_detection(self) -> list[tuple[Explanation, ...]]:
-        """Return the explanations of each detection (or class, or of everything) together, best first."""
-        return [tuple(group) for _, group in groupby(self.items, key=lambda item: id(item.detections))]
+    def by_subject(self) -> list[Explanations]:
+        """Return the explanations of each detection (or class, or of all) by themselves, best first."""
+        groups = (tuple(group) for _, group in groupby(self.items, key=lambda item: id(item.detections)))
+        return [replace(self, items=group) for group in groups]
 
     def draw(self, *, norm_in_box: bool = False) -> Picture:
-        """Return one picture of all explanations; several are cells of a sheet.
+        """Return one picture: of the one explanation, or a sheet of several.
 
         Args:
             norm_in_box: heat only within the explained boxes, divided by its maximum there.
         """
-        from aerostat.explanation.pictures import draw_all
+        from aerostat.explanation.pictures import draw_explanations
 
-        return Picture(draw_all(self, norm_in_box=norm_in_box))
+        return Picture(draw_explanations(self, norm_in_box=norm_in_box))
 
     def save(self, path: Path | str) -> Path:
-        """Write the picture of all explanations and return its path."""
+        """Write the picture of `draw` and return its path."""
         return self.draw().save(path)
+
+    def lines(self) -> list[str]:
+        """Return a sentence for each explanation: what it is of, where that was born, what made the map."""
+        lines = []
+        for item in self.items:
+            x1, y1, x2, y2 = item.detection.box_xyxy
+            place = f" at ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f})" if len(item.detections) == 1 else ""
+            more = "".join(f"; {text}" for text in (item.note, item.remark) if text)
+            lines.append(f"{item.subject}{place}, born at {item.origin}: {item.source}{more}")
+        return lines
+
+    def __repr__(self) -> str:
+        kinds = counted(len(self.by_subject()), "detection")
+        return f"Explanations({counted(len(self), 'map')} of {kinds} on {self.path or 'an image'})"

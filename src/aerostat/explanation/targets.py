@@ -84,6 +84,19 @@ def loss_target(cls: list[Tensor], reg: list[Tensor], subject: Subject) -> Tenso
     return -torch.stack(losses)
 
 
+def share_lost(target: str, whole: Tensor, left: Tensor) -> Tensor:
+    """Return (n, m): what share of a target is lost, negative if it rises.
+
+    Args:
+        target: ``score``, whose values are logarithms, or ``loss``.
+        whole: (n, 1) values with everything there.
+        left: (n, m) values without something.
+    """
+    if target == "score":
+        return 1 - (left - whole).exp()
+    return (whole - left) / whole.abs().clamp(min=SMALLEST_SUPPORT)
+
+
 def _clipped(boxes_xyxy: Tensor, size: Sequence[int]) -> Tensor:
     x, y = (boxes_xyxy[..., i::2].clamp(0, limit) for i, limit in enumerate(size))
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
