@@ -22,7 +22,7 @@ def features(
     layers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     reduce: Literal["squeeze_mean", "select_max", "pca"] | None = None,
     topk: int | None = None,
-    arrange: tuple[int, int] | None = None,
+    arrange: Annotated[tuple[int, int] | None, Parameter(negative=())] = None,
     out: Path = Path("features"),
     detections: Flag = False,
     score: float | None = None,

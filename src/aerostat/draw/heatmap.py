@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aerostat.draw.text import elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
+from aerostat.wording import counted
 
 COLOUR_MAP = "inferno"
 """Perceptually uniform and monotone in lightness, so it reads in grey and with any colour vision (Smith and
@@ -47,7 +48,11 @@ def heat_colours(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def overlay_heat(
-    image_bgr: NDArray[np.uint8], heat: NDArray[np.floating], *, strength: float = STRENGTH
+    image_bgr: NDArray[np.uint8],
+    heat: NDArray[np.floating],
+    *,
+    strength: float = STRENGTH,
+    grey: bool = False,
 ) -> NDArray[np.uint8]:
     """Return the photograph with heat over it; it is grey below heat and as it was where there is none.
 
@@ -55,6 +60,7 @@ def overlay_heat(
         image_bgr: (H, W, 3) uint8.
         heat: (H, W), 0 none to 1 the most; values beyond are clipped.
         strength: how much of the photograph the colours cover where there is heat, in [0, 1].
+        grey: whether the photograph is grey everywhere, so that no yellow thing in it looks like heat.
 
     Raises:
         InputError: the heat is of another size or not finite, or the strength is outside of [0, 1].
@@ -64,14 +70,15 @@ def overlay_heat(
     if not 0 <= strength <= 1:
         raise InputError(f"Expected a strength in [0, 1], found {strength}.")
     steps = np.arange(256, dtype=np.float32) / 255
-    opacity, greyness = np.minimum(steps / _FULL_AT, 1) * strength, np.minimum(steps / _GREY_AT, 1)
+    opacity = np.minimum(steps / _FULL_AT, 1) * strength
+    greyness = np.ones_like(steps) if grey else np.minimum(steps / _GREY_AT, 1)
     painted = image_bgr.copy()
     rows = max(1, _BAND_PIXELS // max(1, image_bgr.shape[1]))
     for top in range(0, image_bgr.shape[0], rows):
         band = painted[top : top + rows]
         levels = _levels(heat[top : top + rows])
-        grey = cv2.cvtColor(band, cv2.COLOR_BGR2GRAY).astype(np.float32)[..., None]
-        below = band + (grey - band) * greyness[levels][..., None]
+        lightness = cv2.cvtColor(band, cv2.COLOR_BGR2GRAY).astype(np.float32)[..., None]
+        below = band + (lightness - band) * greyness[levels][..., None]
         band[:] = np.rint(below + (_colours()[levels] - below) * opacity[levels][..., None]).astype(np.uint8)
     return painted
 
@@ -81,6 +88,17 @@ def _levels(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
         raise InputError(f"Expected finite heat of shape (H, W), found shape {heat.shape} or NaN in it.")
     levels: NDArray[np.uint8] = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     return levels
+
+
+def outline_boxes(image_bgr: NDArray[np.uint8], boxes_xyxy: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the image with boxes (n, 4) in white on black, which show on any heat, without labels."""
+    image = image_bgr.copy()
+    stroke = max(1, round(max(image.shape[:2]) / 500))
+    limits = (image.shape[1] - 1, image.shape[0] - 1)
+    for x1, y1, x2, y2 in np.clip(np.rint(boxes_xyxy), 0, limits * 2).astype(int).tolist():
+        cv2.rectangle(image, (x1, y1), (x2, y2), (0, 0, 0), stroke + 2)
+        cv2.rectangle(image, (x1, y1), (x2, y2), (255, 255, 255), stroke)
+    return image
 
 
 def captioned(
@@ -134,8 +152,8 @@ def contact_sheet(
         raise InputError("Expected at least one picture for a contact sheet, found none.")
     if len(row_titles) != len(cells) or any(len(row) != len(column_titles) for row in cells):
         raise InputError(
-            f"Expected {len(row_titles)} rows of {len(column_titles)} cells as there are titles, "
-            f"found rows of {[len(row) for row in cells]} cells."
+            f"Expected a cell for each of {counted(len(row_titles), 'row title')} and "
+            f"{counted(len(column_titles), 'column title')}, found rows of {list(map(len, cells))} cells."
         )
     line = text_mask("Ag", TITLE_TEXT).shape[0]
     wrapped = [_wrap(title, max(80, cell[0] * 3 // 4)) for title in row_titles]

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,7 +20,7 @@ from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
 from aerostat.detections import Detections, Picture
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
-from aerostat.draw.heatmap import captioned, contact_sheet, overlay_heat
+from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation.layers import find_layer, private_copy, record
@@ -167,11 +168,11 @@ class FeatureMaps:
         strides = sorted({m.stride for m in self.maps})
         cells: list[list[NDArray[np.uint8] | None]] = [[None] * len(strides) for _ in rows]
         longest = SHEET_CELL if self.arrange == (1, 1) else SHEET_GRID
-        high, wide = self._planes(self.maps[0], longest, gap=2).shape[:2]
+        high, wide = self._small(self.maps[0], longest).shape[:2]
         shrink = min(1.0, LONGEST_SHEET / (high * len(rows)))
         cell = max(1, int(wide * shrink)), max(1, int(high * shrink))
         for feature_map in self.maps:
-            drawn = self._planes(feature_map, longest, gap=2)
+            drawn = self._small(feature_map, longest)
             cells[rows.index(feature_map.row)][strides.index(feature_map.stride)] = drawn
         return Picture(contact_sheet(cells, rows, [f"stride {s}" for s in strides], cell=cell))
 
@@ -182,46 +183,57 @@ class FeatureMaps:
         several.
         """
         lines = [f"{feature_map.row}, stride {feature_map.stride}", feature_map.title]
-        if len(feature_map.planes) > 1:
-            return Picture(captioned(self._planes(feature_map, LONGEST_SIDE, gap=6, titled=True), lines))
-        plane = feature_map.planes[0]
-        image_bgr = self._over_photograph(plane, LONGEST_SIDE)
-        if not plane.high > plane.low:
-            lines[-1] += f": {plane.low:.3g} everywhere, nothing to see"
-            return Picture(captioned(image_bgr, lines))
-        return Picture(captioned(image_bgr, lines, (f"{plane.low:.3g}", f"{plane.high:.3g}")))
+        if len(feature_map.planes) == 1:
+            return Picture(self._captioned(feature_map.planes[0], LONGEST_SIDE, lines))
+        longest = LONGEST_SIDE // max(self.arrange)
+        drawn = [self._captioned(plane, longest, [plane.title]) for plane in feature_map.planes]
+        return Picture(captioned(self._grid(drawn, gap=8), lines))
 
-    def _planes(
-        self, feature_map: FeatureMap, longest: int, *, gap: int, titled: bool = False
-    ) -> NDArray[np.uint8]:
-        """Return the planes of a map over the photograph each, together as large as `longest` allows."""
-        rows, columns = self.arrange
-        drawn = [self._over_photograph(p, longest // max(rows, columns)) for p in feature_map.planes]
-        if len(drawn) == 1 and self.arrange == (1, 1):
-            return drawn[0]
+    def _captioned(self, plane: Plane, longest: int, lines: Sequence[str]) -> NDArray[np.uint8]:
+        """Return a plane over the photograph with its detections, and below it lines and the scale."""
+        image_bgr, letterbox = self._over_photograph(plane, longest)
+        if self.detections is not None:
+            found = self.detections
+            boxes_xyxy = self._drawn_boxes(letterbox)
+            image_bgr = draw_boxes(image_bgr, boxes_xyxy, found.labels, found.classes, found.scores)
+        if plane.high > plane.low:
+            return captioned(image_bgr, lines, (f"{plane.low:.3g}", f"{plane.high:.3g}"))
+        return captioned(image_bgr, [*lines, f"{plane.low:.3g} everywhere: nothing to see"])
+
+    def _small(self, feature_map: FeatureMap, longest: int) -> NDArray[np.uint8]:
+        """Return the planes of a map over the photograph each, for the contact sheet."""
+        drawn = []
+        for plane in feature_map.planes:
+            image_bgr, letterbox = self._over_photograph(plane, longest // max(self.arrange))
+            drawn.append(outline_boxes(image_bgr, self._drawn_boxes(letterbox)))
+        return drawn[0] if self.arrange == (1, 1) else self._grid(drawn, gap=2)
+
+    def _grid(self, drawn: Sequence[NDArray[np.uint8]], gap: int) -> NDArray[np.uint8]:
         high, wide = drawn[0].shape[:2]
-        titles = [plane.title for plane in feature_map.planes] if titled else None
-        return image_grid(drawn, columns=columns, cell=(wide, high), gap=gap, captions=titles)
+        return image_grid(drawn, columns=self.arrange[1], cell=(wide, high), gap=gap)
 
-    def _over_photograph(self, plane: Plane, longest: int) -> NDArray[np.uint8]:
-        image_bgr, letterbox = self._drawn_photograph(longest)
-        heated = overlay_heat(image_bgr, plane.heat(letterbox))
-        found = self.detections
-        if found is None or not len(found):
-            return heated
+    def _drawn_boxes(self, letterbox: Letterbox) -> NDArray[np.float64]:
+        """Return the boxes (n, 4) of the detections in pixels of the photograph as it is drawn."""
+        if self.detections is None:
+            return np.zeros((0, 4))
         scale = np.asarray(letterbox.source_size * 2, np.float64) / (self.letterbox.source_size * 2)
-        return draw_boxes(heated, found.boxes_xyxy * scale, found.labels, found.classes, found.scores)
+        return self.detections.boxes_xyxy * scale
+
+    def _over_photograph(self, plane: Plane, longest: int) -> tuple[NDArray[np.uint8], Letterbox]:
+        image_bgr, letterbox = self._drawn_photograph(longest)
+        return overlay_heat(image_bgr, plane.heat(letterbox), grey=True), letterbox
 
     def _drawn_photograph(self, longest: int) -> tuple[NDArray[np.uint8], Letterbox]:
         """Return the photograph as it is drawn, and the letterbox as if it had that size."""
         side = max(self.letterbox.source_size)
-        wanted = min(max(side, SHORTEST_LONG_SIDE), longest)
-        size = scaled_size(self.letterbox.source_size, wanted / side)
-        if wanted < side:
-            image_bgr = np.asarray(cv2.resize(self.image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-        else:
-            image_bgr = resize_image(self.image_bgr, size)
-        return image_bgr, replace(self.letterbox, source_size=size)
+        size = scaled_size(self.letterbox.source_size, min(max(side, SHORTEST_LONG_SIDE), longest) / side)
+        return _resized(self._of_screen_size, size), replace(self.letterbox, source_size=size)
+
+    @cached_property
+    def _of_screen_size(self) -> NDArray[np.uint8]:
+        """The photograph, if it is larger than any picture only so large: it is resized for every plane."""
+        scale = min(1.0, LONGEST_SIDE / max(self.letterbox.source_size))
+        return _resized(self.image_bgr, scaled_size(self.letterbox.source_size, scale))
 
     def save(self, folder: Path | str, *, arrays: bool = False) -> list[Path]:
         """Write a picture of each map, the contact sheet and, if asked, the arrays; return the paths.
@@ -410,7 +422,7 @@ def _feature_map(
             )
         planes = tuple(_channel(activation, content, c) for c in _strongest(content, topk))
         title = f"the {topk} of {counted(channels, 'channel')} with the largest sums, each in its own range"
-        title = title if topk > 1 else planes[0].title
+        title = title if topk > 1 else f"{planes[0].title} of {channels}, the one with the largest sum"
     return FeatureMap(layer, part, stride, alone, activation, planes, title)
 
 
@@ -433,14 +445,16 @@ def _reduced(
     columns: slice,
 ) -> Plane:
     channels = len(activation)
+    if channels == 1:
+        return replace(_channel(activation, content, 0), title="its only channel")
     if reduce == "select_max":
         plane = _channel(activation, content, _strongest(content, 1)[0])
-        return replace(plane, title=f"channel {plane.channel} of {channels}, the one with the largest sum")
+        return replace(plane, title=f"{plane.title} of {channels}, the one with the largest sum")
     if reduce == "squeeze_mean":
-        values, title = activation.mean(axis=0), f"mean of {counted(channels, 'channel')}"
+        values, title = activation.mean(axis=0), f"mean of {channels} channels"
     else:
         values, share = _principal_component(activation, content)
-        title = f"first principal component of {counted(channels, 'channel')}, {share:.0%} of their variance"
+        title = f"first principal component of {channels} channels, {share:.0%} of their variance"
     inside = values[rows, columns]
     return Plane(values, title, float(inside.min()), float(inside.max()))
 
@@ -453,7 +467,7 @@ def _strongest(content: NDArray[np.float32], count: int) -> list[int]:
 
 def _channel(activation: NDArray[np.float32], content: NDArray[np.float32], channel: int) -> Plane:
     low, high = float(content[channel].min()), float(content[channel].max())
-    return Plane(activation[channel], f"channel {channel}: {low:.3g} to {high:.3g}", low, high, channel)
+    return Plane(activation[channel], f"channel {channel}", low, high, channel)
 
 
 def _principal_component(
@@ -494,6 +508,13 @@ def require_folder(folder: Path) -> None:
     above = nearest_existing(folder)
     if not above.is_dir():
         raise InputError(f"{above} is a file, so {folder} cannot be a folder; choose another one.")
+
+
+def _resized(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the image in `size` = (width, height), averaged where it shrinks."""
+    if size[0] >= image_bgr.shape[1]:
+        return resize_image(image_bgr, size)
+    return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _file_stem(path: Path | None) -> str:
