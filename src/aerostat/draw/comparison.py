@@ -30,6 +30,7 @@ _SMALLEST_PART = 48.0
 _DIMMED = 0.62
 """Brightness of what lies outside of the box that matters."""
 
+_WHITE: Colour = (255, 255, 255)
 _INK: Colour = (33, 28, 24)
 _MUTED: Colour = (110, 99, 89)
 
@@ -127,20 +128,22 @@ def _panel(
         raise InputError(f"Expected a label for each of {len(boxes)} boxes, found {len(side.labels)}.")
     for box, label in zip(boxes, side.labels, strict=True):
         _frame(picture, box, class_colour(int(label)), 2)
-    lit = side.focus_xyxy if side.focus_xyxy is not None else side.ghost_xyxy
-    if lit is not None:
-        picture = _spotlight(picture, place(lit)[0])
+    lit = place([box for box in (side.focus_xyxy, side.ghost_xyxy) if box is not None])
+    if len(lit):
+        around = np.concatenate([lit[:, :2].min(axis=0), lit[:, 2:].max(axis=0)])
+        picture = _spotlight(picture, around)
     if side.ghost_xyxy is not None:
         _dashes(picture, place(side.ghost_xyxy)[0])
     if side.focus_xyxy is not None:
         _frame(picture, place(side.focus_xyxy)[0], class_colour(side.focus_label), 6)
     panel = np.full((size[1], wide, 3), 238, np.uint8)
     panel[:, left : left + size[0]] = picture
-    offset = (left, 0, left, 0)
-    if side.focus_xyxy is not None:
-        _tag(panel, place(side.focus_xyxy)[0] + offset, side.focus_text, class_colour(side.focus_label))
-    elif side.ghost_xyxy is not None and side.ghost_text:
-        _tag(panel, place(side.ghost_xyxy)[0] + offset, side.ghost_text, (255, 255, 255))
+    if len(lit):
+        named = side.focus_xyxy is not None
+        text, colour = (
+            (side.focus_text, class_colour(side.focus_label)) if named else (side.ghost_text, _WHITE)
+        )
+        _tag(panel, around + np.asarray((left, 0, left, 0)), text, colour)
     return panel
 
 
@@ -188,13 +191,15 @@ def _dashes(picture: NDArray[np.uint8], box: NDArray[np.float64]) -> None:
         for at in np.arange(0.0, length, 18.0).tolist():
             first, last = (start + (end - start) * min(p, length) / length for p in (at, at + 10))
             ends = [tuple(np.rint(p).astype(int).tolist()) for p in (first, last)]
-            cv2.line(picture, ends[0], ends[1], (255, 255, 255), 3)
+            cv2.line(picture, ends[0], ends[1], _WHITE, 3)
 
 
 def _tag(panel: NDArray[np.uint8], box: NDArray[np.float64], text: str, colour: Colour) -> None:
     """Write a text on its background above a box, below it, or inside of it where there is no room."""
     high, wide = panel.shape[:2]
     size, pad = _TEXT - 4, 5
+    if not text:
+        return
     text = elide(text, size, wide - 2 * pad - 8)
     mask = text_mask(text, size)
     tag_w, tag_h = mask.shape[1] + 2 * pad, mask.shape[0] + 2

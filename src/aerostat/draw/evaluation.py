@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 # Okabe and Ito, "Color Universal Design" (2008)
-_BLUE, _VERMILLION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-_FAINT = "#e4e4e4"
+_BLUE, _VERMILLION = "#0072B2", "#D55E00"
+_STRONG = (_BLUE, "#E69F00", "#009E73")  # blue, orange, bluish green
+_FAINT, _INK = "#e4e4e4", "#222222"
 _DPI = 140
-_NAME_ROOM = 150
-"""Pixels that a class name may take beside a chart, at the size it is measured at."""
+_NAME_ROOM = 170
+"""Pixels that a name may take beside a chart, measured at 13 pixels per em."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,32 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def precision_recall_chart(curves: Mapping[str, NDArray[np.floating]], mark: Mark | None = None) -> Figure:
-    """Return precision over recall, a line for each name, and perhaps a marked point.
+def precision_recall_chart(
+    curves: Mapping[str, NDArray[np.floating]],
+    mark: Mark | None = None,
+    *,
+    by_class: Mapping[int, NDArray[np.floating]] | None = None,
+    classes: Sequence[str] = (),
+) -> Figure:
+    """Return precision over recall, strong lines for all classes, thin ones for single ones, a marked point.
 
     Args:
-        curves: precision (101,) at recalls 0 to 1, by name; the first three in strong colours, any further
-            ones thin, in the colours of the classes in their order.
+        curves: precision (101,) at recalls 0 to 1, by name; three at most.
         mark: a point to mark.
+        by_class: the same by label, drawn thin in the colours of the classes.
+        classes: names that the labels of `by_class` index.
     """
     figure, axes = _chart(5.6, 4.6)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     recalls = np.linspace(0, 1, 101)
-    strong = (_BLUE, _ORANGE, _GREEN)
-    for i, (name, precision) in enumerate(curves.items()):
-        colour: Any = strong[i] if i < len(strong) else _rgb(i - len(strong))
-        axes.plot(recalls, precision, color=colour, label=name, linewidth=2.4 if i < 3 else 1.3)
+    # beside lines in the colours of classes the strong ones are told apart by their dashes
+    styles = [(_INK, "-"), (_INK, "--"), (_INK, ":")] if by_class else [(c, "-") for c in _STRONG]
+    for (name, precision), (colour, dashes) in zip(curves.items(), styles, strict=False):
+        axes.plot(recalls, precision, color=colour, linestyle=dashes, linewidth=2.4, label=name)
+    for label, precision in (by_class or {}).items():
+        name = _name(classes[label], f"class {label}")
+        axes.plot(recalls, precision, color=_rgb(label), linewidth=1.6, label=name)
     if mark is not None:
         axes.plot(
             [mark.recall],
@@ -100,23 +111,24 @@ def confusion_chart(classes: Sequence[str], counts: NDArray[np.integer]) -> Figu
         counts: (k + 1, k + 1); rows annotated classes and background, columns detected classes and missed.
     """
     size = len(counts)
-    side = max(3.4, 0.52 * size) + 1.6
-    figure, axes = _chart(side, side)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(_cell_colours(share), aspect="equal")
-    type_size = 13 if size <= 6 else 11 if size <= 10 else 9
-    for (row, column), count in np.ndenumerate(counts):
-        if row == column == size - 1:
-            continue  # background that nothing was found on has no count
-        # white on the strong cells
-        colour = "white" if share[row, column] > 0.6 else "#222222" if count else "#b5b5b5"
-        axes.text(column, row, _short(int(count)), ha="center", va="center", color=colour, fontsize=type_size)
+    cell = 1.1 if size <= 3 else 0.75 if size <= 6 else 0.52
     names = [_name(name, f"class {k}") for k, name in enumerate(classes)]
-    slant = 0 if max(map(len, names), default=0) <= 9 and size <= 4 else 55
-    axes.set_xticks(range(size), [*names, "missed"], rotation=slant, ha="right" if slant else "center")
+    slanted = size > 3 or max(map(len, names)) > 10
+    figure, axes = _chart(cell * size + 1.7, cell * size + (1.6 if slanted else 0.7))
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(_cell_colours(share), aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        if row == column == size - 1 or (not count and row != column):
+            continue  # background on which nothing was found has no count
+        colour = "white" if share[row, column] > 0.6 else _INK
+        axes.text(column, row, _short(int(count)), ha="center", va="center", color=colour, fontsize=13)
+    axes.set_xticks(range(size), [*names, "missed"])
     axes.set_yticks(range(size), [*names, "background"])
+    if slanted:
+        for label in axes.get_xticklabels():
+            label.set(rotation=50, ha="right", rotation_mode="anchor")
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_rotation_mode("anchor" if slant and label in axes.get_xticklabels() else "default")
+        label.set_fontsize(11 if size <= 6 else 13)
         _in_its_script(label)
     axes.set_xlabel("detected")
     axes.set_ylabel("annotated")
@@ -185,7 +197,8 @@ def _cell_colours(share: NDArray[np.floating]) -> NDArray[np.floating]:
     strong[right, right] = _channels(_BLUE)
     # the square root lets a share of some per cent be seen
     cells: NDArray[np.floating] = 1 - np.sqrt(share)[..., None] * (1 - strong)
-    cells[-1, -1] = 0.93
+    cells[share == 0] = 0.97
+    cells[-1, -1] = 0.9
     return cells
 
 
@@ -214,8 +227,8 @@ def _in_its_script(text: Text) -> None:
     """Draw a name in a font that has its script, and a $ in it as it is."""
     text.set_parse_math(False)
     shown, font = drawable(text.get_text())
+    text.set_text(shown)
     if not font.endswith("DejaVuSans.ttf"):
         from matplotlib.font_manager import FontProperties
 
         text.set_fontproperties(FontProperties(fname=font, size=text.get_fontsize()))
-        text.set_text(shown)

@@ -20,6 +20,7 @@ from aerostat.draw.evaluation import (
     png,
     precision_recall_chart,
 )
+from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recall
 from aerostat.evaluation.confusion import Confusion, confusion_matrix
@@ -103,29 +104,29 @@ def _precision_chapter(mistakes: Mistakes, precision: Floats, anything_found: bo
         f"{best.precision:.2f}, so {_percent(best.precision)} of what is found is right, and recall "
         f"{best.recall:.2f}, so {_percent(best.recall)} of the objects are found. "
         f"At {mistakes.score:g}, above which pictures show detections, {_at_show_score(mistakes)}.",
-        "The curves are those that AP averages, each class with the same weight; the star counts all objects "
-        "together, at IoU 0.5."
+        "The strong curves are what AP averages, each class with the same weight; thin ones, if any, are "
+        "single classes at IoU 0.5. The star counts all objects together, at IoU 0.5. By class, precision and "
+        f"recall are those at a score of {mistakes.score:g}."
         if len(mistakes.classes) > 1
         else "The curves are those that AP averages; the star is at IoU 0.5.",
     ]
     curves = _curves(mistakes, precision)
     mark = Mark(best.recall, best.precision, f"best F1, score {_threshold(best.score)}")
-    chart = png(precision_recall_chart(curves, mark))
+    present = np.flatnonzero(mistakes.objects).tolist()
+    few = present if 1 < len(present) <= MOST_CURVES else []
+    by_class = {k: precision[0, :, k] for k in few}
+    chart = png(precision_recall_chart(curves, mark, by_class=by_class, classes=mistakes.classes))
     figure = Figure(chart, "Precision by recall", f"Plot of precision by recall: {'; '.join(curves)}")
     table = _class_table(mistakes, precision)
     return Chapter(title, paragraphs, [figure], [table] if table.rows else [])
 
 
 def _curves(mistakes: Mistakes, precision: Floats) -> dict[str, Floats]:
-    """Return the lines of the chart by name: all classes at three IoUs, then each class if they are few."""
+    """Return the mean precision (101,) of the classes that have objects, by the IoU and the AP there."""
     present = np.flatnonzero(mistakes.objects)
     mean = precision[:, :, present].mean(axis=2)  # (10, 101)
     lines = {"IoU 0.50": mean[0], "IoU 0.75": mean[5], "IoU 0.50–0.95": mean.mean(axis=0)}
-    curves = {f"{name}: AP {line.mean():.3f}": line for name, line in lines.items()}
-    if 1 < len(present) <= MOST_CURVES:
-        for k in present.tolist():
-            curves[f"{mistakes.classes[k]} at 0.50"] = precision[0, :, k]
-    return curves
+    return {f"{name}: AP {line.mean():.3f}": line for name, line in lines.items()}
 
 
 def _at_show_score(mistakes: Mistakes) -> str:
@@ -153,11 +154,8 @@ def _class_table(mistakes: Mistakes, precision: Floats) -> Table:
         )
         for k in places
     ]
-    total = len(aps)
-    which = f"the lowest {len(rows)} of {total} classes" if len(rows) < total else "the lowest AP first"
-    return Table(
-        header, rows, f"By class, {which}; precision and recall at a score of {mistakes.score:g}, IoU 0.5"
-    )
+    which = f"the lowest {len(rows)} of {len(aps)}" if len(rows) < len(aps) else "lowest AP first"
+    return Table(header, rows, f"By class, {which}")
 
 
 def _ap(precision: Floats) -> float:
@@ -223,6 +221,12 @@ def _mistakes_chapter(
     counts = {kind: mistakes.count(kind) for kind in kinds}
     chart = mistakes_chart(counts, {kind: mistakes.won[kind] for kind in kinds} if defined else None)
     figures = [Figure(png(chart), "Errors by kind", "Bars of errors by kind and what they cost", wide=True)]
+    if total:
+        paragraphs.append(
+            "The pictures show the worst images of each kind. Bright is the box that they are about; dashed "
+            "is what to compare it with: the annotated box, the detection that had found the object already, "
+            "or the place where nothing is found or annotated."
+        )
     for bad in (bad for of_kind in worst_images(mistakes, pictures, kinds).values() for bad in of_kind):
         try:
             figures.append(_picture(bad, mistakes, images[bad.image], detections[bad.image], read))
@@ -277,9 +281,12 @@ def _picture(
 ) -> Figure:
     """Return an image with its worst mistake of a kind, ground truth left and prediction right."""
     worst = bad.mistakes[0]
-    caption = _in_words(worst, mistakes, image)
+    caption = _in_words(worst, mistakes.classes, image)
+    # a picture can only say what there is a font for
+    drawn = [drawable(name, f"class {k}")[0] for k, name in enumerate(mistakes.classes)]
     more = f" The worst of {len(bad.mistakes)} {worst.kind} errors on it." if len(bad.mistakes) > 1 else ""
-    pixels = side_by_side(read(image.path), *_sides(worst, mistakes, image, found), caption)
+    sides = _sides(worst, mistakes, drawn, image, found)
+    pixels = side_by_side(read(image.path), *sides, _in_words(worst, drawn, image))
     return Figure(
         pixels,
         f"{image.file_name}. {caption}.{more}",
@@ -288,20 +295,22 @@ def _picture(
     )
 
 
-def _in_words(mistake: Mistake, mistakes: Mistakes, image: ImageRecord) -> str:
-    name = mistakes.classes[mistake.label]
+def _in_words(mistake: Mistake, classes: Sequence[str], image: ImageRecord) -> str:
+    name = classes[mistake.label]
     kind = mistake.kind.capitalize()
     if mistake.score is None:
         return f"{kind}: {name}"
     text = f"{kind}: {name} {_percent(mistake.score)}"
     if mistake.instance is None:
         return f"{text}, touches no object"
-    actual = mistakes.classes[image.instances[mistake.instance].label]
+    actual = classes[image.instances[mistake.instance].label]
     on = f" on {actual}" if actual != name else ""
     return f"{text}{on}, IoU {mistake.iou:.2f}"
 
 
-def _sides(mistake: Mistake, mistakes: Mistakes, image: ImageRecord, found: Detections) -> tuple[Side, Side]:
+def _sides(
+    mistake: Mistake, mistakes: Mistakes, drawn: Sequence[str], image: ImageRecord, found: Detections
+) -> tuple[Side, Side]:
     labels = next(iter(labels_among([found], mistakes.classes)))
     shown = (labels >= 0) & (found.scores >= np.float32(mistakes.score))
     detection = instance = None
@@ -322,7 +331,7 @@ def _sides(mistake: Mistake, mistakes: Mistakes, image: ImageRecord, found: Dete
         [o.label for o in others],
         focus_xyxy=instance,
         focus_label=0 if about is None else image.instances[about].label,
-        focus_text="" if about is None else mistakes.classes[image.instances[about].label],
+        focus_text="" if about is None else drawn[image.instances[about].label],
         ghost_xyxy=detection if instance is None else None,
         ghost_text="nothing annotated",
     )
@@ -332,9 +341,7 @@ def _sides(mistake: Mistake, mistakes: Mistakes, image: ImageRecord, found: Dete
         labels[shown].tolist(),
         focus_xyxy=detection,
         focus_label=mistake.label,
-        focus_text=""
-        if mistake.score is None
-        else f"{mistakes.classes[mistake.label]} {_percent(mistake.score)}",
+        focus_text="" if mistake.score is None else f"{drawn[mistake.label]} {_percent(mistake.score)}",
         ghost_xyxy=compared,
         ghost_text="not found",
     )
