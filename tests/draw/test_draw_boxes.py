@@ -105,6 +105,66 @@ def test_tags_of_neighbours_do_not_cover_one_another_where_there_is_room(
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
+def crowd(count: int, size: tuple[int, int]) -> np.ndarray:
+    """Boxes on a lattice over the whole image, each of 60 % of its cell."""
+    columns = round(np.sqrt(count * size[0] / size[1]))
+    x, y = np.arange(count) % columns, np.arange(count) // columns
+    wide, high = size[0] / columns, size[1] / (-(-count // columns))
+    return np.stack([(x + 0.2) * wide, (y + 0.2) * high, (x + 0.8) * wide, (y + 0.8) * high], axis=1)
+
+
+@pytest.mark.parametrize("size", [(480, 360), (1600, 1200)])
+@pytest.mark.parametrize("count", [20, 100])
+def test_in_a_crowd_the_objects_stay_in_sight(
+    size: tuple[int, int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spots = tag_spots(monkeypatch)
+    boxes = crowd(count, size)
+    names = [f"kind {k}" for k in range(10)]
+    drawn = draw_boxes(grey(*size), boxes, np.arange(count) % 10, names)
+    assert {text for _, text in spots} == set(names)  # every class is named at least once
+    tagged = sum(float(np.prod(spot[2:] - spot[:2])) for spot, _ in spots)
+    assert tagged <= drawing.MOST_TAGGED * size[0] * size[1]
+    untouched = (drawn == 127).all(axis=2)
+    for x1, y1, x2, y2 in np.rint(boxes).astype(int):
+        assert untouched[y1:y2, x1:x2].mean() > 0.4
+
+
+def test_in_a_crowd_of_one_class_one_tag_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spots = tag_spots(monkeypatch)
+    draw_boxes(grey(640, 480), crowd(30, (640, 480)), [0] * 30, ["balloon"])
+    assert [text for _, text in spots] == ["balloon"]
+    spots.clear()
+    draw_boxes(grey(640, 480), crowd(30, (640, 480)), [0] * 30, ["balloon"], np.linspace(0.3, 0.9, 30))
+    assert len(spots) > 1 and spots[-1][1] == "balloon 90%"  # scores differ: as many as there is room for
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_a_few_boxes_all_have_their_tags_even_one_upon_the_other(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spots = tag_spots(monkeypatch)
+    draw_boxes(grey(100, 75), [[40, 30, 50, 40]] * count, [0] * count, ["balloon"])
+    assert len(spots) == count
+
+
+def test_names_are_said_in_place_of_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    spots = tag_spots(monkeypatch)
+    draw_boxes(grey(640, 480), [[9, 9, 90, 90]], [0], ["car"], names=["car (crowd)"])
+    assert [text for _, text in spots] == ["car (crowd)"]
+    with pytest.raises(InputError, match="one of names for each of 1 boxes"):
+        draw_boxes(grey(20, 20), [[0, 0, 5, 5]], [0], ["b"], names=[])
+
+
+def test_lines_and_letters_on_a_panorama_fit_its_short_side() -> None:
+    assert line_width(100, 8000) == line_width(100, 300) == 1
+    assert text_size(400, 8000) == text_size(400, 1200)
+
+
+def test_lines_are_thinner_in_a_crowd() -> None:
+    assert line_width(2400, 3200, 100) < line_width(2400, 3200, 20) < line_width(2400, 3200, 1)
+
+
 def test_polygons_are_filled_half_transparently_and_only_there() -> None:
     image = grey(200, 200)
     triangle = np.asarray([[50.0, 50], [150, 50], [50, 150]])

@@ -62,6 +62,16 @@ def test_captions_stand_under_their_images_and_inside_their_cells() -> None:
         assert not ink[:, left - 10 : left].any()
 
 
+def test_a_title_stands_above_the_images_and_moves_them_down() -> None:
+    plain_sheet = image_grid([plain(60, 40, 90)], cell=(60, 40), gap=10)
+    sheet = image_grid([plain(60, 40, 90)], cell=(60, 40), gap=10, title="an overlong title " * 9)
+    head = sheet.shape[0] - plain_sheet.shape[0]
+    assert head > 0 and sheet.shape[1] == plain_sheet.shape[1]
+    assert np.array_equal(sheet[head:], plain_sheet)
+    assert (sheet[:head].min(axis=2) < 128).any()
+    assert (sheet[:head, :8] == 255).all() and (sheet[:head, -8:] == 255).all()
+
+
 def test_light_captions_are_drawn_on_a_dark_sheet() -> None:
     sheet = image_grid([plain(60, 40, 0)], cell=(60, 40), captions=["dark"], background=(0, 0, 0))
     assert sheet.max() > 200

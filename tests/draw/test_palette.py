@@ -37,14 +37,24 @@ def test_colours_of_as_many_classes_stay_apart_in_lab(count: int, least: float) 
     assert distance.min() > least
 
 
-def test_the_first_seven_stay_apart_for_people_without_green_cones() -> None:
-    # simulation of deuteranopia by Viénot, Brettel and Mollon (1999), on linear red, green, blue
-    simulate = np.asarray([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
-    linear = (np.asarray([class_colour(i)[::-1] for i in range(7)]) / 255) ** 2.2
-    seen = np.clip(linear @ simulate.T, 0, 1) ** (1 / 2.2)
+# Simulations of dichromacy on linear red, green, blue by Viénot, Brettel and Mollon, "Digital video
+# colourmaps for checking the legibility of displays by dichromats" (1999).
+DICHROMACY = {
+    "deuteranopia": [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]],
+    "protanopia": [[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]],
+}
+
+
+@pytest.mark.parametrize("kind", DICHROMACY)
+@pytest.mark.parametrize(("count", "least"), [(7, 15), (12, 8)])
+def test_the_first_twelve_stay_apart_for_people_without_green_or_red_cones(
+    kind: str, count: int, least: float
+) -> None:
+    linear = (np.asarray([class_colour(i)[::-1] for i in range(count)]) / 255) ** 2.2
+    seen = np.clip(linear @ np.asarray(DICHROMACY[kind]).T, 0, 1) ** (1 / 2.2)
     colours = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2Lab)[0]
-    distance = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 1000 * np.eye(7)
-    assert distance.min() > 10
+    distance = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 1000 * np.eye(count)
+    assert distance.min() > least
 
 
 def test_a_colour_depends_on_the_index_alone_and_any_index_has_one() -> None:

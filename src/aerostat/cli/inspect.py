@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from aerostat import console
 from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, read, split_names
 from aerostat.cli.train import recipe_values
+from aerostat.errors import AerostatError, clause
+
+if TYPE_CHECKING:
+    from aerostat.inspection.pictures import StagePictures
+    from aerostat.training.train import Plan
 
 
 @app.command(sort_key=3, usage="Usage: aerostat inspect DATA [OPTIONS]")
@@ -72,7 +78,7 @@ def inspect(
     """
     from aerostat.data.card import data_card
     from aerostat.inspection.folder import check_request, inspect_to_folder
-    from aerostat.training.preview import plan_to_show, preview_pictures
+    from aerostat.training.preview import plan_to_show
 
     check_request(out, limit=limit, force=force)
     flags = [("data", "input_size", input_size), ("run", "seed", seed)]
@@ -85,22 +91,33 @@ def inspect(
         console.stdout().print(data_card(dataset).render())
     if refusal:
         console.note(f"train would refuse these data: {refusal}")
-    if planned is not None:
-        resolved = planned.recipe
+    decided = planned.recipe if planned else None
+    if planned and decided:
         console.note(
-            f"batches as for rtmdet-{resolved.model.size} at {resolved.data.input_size} px, batch "
-            f"{resolved.optim.batch_size}, seed {resolved.run.seed} ({planned.reasons[0]})"
+            f"batches as for rtmdet-{decided.model.size} at {decided.data.input_size} px, batch "
+            f"{decided.optim.batch_size}, seed {decided.run.seed} ({planned.reasons[0]})"
         )
     done = inspect_to_folder(
         dataset,
         out,
         limit=limit,
-        seed=planned.recipe.run.seed if planned else seed or 0,
+        seed=decided.run.seed if decided else seed or 0,
         force=force,
-        batches=(lambda: preview_pictures(planned.train_split, planned.recipe, limit=limit))
-        if planned
-        else None,
-        input_size=planned.recipe.data.input_size if planned else None,
-        recipe=planned.recipe.to_dict() if planned else None,
+        batches=lambda: _batches(planned, limit),
+        input_size=decided.data.input_size if decided else None,
+        recipe=decided.to_dict() if decided else None,
     )
     print(document(done.to_dict()) if json_ else "\n".join(done.lines()))
+
+
+def _batches(planned: Plan | None, limit: int) -> Sequence[StagePictures]:
+    """Return what the network would see; nothing, with a note, if there is no plan or no readable image."""
+    from aerostat.training.preview import preview_pictures
+
+    if planned is None:
+        return []
+    try:
+        return preview_pictures(planned.train_split, planned.recipe, limit=limit)
+    except AerostatError as error:
+        console.note(f"the batches of training cannot be shown: {clause(error)}")
+        return []

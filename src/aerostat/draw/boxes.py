@@ -21,8 +21,8 @@ MOST_TAGGED = 0.08
 """Share of the image that all tags together may cover; where boxes crowd, the others go without."""
 MOST_OVERLAP = 0.25
 """Share of a tag that other tags may cover before it is left out."""
-MOST_HIDDEN = 0.15
-"""Share of a box that a tag may cover before it is left out."""
+MOST_HIDDEN, MOST_HIDDEN_ONCE = 0.15, 0.5
+"""Share of a box that a tag may cover before it is left out; the second for the first tag of each class."""
 ALWAYS_TAGGED = 8
 """Up to so many boxes every one has its tag."""
 SMALLEST_TEXT = 9
@@ -34,12 +34,17 @@ def line_width(height: int, width: int, count: int = 1) -> int:
 
     Lines are thinner where there is a crowd, which they would hide.
     """
-    return max(1, round(math.ceil(max(height, width) / 400) * _crowding(count)))
+    return max(1, round(math.ceil(_extent(height, width) / 400) * _crowding(count)))
 
 
 def text_size(height: int, width: int, count: int = 1) -> int:
     """Return pixels per em for labels on an image with `count` boxes: smaller where there is a crowd."""
-    return max(SMALLEST_TEXT, round(math.pow(max(height, width), 0.85) / 16 * _crowding(count)))
+    return max(SMALLEST_TEXT, round(math.pow(_extent(height, width), 0.85) / 16 * _crowding(count)))
+
+
+def _extent(height: int, width: int) -> int:
+    """Return the longer side, but no more than three times the shorter: a panorama is looked at closely."""
+    return min(max(height, width), 3 * min(height, width))
 
 
 def _crowding(count: int) -> float:
@@ -62,8 +67,9 @@ def draw_boxes(
     Small boxes are drawn over large ones. A tag stands above its box where there is room, else inside it or
     below it, wherever it covers least of the other boxes and tags, and always wholly inside the image; on an
     image too small for any text there are none. Up to eight boxes all have their tags. Of more, a tag is left
-    out that would hide a box or another tag, or once the tags cover a twelfth of the image; the first to be
-    placed is one of each class, so that every colour is named if there is room at all.
+    out that would hide a box or another tag, that says what all the others say, or once the tags cover a
+    twelfth of the image; the first to be placed is one of each class, so that every colour is named if there
+    is room at all.
 
     Args:
         image_bgr: (H, W, 3) uint8; left as it is.
@@ -100,7 +106,7 @@ def draw_boxes(
         + ("" if scores is None else f" {round(100 * float(scores[i]))}%")
         for i in range(len(boxes))
     ]
-    ranked = _ranked(order, labels, scores)
+    ranked = _ranked(order, called, scores)
     tags = _placed_tags(boxes, texts, ranked, size, stroke, high, wide)
     for i, spot in reversed(tags):  # the first to be placed over those that had to touch them
         _tag(image, spot, texts[i], size, colours[i])
@@ -109,44 +115,88 @@ def draw_boxes(
 
 def _ranked(
     order: Sequence[int],
-    labels: Sequence[int] | NDArray[np.integer],
+    called: Sequence[str],
     scores: Sequence[float] | NDArray[np.floating] | None,
-) -> list[int]:
-    """Return who chooses the place of its tag first: one of each class, then the others.
+) -> tuple[list[int], list[int]]:
+    """Return the boxes in the order in which their tags choose a place: one of each name, then the others.
 
-    Among those the best scores come first, or without scores the largest boxes, as `order` has them.
+    The best scores come first, or without scores the largest boxes, as `order` has them. In a crowd that has
+    but one name and no scores, the other tags would say nothing and are left out.
     """
     ranked = list(order) if scores is None else sorted(order, key=lambda i: -float(scores[i]))
-    first: dict[int, int] = {}
+    first: dict[str, int] = {}
     for i in ranked:
-        first.setdefault(int(labels[i]), i)
-    return [*first.values(), *(i for i in ranked if first[int(labels[i])] != i)]
+        first.setdefault(called[i], i)
+    if scores is None and len(first) == 1 and len(called) > ALWAYS_TAGGED:
+        return list(first.values()), []
+    return list(first.values()), [i for i in ranked if first[called[i]] != i]
 
 
 def _placed_tags(
     boxes: NDArray[np.float64],
     texts: Sequence[str],
-    ranked: Sequence[int],
+    ranked: tuple[list[int], list[int]],
     size: int,
     stroke: int,
     high: int,
     wide: int,
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """Return for each box that gets a tag its index and the tag's x1, y1, x2, y2, in the order of placing."""
+    """Return the index of each box that gets a tag with the tag's x1, y1, x2, y2, in the order of placing."""
     tags: list[tuple[int, NDArray[np.float64]]] = []
-    placed = np.empty((0, 4))
-    room = MOST_TAGGED * high * wide
+    placed, left = np.empty((0, 4)), MOST_TAGGED * high * wide
     crowded = len(boxes) > ALWAYS_TAGGED
-    for i in ranked:
-        spot = _place(i, boxes, texts[i], size, stroke, high, wide, placed, crowded)
-        if spot is None:
+    areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1.0)
+    for place, i in enumerate([*ranked[0], *ranked[1]]):
+        mask = text_mask(texts[i], size)
+        tag_w, tag_h = mask.shape[1] + 2 * _padding(size), mask.shape[0] + _padding(size) // 2
+        if tag_w > wide or tag_h > high:
             continue
-        room -= (spot[2] - spot[0]) * (spot[3] - spot[1])
-        if crowded and room < 0 and len(tags):
+        if crowded and tags and left < tag_w * tag_h:
             break
-        placed = np.concatenate([placed, spot[None]])
-        tags.append((i, spot))
+        spots, moved = _spots(boxes[i], tag_w, tag_h, (stroke + 1) // 2, high, wide)
+        covered = _shared_area(spots, placed).sum(axis=1) / (tag_w * tag_h)
+        hidden = (_shared_area(spots, boxes) / areas).max(axis=1)
+        cost = covered + hidden + 0.5 * moved + 0.01 * np.arange(len(spots))
+        if crowded:
+            most_hidden = MOST_HIDDEN_ONCE if place < len(ranked[0]) else MOST_HIDDEN
+            cost[(covered > MOST_OVERLAP) | (hidden > most_hidden)] = math.inf
+        best = int(np.argmin(cost))
+        if math.isfinite(cost[best]):
+            placed = np.concatenate([placed, spots[best, None]])
+            tags.append((i, spots[best]))
+            left -= tag_w * tag_h
     return tags
+
+
+def _spots(
+    box: NDArray[np.float64], tag_w: int, tag_h: int, edge: int, high: int, wide: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where a tag may stand about its box, best first, and how far each place had to be moved.
+
+    The places (6, 4) are xyxy in whole pixels inside the image; the moves (6,) are in sides of the tag.
+    """
+    x1, y1, x2, y2 = np.rint(box)
+    corners = np.asarray(
+        [
+            (x1 - edge, y1 - tag_h - edge),  # above, left
+            (x2 + edge + 1 - tag_w, y1 - tag_h - edge),  # above, right
+            (x1 - edge, y2 + edge + 1),  # below, left
+            (x1 + edge, y1 + edge),  # inside, top
+            (x1 + edge, y2 - tag_h - edge),  # inside, bottom
+            (x2 - edge - tag_w, y2 - tag_h - edge),
+        ]
+    )
+    inside = np.clip(corners, 0, (wide - tag_w, high - tag_h))
+    moved = np.abs(inside - corners).sum(axis=1) / (tag_w + tag_h)
+    return np.concatenate([inside, inside + np.asarray((tag_w, tag_h))], axis=1), moved
+
+
+def _shared_area(a_xyxy: NDArray[np.float64], b_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n, m), the area that each of `a_xyxy` (n, 4) shares with each of `b_xyxy` (m, 4)."""
+    wide = np.minimum(a_xyxy[:, None, 2], b_xyxy[:, 2]) - np.maximum(a_xyxy[:, None, 0], b_xyxy[:, 0])
+    high = np.minimum(a_xyxy[:, None, 3], b_xyxy[:, 3]) - np.maximum(a_xyxy[:, None, 1], b_xyxy[:, 1])
+    shared: NDArray[np.float64] = np.clip(wide, 0, None) * np.clip(high, 0, None)
+    return shared
 
 
 def _check(
@@ -213,56 +263,6 @@ def _name_room(wide: int, size: int, scored: bool) -> int:
 
 def _padding(size: int) -> int:
     return max(1, round(size * 0.22))
-
-
-def _place(
-    own: int,
-    boxes: NDArray[np.float64],
-    text: str,
-    size: int,
-    stroke: int,
-    high: int,
-    wide: int,
-    placed: NDArray[np.float64],
-    crowded: bool,
-) -> NDArray[np.float64] | None:
-    """Return the tag's x1, y1, x2, y2, whole pixels inside the image.
-
-    None if it cannot fit, or in a crowd if it would hide a box or lie on another tag wherever it stood.
-    """
-    mask = text_mask(text, size)
-    tag_w, tag_h = mask.shape[1] + 2 * _padding(size), mask.shape[0] + _padding(size) // 2
-    if tag_w > wide or tag_h > high:
-        return None
-    x1, y1, x2, y2 = np.rint(boxes[own])
-    edge = (stroke + 1) // 2
-    spots = [
-        (x1 - edge, y1 - tag_h - edge),  # above, left
-        (x2 + edge + 1 - tag_w, y1 - tag_h - edge),  # above, right
-        (x1 - edge, y2 + edge + 1),  # below, left
-        (x1 + edge, y1 + edge),  # inside, top
-        (x1 + edge, y2 - tag_h - edge),  # inside, bottom
-        (x2 - edge - tag_w, y2 - tag_h - edge),
-    ]
-    corners = np.clip(np.asarray(spots), 0, (wide - tag_w, high - tag_h))
-    moved = np.abs(corners - np.asarray(spots)).sum(axis=1) / (tag_w + tag_h)
-    rectangles = np.concatenate([corners, corners + np.asarray((tag_w, tag_h))], axis=1)
-    covered = _shared_area(rectangles, placed).sum(axis=1) / (tag_w * tag_h)
-    areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1.0)
-    hidden = (_shared_area(rectangles, boxes) / areas).max(axis=1)
-    cost = covered + hidden + 0.5 * moved + 0.01 * np.arange(len(spots))
-    if crowded:
-        cost[(covered > MOST_OVERLAP) | (hidden > MOST_HIDDEN)] = math.inf
-    best = int(np.argmin(cost))
-    return rectangles[best] if math.isfinite(cost[best]) else None
-
-
-def _shared_area(a_xyxy: NDArray[np.float64], b_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, m), the area that each of `a_xyxy` (n, 4) shares with each of `b_xyxy` (m, 4)."""
-    wide = np.minimum(a_xyxy[:, None, 2], b_xyxy[:, 2]) - np.maximum(a_xyxy[:, None, 0], b_xyxy[:, 0])
-    high = np.minimum(a_xyxy[:, None, 3], b_xyxy[:, 3]) - np.maximum(a_xyxy[:, None, 1], b_xyxy[:, 1])
-    shared: NDArray[np.float64] = np.clip(wide, 0, None) * np.clip(high, 0, None)
-    return shared
 
 
 def _tag(image: NDArray[np.uint8], spot: NDArray[np.float64], text: str, size: int, colour: Colour) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.draw.text import drawable, elide
+from aerostat.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,14 +48,18 @@ def class_chart(names: Sequence[str], counts: BySplit) -> Figure:
         axes = _axes(figure, "Objects per class", "objects", "")
         _class_bars(axes, names, list(range(len(names))), counts)
         return figure
-    figure = _figure(11.0, 5.6)
+    from matplotlib.ticker import EngFormatter
+
+    figure = _figure(11.0, 3.0 + 2 * END_CLASSES * max(0.2, 0.12 * len(counts)))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.25, 1)})
     total = np.sum(list(counts.values()), axis=0)
     order = np.argsort(-total, kind="stable")
     _style(left, f"Objects per class: {len(names)} classes", "classes, the commonest first", "objects")
     for (split, values), colour in zip(counts.items(), _colours(), strict=False):
         none = int((values == 0).sum())
-        label = f"{split}: {_many(int(values.sum()))}" + (f", {none} classes with none" if none else "")
+        label = f"{split}: {_many(int(values.sum()))}" + (
+            f"; none of {counted(none, 'class', 'classes')}" if none else ""
+        )
         left.plot(np.arange(1, len(names) + 1), np.sort(values)[::-1], color=colour, label=label)
     left.set_yscale("symlog", linthresh=1)
     left.yaxis.set_major_formatter(_plain_numbers())
@@ -64,6 +69,9 @@ def class_chart(names: Sequence[str], counts: BySplit) -> Figure:
     _style(right, f"The {END_CLASSES} commonest and the {END_CLASSES} rarest", "objects", "")
     ends = [*order[:END_CLASSES].tolist(), *order[-END_CLASSES:].tolist()]
     _class_bars(right, names, ends, counts, gap_after=END_CLASSES)
+    right.set_xscale("symlog", linthresh=1)
+    right.xaxis.set_major_formatter(EngFormatter(sep=""))
+    right.set_xlim(0, 12 * max(1.0, float(total.max(initial=1))))
     return figure
 
 
@@ -83,14 +91,18 @@ def _class_bars(
     axes.set_yticks(places, texts)
     for label, index, fallback in zip(axes.get_yticklabels(), shown, fallbacks, strict=True):
         _set_font(label, names[index], fallback)
-    axes.invert_yaxis()
+    axes.set_ylim(places[-1] + 0.6, -0.6)
     axes.margins(x=0.12)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(_plain_numbers())
     _whole_ticks(axes, "x")
     if gap_after is None:
-        _legend(axes)
+        legend = axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False, fontsize=9, borderaxespad=0.2
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def objects_per_image_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
@@ -104,7 +116,7 @@ def objects_per_image_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
     name = "objects on the image" + (f", in steps of {step}" if step > 1 else "")
     figure = _figure()
     axes = _axes(figure, "Objects per image", name, "share of the images")
-    _outlines(axes, edges - 0.5, counts, "images")
+    _outlines(axes, edges - 0.5, counts, "image")
     _whole_ticks(axes, "x")
     axes.set_xlim(edges[0] - 0.5, edges[-1] - 0.5)
     return figure
@@ -129,7 +141,7 @@ def size_chart(
     figure = _figure(11.0, 4.4)
     left, right = figure.subplots(1, 2)
     _style(left, "Box sizes in the image", "square root of the box's area, pixels", "share of the objects")
-    _outlines(left, edges, counts, "objects", legend=False)
+    _outlines(left, edges, counts, "object", legend=False)
     _log_pixels(left, edges, list(counts.values()), (_SMALL / 2, _LARGE * 2))
     low, high = left.get_xlim()
     for border in (_SMALL, _LARGE):
@@ -140,7 +152,7 @@ def size_chart(
     left.set_ylim(top=top * 1.08)
     title = "Box sizes as a share" if input_size is None else f"Box sizes at an input of {input_size} pixels"
     _style(right, title, "square root of the box's area / longer side of the image", "share of the objects")
-    _outlines(right, share_edges, share_counts, "objects")
+    _outlines(right, share_edges, share_counts, "object")
     right.set_xscale("log", base=2)
     right.set_xlim(_occupied(share_edges, list(share_counts.values()), (1 / 16, 1.0)))
     right.xaxis.set_major_formatter(_percent_numbers())
@@ -167,7 +179,7 @@ def ratio_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
 
     figure = _figure()
     axes = _axes(figure, "Aspect ratios of boxes", "width : height", "share of the objects")
-    _outlines(axes, edges, counts, "objects")
+    _outlines(axes, edges, counts, "object")
     axes.set_xscale("log", base=2)
     axes.set_xlim(_occupied(edges, list(counts.values()), (0.25, 4.0)))
     axes.axvline(1, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.1)
@@ -223,13 +235,16 @@ def image_size_chart(sizes: BySplit) -> Figure:
             continue
         total = int(values[:, 2].sum())
         width, height, count = values[0].tolist()
-        label = f"{split}: {_many(total)} images, {len(values)} sizes"
-        if len(values) > 1:
-            label += f"; commonest {width} × {height} ({count / total:.0%})"
+        label = f"{split}: {_many(total, 'image')}"
+        if len(values) == 1:
+            label += f" of {width} × {height}"
         else:
-            label = f"{split}: {_many(total)} images of {width} × {height}"
-        axes.scatter(values[:, 0], values[:, 1], s=12 + 500 * values[:, 2] / total, color=colour, alpha=0.45,
-                     linewidths=0.6, edgecolors=colour, label=label)  # fmt: skip
+            label += f", {_many(len(values))} sizes"
+        if len(values) > 1 and count > 0.01 * total:
+            label += f"; commonest {width} × {height} ({count / total:.0%})"
+        alpha = min(0.45, max(0.05, 300 / len(values)))  # thousands of sizes become a cloud, no blot
+        area = (12 if len(values) < 1000 else 4) + 500 * values[:, 2] / total
+        axes.scatter(values[:, 0], values[:, 1], s=area, color=colour, alpha=alpha, linewidths=0, label=label)
     axes.set_xlim(0, longest * 1.08)
     axes.set_ylim(0, longest * 1.08)
     axes.set_aspect("equal")
@@ -238,6 +253,7 @@ def image_size_chart(sizes: BySplit) -> Figure:
         legend = axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
         for handle in legend.legend_handles:
             handle.set_sizes([40])  # type: ignore[union-attr]
+            handle.set_alpha(0.8)  # type: ignore[union-attr]
     return figure
 
 
@@ -291,7 +307,7 @@ def _outlines(axes: Axes, edges: NDArray[Any], counts: BySplit, what: str, legen
         total = int(values.sum())
         shares = values / max(total, 1)
         most = max(most, float(shares.max(initial=0)))
-        axes.stairs(shares, edges, color=colour, linewidth=1.8, label=f"{split}: {_many(total)} {what}")
+        axes.stairs(shares, edges, color=colour, linewidth=1.8, label=f"{split}: {_many(total, what)}")
         axes.stairs(shares, edges, color=colour, fill=True, alpha=0.13)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, None))
     axes.set_ylim(0, (most or 1.0) * 1.12)
@@ -341,9 +357,9 @@ def _percent_numbers() -> Any:
     return FuncFormatter(lambda value, _: f"{100 * value:.2g}%" if value < 0.995 else "100%")
 
 
-def _many(number: float) -> str:
-    """Return a number as a person reads it: 12 345."""
-    return f"{number:,.0f}".replace(",", " ")
+def _many(number: float, noun: str = "") -> str:
+    """Return a number as a person reads it, 12 345, with what is counted if there is a `noun`."""
+    return f"{number:,.0f}".replace(",", " ") + (f" {noun}{'s' * (number != 1)}" if noun else "")
 
 
 def _set_font(text: Text, name: str, fallback: str) -> None:

@@ -17,7 +17,6 @@ from aerostat.draw.saving import save_image
 from aerostat.errors import InputError, clause
 from aerostat.files import nearest_existing, write_bytes, write_text
 from aerostat.inspection.pictures import (
-    PICTURE_SIDE,
     LabelledImage,
     SplitPictures,
     StagePictures,
@@ -178,6 +177,9 @@ def inspect_to_folder(
     check_request(out, limit=limit, force=force)
     _spare_photographs(data, out)
     earlier = _earlier_files(out)
+    # From the first picture on the folder is known as an inspection, so that one cut short can be repeated.
+    unfinished = {"unfinished": True, "files": [path.relative_to(out).as_posix() for path in earlier]}
+    write_text(out / DOCUMENT, json.dumps(unfinished))
     statistics = tuple(measure(split) for split in data.splits.values())
     plots = write_plots(statistics, out / "plots", input_size=input_size)
     pictures: dict[str, dict[str, list[Path]]] = {}
@@ -251,7 +253,7 @@ def _draw_split(split: Split, folder: Path, limit: int, seed: int) -> tuple[Spli
     images = console.track(read_shown(records, leave_out), f"drawing {split.name}", total=len(records))
     for record, image, scale in images:
         shown.append(show(record, image, cell, split.classes, scale))
-        side = min(max(*image.shape[:2], ENLARGED_TO), PICTURE_SIDE)
+        side = max(*image.shape[:2], ENLARGED_TO)
         picture = show(record, image, (side, side), split.classes, scale).labelled_bgr
         stem = re.sub(r"[^\w.-]+", "_", Path(record.file_name).stem)[:60]
         alone.append(save_image(folder / "labelled" / f"{len(shown):02d}_{stem}.jpg", picture))
@@ -296,8 +298,9 @@ def _earlier_files(out: Path) -> list[Path]:
     """Return the pictures that an earlier inspection wrote into a folder."""
     try:
         names = json.loads((out / DOCUMENT).read_text("utf-8"))["files"]
-        paths = [out / name for name in names]
+        paths = [out / str(name) for name in names]
     except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours: nothing is known to be old
         return []
     here = out.resolve()
-    return [path for path in paths if here in path.resolve().parents and path.suffix in (".jpg", ".png")]
+    inside = [path for path in paths if here in path.resolve().parents and ".." not in path.parts]
+    return [path for path in inside if path.suffix in (".jpg", ".png")]

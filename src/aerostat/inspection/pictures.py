@@ -26,8 +26,8 @@ Unreadable = Callable[[ImageRecord, InputError], None]
 SHEET_WIDTH = 1960
 """Pixels across a sheet of pictures: it fills a screen, and a page of the report."""
 LARGEST_CELL, SMALLEST_CELL = 960, 160
-PICTURE_SIDE = 1600
-"""Longer side of a picture that stands alone."""
+PICTURE_PIXELS, PICTURE_SIDE = 1600 * 1200, 6400
+"""A picture that stands alone has at most so many pixels, and so many along its longer side."""
 MOST_MASK_PIXELS = 1 << 24
 """Beyond this the outline of a run-length mask is not worth the memory: its box is shown."""
 LEAST_WITH_OBJECTS = 0.5
@@ -199,7 +199,7 @@ def sheet_layout(count: int, records: Sequence[ImageRecord] = ()) -> tuple[int, 
 def read_shown(
     records: Sequence[ImageRecord], on_unreadable: Unreadable
 ) -> Iterator[tuple[ImageRecord, Picture, tuple[float, float]]]:
-    """Yield images no larger than `PICTURE_SIDE`, one at a time, with the factors (x, y) of their resize.
+    """Yield images no larger than `PICTURE_PIXELS`, one at a time, with the factors (x, y) of their resize.
 
     An image of 8000 pixels is let go before the next one is read.
     """
@@ -210,7 +210,8 @@ def read_shown(
             on_unreadable(record, error)
             continue
         high, wide = image.shape[:2]
-        small = fit_into(image, (min(wide, PICTURE_SIDE), min(high, PICTURE_SIDE)))
+        scale = min(1.0, math.sqrt(PICTURE_PIXELS / (wide * high)), PICTURE_SIDE / max(wide, high))
+        small = fit_into(image, (math.ceil(wide * scale), math.ceil(high * scale)))
         yield record, small, (small.shape[1] / wide, small.shape[0] / high)
 
 
