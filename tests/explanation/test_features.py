@@ -243,10 +243,17 @@ def test_a_shared_convolution_gives_a_map_for_each_level_and_says_so() -> None:
     detector = Detector(build("tiny", 1).eval(), ("a",), (64, 64))
     maps = feature_maps(detector, blank((64, 64)), "bbox_head.cls_convs[1][0].conv")
     assert [m.stride for m in maps] == [8, 16, 32]
-    assert maps.remarks == (
-        "bbox_head.cls_convs[1][0].conv is shared by 3 levels: one picture for each of them",
-    )
-    assert feature_maps(detector, blank((64, 64)), "bbox_head.cls_convs[1][0]").remarks == ()
+    assert maps.shared == ("bbox_head.cls_convs[1][0].conv",)
+    assert maps.remarks() == [
+        "bbox_head.cls_convs[1][0].conv is shared by several levels: one picture for each of them"
+    ]
+    assert feature_maps(detector, blank((64, 64)), "bbox_head.cls_convs[1][0]").remarks() == []
+
+
+def test_a_photograph_that_is_drawn_smaller_is_said_to_be(detector: Detector) -> None:
+    maps = feature_maps(detector, blank((2400, 60)), "backbone.stage4")
+    assert maps.remarks() == ["the photograph of 2400 x 60 px is drawn smaller, its longer side 2000 px"]
+    assert maps.draw_map(maps.maps[0]).image_bgr.shape[1] == 2000
 
 
 @pytest.mark.parametrize("frozen", [True, False])

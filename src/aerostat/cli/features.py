@@ -102,7 +102,7 @@ def features(
         detections=detections,
         score=SHOW_SCORE if score is None else score,
     )
-    for remark in maps.remarks:
+    for remark in maps.remarks():
         console.note(remark)
     files = maps.save(out, arrays=save is not None)
     if json_:

@@ -145,7 +145,7 @@ class FeatureMaps:
         arrange: rows and columns in which several planes of a map are drawn.
         detections: drawn over the maps, or None.
         path: where the photograph came from, if known.
-        remarks: what one should know about them, in words.
+        shared: layers among them that several levels share, each of which has a map of such a layer.
     """
 
     maps: tuple[FeatureMap, ...]
@@ -154,7 +154,7 @@ class FeatureMaps:
     arrange: tuple[int, int]
     detections: Detections | None = None
     path: Path | None = None
-    remarks: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -264,6 +264,18 @@ class FeatureMaps:
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **content)
 
+    def remarks(self) -> list[str]:
+        """Return what one should know about the pictures."""
+        remarks = [
+            f"{name} is shared by several levels: one picture for each of them" for name in self.shared
+        ]
+        width, height = self.letterbox.source_size
+        if max(width, height) > LONGEST_SIDE:
+            remarks.append(
+                f"the photograph of {width} x {height} px is drawn smaller, its longer side {LONGEST_SIDE} px"
+            )
+        return remarks
+
     def lines(self) -> list[str]:
         """Return what a person wants to know: a line for each map, then what was found."""
         width = max(len(m.row) for m in self.maps)
@@ -278,7 +290,7 @@ class FeatureMaps:
             "file": None if self.path is None else self.path.as_posix(),
             "letterbox": self.letterbox.to_dict(),
             "maps": [m.to_dict() for m in self.maps],
-            "remarks": list(self.remarks),
+            "remarks": self.remarks(),
             "detections": None if self.detections is None else self.detections.to_dict()["detections"],
         }
 
@@ -338,7 +350,7 @@ def feature_maps(
     if detections:
         seen = replace(detector, net=copy).predict(image_bgr, score=score)
         seen = replace(seen, path=path)
-    return FeatureMaps(tuple(maps), image_bgr, letterbox, grid, seen, path, _remarks(copy, outputs))
+    return FeatureMaps(tuple(maps), image_bgr, letterbox, grid, seen, path, _shared(copy, outputs))
 
 
 def check_request(reduce: str, topk: int | None, arrange: tuple[int, int] | None) -> tuple[int, int]:
@@ -382,14 +394,10 @@ def _parts(net: RTMDet, layer: str, count: int) -> list[str]:
     return [""] * count
 
 
-def _remarks(net: RTMDet, outputs: Mapping[str, Sequence[torch.Tensor]]) -> tuple[str, ...]:
-    """Say which layers are run for several levels, whichever of their names was asked for."""
-    remarks = []
-    for layer in (find_layer(net, name) for name in outputs):
-        names = [p for p, module in net.named_modules(remove_duplicate=False) if module is layer.module]
-        if len(names) > 1:
-            remarks.append(f"{layer.name} is shared by {len(names)} levels: one picture for each of them")
-    return tuple(remarks)
+def _shared(net: RTMDet, outputs: Mapping[str, Sequence[torch.Tensor]]) -> tuple[str, ...]:
+    """Return the layers that have other names too: they are run for several levels, by whichever is asked."""
+    modules = [module for _, module in net.named_modules(remove_duplicate=False)]
+    return tuple(name for name in outputs if modules.count(find_layer(net, name).module) > 1)
 
 
 def _feature_map(
