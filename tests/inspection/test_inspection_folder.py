@@ -32,6 +32,12 @@ def dataset(*splits: Split) -> Dataset:
     return Dataset(splits[0].classes, {split.name: split for split in splits})
 
 
+@pytest.fixture
+def plotless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the plots, where they are not what is looked at."""
+    monkeypatch.setattr("aerostat.inspection.folder.plot_pngs", lambda *_, **__: {})
+
+
 def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -62,6 +68,7 @@ def test_the_document_is_what_the_folder_holds(on_disk: OnDisk, tmp_path: Path) 
         assert Path(path).is_file()
 
 
+@pytest.mark.usefixtures("plotless")
 def test_batches_are_saved_to_the_pixel_and_told(on_disk: OnDisk, tmp_path: Path, make_batch) -> None:
     stage = stage_pictures([make_batch()], ("a", "b"), stage=1, epoch=1, limit=16)
     done = inspect_to_folder(dataset(on_disk(1)), tmp_path / "out", batches=lambda: [stage])
@@ -70,6 +77,7 @@ def test_batches_are_saved_to_the_pixel_and_told(on_disk: OnDisk, tmp_path: Path
     assert done.to_dict()["batches"][0]["samples"] == list(stage.captions)
 
 
+@pytest.mark.usefixtures("plotless")
 def test_an_earlier_inspection_is_replaced_and_nothing_else(on_disk: OnDisk, tmp_path: Path) -> None:
     out = tmp_path / "out"
     inspect_to_folder(dataset(on_disk(6), on_disk(2, name="val")), out)
@@ -80,6 +88,7 @@ def test_an_earlier_inspection_is_replaced_and_nothing_else(on_disk: OnDisk, tmp
     assert (out / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("plotless")
 @pytest.mark.parametrize(
     "content",
     [
@@ -101,6 +110,7 @@ def test_a_strange_document_makes_nobody_delete_anything(
     assert (tmp_path / "mine.jpg").read_text() == (out / "x.txt").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("plotless")
 def test_an_inspection_cut_short_can_be_repeated(
     on_disk: OnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +134,7 @@ def test_a_limit_out_of_range_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("plotless")
 def test_a_folder_with_something_else_is_refused_unless_forced(on_disk: OnDisk, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -166,6 +177,7 @@ def test_a_split_without_a_readable_image_has_no_pictures_and_says_so(
     assert set(done.plots) == PLOTS
 
 
+@pytest.mark.usefixtures("plotless")
 def test_names_that_are_no_file_names_become_some(on_disk: OnDisk, tmp_path: Path) -> None:
     split = on_disk(2)
     named = [replace(split.images[0], file_name="../../a b/" + "é" * 300 + ".jpg"),

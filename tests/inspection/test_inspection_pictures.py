@@ -136,10 +136,10 @@ def test_an_unreadable_image_is_left_out_and_named(on_disk: Callable[..., Split]
 
 
 def test_a_huge_image_is_let_go_as_soon_as_it_is_read(on_disk: Callable[..., Split]) -> None:
-    split = on_disk(1, (8000, 6000))
+    split = on_disk(1, (4000, 3000))
     [(_, image, scale)] = read_shown(split.images, lambda *_: None)
     assert image.shape[0] * image.shape[1] <= PICTURE_PIXELS * 1.01
-    assert scale == (image.shape[1] / 8000, image.shape[0] / 6000)
+    assert scale == (image.shape[1] / 4000, image.shape[0] / 3000)
 
 
 def test_a_panorama_keeps_pixels_to_see_its_objects_in(on_disk: Callable[..., Split]) -> None:
