@@ -252,8 +252,8 @@ def test_a_shared_convolution_gives_a_map_for_each_level_and_says_so() -> None:
 
 def test_a_photograph_that_is_drawn_smaller_is_said_to_be(detector: Detector) -> None:
     maps = feature_maps(detector, blank((2400, 60)), "backbone.stage4")
-    assert maps.remarks() == ["the photograph of 2400 x 60 px is drawn smaller, its longer side 2000 px"]
-    assert maps.draw_map(maps.maps[0]).image_bgr.shape[1] == 2000
+    assert maps.remarks() == ["the photograph of 2400 x 60 px is drawn smaller, its longer side 2048 px"]
+    assert maps.draw_map(maps.maps[0]).image_bgr.shape[1] == 2048
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -365,7 +365,7 @@ def test_photographs_of_all_sizes_are_drawn_large_enough_to_look_at(
 ) -> None:
     maps = feature_maps(detector, blank(size), detections=True, score=0.0)
     picture = maps.draw_map(maps.maps[0]).image_bgr
-    assert max(picture.shape) >= 480 and picture.shape[1] <= 2000
+    assert max(picture.shape) >= 480 and picture.shape[1] <= 2048
     assert maps.draw().image_bgr.size
 
 

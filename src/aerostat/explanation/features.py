@@ -35,7 +35,7 @@ REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 """From the channels of a map to one: their mean; the channel with the largest sum of activations (as MMYOLO's
 tools name and do these two); the first principal component over the cells."""
 DEFAULT_LAYERS = ("backbone", "neck")
-LONGEST_SIDE, SHORTEST_LONG_SIDE = 2000, 480
+LONGEST_SIDE, SHORTEST_LONG_SIDE = 2048, 480
 """Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
 SHEET_CELL, SHEET_GRID = 420, 840
 """Pixels of the longer side of a photograph on the contact sheet, and of several channels together."""
@@ -179,7 +179,7 @@ class FeatureMaps:
     def draw_map(self, feature_map: FeatureMap) -> Picture:
         """Return one map over the photograph, at its top left corner, with a caption below.
 
-        The photograph's longer side is drawn with 480 to 2000 pixels, all channels together where there are
+        The photograph's longer side is drawn with 480 to 2048 pixels, all channels together where there are
         several.
         """
         lines = [f"{feature_map.row}, stride {feature_map.stride}", feature_map.title]
