@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from aerostat.data.dataset import ImageRecord, Instance
 from aerostat.detections import Detections
 from aerostat.errors import InputError
-from aerostat.evaluation.coco import CocoResult, evaluate_detections
+from aerostat.evaluation.coco import CocoResult, evaluate_detections, precision_by_recall
+from aerostat.evaluation.matching import average_precision, match
+from aerostat.evaluation.mistakes import find_mistakes
 
 TWELVE = [
     "ap",
@@ -165,6 +167,37 @@ def test_all_figures_equal_those_of_pycocotools(seed: int, exact: bool) -> None:
     assert result.images == 15
     assert result.detections == sum(map(len, detections))
     assert result.instances == sum(row.instances for row in result.per_class)
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["quarter pixels", "any floats"])
+@pytest.mark.parametrize("seed", range(6))
+def test_precision_at_each_recall_equals_the_array_of_pycocotools(seed: int, exact: bool) -> None:
+    images, detections, classes = random_case(seed, exact)
+    expected = Peer(images, detections, classes).precision[..., 0, 2]
+    precision = precision_by_recall(images, detections, classes)
+    assert precision.shape == (10, 101, len(classes))
+    np.testing.assert_allclose(precision, expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["quarter pixels", "any floats"])
+@pytest.mark.parametrize("seed", range(20))
+def test_matches_that_can_be_looked_at_give_the_ap50_of_pycocotools(seed: int, exact: bool) -> None:
+    images, detections, classes = random_case(seed, exact)
+    peer = Peer(images, detections, classes)
+    matching = match(images, detections, classes)
+    found, counts = matching.found, ~matching.found.ignored
+    columns = (found.label[counts], found.score[counts], found.right[counts])
+    ap = average_precision(*columns, matching.objects.count(len(classes)))
+    expected = [peer.ap_of_class(k, 0) for k in range(len(classes))]
+    np.testing.assert_allclose(ap, expected, atol=1e-9, rtol=0)
+    assert find_mistakes(images, detections, classes).ap50 == pytest.approx(peer.stats[1], abs=1e-9, rel=0)
+
+
+@pytest.mark.parametrize("images", [[], [picture()]], ids=["no images", "an image without objects"])
+def test_precision_without_objects_is_undefined(images: list[ImageRecord]) -> None:
+    precision = precision_by_recall(images, [found((0, 0, 9, 9, 0.5)) for _ in images], ("balloon",))
+    assert precision.shape == (10, 101, 1)
+    assert (precision == -1).all()
 
 
 def test_the_random_cases_reach_what_they_are_meant_to_reach() -> None:

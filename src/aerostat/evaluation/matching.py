@@ -6,6 +6,7 @@ be looked at one by one. The tests hold the two to the same AP50.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -331,9 +332,13 @@ def best_f1(matching: Matching) -> OperatingPoint | None:
 
 
 def _round_between(below: float, most: float) -> float:
-    """Return the number with the fewest digits, at least two, that is above `below` and at most `most`."""
+    """Return the number with the fewest digits, at least two, that is above `below` and at most `most`.
+
+    In float32 like the scores, so that 0.41 is not above a score of 0.41.
+    """
     for digits in range(2, 9):
-        rounded = float(np.floor(most * 10**digits) / 10**digits)
-        if below < rounded <= most:
-            return rounded
+        floor = math.floor(most * 10**digits) / 10**digits
+        for rounded in (round(most, digits), floor):
+            if below < np.float32(rounded) <= most:
+                return rounded
     return most

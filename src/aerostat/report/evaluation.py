@@ -105,8 +105,8 @@ def _precision_chapter(mistakes: Mistakes, precision: Floats, anything_found: bo
         f"{best.recall:.2f}, so {_percent(best.recall)} of the objects are found. "
         f"At {mistakes.score:g}, above which pictures show detections, {_at_show_score(mistakes)}.",
         "The strong curves are what AP averages, each class with the same weight; thin ones, if any, are "
-        "single classes at IoU 0.5. The star counts all objects together, at IoU 0.5. By class, precision and "
-        f"recall are those at a score of {mistakes.score:g}."
+        "single classes at IoU 0.5. The star counts all objects together, at IoU 0.5. By class, precision "
+        f"and recall are those at a score of {mistakes.score:g}."
         if len(mistakes.classes) > 1
         else "The curves are those that AP averages; the star is at IoU 0.5.",
     ]
