@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,12 @@ def nearest_existing(path: Path) -> Path:
     """Return the path itself if something stands there, else the nearest folder (or file) above it."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if place.exists())
+
+
+def file_stem(name: str, longest: int = 120) -> str:
+    """Return a name as a part of file names that every system takes, at most so many bytes long."""
+    stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(". ")
+    return stem.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore") or "unnamed"
 
 
 def sha256(path: Path) -> str:

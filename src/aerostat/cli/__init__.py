@@ -1,6 +1,18 @@
 """One function per verb, thin: parse, call, print. Heavy modules are imported by the verb that needs them."""
 
-from aerostat.cli import about, convert, demo, evaluate, export, features, inspect, predict, report, train
+from aerostat.cli import (
+    about,
+    convert,
+    demo,
+    evaluate,
+    explain,
+    export,
+    features,
+    inspect,
+    predict,
+    report,
+    train,
+)
 from aerostat.cli.app import app as app
 
 __all__ = [
@@ -9,6 +21,7 @@ __all__ = [
     "convert",
     "demo",
     "evaluate",
+    "explain",
     "export",
     "features",
     "inspect",

@@ -123,6 +123,42 @@ def explain(
     return Explanations(tuple(items), _drawn_size(scene.image_bgr), found, scene.path)
 
 
+def explain_with(
+    net: RTMDet, detector: Detector, image: Path | str | NDArray[np.uint8], explanation: Explanation
+) -> Explanation:
+    """Return an explanation made anew with another network in the place of the detector's.
+
+    What is explained are the scores that the other network gives to the very candidates that the detector's
+    own boxes make agree with the detection, so that two maps differ by what the networks see alone.
+
+    Args:
+        net: of the same structure.
+        detector: that made the explanation; left as it is.
+        image: as for `explain`.
+        explanation: by any method.
+    """
+    target: Target = "loss" if explanation.target == "loss" else "score"
+    own = _look(detector, private_copy(detector.net), image, [])
+    other = private_copy(net)
+    scene = _look(detector, other, image, [find_layer(other, name) for name in explanation.layers])
+    boxes_xyxy = scene.letterbox.boxes_to_input(np.asarray([d.box_xyxy for d in explanation.detections]))
+    subject = Subject(
+        torch.from_numpy(boxes_xyxy.astype(np.float32)).to(detector.device),
+        torch.tensor([d.label for d in explanation.detections], device=detector.device),
+        torch.tensor(explanation.levels, device=detector.device),
+    )
+
+    def objective(cls: list[Tensor], reg: list[Tensor]) -> Tensor:
+        if target == "loss":
+            return loss_target(cls, reg, subject)
+        return score_target(cls, own.done.reg, subject, scene.content_size)
+
+    one = _Asked(explanation.detections, subject, explanation.candidate)
+    _, gradient = next(gradients(scene.done, [objective], [layer.path for layer in scene.layers]))
+    made = _Maps(scene, [one], [objective], target).of(0, explanation.method, scene.layers, gradient)
+    return _explanation(scene, one, target, explanation.method, scene.layers, made)
+
+
 def check_request(
     method: str | Sequence[str],
     target: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from aerostat.data.image import Letterbox
 from aerostat.detections import Detection, Detections, Picture
+from aerostat.errors import InputError
+from aerostat.files import file_stem, replacing
 from aerostat.model.head import STRIDES
 from aerostat.wording import counted, listed
 
@@ -168,6 +171,7 @@ class Explanation:
             "layers": list(self.layers),
             "target": self.target,
             "influence": self.influence,
+            "share_in_boxes": round(self.share_in_boxes(self.letterbox.resized_size), 4),
             "note": self.note or None,
             "remark": self.remark or None,
         }
@@ -222,16 +226,77 @@ class Explanations:
         """Write the picture of `draw` and return its path."""
         return self.draw().save(path)
 
+    def save_all(
+        self, folder: Path | str, *, norm_in_box: bool = False, arrays: bool = False
+    ) -> tuple[list[Path], Path | None]:
+        """Write one picture for each of `by_subject` and, if asked, the arrays; return their paths.
+
+        A picture is large where there is one explanation, and a sheet of methods by layers where there are
+        several. The arrays are float32 (h, w) over the whole input of the network, under the number of the
+        detection, the method and the layer (``1/gradcam/neck.out_convs[2]``), with ``letterbox``, the JSON
+        text that `Letterbox.from_dict` takes.
+
+        Raises:
+            InputError: the photograph would be written over.
+        """
+        folder = Path(folder)
+        stem = file_stem(self.path.stem if self.path else "image")
+        subjects = self.by_subject()
+        pictures = [
+            folder / f"{stem}-explained-{number:02d}-{file_stem(one[0].detection.name, 40)}.jpg"
+            for number, one in enumerate(subjects, start=1)
+        ]
+        if self.path is not None and self.path.resolve() in {picture.resolve() for picture in pictures}:
+            raise InputError(f"A picture would replace the photograph {self.path}; choose another folder.")
+        for one, picture in zip(subjects, pictures, strict=True):
+            one.draw(norm_in_box=norm_in_box).save(picture)
+        data = folder / f"{stem}-explained.npz"
+        if arrays:
+            self._save_arrays(data)
+        return pictures, data if arrays else None
+
+    def _save_arrays(self, path: Path) -> None:
+        content: dict[str, Any] = {
+            "/".join(filter(None, (str(number), item.method, layer))): values
+            for number, one in enumerate(self.by_subject(), start=1)
+            for item in one
+            for layer, values in zip(item.layers or ("",), item.maps, strict=True)
+        }
+        content["letterbox"] = np.asarray(json.dumps(self.items[0].letterbox.to_dict()))
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **content)
+
     def lines(self) -> list[str]:
-        """Return a sentence for each explanation: what it is of, where that was born, what made the map."""
-        lines = []
-        for item in self.items:
-            x1, y1, x2, y2 = item.detection.box_xyxy
-            place = f" at ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f})" if len(item.detections) == 1 else ""
-            more = "".join(f"; {text}" for text in (item.note, item.remark) if text)
-            lines.append(f"{item.subject}{place}, born at {item.origin}: {item.source}{more}")
-        return lines
+        """Return a sentence for each of `by_subject`: what it is, where it was born, what made the maps."""
+        return [one._line() for one in self.by_subject()]
+
+    def _line(self) -> str:
+        first = self.items[0]
+        x1, y1, x2, y2 = first.detection.box_xyxy
+        place = f" at ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f})" if len(first.detections) == 1 else ""
+        methods = listed(dict.fromkeys(TITLES.get(item.method, item.method) for item in self.items), 8)
+        layers = listed(dict.fromkeys(" + ".join(item.layers) for item in self.items if item.layers), 8)
+        remarks = dict.fromkeys(item.remark for item in self.items if item.remark)
+        of = f" of {layers}" if layers else ""
+        return "; ".join(
+            filter(
+                None, (f"{first.subject}{place}, born at {first.origin}: {methods}{of}", first.note, *remarks)
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is explained and how as JSON values, without the maps."""
+        return {
+            "file": None if self.path is None else self.path.as_posix(),
+            "letterbox": self.items[0].letterbox.to_dict(),
+            "found": len(self.found),
+            "explanations": [
+                {"number": number, **item.to_dict()}
+                for number, one in enumerate(self.by_subject(), start=1)
+                for item in one
+            ],
+        }
 
     def __repr__(self) -> str:
-        kinds = counted(len(self.by_subject()), "detection")
+        kinds = counted(len(self.by_subject()), "subject")
         return f"Explanations({counted(len(self), 'map')} of {kinds} on {self.path or 'an image'})"

@@ -1,0 +1,131 @@
+"""The verb `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from aerostat import console
+from aerostat.cli.app import Flag, JsonFlag, app, document
+from aerostat.errors import InputError
+from aerostat.wording import counted
+
+Names = list[str] | None
+
+
+@app.command(sort_key=8, usage="Usage: aerostat explain WEIGHTS IMAGE [OPTIONS]")
+def explain(
+    weights: str,
+    image: Path,
+    /,
+    *,
+    layers: Annotated[Names, Parameter(("--layers", "--layer"), consume_multiple=True, negative=())] = None,
+    method: Annotated[Names, Parameter(("--method", "--methods"), consume_multiple=True, negative=())] = None,
+    target: Literal["score", "loss"] = "score",
+    per: Literal["detection", "class", "all"] = "detection",
+    top: int = 10,
+    score: float = 0.3,
+    box: str | None = None,
+    norm_in_box: Flag = False,
+    fuse: Flag = False,
+    out: Path = Path("explanations"),
+    save: Literal["npz"] | None = None,
+    input_size: int | None = None,
+    device: str = "auto",
+    json_: JsonFlag = False,
+) -> None:
+    """Show what a detection rests on.
+
+    Writes a picture for each detection: the photograph with the heat of what speaks for it.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file or name of the zoo.
+    image:
+        A photograph.
+    layers:
+        One or several, such as neck.out_convs[2], backbone.stage4, or neck for its three levels; by default
+        the last layer before the head at the level where the detection was born.
+    method:
+        One or several of gradcam (the default), gradcampp, hirescam, layercam, eigencam, eigengradcam,
+        ablationcam and drise. Several, or several layers, make a sheet of methods by layers.
+    target:
+        What is to rise: the score of the detection and of the candidates that agree with it, or (loss) minus
+        the box loss of the detections against themselves, as published pictures of Box AM show.
+    per:
+        A picture for each detection, for each class, or one for all.
+    top:
+        Explain the best so many.
+    score:
+        Explain detections above this.
+    box:
+        A place x1,y1,x2,y2 in pixels of the photograph: explain the best candidate there, however low its
+        score. Answers "why is there no detection here?".
+    norm_in_box:
+        Show heat only within the box, as strong as it gets there.
+    fuse:
+        Join the layers in one map.
+    out:
+        Folder for the pictures.
+    save:
+        Also write the maps as NumPy arrays.
+    input_size:
+        Side of the network's square input in pixels; by default the one it was trained at.
+    device:
+        auto, cpu, cuda or mps.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat.data.image import read_size
+    from aerostat.explanation.boxam import DEFAULT_METHOD, check_request
+    from aerostat.explanation.boxam import explain as explain_detections
+    from aerostat.explanation.features import require_folder
+    from aerostat.predict import load
+
+    box_xyxy = None if box is None else _parse_box(box)
+    methods = check_request(method or [DEFAULT_METHOD], target, per, top, score, box_xyxy)
+    inside = [name for name in methods if name != "drise"]
+    if Path(weights).suffix.lower() == ".onnx" and inside:
+        raise InputError(
+            f"{weights} is an exported model, which cannot be looked into as {', '.join(inside)} must; "
+            "use --method drise, or the weights it was exported from."
+        )
+    require_folder(out)
+    read_size(image)  # before weights are read or fetched
+    made = explain_detections(
+        load(weights, device=device, input_size=input_size),
+        image,
+        layer=layers,
+        method=methods,
+        target=target,
+        per=per,
+        top=top,
+        score=score,
+        box_xyxy=box_xyxy,
+        fuse=fuse,
+    )
+    pictures, arrays = made.save_all(out, norm_in_box=norm_in_box, arrays=save is not None)
+    files = [*pictures, *([arrays] if arrays else [])]
+    if json_:
+        print(document({**made.to_dict(), "files": [str(path) for path in files]}))
+        return
+    for line, picture in zip(made.lines(), pictures, strict=True):
+        print(f"{line} -> {picture}")
+    if box is None and per == "detection" and len(made.found) > len(pictures):
+        console.note(f"the best {top} of {len(made.found)} detections are explained; see --top, --per all")
+    print(f"wrote {counted(len(pictures), 'picture')} to {out}")
+    if arrays:
+        print(f"wrote {arrays}")
+
+
+def _parse_box(text: str) -> list[float]:
+    parts = text.replace(",", " ").split()
+    try:
+        return [float(part) for part in parts]
+    except ValueError:
+        raise InputError(
+            f"Expected --box as x1,y1,x2,y2 in pixels of the photograph, found {text!r}."
+        ) from None
