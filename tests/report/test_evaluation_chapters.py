@@ -78,7 +78,7 @@ def test_the_best_score_and_what_it_gives_are_said() -> None:
     made = chapters([image((A, 0), (B, 0))], [found((A, 0, 0.9), (B, 0, 0.41), ((20, 200, 90, 290), 0, 0.2))])
     assert "A score threshold of 0.41 gives the best balance (F1 1.00)" in text(made)
     made = chapters([image((A, 0), (B, 0))], [found((A, 0, 0.9), ((20, 200, 90, 290), 0, 0.5))])
-    assert "threshold of 0.9 gives" in text(made) and "precision 1.00" in text(made)
+    assert "threshold of 0.90 gives" in text(made) and "precision 1.00" in text(made)
     assert "At 0.3, above which pictures show detections, precision is 0.50 and recall 0.50." in text(made)
 
 
