@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aerostat import console
 from aerostat.boxes import clip_boxes, pairwise_iou
 from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
 from aerostat.detections import Detection, Detections
@@ -23,8 +24,8 @@ from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation import methods
 from aerostat.explanation.ablation import ablated_values
 from aerostat.explanation.activations import ForwardPass, Objective, forward_from, gradients
-from aerostat.explanation.black_box import scorer_of_detector
-from aerostat.explanation.drise import drise
+from aerostat.explanation.black_box import BATCH, Scorer, scorer_of_detector
+from aerostat.explanation.drise import MASKS, drise
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.layers import Layer, find_layer, private_copy, record
 from aerostat.explanation.result import TITLES, Explanation, Explanations, Target
@@ -409,7 +410,7 @@ def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Birt
         boxes_xyxy = decode_boxes(of_level[level], distances).cpu().numpy()
         boxes_xyxy = clip_boxes(boxes_xyxy, *scene.content_size)
         scores = cls[0].flatten(1).T.float().sigmoid().cpu().numpy()  # (P, K)
-        iou = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1).astype(np.float64)
+        iou = np.asarray((boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1), np.float64)
         if box_xyxy is not None:
             iou *= pairwise_iou(boxes_xyxy, box_xyxy[None])[:, 0]
         worth = scores * iou[:, None]
@@ -474,6 +475,17 @@ def _objective(scene: _Scene, subject: Subject, target: Target) -> Objective:
     return partial(score_target, subject=subject, content_size=scene.content_size)
 
 
+def _showing_progress(scorer: Scorer) -> Scorer:
+    """Return a scorer that D-RISE asks, which shows a person who waits how far it has got."""
+    ticks = console.track(range(math.ceil(MASKS / BATCH)), "asking about masked photographs")
+
+    def score(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        next(ticks, None)
+        return scorer(images_bgr)
+
+    return score
+
+
 class _Maps:
     """The maps of one scene; what several of them share is computed once."""
 
@@ -527,7 +539,8 @@ class _Maps:
             labels = torch.cat([one.subject.labels for one in self._asked]).cpu().numpy()
             detector = replace(scene.detector, net=scene.net)
             scorer = scorer_of_detector(detector, boxes_xyxy, labels, scene.content_size)
-            self._drise = drise(scorer, scene.letterbox.apply(scene.image_bgr), scene.content_size)
+            seen = scene.letterbox.apply(scene.image_bgr)
+            self._drise = drise(_showing_progress(scorer), seen, scene.content_size)
         start = sum(len(one.detections) for one in self._asked[:index])
         own = self._drise[start : start + len(self._asked[index].detections)]
         return np.asarray(own.mean(axis=0), np.float32)

@@ -277,12 +277,9 @@ class Explanations:
         methods = listed(dict.fromkeys(TITLES.get(item.method, item.method) for item in self.items), 8)
         layers = listed(dict.fromkeys(" + ".join(item.layers) for item in self.items if item.layers), 8)
         remarks = dict.fromkeys(item.remark for item in self.items if item.remark)
-        of = f" of {layers}" if layers else ""
-        return "; ".join(
-            filter(
-                None, (f"{first.subject}{place}, born at {first.origin}: {methods}{of}", first.note, *remarks)
-            )
-        )
+        made = f"{methods} of {layers}" if layers else methods
+        what = f"{first.subject}{place}, born at {first.origin}: {made}"
+        return "; ".join(filter(None, (what, first.note, *remarks)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is explained and how as JSON values, without the maps."""
