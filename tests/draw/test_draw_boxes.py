@@ -139,7 +139,7 @@ def test_in_a_crowd_of_one_class_one_tag_says_it(monkeypatch: pytest.MonkeyPatch
     assert len(spots) > 1 and spots[-1][1] == "balloon 90%"  # scores differ: as many as there is room for
 
 
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [1, drawing.ALWAYS_TAGGED])
 def test_a_few_boxes_all_have_their_tags_even_one_upon_the_other(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +159,13 @@ def test_names_are_said_in_place_of_the_classes(monkeypatch: pytest.MonkeyPatch)
 def test_lines_and_letters_on_a_panorama_fit_its_short_side() -> None:
     assert line_width(100, 8000) == line_width(100, 300) == 1
     assert text_size(400, 8000) == text_size(400, 1200)
+
+
+def test_lines_around_small_objects_are_thinner_but_still_seen_on_a_large_image() -> None:
+    large = draw_boxes(grey(4000, 3000), [[1000, 1000, 2000, 2000]], [0], ["b"])
+    small = draw_boxes(grey(4000, 3000), [[1000, 1000, 1030, 1030]], [0], ["b"])
+    thick, thin = ((d[1015, 900:1015] != 127).any(axis=1).sum() for d in (large, small))
+    assert 3 <= thin < thick
 
 
 def test_lines_are_thinner_in_a_crowd() -> None:

@@ -17,14 +17,18 @@ Outline = NDArray[np.floating] | Sequence[NDArray[np.floating]] | None
 """The outline of one object: one polygon (n, 2), several, or none."""
 
 FILL_OPACITY = 0.22
+EDGE_OPACITY = 0.5
+"""Of the edge around a line of one pixel."""
 MOST_TAGGED = 0.08
 """Share of the image that all tags together may cover; where boxes crowd, the others go without."""
 MOST_OVERLAP = 0.25
 """Share of a tag that other tags may cover before it is left out."""
 MOST_HIDDEN, MOST_HIDDEN_ONCE = 0.15, 0.5
 """Share of a box that a tag may cover before it is left out; the second for the first tag of each class."""
-ALWAYS_TAGGED = 8
+ALWAYS_TAGGED = 4
 """Up to so many boxes every one has its tag."""
+ALL_NAMED = 8
+"""Up to so many boxes of one class the name is repeated on each where there is room."""
 SMALLEST_TEXT = 9
 """Pixels per em under which nobody reads a label."""
 
@@ -66,7 +70,7 @@ def draw_boxes(
 
     Small boxes are drawn over large ones. A tag stands above its box where there is room, else inside it or
     below it, wherever it covers least of the other boxes and tags, and always wholly inside the image; on an
-    image too small for any text there are none. Up to eight boxes all have their tags. Of more, a tag is left
+    image too small for any text there are none. Up to four boxes all have their tags. Of more, a tag is left
     out that would hide a box or another tag, that says what all the others say, or once the tags cover a
     twelfth of the image; the first to be placed is one of each class, so that every colour is named if there
     is room at all.
@@ -90,7 +94,7 @@ def draw_boxes(
     if not len(boxes):
         return image
     high, wide = image.shape[:2]
-    stroke = line_width(high, wide, len(boxes)) if width is None else max(1, width)
+    stroke = _stroke_for(boxes, line_width(high, wide, len(boxes))) if width is None else max(1, width)
     size = text_size(high, wide, len(boxes))
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
@@ -106,28 +110,35 @@ def draw_boxes(
         + ("" if scores is None else f" {round(100 * float(scores[i]))}%")
         for i in range(len(boxes))
     ]
-    ranked = _ranked(order, called, scores)
+    ranked = _ranked(order, labels, called, scores)
     tags = _placed_tags(boxes, texts, ranked, size, stroke, high, wide)
     for i, spot in reversed(tags):  # the first to be placed over those that had to touch them
         _tag(image, spot, texts[i], size, colours[i])
     return image
 
 
+def _stroke_for(boxes: NDArray[np.float64], stroke: int) -> int:
+    """Return the line width, down to a third of it where the boxes are so small that it would fill them."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+    return max(1, stroke // 3, min(stroke, int(np.median(sides)) // 16))
+
+
 def _ranked(
     order: Sequence[int],
+    labels: Sequence[int] | NDArray[np.integer],
     called: Sequence[str],
     scores: Sequence[float] | NDArray[np.floating] | None,
 ) -> tuple[list[int], list[int]]:
     """Return the boxes in the order in which their tags choose a place: one of each name, then the others.
 
-    The best scores come first, or without scores the largest boxes, as `order` has them. In a crowd that has
-    but one name and no scores, the other tags would say nothing and are left out.
+    The best scores come first, or without scores the largest boxes, as `order` has them. In a crowd of one
+    class without scores, the other tags would say nothing and are left out.
     """
     ranked = list(order) if scores is None else sorted(order, key=lambda i: -float(scores[i]))
     first: dict[str, int] = {}
     for i in ranked:
         first.setdefault(called[i], i)
-    if scores is None and len(first) == 1 and len(called) > ALWAYS_TAGGED:
+    if scores is None and len({int(label) for label in labels}) == 1 and len(called) > ALL_NAMED:
         return list(first.values()), []
     return list(first.values()), [i for i in ranked if first[called[i]] != i]
 
@@ -252,7 +263,19 @@ def _rectangle(image: NDArray[np.uint8], box: NDArray[np.float64], colour: Colou
     x1, y1, x2, y2 = np.clip(np.rint(box), 0, (wide - 1, high - 1, wide - 1, high - 1)).astype(int).tolist()
     if stroke > 1:
         cv2.rectangle(image, (x1, y1), (x2, y2), text_colour_on(colour), stroke + max(2, stroke // 2))
+    else:
+        _shade_around(image, x1, y1, x2, y2, text_colour_on(colour))
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, stroke)
+
+
+def _shade_around(image: NDArray[np.uint8], x1: int, y1: int, x2: int, y2: int, colour: Colour) -> None:
+    """Blend a line of one pixel around a box into the image: a whole one would weigh more than the box."""
+    high, wide = image.shape[:2]
+    left, right, top, bottom = max(x1 - 1, 0), min(x2 + 2, wide), max(y1 - 1, 0), min(y2 + 2, high)
+    lines = [image[y, left:right] for y in (y1 - 1, y2 + 1) if 0 <= y < high]
+    lines += [image[top:bottom, x] for x in (x1 - 1, x2 + 1) if 0 <= x < wide]
+    for line in lines:
+        line[:] = np.rint(line * (1 - EDGE_OPACITY) + np.asarray(colour) * EDGE_OPACITY).astype(np.uint8)
 
 
 def _name_room(wide: int, size: int, scored: bool) -> int:
