@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,26 @@ def test_a_slope_over_the_input_comes_back_as_the_same_slope(source, cells):
     expected = (np.arange(source[1]) + 0.5) * height / source[1]
     last = (np.ceil(height / cell) - 0.5) * cell  # beyond the outermost centres the map is held constant
     np.testing.assert_allclose(back[:, 0], np.clip(expected, cell / 2, last), rtol=1e-9)
+
+
+@pytest.mark.parametrize("source", [(1024, 679), (679, 1024), (640, 640)])
+@pytest.mark.parametrize("halvings", [1, 3, 5])
+def test_what_strided_convolutions_see_comes_back_to_where_they_saw_it(source, halvings):
+    # A dot goes through convolutions of kernel 3, stride 2 and padding 1 with a smooth symmetric kernel.
+    kernel = torch.outer(torch.tensor([0.25, 0.5, 0.25]), torch.tensor([0.25, 0.5, 0.25]))[None, None]
+    letterbox = Letterbox.fit(source, (640, 640))
+    for x, y in [(200.0, 300.0), (310.0, 150.0), (233.0, 277.0)]:  # pixels of the input
+        ys, xs = np.mgrid[:640, :640]
+        plane = np.exp(-((xs + 0.5 - x) ** 2 + (ys + 0.5 - y) ** 2) / (2 * 25**2)).astype(np.float32)
+        values = torch.from_numpy(plane)[None, None]
+        for _ in range(halvings):
+            values = torch.nn.functional.conv2d(values, kernel, stride=2, padding=1)
+        back = letterbox.map_to_source(values[0, 0].numpy(), strided=True).astype(np.float64)
+        rows, columns = np.mgrid[: source[1], : source[0]]
+        factor_x, factor_y = letterbox.scale
+        found_x = (back * (columns + 0.5)).sum() / back.sum() * factor_x
+        found_y = (back * (rows + 0.5)).sum() / back.sum() * factor_y
+        assert abs(found_x - x) < 2 and abs(found_y - y) < 2, (found_x, found_y)
 
 
 def test_padding_never_bleeds_into_the_map():

@@ -320,15 +320,19 @@ class Letterbox:
         """Return boxes (n, 4) of the input in pixels of the source; not clipped to it."""
         return (np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) - self._offsets()) / self._factors()
 
-    def map_to_source(self, values: NDArray[Any]) -> NDArray[np.floating]:
+    def map_to_source(self, values: NDArray[Any], *, strided: bool = False) -> NDArray[np.floating]:
         """Return a map over the input plane as a map over the source image.
 
-        The cells under the padding are cut off, then the rest is interpolated linearly between cell centres,
-        as `cv2.resize` does, but also where the image ends in the middle of a cell.
+        The cells under the padding are cut off, then the rest is interpolated linearly between the places of
+        the values: the cells' centres, as `cv2.resize` does, but also where the image ends within a cell.
 
         Args:
             values: (h, w) or (h, w, C), covering the whole input including its padding at any resolution, for
                 example that of a feature map of stride 8.
+            strided: whether strided convolutions made the values. One of kernel 3, padding 1 and stride 2
+                looks at the surroundings of the first of each two pixels, so that after several the value of
+                a cell stands at its first pixel, half a cell to the left of and above its centre; RTMDet's
+                points stand there, too.
 
         Returns:
             (source_h, source_w) or (source_h, source_w, C), in the floating dtype of `values`, else float32.
@@ -337,8 +341,8 @@ class Letterbox:
             raise InputError(f"Expected a map of shape (h, w) or (h, w, C), found {values.shape}.")
         dtype = values.dtype if np.issubdtype(values.dtype, np.floating) else np.dtype(np.float32)
         x1, y1, x2, y2 = self.content_box
-        rows = _sampling(self.source_size[1], y1, y2, values.shape[0] / self.input_size[1])
-        columns = _sampling(self.source_size[0], x1, x2, values.shape[1] / self.input_size[0])
+        rows = _sampling(self.source_size[1], y1, y2, values.shape[0] / self.input_size[1], strided)
+        columns = _sampling(self.source_size[0], x1, x2, values.shape[1] / self.input_size[0], strided)
         return _interpolate(_interpolate(values.astype(dtype, copy=False), *rows, 0), *columns, 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -389,18 +393,20 @@ def resize_image(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
 Sampling = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
 
 
-def _sampling(length: int, start: int, stop: int, cells_per_pixel: float) -> Sampling:
-    """Return for each of `length` pixel centres the two cells it lies between and the share of the second.
+def _sampling(length: int, start: int, stop: int, cells_per_pixel: float, strided: bool) -> Sampling:
+    """Return for each of `length` pixel centres the two values it lies between and the share of the second.
 
     Args:
         length: pixels of the source along one axis.
         start, stop: where the image begins and ends in the input, in input pixels.
         cells_per_pixel: resolution of the map relative to the input.
+        strided: whether values stand at the first pixels of their cells, instead of at the cells' centres.
     """
     first = math.floor(start * cells_per_pixel)
     last = max(first, math.ceil(stop * cells_per_pixel) - 1)
     centres = start + (np.arange(length) + 0.5) * ((stop - start) / length)
-    position = np.clip(centres * cells_per_pixel - 0.5, first, last)
+    place_in_cell = 0.5 * cells_per_pixel if strided else 0.5
+    position = np.clip(centres * cells_per_pixel - place_in_cell, first, last)
     lower = np.floor(position).astype(np.intp)
     return lower, np.minimum(lower + 1, last), position - lower
 
