@@ -144,7 +144,7 @@ def explain_with(
     scene = _look(detector, other, image, [find_layer(other, name) for name in explanation.layers])
     boxes_xyxy = scene.letterbox.boxes_to_input(np.asarray([d.box_xyxy for d in explanation.detections]))
     subject = Subject(
-        torch.from_numpy(boxes_xyxy.astype(np.float32)).to(detector.device),
+        torch.as_tensor(boxes_xyxy, dtype=torch.float32, device=detector.device),
         torch.tensor([d.label for d in explanation.detections], device=detector.device),
         torch.tensor(explanation.levels, device=detector.device),
     )
