@@ -53,6 +53,11 @@ def test_sides_that_differ_are_scaled_each():
     assert TTA((0.5,), flip=False).plan((640, 384)).views == (View((320, 192)),)
 
 
+def test_numbers_of_numpy_and_lists_are_as_good():
+    assert TTA(np.array([64, 96])) == TTA([64, 96]) == TTA((64, 96))
+    assert TTA(np.array([0.5, 1.0])) == TTA((0.5, 1.0))
+
+
 @pytest.mark.parametrize("own", [32, 64, 320, 640])
 def test_the_default_begins_with_the_model_s_own_test_size(own):
     assert DEFAULT_SCALES[0] == 1.0
@@ -63,19 +68,19 @@ def test_the_default_begins_with_the_model_s_own_test_size(own):
     ("tta", "iou"),
     [
         (TTA(merge="nms"), 0.4),
-        (TTA(merge="wbf"), 0.55),
+        (TTA(merge="wbf"), 0.4),
         (TTA(merge="nms", merge_iou=0.7), 0.7),
         (TTA(merge="wbf", merge_iou=0.7), 0.7),
     ],
 )
-def test_nms_merges_where_the_prediction_suppresses_and_fusion_as_published(tta, iou):
+def test_views_are_merged_where_the_prediction_suppresses_unless_told_otherwise(tta, iou):
     assert tta.plan((64, 64), nms_iou=0.4).merge_iou == iou
 
 
 def test_a_plan_tells_its_views():
     plan = TTA((1.0, 0.5), merge="wbf").plan((320, 320))
     assert plan.describe() == (
-        "test-time augmentation: 4 views (320, 160 px, each plain and mirrored), merged by WBF at IoU 0.55"
+        "test-time augmentation: 4 views (320, 160 px, each plain and mirrored), merged by WBF at IoU 0.65"
     )
     assert json.loads(json.dumps(plan.to_dict())) == {
         "views": [
@@ -85,7 +90,7 @@ def test_a_plan_tells_its_views():
             {"input_size": [160, 160], "flip": True},
         ],
         "merge": "wbf",
-        "merge_iou": 0.55,
+        "merge_iou": 0.65,
     }
     assert TTA((1.0,)).plan((64, 32)).describe() == (
         "test-time augmentation: 2 views (64 x 32 px, plain and mirrored), merged by NMS at IoU 0.65"
@@ -108,6 +113,9 @@ def test_a_plan_tells_its_views():
         ({"scales": (float("nan"),)}, ["found nan;"]),
         ({"scales": (float("inf"),)}, ["found inf;"]),
         ({"scales": (True,)}, ["True"]),
+        ({"scales": (None,)}, ["None"]),
+        ({"scales": 640}, ["list of scales", "640"]),
+        ({"scales": "640"}, ["list of scales", "'640'"]),
         ({"scales": ("640",)}, ["'640'"]),
         ({"scales": (320, 640, 320)}, ["320 twice"]),
         ({"scales": (0.5, 0.5)}, ["0.5x twice"]),

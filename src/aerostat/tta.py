@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aerostat.data.image import Letterbox
 from aerostat.errors import InputError
-from aerostat.fusion import WBF_IOU, weighted_box_fusion
+from aerostat.fusion import weighted_box_fusion
 from aerostat.model.decode import NMS_IOU, Boxes, suppress
 from aerostat.wording import counted, listed
 
@@ -25,8 +25,9 @@ Merge = Literal["nms", "wbf"]
 STRIDE = 32
 """Sides of the network's input are multiples of this."""
 LARGEST_SIDE = 8192
-LARGEST_SCALE = 8.0
-SMALLEST_SCALE = 0.05
+"""In pixels; beyond it, as beyond the next two, a scale is rather a slip of the hand."""
+SMALLEST_SCALE, LARGEST_SCALE = 0.05, 8.0
+"""Relative to the model's own test size."""
 PUBLISHED_SCALES = (1.0, 0.5, 1.5)
 """640, 320 and 960 px for models tested at 640 (MMDetection 3.x, configs/rtmdet/rtmdet_tta.py)."""
 DEFAULT_SCALES: tuple[int | float, ...] = PUBLISHED_SCALES
@@ -55,8 +56,8 @@ class TTA:
         flip: whether each scale is also looked at mirrored.
         merge: ``nms`` keeps the best of overlapping boxes as it is (the published way), ``wbf`` fuses them
             (see `aerostat.fusion`).
-        merge_iou: overlap above which boxes of a class are merged; None is the NMS IoU of the prediction, or
-            for wbf 0.55.
+        merge_iou: overlap above which boxes of a class are merged; None is the NMS IoU of the prediction, for
+            wbf too: with less it would also fuse what NMS let stand within a view.
 
     Raises:
         InputError: there is no scale, one is out of range, or a choice is unknown.
@@ -68,11 +69,12 @@ class TTA:
     merge_iou: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scales", tuple(self.scales))  # a list is as good
+        given: Any = self.scales
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InputError(f"Expected a list of scales for test-time augmentation, found {given!r}.")
+        object.__setattr__(self, "scales", tuple(map(_checked_scale, given)))
         if not self.scales:
             raise InputError("Expected at least one scale for test-time augmentation, found none.")
-        for scale in self.scales:
-            _check_scale(scale)
         twice = [scale for i, scale in enumerate(self.scales) if scale in self.scales[:i]]
         if twice:
             raise InputError(f"Expected each scale once, found {_scale_text(twice[0])} twice.")
@@ -90,8 +92,8 @@ class TTA:
         """
         sizes = dict.fromkeys(_size_of(scale, input_size) for scale in self.scales)
         flips = (False, True) if self.flip else (False,)
-        merge_iou = self.merge_iou or {"nms": nms_iou, "wbf": WBF_IOU}[self.merge]
-        return ViewPlan(tuple(View(size, flip) for size in sizes for flip in flips), self.merge, merge_iou)
+        views = tuple(View(size, flip) for size in sizes for flip in flips)
+        return ViewPlan(views, self.merge, self.merge_iou or nms_iou)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +186,27 @@ def merge_views(
     return Boxes(boxes_xyxy[kept].astype(np.float32), scores[kept].astype(np.float32), labels[kept])
 
 
-def _check_scale(scale: int | float) -> None:
-    """Refuse a scale that no input can have.
+def _checked_scale(scale: Any) -> int | float:
+    """Return a scale that an input can have.
 
     Raises:
         InputError: with what was expected of a scale of its kind.
     """
-    if isinstance(scale, bool) or not isinstance(scale, int | float | np.integer | np.floating):
-        raise InputError(f"Expected numbers as scales, found {scale!r}.")
-    if isinstance(scale, int | np.integer):
+    if isinstance(scale, int | np.integer) and not isinstance(scale, bool):
         if not STRIDE <= scale <= LARGEST_SIDE or scale % STRIDE:
             raise InputError(
                 f"Expected scales in whole pixels as multiples of {STRIDE} from {STRIDE} to {LARGEST_SIDE}, "
                 f"found {scale}; a scale relative to the model's own test size has a point, as 1.0."
             )
-    elif not SMALLEST_SCALE <= scale <= LARGEST_SCALE:  # nor is NaN
-        raise InputError(
-            f"Expected scales relative to the model's own test size from {SMALLEST_SCALE} to "
-            f"{LARGEST_SCALE}, found {scale:g}; a size in pixels is a whole number, as 640."
-        )
+        return int(scale)
+    if isinstance(scale, float | np.floating):
+        if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:  # nor is NaN
+            raise InputError(
+                f"Expected scales relative to the model's own test size from {SMALLEST_SCALE:g} to "
+                f"{LARGEST_SCALE:g}, found {scale:g}; a size in pixels is a whole number, as 640."
+            )
+        return float(scale)
+    raise InputError(f"Expected numbers as scales, found {scale!r}.")
 
 
 def _parse_scale(word: str) -> int | float:
@@ -217,8 +221,8 @@ def _parse_scale(word: str) -> int | float:
 
 
 def _size_of(scale: int | float, input_size: tuple[int, int]) -> tuple[int, int]:
-    if isinstance(scale, int | np.integer):
-        return int(scale), int(scale)
+    if isinstance(scale, int):
+        return scale, scale
     width, height = (max(1, math.floor(scale * side / STRIDE + 0.5)) * STRIDE for side in input_size)
     return width, height
 

@@ -34,7 +34,7 @@ class TtaOptions:
         How --tta merges: nms keeps the best of overlapping boxes, wbf is weighted
         box fusion.
     merge_iou:
-        Overlap above which --tta merges boxes of a class.
+        Overlap above which --tta merges boxes of a class; by default the NMS IoU.
     """
 
     tta: Flag = False
