@@ -85,10 +85,10 @@ def test_a_lit_cell_lights_its_place_on_the_photograph(
     heat = maps.maps[0].planes[0].heat(maps.letterbox)
     assert heat.shape == (size[1], size[0])
     scale = 640 / max(size)
-    expected = ((column + 0.5) * stride / scale, (row + 0.5) * stride / scale)  # the cell's middle
+    expected = ((column * stride + 0.5) / scale, (row * stride + 0.5) / scale)  # the cell's first pixel
     brightest = np.argwhere(heat == heat.max())[:, ::-1] + 0.5
     np.testing.assert_allclose(brightest.mean(axis=0), expected, atol=max(1.0, 0.5 / scale + 0.5))
-    reach = stride / scale + 1  # linear interpolation ends at the next cells' middles
+    reach = stride / scale + 1  # linear interpolation ends at the next cells' first pixels
     lit = np.argwhere(heat > 0)[:, ::-1] + 0.5
     assert np.abs(lit - expected).max() <= reach
 
@@ -137,7 +137,7 @@ def test_padding_neither_shows_nor_dims_what_lies_on_the_photograph() -> None:
         assert plane.channel in (None, 0)
         heat = plane.heat(maps.letterbox)
         row, column = np.unravel_index(heat.argmax(), heat.shape)
-        assert abs(column - 7.5 * 32 * 1.6) <= 1 and abs(row - 4.5 * 32 * 1.6) <= 1, options
+        assert abs(column - 7 * 32 * 1.6) <= 1 and abs(row - 4 * 32 * 1.6) <= 1, options
         assert heat[row, column] > 0.98 and heat[700:].max() == 0, options
 
 

@@ -73,7 +73,8 @@ class Plane:
         if not span > 0:
             width, height = letterbox.source_size
             return np.zeros((height, width), np.float32)
-        heat = letterbox.map_to_source((self.values - np.float32(self.low)) / np.float32(span))
+        scaled = (self.values - np.float32(self.low)) / np.float32(span)
+        heat = letterbox.map_to_source(scaled, strided=True)
         return np.asarray(np.clip(heat, 0, 1), np.float32)
 
 

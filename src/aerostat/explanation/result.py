@@ -91,7 +91,7 @@ class Explanation:
         """
         letterbox = replace(self.letterbox, source_size=size)
         parts = [
-            _by_maximum(letterbox.map_to_source(values))
+            _by_maximum(letterbox.map_to_source(values, strided=bool(self.layers)))
             for values, influence in zip(self.maps, self.influences, strict=True)
             if influence
         ]
