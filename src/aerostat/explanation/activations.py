@@ -90,7 +90,7 @@ def gradients(
     reaches = [_reach(torch.autograd.grad(v, outputs, retain_graph=True, allow_unused=True)) for v in values]
     for group in _apart(reaches) if local else [[i] for i in range(len(objectives))]:
         cotangents = torch.autograd.grad(
-            torch.stack([values[i] for i in group]).sum(), outputs, retain_graph=True, allow_unused=True
+            [values[i] for i in group], outputs, retain_graph=True, allow_unused=True
         )
         together = _backward(done, cotangents, local)
         for i in group:
@@ -103,9 +103,9 @@ def gradients(
 
 def _at_outputs(done: ForwardPass, objectives: Sequence[Objective]) -> tuple[list[Tensor], list[Tensor]]:
     """Return the objectives' values, and copies of the head's outputs, cut off, that they depend on."""
-    cls = [x.detach().requires_grad_() for x in done.cls]
-    reg = [x.detach().requires_grad_() for x in done.reg]
     with torch.inference_mode(False), torch.enable_grad():
+        cls = [x.detach().requires_grad_() for x in done.cls]
+        reg = [x.detach().requires_grad_() for x in done.reg]
         return [objective(cls, reg)[0] for objective in objectives], [*cls, *reg]
 
 
