@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -11,6 +12,9 @@ from aerostat import console
 from aerostat.cli.app import Flag, JsonFlag, app, document
 from aerostat.errors import InputError
 from aerostat.wording import counted
+
+if TYPE_CHECKING:
+    from aerostat.explanation.faithfulness import Faithfulness
 
 Names = list[str] | None
 
@@ -32,6 +36,7 @@ def explain(
     fuse: Flag = False,
     out: Path = Path("explanations"),
     save: Literal["npz"] | None = None,
+    faithfulness: Flag = False,
     input_size: int | None = None,
     device: str = "auto",
     json_: JsonFlag = False,
@@ -72,6 +77,9 @@ def explain(
         Folder for the pictures.
     save:
         Also write the maps as NumPy arrays.
+    faithfulness:
+        Measure whether the maps are true: how the score goes as the hottest pixels are taken away or let in,
+        beside maps that know nothing of the network, and whether random weights change the map.
     input_size:
         Side of the network's square input in pixels; by default the one it was trained at.
     device:
@@ -82,11 +90,17 @@ def explain(
     from aerostat.data.image import read_size
     from aerostat.explanation.boxam import DEFAULT_METHOD, check_request
     from aerostat.explanation.boxam import explain as explain_detections
+    from aerostat.explanation.faithfulness import faithfulness_of_all
     from aerostat.explanation.features import require_folder
+    from aerostat.explanation.verdict import LEGEND, save_curves
     from aerostat.predict import load
 
     box_xyxy = None if box is None else _parse_box(box)
     methods = check_request(method or [DEFAULT_METHOD], target, per, top, score, box_xyxy)
+    if faithfulness and per != "detection":
+        raise InputError(
+            f"--faithfulness measures maps of single detections, found --per {per}; leave one out."
+        )
     inside = [name for name in methods if name != "drise"]
     if Path(weights).suffix.lower() == ".onnx" and inside:
         raise InputError(
@@ -95,8 +109,9 @@ def explain(
         )
     require_folder(out)
     read_size(image)  # before weights are read or fetched
+    detector = load(weights, device=device, input_size=input_size)
     made = explain_detections(
-        load(weights, device=device, input_size=input_size),
+        detector,
         image,
         layer=layers,
         method=methods,
@@ -107,18 +122,40 @@ def explain(
         box_xyxy=box_xyxy,
         fuse=fuse,
     )
+    measured = faithfulness_of_all(detector, image, made) if faithfulness else []
     pictures, arrays = made.save_all(out, norm_in_box=norm_in_box, arrays=save is not None)
-    files = [*pictures, *([arrays] if arrays else [])]
+    each = len(made) // len(pictures)  # as many methods and layers for every detection
+    groups = [measured[start : start + each] for start in range(0, len(measured), each)]
+    curves = [
+        save_curves(picture.with_name(f"{picture.stem}-curves.png"), group)
+        for picture, group in zip(pictures, groups, strict=False)
+    ]
+    files = [*pictures, *curves, *([arrays] if arrays else [])]
     if json_:
-        print(document({**made.to_dict(), "files": [str(path) for path in files]}))
+        content = made.to_dict()
+        for item, one in zip(content["explanations"], measured, strict=False):
+            item["faithfulness"] = one.to_dict()
+        print(document({**content, "files": [str(path) for path in files]}))
         return
-    for line, picture in zip(made.lines(), pictures, strict=True):
+    for number, (line, picture) in enumerate(zip(made.lines(), pictures, strict=True)):
         print(f"{line} -> {picture}")
+        if faithfulness:
+            print(_faithfulness_text(groups[number], curves[number]))
+    if faithfulness:
+        console.note(LEGEND)
     if box is None and per == "detection" and len(made.found) > len(pictures):
         console.note(f"the best {top} of {len(made.found)} detections are explained; see --top, --per all")
     print(f"wrote {counted(len(pictures), 'picture')} to {out}")
     if arrays:
         print(f"wrote {arrays}")
+
+
+def _faithfulness_text(measured: Sequence[Faithfulness], curves: Path) -> str:
+    from aerostat.evaluation.table import text_table
+    from aerostat.explanation.verdict import HEADER, table_rows, verdict
+
+    lines = [*text_table(HEADER, table_rows(measured)).splitlines(), *map(verdict, measured)]
+    return "\n".join(f"  {line}" for line in [*lines, f"curves -> {curves}"]) + "\n"
 
 
 def _parse_box(text: str) -> list[float]:

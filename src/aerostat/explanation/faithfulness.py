@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from aerostat.data.image import PAD_VALUE, Letterbox, read_image
 from aerostat.detections import Detection
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import Scorer, scorer_of_detector
+from aerostat.explanation.randomised import randomisation_check
 from aerostat.explanation.result import Explanation
 from aerostat.predict import Detector
 
@@ -284,22 +285,22 @@ class Faithfulness:
         full_score: score of the explained detection on the whole photograph, which the curves are shares of.
         measures: of the explanation's heat.
         controls: of the maps of `CONTROLS`, by name.
+        randomised: how alike the map with random weights is, see `randomised.randomisation_check`; empty for
+            a black box, whose weights nobody has.
     """
 
     explanation: Explanation
     full_score: float
     measures: Measures
     controls: Mapping[str, Measures]
-
-    def rows(self) -> list[tuple[str, Measures]]:
-        """Return the measures by name, the explanation's own first."""
-        return [(self.explanation.method, self.measures), *self.controls.items()]
+    randomised: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers that any JSON writer takes."""
         return {
             "full_score": self.full_score,
             **self.measures.to_dict(),
+            "randomised": dict(self.randomised),
             "controls": {name: measures.to_dict() for name, measures in self.controls.items()},
         }
 
@@ -319,7 +320,7 @@ def faithfulness(
         image: the photograph: a file, or an image (H, W, 3) uint8 BGR.
         explanation: of one detection on it.
         steps: of each curve.
-        seed: of the order of equal heat, and of the controls.
+        seed: of the order of equal heat, of the controls and of random weights.
 
     Raises:
         InputError: the explanation is of several detections or of another photograph, or the image cannot be
@@ -331,7 +332,7 @@ def faithfulness(
 def faithfulness_of_all(
     detector: Detector,
     image: Path | str | NDArray[np.uint8],
-    explanations: Sequence[Explanation],
+    explanations: Iterable[Explanation],
     *,
     steps: int = STEPS,
     seed: int = 0,
@@ -341,6 +342,7 @@ def faithfulness_of_all(
     The controls of a detection are measured once, however many methods and layers explain it.
     """
     image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
+    explanations = list(explanations)
     for explanation in explanations:
         _check(explanation, detector, image_bgr)
     scenes: dict[Detection, tuple[Scene, dict[str, Measures]]] = {}
@@ -352,9 +354,10 @@ def faithfulness_of_all(
             scenes[explanation.detection] = scene, controls
         scene, controls = scenes[explanation.detection]
         heat = explanation.heat_at(scene.content_size)
-        measured.append(
-            Faithfulness(explanation, scene.full_score, scene.measure(heat, steps=steps), controls)
-        )
+        measures = scene.measure(heat, steps=steps)
+        black_box = not explanation.layers
+        alike = {} if black_box else randomisation_check(detector, image_bgr, explanation, seed=seed)
+        measured.append(Faithfulness(explanation, scene.full_score, measures, controls, alike))
     return measured
 
 

@@ -1,0 +1,85 @@
+"""What is said and drawn about the faithfulness of explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.draw.score_curves import ScoreCurves, score_curves
+from aerostat.explanation.faithfulness import Curve, Faithfulness, Measures
+from aerostat.explanation.randomised import SAME
+from aerostat.files import replacing
+from aerostat.wording import listed
+
+HEADER = ("map", "heat in the box", "deletion", "insertion", "random head", "random network")
+LEGEND = (
+    "deletion and insertion: area under the score, that on the photograph being 1, while the hottest pixels "
+    "go first (less is better) or come in first (more is better); random head and network: rank correlation "
+    "with the map that random weights give (near 1 is bad)"
+)
+
+
+def table_rows(measured: Sequence[Faithfulness]) -> list[tuple[str, ...]]:
+    """Return cells under `HEADER`: the explanations of one detection, then its controls."""
+    rows = [
+        (
+            one.explanation.source,
+            *_numbers(one.measures),
+            *(
+                f"{one.randomised[part]:.2f}" if part in one.randomised else ""
+                for part in ("head", "network")
+            ),
+        )
+        for one in measured
+    ]
+    controls = measured[0].controls if measured else {}
+    return rows + [(name, *_numbers(measures), "", "") for name, measures in controls.items()]
+
+
+def verdict(one: Faithfulness) -> str:
+    """Return in one sentence whether the map of an explanation is to be trusted, and where it is not."""
+    beaten_in: dict[str, list[str]] = {}
+    for name, measures in one.controls.items():
+        where = [
+            "deletion" if measures.deletion.area <= one.measures.deletion.area else "",
+            "insertion" if measures.insertion.area >= one.measures.insertion.area else "",
+        ]
+        beaten_in.setdefault(" and ".join(filter(None, where)), []).append(name)
+    faults = [f"no better than {listed(names)} in {where}" for where, names in beaten_in.items() if where]
+    same = [f"a random {part}" for part, alike in one.randomised.items() if alike >= SAME]
+    if same:
+        faults.append(f"the same with {' and with '.join(same)}")
+    if not one.explanation.influence:
+        return f"{one.explanation.source}: no heat, nothing to measure"
+    return f"{one.explanation.source}: {'; '.join(faults) or 'better than every map without the network'}"
+
+
+def save_curves(path: Path, measured: Sequence[Faithfulness]) -> Path:
+    """Write a picture of the curves of one detection's explanations and controls, and return its path.
+
+    Args:
+        path: with the suffix of a format that matplotlib writes.
+        measured: at least one, all of one detection.
+    """
+    first = measured[0]
+    curves = [_curves(one.explanation.source, one.measures) for one in measured]
+    curves += [_curves(name, measures, control=True) for name, measures in first.controls.items()]
+    figure = score_curves(curves, f"How much of {first.explanation.subject} is found")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip("."))
+    return path
+
+
+def _curves(name: str, measures: Measures, control: bool = False) -> ScoreCurves:
+    return ScoreCurves(name, _pair(measures.deletion), _pair(measures.insertion), control)
+
+
+def _pair(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return curve.shares, curve.scores
+
+
+def _numbers(measures: Measures) -> tuple[str, str, str]:
+    return f"{measures.inside:.2f}", f"{measures.deletion.area:.3f}", f"{measures.insertion.area:.3f}"
