@@ -40,12 +40,14 @@ def score_curves(curves: Sequence[ScoreCurves], title: str) -> Figure:
     """Return a figure with the deletion curves at the left and the insertion curves at the right.
 
     The axis of shares is stretched at its beginning (by the square root), where an object of ordinary size
-    goes or comes. The legends name the areas, which are those under the curves over an even axis.
+    goes or comes. The legend names the areas, which are those under the curves over an even axis.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 4.4), dpi=120, layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(9.6, 4.4 + 0.2 * -(-len(curves) // 2)), dpi=120, layout="constrained", facecolor="white"
+    )
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -54,7 +56,16 @@ def score_curves(curves: Sequence[ScoreCurves], title: str) -> Figure:
     _panel(right, "Insertion: the hottest pixels come first", "let in", [(c, c.insertion) for c in curves])
     most = max([1.0, *(float(scores.max()) for c in curves for _, scores in (c.deletion, c.insertion))])
     left.set_ylim(0, 1.03 * most)
+    names = [_legend_entry(curve) for curve in curves]
+    columns = 2 if max(map(len, names), default=0) < 70 else 1
+    figure.legend(left.get_lines(), names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9,
+                  title="areas under both curves", title_fontsize=9, alignment="left")  # fmt: skip
     return figure
+
+
+def _legend_entry(curve: ScoreCurves) -> str:
+    gone, come = (np.trapezoid(y, x) for x, y in (curve.deletion, curve.insertion))
+    return f"{curve.name}: {gone:.3f}, {come:.3f}"
 
 
 def _panel(axes: Axes, title: str, done: str, curves: Sequence[tuple[ScoreCurves, Any]]) -> None:
@@ -75,13 +86,12 @@ def _panel(axes: Axes, title: str, done: str, curves: Sequence[tuple[ScoreCurves
                 "linestyle": _DASHES[place % len(_DASHES)],
                 "linewidth": 1.4,
             }
-        axes.plot(x, y, label=f"{curve.name}  {np.trapezoid(y, x):.3f}", **style)
+        axes.plot(x, y, **style)
     axes.grid(True, color="#e4e4e4", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#9a9a9a")
     axes.tick_params(colors="#444444", labelsize=9)
-    axes.legend(title="area", frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, title_fontsize=8)
 
 
 def _root(x: NDArray[np.floating]) -> NDArray[np.floating]:
