@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from aerostat import console
 from aerostat.data.dataset import Dataset
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import AerostatError
+from aerostat.report.data import batch_chapters, picture_chapters
+from aerostat.report.explanation import explanation_chapters, feature_chapters
 from aerostat.report.page import Chapter, write_report
 from aerostat.report.run import Story, read_story, story_chapters, subtitle, title
 from aerostat.report.subject import Subject, read_subject
+from aerostat.report.views import right_and_wrong_chapters, view_chapters
 from aerostat.training.run import Run
 
 PAGE = "report.html"
@@ -19,7 +23,13 @@ PAGE = "report.html"
 
 ORDER = ("Summary", "Data", "Curves", "Evaluation", "Predictions", "Recipe", "Environment")
 """Of the chapters that the directory tells."""
-SHOWN: dict[str, tuple[Callable[[Subject], Sequence[Chapter]], ...]] = {}
+SHOWN: Mapping[str, tuple[Callable[[Subject], Sequence[Chapter]], ...]] = MappingProxyType(
+    {
+        "Data": (picture_chapters, batch_chapters),
+        "Evaluation": (view_chapters, right_and_wrong_chapters),
+        "Predictions": (feature_chapters, explanation_chapters),
+    }
+)
 """What follows them, by the title of the chapter before."""
 
 
@@ -70,6 +80,6 @@ def _made(make: Callable[[Subject], Sequence[Chapter]], subject: Subject) -> Seq
     """Return the chapters, or none if they cannot be made: the page is worth more than one of them."""
     try:
         return make(subject)
-    except InputError as error:
+    except AerostatError as error:
         console.note(f"the report goes without a chapter: {error}")
         return []

@@ -47,7 +47,8 @@ _RECALL = {
     "ar_medium": "AR medium",
     "ar_large": "AR large",
 }
-_FIGURES = (*_PRECISION, *_RECALL)
+FIGURES = _PRECISION | _RECALL
+"""Of the COCO table, with what they are called."""
 
 
 @dataclass(frozen=True)
@@ -397,7 +398,7 @@ def _evaluation(story: Story) -> Chapter | None:
     ]
     by_class = _ap_by_class(shown)
     text = "Figures by the COCO protocol, with the averaged weights, on the validation split."
-    if any(three_digits(record.get(key)) == _NOTHING for record in shown.values() for key in _FIGURES):
+    if any(three_digits(record.get(key)) == _NOTHING for record in shown.values() for key in FIGURES):
         text += " A dash stands where there is nothing to find."
     lines = _coco_lines(best)
     history = text_table(
@@ -429,8 +430,8 @@ def _ap_by_class(shown: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _coco_lines(record: Mapping[str, Any]) -> str:
     """Return COCO's twelve lines, or nothing if the record lacks one of the figures."""
-    figures = {key: record.get(key) for key in _FIGURES}
-    if not set(_FIGURES) <= set(record):
+    figures = {key: record.get(key) for key in FIGURES}
+    if not set(FIGURES) <= set(record):
         return ""
     rest: dict[str, Any] = {"per_class": (), "images": 0, "instances": 0, "detections": 0}
     rest |= {key: float(value) if _number(value) else UNDEFINED for key, value in figures.items()}

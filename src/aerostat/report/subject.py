@@ -6,16 +6,22 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from aerostat.data.dataset import Dataset, Split
+from aerostat.data.dataset import Dataset, ImageRecord, Split
+from aerostat.detections import Detections
 from aerostat.errors import InputError
+from aerostat.evaluation.evaluate import detect
 from aerostat.predict import Detector, load
 from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.training.run import Run
 from aerostat.training.train import choose_splits
+
+MOST_IMAGES = 100
+"""Of a split that are looked at for the page: more takes longer than it tells. The page says how many."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,23 @@ class Subject:
     data: Dataset
     train_split: Split
     val_split: Split | None
+
+    @cached_property
+    def shown(self) -> Split:
+        """The images that the page is about: of the validation split, or else of the training split."""
+        return sample(self.val_split or self.train_split, MOST_IMAGES)
+
+    @cached_property
+    def found(self) -> list[tuple[ImageRecord, Detections]]:
+        """What the detector finds on the images of `shown`; those that cannot be read are left out."""
+        return detect(self.detector, self.shown, on_unreadable=lambda *_: None)
+
+    @property
+    def part(self) -> str:
+        """Say which images `shown` are."""
+        whole = self.val_split or self.train_split
+        some = f"{len(self.shown)} of the {len(whole)}" if len(self.shown) < len(whole) else f"{len(whole)}"
+        return f"{some} images of the split {whole.name}"
 
 
 def read_subject(run: Run, data: Dataset | None = None) -> Subject:

@@ -1,0 +1,115 @@
+"""The chapters that look into the network: feature maps, and what detections rest on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aerostat.explanation.boxam import explain
+from aerostat.explanation.faithfulness import CONTROLS, Faithfulness, Measures, faithfulness
+from aerostat.explanation.features import feature_maps
+from aerostat.explanation.result import Explanations
+from aerostat.predict import SHOW_SCORE
+from aerostat.report.page import Chapter, Figure, Table
+from aerostat.report.subject import Subject
+
+PHOTOGRAPHS = 4
+"""On which a detection is explained."""
+COMPARED_METHODS = ("gradcam", "layercam", "eigencam")
+"""On one of them, over the backbone's stages and the last layer of the detection's level."""
+
+
+def feature_chapters(subject: Subject) -> Sequence[Chapter]:
+    """Return the chapter of feature maps, of the photograph with the best detection; nothing without one."""
+    photographs = _photographs(subject)[:1]
+    if not photographs:
+        return []
+    path = photographs[0]
+    maps = feature_maps(subject.detector, path, detections=True)
+    text = (
+        f"What backbone and neck make of {path.name}: the mean of the channels at each stride, laid over the "
+        "photograph, with what was found."
+    )
+    figure = Figure(maps.draw().image_bgr, path.name, "feature maps of backbone and neck", wide=True)
+    return [Chapter("Feature maps", [text], [figure], commands=[_command("features", subject, path)])]
+
+
+def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
+    """Return the chapter of Box AM, with how faithful its maps are; nothing where nothing is found."""
+    photographs = _photographs(subject)
+    if not photographs:
+        return []
+    chosen = [photographs[place] for place in _spread(len(photographs), PHOTOGRAPHS)]
+    explained = [explain(subject.detector, path, top=1) for path in chosen]
+    measured = [
+        faithfulness(subject.detector, path, found[0]) for path, found in zip(chosen, explained, strict=True)
+    ]
+    layers = ["backbone", f"neck.out_convs[{explained[0][0].level}]"]
+    compared = explain(subject.detector, photographs[0], top=1, method=COMPARED_METHODS, layer=layers)
+    figures = [_figure(*each) for each in zip(chosen, explained, measured, strict=True)]
+    sheet = f"Other methods and layers on {photographs[0].name}"
+    figures.append(Figure(compared.draw().image_bgr, sheet, "a sheet of methods by layers", wide=True))
+    text = (
+        "Which part of the photograph the score and the box of a detection rest on. Each picture says at "
+        "which stride its detection was born and which layer the heat is from; a layer that a detection does "
+        "not depend on is said to have no influence."
+    )
+    return [
+        Chapter(
+            "What detections rest on",
+            paragraphs=[text, _meaning(len(measured))],
+            tables=[_table(measured)],
+            figures=figures,
+            commands=[_command("explain", subject, photographs[0])],
+        )
+    ]
+
+
+def _photographs(subject: Subject) -> list[Path]:
+    """Return the photographs on which something is found, the one with the best detection first."""
+    best = {record.path: float(found.scores.max(initial=0.0)) for record, found in subject.found}
+    return sorted((path for path in best if best[path] > SHOW_SCORE), key=lambda path: -best[path])
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return places from the first to the last, so that sure and unsure detections are among them."""
+    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
+
+
+def _figure(path: Path, found: Explanations, measured: Faithfulness) -> Figure:
+    item = found[0]
+    caption = (
+        f"{path.name}: {item.subject}, born at {item.origin}, {item.source}; "
+        f"{measured.measures.inside:.0%} of the heat is inside the box"
+    )
+    return Figure(found.draw().image_bgr, caption, f"heat over {path.name}")
+
+
+def _meaning(count: int) -> str:
+    return (
+        f"How faithful the maps are, on average over the {count} detections below. Deletion is the area "
+        "under the score while the hottest pixels are taken away first (lower is better), insertion the area "
+        "while they come in first (higher is better), both relative to the score on the photograph. The "
+        "lower rows are maps that know nothing of the network."
+    )
+
+
+def _table(measured: Sequence[Faithfulness]) -> Table:
+    item = measured[0].explanation
+    rows = [_row(f"{item.method} (these pictures)", [one.measures for one in measured])]
+    rows += [_row(f"{name}: {CONTROLS[name]}", [one.controls[name] for one in measured]) for name in CONTROLS]
+    return Table(("map", "heat inside the box", "deletion", "insertion"), rows)
+
+
+def _row(name: str, measures: Sequence[Measures]) -> tuple[str, ...]:
+    inside = float(np.mean([one.inside for one in measures]))
+    deletion = float(np.mean([one.deletion.area for one in measures]))
+    insertion = float(np.mean([one.insertion.area for one in measures]))
+    return name, f"{100 * inside:.0f} %", f"{deletion:.3f}", f"{insertion:.3f}"
+
+
+def _command(verb: str, subject: Subject, path: Path) -> str:
+    return shlex.join(["aerostat", verb, str(subject.run.path), str(path)])

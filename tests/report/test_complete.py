@@ -1,0 +1,109 @@
+"""The whole page about a run, with a real detector on drawn scenes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aerostat.data.balloons import write_balloons
+from aerostat.data.dataset import Dataset
+from aerostat.demo import CHECKPOINT
+from aerostat.errors import InputError
+from aerostat.report import report, run_chapters, write_report
+from aerostat.report.subject import read_subject, sample
+from aerostat.training.recipe import Recipe
+from aerostat.training.run import Run
+
+CLASSES = ("drawn balloon",)
+"""Of the demo's checkpoint."""
+SHOWN = [
+    "Summary",
+    "Data",
+    "The data in pictures",
+    "Training batches",
+    "Test-time augmentation",
+    "Precision and recall",
+    "Confusion matrix",
+    "Kinds of error",
+    "Feature maps",
+    "What detections rest on",
+    "Recipe",
+    "Environment",
+]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_balloons(tmp_path_factory.mktemp("scenes") / "data", train=4, val=3, seed=5)
+
+
+def make_run(folder: Path, data: Path, *, classes: tuple[str, ...] = CLASSES) -> Run:
+    """Return the directory of a run as training leaves it, with the weights of the demo."""
+    run = Run(folder)
+    run.create()
+    values = {"model": {"size": "nano"}, "data": {"input_size": 320}, "optim": {"batch_size": 4}}
+    Recipe().override({**values, "schedule": {"epochs": 4}}).write(run.recipe)
+    run.environment.write_text(json.dumps({"data": {"path": str(data), "classes": list(classes)}}))
+    shutil.copy(CHECKPOINT, run.best)
+    return run
+
+
+@pytest.mark.slow
+def test_a_run_is_shown_with_its_data_its_mistakes_and_what_its_detections_rest_on(
+    scenes: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", scenes)
+    chapters = run_chapters(run)
+    assert [chapter.title for chapter in chapters] == SHOWN
+    by_title = {chapter.title: chapter for chapter in chapters}
+    views = by_title["Test-time augmentation"].tables[0]
+    assert [row[0] for row in views.rows][:3] == ["AP", "AP50", "AP75"]
+    plain, seen = (float(views.rows[0][column]) for column in (1, 2))
+    assert 0 < plain <= 1 and views.rows[0][3] == f"{seen - plain:+.3f}"
+    maps = by_title["What detections rest on"].tables[0]
+    assert len(maps.rows) == 5 and "these pictures" in maps.rows[0][0]
+    without = {"Summary", "Data", "Test-time augmentation", "Recipe", "Environment"}
+    assert {title for title in SHOWN if not by_title[title].figures} == without
+    assert len(by_title["The data in pictures"].figures) == 2 + 6  # a sheet for each split, and the plots
+    assert len(by_title["Training batches"].figures) == 2  # stages
+    page = write_report(tmp_path / "page.html", title="t", chapters=chapters)
+    assert page.stat().st_size < 10_000_000
+
+
+def test_data_that_are_gone_leave_a_page_that_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tmp_path / "nowhere")
+    chapters = run_chapters(run)
+    assert [chapter.title for chapter in chapters] == ["Summary", "Data", "Recipe", "Environment"]
+    assert "left out" in chapters[0].paragraphs[-1] and "nowhere" in chapters[0].paragraphs[-1]
+
+
+def test_data_that_were_named_must_be_the_runs_own(scenes: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tmp_path / "nowhere")
+    with pytest.raises(InputError, match="other classes"):
+        report(run, Dataset.read(scenes, classes=["kite"]))
+    assert not (run.path / "report.html").exists()
+
+
+def test_data_that_have_moved_can_be_named(scenes: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tmp_path / "nowhere")
+    subject = read_subject(run, Dataset.read(scenes, classes=CLASSES))
+    assert (len(subject.train_split), len(subject.shown)) == (4, 3)
+    assert subject.part == "3 images of the split val"
+    assert [record.path for record, _ in subject.found] == [image.path for image in subject.shown.images]
+
+
+def test_a_run_without_a_validation_split_is_shown_on_its_training_images(
+    scenes: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", scenes / "train")
+    subject = read_subject(run)
+    assert subject.val_split is None and subject.part == "4 images of the split train"
+
+
+def test_a_sample_is_spread_over_the_split(scenes: Path) -> None:
+    split = Dataset.read(scenes, classes=CLASSES).split("train")
+    assert sample(split, 4) is split
+    assert sample(split, 2).images == (split.images[0], split.images[3])
