@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from aerostat import console
-from aerostat.cli.app import Flag, JsonFlag, app, document
+from aerostat.cli.app import Flag, JsonFlag, app, document, refuse
 from aerostat.errors import InputError
 from aerostat.wording import counted
 
@@ -32,6 +32,7 @@ def explain(
     top: int = 10,
     score: float = 0.3,
     box: str | None = None,
+    masks: int | None = None,
     norm_in_box: Flag = False,
     fuse: Flag = False,
     out: Path = Path("explanations"),
@@ -69,6 +70,9 @@ def explain(
     box:
         A place x1,y1,x2,y2 in pixels of the photograph: explain the best candidate there, however low its
         score. Answers "why is there no detection here?".
+    masks:
+        Masked photographs that drise asks the detector about, each as long as a prediction takes; 1000 by
+        default.
     norm_in_box:
         Show heat only within the box, as strong as it gets there.
     fuse:
@@ -90,6 +94,7 @@ def explain(
     from aerostat.data.image import read_size
     from aerostat.explanation.boxam import DEFAULT_METHOD, check_request
     from aerostat.explanation.boxam import explain as explain_detections
+    from aerostat.explanation.drise import MASKS, check_masks
     from aerostat.explanation.faithfulness import faithfulness_of_all
     from aerostat.explanation.features import require_folder
     from aerostat.explanation.verdict import LEGEND, save_curves
@@ -101,6 +106,10 @@ def explain(
         raise InputError(
             f"--faithfulness measures maps of single detections, found --per {per}; leave one out."
         )
+    if masks is not None:
+        check_masks(masks)
+        if "drise" not in methods:
+            refuse({"--masks": masks}, "is for --method drise")
     inside = [name for name in methods if name != "drise"]
     if Path(weights).suffix.lower() == ".onnx" and inside:
         raise InputError(
@@ -121,6 +130,7 @@ def explain(
         score=score,
         box_xyxy=box_xyxy,
         fuse=fuse,
+        masks=MASKS if masks is None else masks,
     )
     measured = faithfulness_of_all(detector, image, made) if faithfulness else []
     pictures, arrays = made.save_all(out, norm_in_box=norm_in_box, arrays=save is not None)

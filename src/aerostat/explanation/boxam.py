@@ -25,7 +25,7 @@ from aerostat.explanation import methods
 from aerostat.explanation.ablation import ablated_values
 from aerostat.explanation.activations import ForwardPass, Objective, forward_from, gradients
 from aerostat.explanation.black_box import BATCH, Scorer, scorer_of_detector
-from aerostat.explanation.drise import MASKS, drise
+from aerostat.explanation.drise import MASKS, check_masks, drise
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.layers import Layer, find_layer, private_copy, record
 from aerostat.explanation.result import TITLES, Explanation, Explanations, Target
@@ -81,6 +81,7 @@ def explain(
     box_xyxy: Sequence[float] | None = None,
     fuse: bool = False,
     nms_iou: float = NMS_IOU,
+    masks: int = MASKS,
 ) -> Explanations:
     """Return which parts of a photograph speak for its detections.
 
@@ -102,6 +103,7 @@ def explain(
             score, in place of the detections.
         fuse: one map of all layers in place of one for each.
         nms_iou: see `Detector.predict`.
+        masks: of D-RISE; each costs one prediction, and the more, the steadier its map.
 
     Raises:
         InputError: the image cannot be read, there is no such layer or method, a layer gives no map, there
@@ -109,6 +111,7 @@ def explain(
         AerostatError: the network's outputs are not numbers.
     """
     wanted = check_request(method, target, per, top, score, box_xyxy)
+    check_masks(masks)
     net = private_copy(detector.net)
     named = None if layer is None else find_map_layers(net, layer)
     scene = _look(detector, net, image, named or [find_layer(net, name) for name in SEVERAL_LEVELS["neck"]])
@@ -120,7 +123,7 @@ def explain(
         asked = _asked_detections(scene, births, found, per, score)[:top]
     else:
         asked = [_asked_candidate(scene, births, found, box_xyxy, score, nms_iou)]
-    items = list(_explanations(scene, asked, wanted, target, named, fuse))
+    items = list(_explanations(scene, asked, wanted, target, named, fuse, masks))
     return Explanations(tuple(items), _drawn_size(scene.image_bgr), found, scene.path)
 
 
@@ -428,10 +431,11 @@ def _explanations(
     target: Target,
     named: list[Layer] | None,
     fuse: bool,
+    masks: int,
 ) -> Iterator[Explanation]:
     """Yield the explanations by what is asked, then by method, then by layer."""
     objectives = [_objective(scene, one.subject, target) for one in asked]
-    maps = _Maps(scene, asked, objectives, target)
+    maps = _Maps(scene, asked, objectives, target, masks)
     made: dict[int, list[Explanation]] = {}
     paths = [layer.path for layer in scene.layers]
     for index, gradient in gradients(scene.done, objectives, paths):  # in an order of its own
@@ -490,9 +494,15 @@ class _Maps:
     """The maps of one scene; what several of them share is computed once."""
 
     def __init__(
-        self, scene: _Scene, asked: Sequence[_Asked], objectives: Sequence[Objective], target: Target
+        self,
+        scene: _Scene,
+        asked: Sequence[_Asked],
+        objectives: Sequence[Objective],
+        target: Target,
+        masks: int = MASKS,
     ) -> None:
         self._scene, self._asked, self._objectives, self._target = scene, asked, objectives, target
+        self._masks = masks
         self._eigen: dict[str, NDArray[np.float32]] = {}
         self._drops: dict[str, Tensor] = {}
         self._drise: NDArray[np.float32] | None = None

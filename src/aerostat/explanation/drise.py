@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat import console
 from aerostat.data.image import PAD_VALUE
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import BATCH, Scorer
@@ -66,13 +67,14 @@ def drise(
     Raises:
         InputError: a number is out of its range, or the scorer gives something that is not a number.
     """
-    _check(masks, grid, keep, batch)
+    check_masks(masks, grid, keep, batch)
     height, width = image_bgr.shape[:2]
     content = content_size or (width, height)
     sums: _Sums | None = None
-    for shown, images in masked_images(
+    masked = masked_images(
         image_bgr, content, masks=masks, grid=grid, keep=keep, fill=fill, seed=seed, batch=batch
-    ):
+    )
+    for shown, images in console.track(masked, f"D-RISE, batches of {batch} masks", -(-masks // batch)):
         scores = scorer(images)
         if not np.isfinite(scores).all():
             raise InputError(
@@ -182,9 +184,18 @@ def _map_size(content_size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(content_size[0] * shrink)), max(1, round(content_size[1] * shrink))
 
 
-def _check(masks: int, grid: int, keep: float, batch: int) -> None:
-    if masks < 2 or grid < 1 or batch < 1 or not 0 < keep < 1:
+def check_masks(masks: int, grid: int = GRID, keep: float = KEEP, batch: int = BATCH) -> None:
+    """Refuse numbers that `drise` cannot work with.
+
+    Raises:
+        InputError: naming them.
+    """
+    if masks < 2:
         raise InputError(
-            "Expected at least 2 masks of at least 1 cell, shown with a chance between 0 and 1, in batches "
-            f"of at least 1; found {masks} masks, grid {grid}, keep {keep}, batch {batch}."
+            f"Expected at least 2 masks for D-RISE, found {masks}; a thousand give a steady map."
+        )
+    if grid < 1 or batch < 1 or not 0 < keep < 1:
+        raise InputError(
+            "Expected masks of at least 1 cell, shown with a chance between 0 and 1, in batches of at least 1; "
+            f"found grid {grid}, keep {keep}, batch {batch}."
         )
