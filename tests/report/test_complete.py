@@ -45,7 +45,7 @@ def make_run(folder: Path, data: Path, *, classes: tuple[str, ...] = CLASSES) ->
     run = Run(folder)
     run.create()
     values = {"model": {"size": "nano"}, "data": {"input_size": 320}, "optim": {"batch_size": 4}}
-    Recipe().override({**values, "schedule": {"epochs": 4}}).write(run.recipe)
+    Recipe().override({**values, "schedule": {"epochs": 4, "stage2_share": 0.25}}).write(run.recipe)
     run.environment.write_text(json.dumps({"data": {"path": str(data), "classes": list(classes)}}))
     shutil.copy(CHECKPOINT, run.best)
     return run
