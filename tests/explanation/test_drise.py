@@ -96,7 +96,7 @@ def test_images_of_few_pixels_are_masked_too(shape: tuple[int, int, int]) -> Non
 
 @pytest.mark.parametrize("wrong", [{"masks": 1}, {"grid": 0}, {"keep": 0.0}, {"keep": 1.0}, {"batch": 0}])
 def test_numbers_out_of_their_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="Expected (at least 2 masks|masks of at least 1 cell)"):
+    with pytest.raises(InputError, match=r"Expected (at least 2 masks|masks of at least 1 cell)"):
         drise(SCORER, WHITE, **wrong)
 
 

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerostat import console
 from aerostat.boxes import clip_boxes, pairwise_iou
 from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
 from aerostat.detections import Detection, Detections
@@ -24,7 +23,7 @@ from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation import methods
 from aerostat.explanation.ablation import ablated_values
 from aerostat.explanation.activations import ForwardPass, Objective, forward_from, gradients
-from aerostat.explanation.black_box import BATCH, Scorer, scorer_of_detector
+from aerostat.explanation.black_box import scorer_of_detector
 from aerostat.explanation.drise import MASKS, check_masks, drise
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.layers import Layer, find_layer, private_copy, record
@@ -479,17 +478,6 @@ def _objective(scene: _Scene, subject: Subject, target: Target) -> Objective:
     return partial(score_target, subject=subject, content_size=scene.content_size)
 
 
-def _showing_progress(scorer: Scorer) -> Scorer:
-    """Return a scorer that D-RISE asks, which shows a person who waits how far it has got."""
-    ticks = console.track(range(math.ceil(MASKS / BATCH)), "asking about masked photographs")
-
-    def score(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
-        next(ticks, None)
-        return scorer(images_bgr)
-
-    return score
-
-
 class _Maps:
     """The maps of one scene; what several of them share is computed once."""
 
@@ -550,7 +538,7 @@ class _Maps:
             detector = replace(scene.detector, net=scene.net)
             scorer = scorer_of_detector(detector, boxes_xyxy, labels, scene.content_size)
             seen = scene.letterbox.apply(scene.image_bgr)
-            self._drise = drise(_showing_progress(scorer), seen, scene.content_size)
+            self._drise = drise(scorer, seen, scene.content_size, masks=self._masks)
         start = sum(len(one.detections) for one in self._asked[:index])
         own = self._drise[start : start + len(self._asked[index].detections)]
         return np.asarray(own.mean(axis=0), np.float32)

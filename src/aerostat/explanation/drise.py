@@ -74,7 +74,9 @@ def drise(
     masked = masked_images(
         image_bgr, content, masks=masks, grid=grid, keep=keep, fill=fill, seed=seed, batch=batch
     )
-    for shown, images in console.track(masked, f"D-RISE, batches of {batch} masks", -(-masks // batch)):
+    for shown, images in console.track(
+        masked, f"asking about masked photographs, {batch} at a time", -(-masks // batch)
+    ):
         scores = scorer(images)
         if not np.isfinite(scores).all():
             raise InputError(
@@ -196,6 +198,6 @@ def check_masks(masks: int, grid: int = GRID, keep: float = KEEP, batch: int = B
         )
     if grid < 1 or batch < 1 or not 0 < keep < 1:
         raise InputError(
-            "Expected masks of at least 1 cell, shown with a chance between 0 and 1, in batches of at least 1; "
-            f"found grid {grid}, keep {keep}, batch {batch}."
+            "Expected masks of at least 1 cell, shown with a chance between 0 and 1, in batches of at least "
+            f"1; found grid {grid}, keep {keep}, batch {batch}."
         )
