@@ -92,7 +92,7 @@ def explain(
         Print one JSON document.
     """
     from aerostat.data.image import read_size
-    from aerostat.explanation.boxam import DEFAULT_METHOD, check_request
+    from aerostat.explanation.boxam import DEFAULT_METHOD, SEVERAL_LEVELS, check_request
     from aerostat.explanation.boxam import explain as explain_detections
     from aerostat.explanation.drise import MASKS, check_masks
     from aerostat.explanation.faithfulness import faithfulness_of_all
@@ -110,6 +110,10 @@ def explain(
         check_masks(masks)
         if "drise" not in methods:
             refuse({"--masks": masks}, "is for --method drise")
+    if box is not None:
+        refuse({"--per": None if per == "detection" else per}, "would change nothing beside --box")
+    if fuse and (not layers or (len(layers) == 1 and layers[0] not in SEVERAL_LEVELS)):
+        refuse({"--fuse": fuse}, "joins several layers, which --layers has to name")
     inside = [name for name in methods if name != "drise"]
     if Path(weights).suffix.lower() == ".onnx" and inside:
         raise InputError(

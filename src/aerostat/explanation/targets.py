@@ -43,12 +43,18 @@ def score_target(
 
         S(d) = log sum_i IoU(b_i, b_d) * s_i(c)      over i with IoU(b_i, b_d) >= 0.5,
 
-    where the IoU is a weight that is not differentiated. The gradient of the IoU of the detection's own box
-    with itself does not exist (any movement lowers it: a kink at its maximum), and next to it, it is a
-    difference of roundings, which would outweigh all others. The logarithm makes the share that a candidate
-    has in the sum its weight, makes detections of any score equals where several are explained at once, and
-    is what GradCAM++ assumes; it changes no other map. Candidates are clipped to the photograph, as
-    detections are.
+    where the IoU is a weight that is not differentiated: that of the detection's own box with itself has no
+    gradient (any movement lowers it, a kink at its maximum), and beside it only roundings decide on its sign.
+    The logarithm gives each candidate its share in the sum as a weight, makes detections of any score equals
+    where several are explained at once, and is what GradCAM++ assumes; no other map is changed by it.
+    Candidates are clipped to the photograph, as detections are.
+
+    Measured on the balloon run with a frozen backbone (HiResCAM of the default layer, the best two detections
+    of each validation photograph, areas of deletion and insertion): 0.054 and 0.922 so; 0.076 and 0.833 with
+    the detection's own point alone; 0.054 and 0.919 with the IoU of the others differentiated too; 0.057 and
+    0.863 with their boxes alone; 0.057 and 0.917 with an IoU of at least 0.8. GradCAM ranks them alike (boxes
+    alone come out far worse), so the simplest of the best is taken. Candidates of other levels change nothing
+    at the default layer, and would blur what is said about a level's influence.
 
     Args:
         cls: per level (N, K, h, w) class logits.
