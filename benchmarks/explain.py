@@ -1,4 +1,4 @@
-"""What explanations cost beside predictions, interleaved in one process: the first tables of benchmarks/explain.md.
+"""What explanations cost beside predictions, interleaved in one process: the table in benchmarks/explain.md.
 
 python benchmarks/explain.py WEIGHTS PHOTOGRAPH... --input-size 640 --rounds 15
 """
@@ -9,9 +9,12 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from aerostat.data.image import read_image
 from aerostat.explanation.boxam import explain
@@ -19,10 +22,11 @@ from aerostat.predict import Detector, load
 
 MANY = 20
 """Detections that are compared with one."""
+Times = dict[str, tuple[float, float]]
 
 
-def measure(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Return by name the medians of wall and processor time in milliseconds, one call of each per round."""
+def measure(works: dict[str, Callable[[], object]], rounds: int) -> Times:
+    """Return by name the medians of wall and processor time in milliseconds, one call of each a round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
@@ -36,10 +40,36 @@ def measure(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, tu
     }
 
 
-def crowded(detector: Detector, photograph: Path) -> float | None:
-    """Return a score above which there are enough detections on a photograph, if there is one."""
-    scores = detector.predict(photograph, score=0.001).scores
-    return float(scores[MANY]) if len(scores) > MANY else None
+def explained(
+    detector: Detector,
+    image: NDArray[np.uint8],
+    score: float,
+    layer: str | None,
+    top: int,
+    heat: bool = False,
+) -> None:
+    """Explain the best `top` detections and, if asked, bring each map to the photograph's size."""
+    for item in explain(detector, image, layer=layer, score=score, top=top):
+        if heat:
+            item.heat  # noqa: B018 - the property does the work
+
+
+def works_on(
+    detector: Detector, photograph: Path, layers: list[str | None]
+) -> dict[str, Callable[[], object]] | None:
+    """Return what is measured on a photograph, or None if it has too few detections at any score."""
+    image = read_image(photograph)
+    scores = detector.predict(image, score=0.001).scores
+    if len(scores) <= MANY:
+        return None
+    score = float(scores[MANY])
+    works: dict[str, Callable[[], object]] = {"predict": partial(detector.predict, image, score=score)}
+    for layer in layers:
+        for top in (1, MANY):
+            for heat in (False, True):
+                name = f"{layer}/{top}/{heat}"
+                works[name] = partial(explained, detector, image, score, layer, top, heat)
+    return works
 
 
 def main() -> None:
@@ -54,30 +84,21 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     detector = load(arguments.weights, device="cpu", input_size=arguments.input_size)
-    print("| photograph | layer | predict | explain 1 | explain 20 | 1 / predict | 20 / 1 |")
-    print("|---|---|---|---|---|---|---|")
+    layers = [None, *arguments.layers]
+    print("| photograph | layer | heat | predict | explain 1 | explain 20 | 1 / predict | 20 / 1 |")
+    print("|---|---|---|---|---|---|---|---|")
     for photograph in arguments.photographs:
-        score = crowded(detector, photograph)
-        if score is None:
-            continue
-        image = read_image(photograph)
-        works: dict[str, Callable[[], object]] = {"predict": lambda: detector.predict(image, score=score)}
-        for layer in (None, *arguments.layers):
-            for top in (1, MANY):
-                works[f"{layer}/{top}"] = lambda layer=layer, top=top: explain(
-                    detector, image, layer=layer, score=score, top=top
-                )
-        medians = measure(works, arguments.rounds)
-        plain = medians["predict"]
-        for layer in (None, *arguments.layers):
-            one, many = medians[f"{layer}/1"], medians[f"{layer}/{MANY}"]
-            cells = [f"{wall:.0f} ({cpu:.0f})" for wall, cpu in (plain, one, many)]
-            print(
-                f"| {photograph.stem} | {layer or 'default'} | {' | '.join(cells)} "
-                f"| {one[0] / plain[0]:.1f} ({one[1] / plain[1]:.1f}) "
-                f"| {many[0] / one[0]:.1f} ({many[1] / one[1]:.1f}) |",
-                flush=True,
-            )
+        works = works_on(detector, photograph, layers)
+        times = measure(works, arguments.rounds) if works else {}
+        for layer in layers if works else []:
+            for heat in (False, True):
+                rows = [times[name] for name in ("predict", f"{layer}/1/{heat}", f"{layer}/{MANY}/{heat}")]
+                plain, one, many = rows
+                cells = [photograph.stem[:12], layer or "default", "on the photograph" if heat else "maps"]
+                cells += [f"{wall:.0f} ({cpu:.0f})" for wall, cpu in rows]
+                cells += [f"{one[0] / plain[0]:.1f} ({one[1] / plain[1]:.1f})"]
+                cells += [f"{many[0] / one[0]:.1f} ({many[1] / one[1]:.1f})"]
+                print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
