@@ -167,3 +167,64 @@ def test_an_exported_model_serves_the_black_box_method_alone(explain: Run, photo
     ended = explain(photograph, "--method", "drise", "gradcam", source="model.onnx")
     assert ended.code == 2
     assert "cannot be looked into as gradcam must; use --method drise" in ended.err
+
+
+def test_faithfulness_is_a_table_with_controls_a_sentence_and_curves_for_each_detection(
+    explain: Run, photograph: Path, tmp_path: Path
+) -> None:
+    ended = explain(
+        photograph, "--score", 0.1, "--top", 2, "--method", "layercam", "gradcam", "--faithfulness"
+    )
+    assert ended.code == 0, ended.err
+    for name in ("LayerCAM of neck", "GradCAM of neck", "random", "centred Gaussian", "Gaussian in the box"):
+        assert (
+            sum(
+                line.startswith(f"  {name}") and line.endswith(tuple("0123456789"))
+                for line in ended.out.splitlines()
+            )
+            >= 2
+        )
+    curves = [Path(line.split("-> ")[1]) for line in ended.out.splitlines() if line.startswith("  curves ->")]
+    assert len(curves) == 2
+    assert all(cv2.imread(str(tmp_path / path)) is not None for path in curves)
+    assert "deletion and insertion" in ended.err  # what the numbers mean
+
+
+def test_faithfulness_is_in_the_document_beside_what_it_measures(explain: Run, photograph: Path) -> None:
+    ended = explain(photograph, "--score", 0.1, "--top", 1, "--faithfulness", "--json")
+    content = json.loads(ended.out)
+    measured = content["explanations"][0]["faithfulness"]
+    assert 0 <= measured["inside"] <= 1
+    for curve in (measured["deletion"], measured["insertion"], measured["controls"]["random"]["deletion"]):
+        assert len(curve["shares"]) == len(curve["scores"]) and curve["shares"][-1] == 1
+        assert curve["area"] == pytest.approx(np.trapezoid(curve["scores"], curve["shares"]))
+    assert set(measured["randomised"]) == {"head", "network"}
+    assert any(path.endswith("-curves.png") for path in content["files"])
+
+
+def test_a_black_box_method_is_measured_too_and_has_no_weights_to_randomise(
+    explain: Run, photograph: Path
+) -> None:
+    ended = explain(
+        photograph, "--score", 0.1, "--top", 1, "--method", "drise", "--masks", 20, "--faithfulness", "--json"
+    )
+    measured = json.loads(ended.out)["explanations"][0]["faithfulness"]
+    assert measured["randomised"] == {}
+    assert measured["full_score"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--faithfulness", "--per", "all"), "single detections"),
+        (("--masks", "50"), "--masks is for --method drise"),
+        (("--method", "drise", "--masks", "1"), "at least 2 masks"),
+    ],
+)
+def test_requests_that_cannot_be_measured_are_refused_before_any_work(
+    explain: Run, photograph: Path, tmp_path: Path, words: tuple[str, ...], expected: str
+) -> None:
+    ended = explain(photograph, *words, source="no-such-weights")
+    assert ended.code == 2
+    assert expected in ended.err
+    assert not (tmp_path / "explanations").exists()
