@@ -9,7 +9,6 @@ from aerostat.data.image import Letterbox
 from aerostat.errors import InputError
 from aerostat.model.decode import Boxes
 from aerostat.tta import (
-    DEFAULT_SCALES,
     PUBLISHED_SCALES,
     TTA,
     View,
@@ -58,10 +57,16 @@ def test_numbers_of_numpy_and_lists_are_as_good():
     assert TTA(np.array([0.5, 1.0])) == TTA((0.5, 1.0))
 
 
-@pytest.mark.parametrize("own", [32, 64, 320, 640])
-def test_the_default_begins_with_the_model_s_own_test_size(own):
-    assert DEFAULT_SCALES[0] == 1.0
-    assert TTA().plan((own, own)).views[0] == View((own, own))
+@pytest.mark.parametrize("own", [32, 320, 640])
+def test_the_default_is_the_own_size_and_twice_it_each_also_mirrored(own):
+    twice = (2 * own, 2 * own)
+    assert TTA().plan((own, own)).views == (
+        View((own, own)),
+        View((own, own), True),
+        View(twice),
+        View(twice, True),
+    )
+    assert TTA().plan((own, own)).merge == "nms"
 
 
 @pytest.mark.parametrize(

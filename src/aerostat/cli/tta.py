@@ -27,7 +27,7 @@ class TtaOptions:
     scales:
         Scales for --tta: whole numbers are pixels of the square input (640,320,960);
         numbers with a point or an x are relative to the model's own test size
-        (1x,0.5x,1.5x); "published" are those of RTMDet's authors.
+        (1x,2x, the default); "published" are the authors' 1x,0.5x,1.5x.
     flip:
         Look at each scale mirrored too, as --tta does by default, or do not.
     merge:
