@@ -56,8 +56,9 @@ def explain(
         One or several, such as neck.out_convs[2], backbone.stage4, or neck for its three levels; by default
         the last layer before the head at the level where the detection was born.
     method:
-        One or several of gradcam (the default), gradcampp, hirescam, layercam, eigencam, eigengradcam,
-        ablationcam and drise. Several, or several layers, make a sheet of methods by layers.
+        One or several of layercam (the default), hirescam, gradcam (the default for the target loss),
+        gradcampp, eigengradcam, eigencam, ablationcam and drise. Several, or several layers, make a sheet of
+        methods by layers.
     target:
         What is to rise: the score of the detection and of the candidates that agree with it, or (loss) minus
         the box loss of the detections against themselves, as published pictures of Box AM show.
@@ -92,7 +93,7 @@ def explain(
         Print one JSON document.
     """
     from aerostat.data.image import read_size
-    from aerostat.explanation.boxam import DEFAULT_METHOD, SEVERAL_LEVELS, check_request
+    from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request
     from aerostat.explanation.boxam import explain as explain_detections
     from aerostat.explanation.drise import MASKS, check_masks
     from aerostat.explanation.faithfulness import faithfulness_of_all
@@ -101,10 +102,10 @@ def explain(
     from aerostat.predict import load
 
     box_xyxy = None if box is None else _parse_box(box)
-    methods = check_request(method or [DEFAULT_METHOD], target, per, top, score, box_xyxy)
+    methods = check_request(method or None, target, per, top, score, box_xyxy)
     if faithfulness and per != "detection":
         raise InputError(
-            f"--faithfulness measures maps of single detections, found --per {per}; leave one out."
+            f"Expected --per detection beside --faithfulness, which is of single detections, found {per}."
         )
     if masks is not None:
         check_masks(masks)

@@ -27,7 +27,7 @@ from aerostat.explanation.black_box import scorer_of_detector
 from aerostat.explanation.drise import MASKS, check_masks, drise
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.layers import Layer, find_layer, private_copy, record
-from aerostat.explanation.result import TITLES, Explanation, Explanations, Target
+from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.explanation.targets import Subject, loss_target, score_target, share_lost
 from aerostat.model import RTMDet, decode_boxes, level_points, normalise
 from aerostat.model.decode import NMS_IOU, Births, Boxes, decode_births
@@ -37,8 +37,12 @@ from aerostat.predict import SHOW_SCORE, Detector
 Per = Literal["detection", "class", "all"]
 Formula = Callable[[Tensor, Tensor], Tensor]
 
-METHODS = tuple(TITLES)
-DEFAULT_METHOD = "gradcam"
+METHODS = tuple(methods.TITLES)
+DEFAULT_METHOD: Mapping[Target, str] = MappingProxyType({"score": "layercam", "loss": "gradcam"})
+"""By target: the most faithful one (benchmarks/explain.md), and that of the published pictures.
+
+GradCAM's weights are averages over the photograph, so that it lights up whatever resembles the detection.
+"""
 GRADIENT_METHODS: Mapping[str, Formula] = MappingProxyType(
     {
         "gradcam": methods.gradcam,
@@ -72,7 +76,7 @@ def explain(
     image: Path | str | NDArray[np.uint8],
     *,
     layer: str | Sequence[str] | None = None,
-    method: str | Sequence[str] = DEFAULT_METHOD,
+    method: str | Sequence[str] | None = None,
     target: Target = "score",
     per: Per = "detection",
     top: int | None = TOP,
@@ -93,7 +97,8 @@ def explain(
         layer: one or several layers by OpenMMLab's names, ``neck`` and ``backbone`` for their three levels;
             None is the last layer before the head at the level where the detection was born,
             ``neck.out_convs[level]``.
-        method: one or several of `METHODS`, in the spelling of their papers if you like.
+        method: one or several of `METHODS`, in the spelling of their papers if you like; None is the one that
+            `DEFAULT_METHOD` names for the target.
         target: what is to rise: ``score`` (`targets.score_target`) or ``loss`` (`targets.loss_target`).
         per: one map for each detection, for each class, or for all at once.
         top: make the best so many maps of each method and layer; None makes all.
@@ -163,7 +168,7 @@ def explain_with(
 
 
 def check_request(
-    method: str | Sequence[str],
+    method: str | Sequence[str] | None,
     target: str,
     per: str,
     top: int | None,
@@ -175,14 +180,16 @@ def check_request(
     Raises:
         InputError: an unknown method, target or grouping, or a number or box that can be none.
     """
-    names = [_method(name) for name in ([method] if isinstance(method, str) else method)]
-    if not names:
-        raise InputError(f"Expected at least one method ({', '.join(METHODS)}), found none.")
     for what, value, known in (("target", target, get_args(Target)), ("grouping", per, get_args(Per))):
         if value not in known:
             raise InputError(
                 f"Expected a {what} ({', '.join(known)}), found {value!r}.{nearest(value, known)}"
             )
+    if method is None:
+        method = DEFAULT_METHOD["loss" if target == "loss" else "score"]
+    names = [_method(name) for name in ([method] if isinstance(method, str) else method)]
+    if not names:
+        raise InputError(f"Expected at least one method ({', '.join(METHODS)}), found none.")
     if top is not None and top < 1:
         raise InputError(f"Expected to explain at least the best detection, found top {top}.")
     if not 0 <= score < 1:

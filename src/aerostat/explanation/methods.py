@@ -14,6 +14,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+TITLES = {
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAM++",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "ablationcam": "AblationCAM",
+    "drise": "D-RISE",
+}
+"""The methods, as their papers write them."""
+
 GRADCAMPP_EPS = 1e-6
 """Keeps the quotient of GradCAM++ finite (grad-cam 1.4.8, which made the published pictures)."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
-from aerostat.explanation.result import TITLES
+from aerostat.explanation.methods import TITLES
 
 if TYPE_CHECKING:
     from aerostat.explanation.result import Explanation, Explanations

@@ -15,23 +15,12 @@ from numpy.typing import NDArray
 from aerostat.data.image import Letterbox
 from aerostat.detections import Detection, Detections, Picture
 from aerostat.errors import InputError
+from aerostat.explanation.methods import TITLES
 from aerostat.files import file_stem, replacing
 from aerostat.model.head import STRIDES
 from aerostat.wording import counted, listed
 
 Target = Literal["score", "loss"]
-
-TITLES = {
-    "gradcam": "GradCAM",
-    "gradcampp": "GradCAM++",
-    "hirescam": "HiResCAM",
-    "layercam": "LayerCAM",
-    "eigencam": "EigenCAM",
-    "eigengradcam": "EigenGradCAM",
-    "ablationcam": "AblationCAM",
-    "drise": "D-RISE",
-}
-"""The methods, as their papers write them."""
 
 
 @dataclass(frozen=True, eq=False)
