@@ -15,13 +15,12 @@ from aerostat.errors import InputError
 from aerostat.explanation.black_box import BATCH, Scorer
 
 MASKS = 1000
-"""Masked photographs that the detector is asked about."""
+"""Masked photographs that the detector is asked about. On the balloon photographs insertion still gains from
+600 to 1000 (0.92 to 0.935), after 0.87 with 300."""
 GRID = 16
-"""Cells of a mask along the photograph's longer side (as in the paper, section 4.1)."""
+"""Cells of a mask along the photograph's longer side, as in the paper; with 24 insertion gets worse."""
 KEEP = 0.5
 """Chance of a cell to show the photograph (as in the paper)."""
-CHANCE = 2.0
-"""Correlations of so many standard errors are what masks that mean nothing have, and count as none."""
 MAP_SIDE = 160
 """Longer side of the maps while they are summed up: ten samples per cell of the masks hold all there is."""
 
@@ -35,18 +34,18 @@ def drise(
     grid: int = GRID,
     keep: float = KEEP,
     fill: int = PAD_VALUE,
-    chance: float = CHANCE,
     seed: int = 0,
     batch: int = BATCH,
 ) -> NDArray[np.float32]:
     """Return for each explained detection where the photograph must be seen for it to be found.
 
-    The photograph is shown through random masks. Where a mask lets more of it through than others do and the
-    detection is found better with such masks, there is heat: a pixel's heat is the correlation of what the
-    masks show of it with the similarity of the best candidate to the explained detection. That is the paper's
-    sum of masks weighted by similarity, less the sum that masks without any influence would have, which in
-    the paper's map lies under everything, and divided by the spread of both, so that it is free of the level
-    of the scores; correlations below 0, or that chance alone would give, are none.
+    The photograph is shown through random masks. Where masks let more of it through than others and the
+    detection is found better with these, there is heat. In the paper a pixel's heat is the sum of the masks
+    weighted by the similarity of the best candidate to the explained detection; under that lies the sum that
+    masks without any influence would have, higher than what they tell. Here it is the square of the
+    correlation of what the masks show of the pixel with the similarity, where that is positive: the share of
+    the ups and downs of the score that seeing this pixel explains. The order of the pixels is nearly the
+    same, chance has little heat, and the level of the scores has no influence.
 
     Args:
         scorer: answers (N, D) for N images and D detections; `black_box` has two.
@@ -57,7 +56,6 @@ def drise(
         grid: cells of a mask along the longer side.
         keep: chance of a cell to be shown.
         fill: grey of what is covered; the letterbox's own is what the network has learnt to see nothing in.
-        chance: standard errors that a correlation must exceed.
         seed: of the masks; the same seed gives the same map.
         batch: masked images handed over at a time.
 
@@ -87,9 +85,9 @@ def drise(
     assert sums is not None
     heat = np.zeros((sums.products.shape[0], height, width), np.float32)
     for detection, correlation in enumerate(sums.correlations()):
-        certain = np.maximum(correlation - chance / np.sqrt(masks), 0).astype(np.float32)
+        explained = (np.maximum(correlation, 0) ** 2).astype(np.float32)
         heat[detection, : content[1], : content[0]] = cv2.resize(
-            certain, content, interpolation=cv2.INTER_LINEAR
+            explained, content, interpolation=cv2.INTER_LINEAR
         )
     return heat
 
