@@ -129,13 +129,25 @@ class Detector:
         """Return what is found on photographs, given for each its looks by the same views."""
         by_view = []
         for same_view in zip(*looks, strict=True):
-            letterboxes = [look.letterbox for look in same_view]
-            planes = torch.stack([look.planes for look in same_view])
-            by_view.append(self._boxes(planes, letterboxes, paths, asked, flip=same_view[0].flip))
+            found: list[Boxes] = []
+            step = self._images_per_pass(same_view[0], len(same_view))
+            for start in range(0, len(same_view), step):
+                part = same_view[start : start + step]
+                planes = torch.stack([look.planes for look in part])
+                letterboxes = [look.letterbox for look in part]
+                found += self._boxes(
+                    planes, letterboxes, paths[start : start + step], asked, flip=part[0].flip
+                )
+            by_view.append(found)
         return [
             self._detections(asked.merge(found), first.letterbox, path)
             for found, (first, *_), path in zip(zip(*by_view, strict=True), looks, paths, strict=True)
         ]
+
+    def _images_per_pass(self, look: _Look, count: int) -> int:
+        """Return how many of a batch a view shows at a time: memory is for so many of the own test size."""
+        own, shown = (width * height for width, height in (self.input_size, look.letterbox.input_size))
+        return min(count, max(1, count * own // shown))
 
     @torch.inference_mode()
     def _boxes(
