@@ -197,15 +197,19 @@ def test_one_map_for_each_class_and_one_for_all(detector: Detector) -> None:
     assert together.heat.max() == 1
 
 
-def test_a_map_for_several_detections_is_that_of_the_sum_of_their_targets(detector: Detector) -> None:
+def test_a_map_for_several_detections_is_that_of_the_weighted_sum_of_their_targets(
+    detector: Detector,
+) -> None:
     image = noise(200, 150)
     asked: dict[str, Any] = {"layer": "backbone.stage4", "method": "gradcam", "score": SCORE, "top": None}
     singles = explain(detector, image, **asked)
     (together,) = explain(detector, image, per="all", **asked)
     assert len(singles) > 1
     # GradCAM is linear in the gradients but for the negative values it cuts off.
-    summed = sum(item.maps[0] for item in singles)
-    assert (together.maps[0] <= summed + 1e-5).all()
+    weights = np.asarray([1 / (1 - item.detection.score) for item in singles])
+    summed = sum(w * item.maps[0] for w, item in zip(weights / weights.mean(), singles, strict=True))
+    assert (together.maps[0] <= summed * 1.001 + 1e-7).all()
+    assert together.maps[0].any()
 
 
 def test_the_best_candidate_at_a_place_is_explained_and_told_why_it_is_none(detector: Detector) -> None:

@@ -31,9 +31,14 @@ def outputs() -> tuple[list[Tensor], list[Tensor]]:
     return [x.requires_grad_() for x in cls], [x.requires_grad_() for x in reg]
 
 
-def subject(*boxes: tuple[float, ...], label: int = 0) -> Subject:
+def subject(*boxes: tuple[float, ...], scores: tuple[float, ...] = ()) -> Subject:
     count = len(boxes)
-    return Subject(torch.tensor(boxes), torch.full((count,), label), torch.full((count,), 2))
+    return Subject(
+        torch.tensor(boxes),
+        torch.zeros(count, dtype=torch.long),
+        torch.full((count,), 2),
+        torch.tensor(scores or (0.5,) * count),
+    )
 
 
 def test_the_score_target_is_the_agreeing_evidence_of_the_own_level_and_class() -> None:
@@ -60,10 +65,13 @@ def test_candidates_that_stick_out_are_compared_as_detections_are_clipped() -> N
     assert value.tolist() == pytest.approx([math.log(1.125)])
 
 
-def test_several_detections_add_up_whatever_their_scores() -> None:
+def test_several_detections_are_weighted_so_that_their_log_odds_count_alike() -> None:
     cls, reg = outputs()
-    both = score_target(cls, reg, subject(BOX, (32.0, 32.0, 64.0, 64.0)), CONTENT)
-    assert both.tolist() == pytest.approx([math.log(1.125) + math.log(0.9)], abs=1e-6)
+    both = subject(BOX, (32.0, 32.0, 64.0, 64.0), scores=(0.5, 0.9))  # weights 2 and 10, of mean 1
+    assert both.weights.tolist() == pytest.approx([1 / 3, 5 / 3])
+    value = score_target(cls, reg, both, CONTENT)
+    assert value.tolist() == pytest.approx([math.log(1.125) / 3 + math.log(0.9) * 5 / 3], abs=1e-6)
+    assert subject(BOX, scores=(0.999999,)).weights.tolist() == [1]
 
 
 def test_a_batch_of_images_has_a_value_each() -> None:

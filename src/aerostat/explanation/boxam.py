@@ -154,6 +154,7 @@ def explain_with(
         torch.as_tensor(boxes_xyxy, dtype=torch.float32, device=detector.device),
         torch.tensor([d.label for d in explanation.detections], device=detector.device),
         torch.tensor(explanation.levels, device=detector.device),
+        torch.tensor([d.score for d in explanation.detections], device=detector.device),
     )
 
     def objective(cls: list[Tensor], reg: list[Tensor]) -> Tensor:
@@ -320,6 +321,7 @@ def _asked(scene: _Scene, births: Births, found: Detections, rows: Sequence[int]
         torch.from_numpy(births.boxes.boxes_xyxy[chosen]).to(device),
         torch.from_numpy(births.boxes.labels[chosen]).to(device),
         torch.from_numpy(births.levels[chosen]).to(device),
+        torch.from_numpy(births.boxes.scores[chosen]).to(device),
     )
     return _Asked(tuple(found[row] for row in chosen), subject)
 

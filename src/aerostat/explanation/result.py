@@ -146,6 +146,12 @@ class Explanation:
             return f"nothing in the photograph speaks for {what} here, only against it"
         return ""
 
+    def file_stem(self, number: int) -> str:
+        """Return a part of a file name: ``01-balloon``, ``candidate-balloon``, ``all-balloon`` or ``all``."""
+        names = {detection.name for detection in self.detections}
+        kind = "candidate" if self.candidate else f"{number:02d}" if len(self.detections) == 1 else "all"
+        return f"{kind}-{file_stem(names.pop(), 40)}" if len(names) == 1 else kind
+
     def to_dict(self) -> dict[str, Any]:
         """Return what is explained and how as JSON values, without the maps."""
         return {
@@ -232,7 +238,7 @@ class Explanations:
         stem = file_stem(self.path.stem if self.path else "image")
         subjects = self.by_subject()
         pictures = [
-            folder / f"{stem}-explained-{number:02d}-{file_stem(one[0].detection.name, 40)}.jpg"
+            folder / f"{stem}-explained-{one[0].file_stem(number)}.jpg"
             for number, one in enumerate(subjects, start=1)
         ]
         if self.path is not None and self.path.resolve() in {picture.resolve() for picture in pictures}:

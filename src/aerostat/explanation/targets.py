@@ -15,6 +15,8 @@ SUPPORT_IOU = 0.5
 """Overlap with the explained box from which on a candidate speaks for it."""
 SMALLEST_SUPPORT = 1e-12
 """Keeps the logarithm finite."""
+MOST_CERTAIN = 1e-3
+"""Distance of a score from 1 below which a detection gets no more weight beside others."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,23 @@ class Subject:
         boxes_xyxy: (n, 4) in input pixels, clipped to the photograph.
         labels: (n,) int64.
         levels: (n,) int64, where each was born.
+        scores: (n,) in (0, 1).
     """
 
     boxes_xyxy: Tensor
     labels: Tensor
     levels: Tensor
+    scores: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights (n,) of mean 1 that let each detection count alike; 1 for a single one.
+
+        A score near 1 hardly moves. Divided by 1 - score a change of its logarithm is one of its log-odds,
+        beside which the less certain detections do not drown the more certain ones.
+        """
+        weights = 1 / (1 - self.scores).clamp(min=MOST_CERTAIN)
+        return weights / weights.mean()
 
 
 def score_target(
@@ -45,8 +59,8 @@ def score_target(
 
     where the IoU is a weight that is not differentiated: that of the detection's own box with itself has no
     gradient (any movement lowers it, a kink at its maximum), and beside it only roundings decide on its sign.
-    The logarithm gives each candidate its share in the sum as a weight, makes detections of any score equals
-    where several are explained at once, and is what GradCAM++ assumes; no other map is changed by it.
+    The logarithm gives each candidate its share in the sum as a weight and is what GradCAM++ assumes; no
+    other map of a single detection is changed by it. Several detections are summed with `Subject.weights`.
     Candidates are clipped to the photograph, as detections are.
 
     Measured on the balloon run with a frozen backbone (HiResCAM of the default layer, the best two detections
@@ -59,21 +73,21 @@ def score_target(
     Args:
         cls: per level (N, K, h, w) class logits.
         reg: per level (N, 4, h, w) distances in pixels.
-        subject: what is explained; several detections are summed.
+        subject: what is explained.
         content_size: (width, height) of the photograph within the input.
     """
     points = level_points([(x.shape[2], x.shape[3]) for x in cls], cls[0].device)
     points_of = torch.split(points, [x.shape[2] * x.shape[3] for x in cls])
     total = cls[0].new_zeros(len(cls[0]))
-    for box_xyxy, label, level in zip(
-        subject.boxes_xyxy, subject.labels.tolist(), subject.levels.tolist(), strict=True
+    for box_xyxy, label, level, weight in zip(
+        subject.boxes_xyxy, subject.labels.tolist(), subject.levels.tolist(), subject.weights, strict=True
     ):
         scores = cls[level][:, label].flatten(1).sigmoid()  # (N, P)
         with torch.no_grad():
             boxes_xyxy = decode_boxes(points_of[level], reg[level].flatten(2).transpose(1, 2))
             agreement = pairwise_iou(_clipped(boxes_xyxy, content_size), box_xyxy[None])[..., 0]  # (N, P)
             agreement = torch.where(agreement >= SUPPORT_IOU, agreement, 0)
-        total = total + (agreement * scores).sum(1).clamp(min=SMALLEST_SUPPORT).log()
+        total = total + weight * (agreement * scores).sum(1).clamp(min=SMALLEST_SUPPORT).log()
     return total
 
 
