@@ -201,11 +201,11 @@ def test_a_map_for_several_detections_is_that_of_the_weighted_sum_of_their_targe
     detector: Detector,
 ) -> None:
     image = noise(200, 150)
-    asked: dict[str, Any] = {"layer": "backbone.stage4", "method": "gradcam", "score": SCORE, "top": None}
+    asked: dict[str, Any] = {"layer": "backbone.stage4", "method": "hirescam", "score": SCORE, "top": None}
     singles = explain(detector, image, **asked)
     (together,) = explain(detector, image, per="all", **asked)
     assert len(singles) > 1
-    # GradCAM is linear in the gradients but for the negative values it cuts off.
+    # HiResCAM is linear in the gradients but for the negative values it cuts off.
     weights = np.asarray([1 / (1 - item.detection.score) for item in singles])
     summed = sum(w * item.maps[0] for w, item in zip(weights / weights.mean(), singles, strict=True))
     assert (together.maps[0] <= summed * 1.001 + 1e-7).all()
