@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aerostat.training.recipe import Recipe
     from aerostat.training.run import Run
     from aerostat.training.train import resume, train
+    from aerostat.tta import TTA
 
 _HOMES = {
     "AerostatError": "aerostat.errors",
@@ -36,6 +37,7 @@ _HOMES = {
     "InputError": "aerostat.errors",
     "Recipe": "aerostat.training.recipe",
     "Run": "aerostat.training.run",
+    "TTA": "aerostat.tta",
     "convert": "aerostat.data.convert",
     "evaluate": "aerostat.evaluation.evaluate",
     "explain": "aerostat.explanation.boxam",
@@ -53,6 +55,7 @@ __all__ = [
     "InputError",
     "Recipe",
     "Run",
+    "TTA",
     "convert",
     "evaluate",
     "explain",
