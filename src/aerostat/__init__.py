@@ -48,6 +48,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "TTA",
     "AerostatError",
     "Dataset",
     "Detections",
@@ -55,7 +56,6 @@ __all__ = [
     "InputError",
     "Recipe",
     "Run",
-    "TTA",
     "convert",
     "evaluate",
     "explain",
