@@ -13,6 +13,7 @@ BOX = (0.0, 0.0, 32.0, 32.0)
 SCORES = (0.5, 0.25, 0.75, 0.9)
 IOUS = (1.0, 1.0, 0.5, 0.0)
 """Of the four points of level 2 (stride 32) with the explained box."""
+EVIDENCE = 0.5 + 0.25 + 0.5**4 * 0.75
 
 
 def logit(score: float) -> float:
@@ -43,13 +44,13 @@ def subject(*boxes: tuple[float, ...], scores: tuple[float, ...] = ()) -> Subjec
 
 def test_the_score_target_is_the_agreeing_evidence_of_the_own_level_and_class() -> None:
     value = score_target(*outputs(), subject(BOX), CONTENT)
-    assert value.tolist() == pytest.approx([math.log(0.5 + 0.25 + 0.5 * 0.75)])
+    assert value.tolist() == pytest.approx([math.log(0.5 + 0.25 + 0.5**4 * 0.75)])
 
 
 def test_the_score_target_reaches_each_candidate_by_its_share_and_no_distance() -> None:
     cls, reg = outputs()
     score_target(cls, reg, subject(BOX), CONTENT).sum().backward()
-    expected = [i * s * (1 - s) / 1.125 for i, s in zip(IOUS, SCORES, strict=True)]
+    expected = [i**4 * s * (1 - s) / EVIDENCE for i, s in zip(IOUS, SCORES, strict=True)]
     assert cls[2].grad is not None
     assert cls[2].grad[0, 0].flatten().tolist() == pytest.approx(expected)
     assert not cls[2].grad[0, 1].any()  # the other class
@@ -62,7 +63,7 @@ def test_candidates_that_stick_out_are_compared_as_detections_are_clipped() -> N
     with torch.no_grad():
         reg[2][0, :2, 0, 0] = 500  # far out of the photograph at the left and top
     value = score_target(cls, reg, subject(BOX), CONTENT)
-    assert value.tolist() == pytest.approx([math.log(1.125)])
+    assert value.tolist() == pytest.approx([math.log(EVIDENCE)])
 
 
 def test_several_detections_are_weighted_so_that_their_log_odds_count_alike() -> None:
@@ -70,7 +71,7 @@ def test_several_detections_are_weighted_so_that_their_log_odds_count_alike() ->
     both = subject(BOX, (32.0, 32.0, 64.0, 64.0), scores=(0.5, 0.9))  # weights 2 and 10, of mean 1
     assert both.weights.tolist() == pytest.approx([1 / 3, 5 / 3])
     value = score_target(cls, reg, both, CONTENT)
-    assert value.tolist() == pytest.approx([math.log(1.125) / 3 + math.log(0.9) * 5 / 3], abs=1e-6)
+    assert value.tolist() == pytest.approx([math.log(EVIDENCE) / 3 + math.log(0.9) * 5 / 3], abs=1e-6)
     assert subject(BOX, scores=(0.999999,)).weights.tolist() == [1]
 
 
