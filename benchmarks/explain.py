@@ -48,8 +48,8 @@ def explained(
     top: int,
     heat: bool = False,
 ) -> None:
-    """Explain the best `top` detections and, if asked, bring each map to the photograph's size."""
-    for item in explain(detector, image, layer=layer, score=score, top=top):
+    """Explain the best `top` detections by GradCAM and, if asked, bring each map to the photograph's size."""
+    for item in explain(detector, image, layer=layer, method="gradcam", score=score, top=top):
         if heat:
             item.heat  # noqa: B018 - the property does the work
 
