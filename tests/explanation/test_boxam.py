@@ -430,6 +430,19 @@ def test_a_picture_keeps_the_photograph_where_it_was_and_grows_by_its_caption(de
     assert np.array_equal(drawn[:480][far], image[far])
 
 
+def test_a_sheet_has_a_cell_for_each_detection_method_and_layer(detector: Detector) -> None:
+    image = noise(420, 300)
+    grid = explain(detector, image, score=SCORE, top=6).draw().image_bgr
+    assert grid.shape[1] > 2 * 420 and grid.shape[0] > 2 * 300
+    table = explain(
+        detector, image, score=SCORE, top=1, method=["gradcam", "hirescam", "drise"], layer="neck", masks=16
+    )
+    sheet = table.draw(norm_in_box=True).image_bgr
+    assert sheet.shape[1] > 3 * 420 and sheet.shape[0] > 3 * 300
+    several = explain(detector, image, score=SCORE, top=2, method=["gradcam", "hirescam"], layer="neck")
+    assert several.draw().image_bgr.shape[1] > 6 * 420
+
+
 def test_a_huge_photograph_is_drawn_smaller(detector: Detector) -> None:
     made = explain(detector, np.full((6000, 9000, 3), 90, np.uint8), score=0.0, top=1)
     assert made.photograph_bgr.shape == (1333, 2000, 3)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.draw.boxes import draw_boxes
+from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.explanation.methods import TITLES
+from aerostat.wording import listed
 
 if TYPE_CHECKING:
     from aerostat.explanation.result import Explanation, Explanations
@@ -25,20 +27,30 @@ LONGEST_SHEET = 30_000
 def draw_explanations(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
     """Return one picture of all explanations.
 
-    One explanation is drawn large. Several make a sheet: methods by layers where there is one detection, the
-    detections by methods and layers where there are more.
+    One explanation is drawn large. Several make a sheet: methods by layers where there is one detection, a
+    grid of detections with one explanation each, else detections by methods and layers.
+
+    Args:
+        explanations: at least one.
+        norm_in_box: heat only within the explained boxes, divided by its maximum there.
     """
     if len(explanations) == 1:
         return draw_explanation(explanations, explanations[0], norm_in_box=norm_in_box)
     subjects = explanations.by_subject()
     if len(subjects) == 1:
         return draw_sheet(subjects[0], norm_in_box=norm_in_box)
+    titles = [TITLES.get(name, name) for name in dict.fromkeys(item.method for item in explanations)]
+    lines = [f"{listed(titles, 8)}, target {explanations[0].target}"]
+    if len(explanations) == len(subjects):
+        cells = [_cell(one, one[0], norm_in_box, titled=True) for one in subjects]
+        room = (max(cell.shape[1] for cell in cells), max(cell.shape[0] for cell in cells))
+        return captioned(image_grid(cells, cell=room), lines, ("none", "most"))
     columns = list(dict.fromkeys(_column(item, explanations) for item in explanations))
     rows = [[_cell(one, item, norm_in_box) for item in one] for one in subjects]
     if any(len(row) != len(columns) for row in rows):  # the default layer is another one for each level
         columns = [""] * max(len(row) for row in rows)
-    titles = [f"{one[0].subject}, {one[0].origin}" for one in subjects]
-    return contact_sheet(rows, titles, columns, cell=_cell_size(rows))
+    names = [f"{one[0].subject}, {one[0].origin}" for one in subjects]
+    return captioned(contact_sheet(rows, names, columns, cell=_cell_size(rows)), lines, ("none", "most"))
 
 
 def draw_explanation(
@@ -82,8 +94,18 @@ def _column(item: Explanation, explanations: Explanations) -> str:
     return f"{TITLES.get(item.method, item.method)} " * several + " + ".join(item.layers)
 
 
-def _cell(explanations: Explanations, item: Explanation, norm_in_box: bool) -> NDArray[np.uint8]:
-    """Return an explanation small, with what one compares on a sheet: the share of heat within the boxes."""
+def _cell(
+    explanations: Explanations, item: Explanation, norm_in_box: bool, *, titled: bool = False
+) -> NDArray[np.uint8]:
+    """Return an explanation small, with what one compares on a sheet: the share of heat within the boxes.
+
+    Args:
+        explanations: with the photograph.
+        item: what is drawn.
+        norm_in_box: see `draw_explanations`.
+        titled: whether lines say what is explained and of which layer.
+    """
+    title = [f"{item.subject}, {item.origin}", " + ".join(item.layers) or "black box"] if titled else []
     photograph = explanations.photograph_bgr
     scale = CELL_SIDE / max(photograph.shape[:2])
     size = (max(1, round(photograph.shape[1] * scale)), max(1, round(photograph.shape[0] * scale)))
@@ -91,10 +113,10 @@ def _cell(explanations: Explanations, item: Explanation, norm_in_box: bool) -> N
     drawn = _over_photograph(np.asarray(resized, np.uint8), item, norm_in_box)
     drawn = outline_boxes(drawn, item.boxes_at(size))
     if item.remark:
-        return captioned(
-            drawn, ["no influence on it" if not item.influence else "nothing speaks for it here"]
-        )
-    return captioned(drawn, [f"{item.share_in_boxes(size):.0%} of the heat in the box"])
+        told = "nothing speaks for it here" if item.influence else "no influence on it"
+    else:
+        told = f"{item.share_in_boxes(size):.0%} of the heat in the box"
+    return captioned(drawn, [*title, told])
 
 
 def _over_photograph(image_bgr: NDArray[np.uint8], item: Explanation, norm_in_box: bool) -> NDArray[np.uint8]:
