@@ -25,10 +25,18 @@ def test_the_demo_tells_the_whole_story_and_reaches_its_ap(tmp_path, capsys):
     assert len(list((out / "predictions").glob("*.jpg"))) == NEW_SCENES
     found = json.loads((out / "predictions" / "detections.json").read_text())
     assert sum(len(image["detections"]) for image in found["images"]) > NEW_SCENES
+    assert (out / "inspection" / "batches" / "stage1.png").is_file()
+    assert len(list((out / "features").glob("*.jpg"))) == 7  # three strides of two layers, and the sheet
+    assert list((out / "explanations").glob("*.jpg"))
     page = (out / "report.html").read_text()
     for words in (
         "First the images",
-        "Then the labels",
+        "The data in pictures",
+        "Training batches",
+        "Test-time augmentation",
+        "Kinds of error",
+        "Feature maps",
+        "What detections rest on",
         "Average Precision",
         "New photographs",
         "data:image/",

@@ -1,4 +1,4 @@
-"""The whole story on embedded data: convert, look, train, evaluate, predict, and one page that shows it."""
+"""The whole story on embedded data: convert, look, train, evaluate, predict, explain, and a page about it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from aerostat.draw.grid import image_grid
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import evaluate
-from aerostat.inspection.pictures import draw_grids
+from aerostat.explanation.boxam import explain
+from aerostat.explanation.features import feature_maps
+from aerostat.inspection.folder import Inspection, inspect_to_folder
 from aerostat.model.decode import NMS_IOU
 from aerostat.predict import load
 from aerostat.predictions import predict_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report
+from aerostat.training.preview import preview_pictures
 from aerostat.training.progress import clock
-from aerostat.training.train import train
+from aerostat.training.train import plan, train
 
 CHECKPOINT = Path(__file__).with_name("assets") / "rtmdet_nano_drawn_balloons.safetensors"
 """Trained by scripts/train_demo_checkpoint.py on drawn scenes that are not among the demo's."""
 CLASSES = ("balloon",)
+MODEL = "rtmdet-nano"
 TRAIN_SCENES, VAL_SCENES, NEW_SCENES = 160, 24, 6
 SEED, NEW_SEED = 0, 3
 EPOCHS = 15
@@ -50,22 +54,24 @@ def run_demo(out: Path) -> Path:
     _step(2, "convert the VIA files to COCO: aerostat convert")
     conversion = convert(data, out / "coco", classes=CLASSES)
     console.note("\n".join(conversion.lines()))
-    _step(3, "look at the images, then at the labels")
+    _step(3, "look at the images, the labels and the training batches: aerostat inspect")
     dataset = Dataset.read(data, classes=CLASSES)
-    grids = draw_grids(dataset.split("train"), out / "pictures", limit=GRID_IMAGES)
+    inspection = _inspect(dataset, out / "inspection")
+    console.note("\n".join(inspection.lines()))
     _step(4, "train RTMDet-nano: aerostat train")
     run = train(
         dataset,
-        model="rtmdet-nano",
+        model=MODEL,
         weights=str(CHECKPOINT),
         out=out / "run",
         epochs=EPOCHS,
         source={"path": str(data.absolute()), "classes": list(CLASSES)},
     )
-    _step(5, "evaluate by the COCO protocol: aerostat eval")
+    _step(5, "evaluate by the COCO protocol, plain and with several views: aerostat eval --tta")
     detector = load(run.path)
     result = evaluate(detector, dataset.split("val"))
     console.note(result.render())
+    console.note(f"with views: AP {evaluate(detector, dataset.split('val'), tta=True).ap:.3f}")
     _step(6, "predict new photographs: aerostat predict")
     predicted = predict_to_folder(
         lambda: detector,
@@ -78,9 +84,15 @@ def run_demo(out: Path) -> Path:
     console.note("\n".join(predicted.lines()))
     found = image_grid([read_image(path) for path in predicted.pictures], columns=3, cell=(480, 360))
     save_image(out / "pictures" / "found.jpg", found)
-    _step(7, "one page about it all")
+    _step(7, "look into the network: aerostat features and aerostat explain")
+    photograph = max(sorted(new.iterdir()), key=lambda path: len(detector.predict(path, score=SHOW_SCORE)))
+    written = feature_maps(detector, photograph).save(out / "features")
+    explained = explain(detector, photograph, score=SHOW_SCORE)
+    pictures, _ = explained.save_all(out / "explanations")
+    console.note("\n".join(map(str, [*written, *pictures])))
+    _step(8, "one page about it all")
     chapters = [
-        _picture_chapter(conversion.lines(), grids),
+        _picture_chapter(conversion.lines(), inspection.pictures["train"]["images"][0]),
         *run_chapters(run),
         _prediction_chapter(predicted.pictures),
     ]
@@ -95,6 +107,21 @@ def run_demo(out: Path) -> Path:
         f"done in {clock(seconds)}: AP {result.ap:.3f} on {result.images} scenes that it had not seen"
     )
     return page
+
+
+def _inspect(dataset: Dataset, folder: Path) -> Inspection:
+    """Draw the images, the labels, and the batches that training will begin with."""
+    planned = plan(dataset, model=MODEL, weights=str(CHECKPOINT), values={"schedule": {"epochs": EPOCHS}})
+    recipe = planned.recipe
+    return inspect_to_folder(
+        dataset,
+        folder,
+        limit=GRID_IMAGES,
+        seed=recipe.run.seed,
+        batches=lambda: preview_pictures(planned.train_split, recipe, limit=GRID_IMAGES),
+        input_size=recipe.data.input_size,
+        recipe=recipe.to_dict(),
+    )
 
 
 def _step(number: int, title: str) -> None:
@@ -112,7 +139,7 @@ def _new_photographs(out: Path) -> Path:
     return photographs
 
 
-def _picture_chapter(conversion: list[str], grids: tuple[Path, Path]) -> Chapter:
+def _picture_chapter(conversion: list[str], images: Path) -> Chapter:
     return Chapter(
         title="First look: drawn scenes",
         paragraphs=(
@@ -121,10 +148,7 @@ def _picture_chapter(conversion: list[str], grids: tuple[Path, Path]) -> Chapter
         ),
         commands=("aerostat convert data coco --classes balloon",),
         text_blocks=("\n".join(conversion),),
-        figures=(
-            Figure(grids[0], "First the images", "a grid of scenes with balloons", wide=True),
-            Figure(grids[1], "Then the labels", "the same scenes with boxes and outlines", wide=True),
-        ),
+        figures=(Figure(images, "First the images; the labels follow below", "a grid of scenes", wide=True),),
     )
 
 
