@@ -3,8 +3,8 @@
 python benchmarks/faithfulness.py balloon/ --runs runs/frozen runs/free --classes balloon
 
 Explained are the detections above 0.3 on the validation photographs that overlap an annotated object by an
-IoU of at least 0.5. What has been measured is kept in a file (--work), so that an interrupted run goes on where
-it stood; delete it to measure anew.
+IoU of at least 0.5. What has been measured is kept in a file (--work), so that an interrupted run goes on
+where it stood, and runs can be measured side by side; delete it to measure anew.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,31 +25,34 @@ from aerostat import console
 from aerostat.boxes import pairwise_iou
 from aerostat.data.image import read_image
 from aerostat.explanation.boxam import explain
-from aerostat.explanation.faithfulness import CONTROLS, STEPS, Scene
-from aerostat.explanation.result import TITLES, Explanation, Explanations
+from aerostat.explanation.faithfulness import CONTROLS, Scene
+from aerostat.explanation.methods import TITLES
+from aerostat.explanation.randomised import SAME, randomisation_check
+from aerostat.explanation.result import Explanation, Explanations, Target
+from aerostat.files import write_text
 from aerostat.predict import Detector
 
+Record = dict[str, Any]
+Key = tuple[str, str, int, str, bool]
+"""Run, photograph, detection and row of a record, and whether it is about random weights."""
+MARKS = ("<!-- benchmarks/faithfulness.py writes from here -->", "<!-- to here -->")
 IOU = 0.5
-FINE = "neck.top_down_blocks[1]"
+LAST, FINE, EARLY = "neck.out_convs[level]", "neck.top_down_blocks[1]", "backbone.stage2"
 STAGES = ("backbone.stage2", "backbone.stage3", "backbone.stage4")
 OUTS = ("neck.out_convs[0]", "neck.out_convs[1]", "neck.out_convs[2]")
-LAYERS = {
-    "neck.out_convs[level]": lambda level: (OUTS[level],),
-    "neck.bottom_up_blocks[0]": lambda level: ("neck.bottom_up_blocks[0]",),
+LAYERS: dict[str, Callable[[int], tuple[str, ...]]] = {
+    LAST: lambda level: (OUTS[level],),
     FINE: lambda level: (FINE,),
-    "neck.top_down_blocks[0]": lambda level: ("neck.top_down_blocks[0]",),
+    EARLY: lambda level: (EARLY,),
     "backbone.stage(level + 2)": lambda level: (STAGES[level],),
-    "backbone.stage2": lambda level: STAGES[:1],
-    "backbone, fused": lambda level: STAGES,
-    f"backbone.stage2 + {FINE}": lambda level: (STAGES[0], FINE),
-    f"{FINE} + neck.out_convs[level]": lambda level: (FINE, OUTS[level]),
+    "backbone.stage2 + stage3 + stage4": lambda level: STAGES,
+    "neck.bottom_up_blocks[0]": lambda level: ("neck.bottom_up_blocks[0]",),
+    "neck.top_down_blocks[0]": lambda level: ("neck.top_down_blocks[0]",),
+    f"{EARLY} + {FINE}": lambda level: (EARLY, FINE),
+    f"{FINE} + {LAST}": lambda level: (FINE, OUTS[level]),
 }
-"""Rows of the table, and the layers that they stand for at the level where a detection was born."""
+"""What stands in the column of layers, and the layers meant for a detection born at a level."""
 SINGLE = (*OUTS, "neck.bottom_up_blocks[0]", FINE, "neck.top_down_blocks[0]", *STAGES)
-SLOW = {"ablationcam": ("neck.out_convs[level]", FINE, "backbone.stage2")}
-"""What would take too long on every layer."""
-LOSS_LAYERS = ("neck.out_convs[level]", FINE, "backbone.stage2")
-"""Layers of the second target."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +61,27 @@ class Row:
 
     method: str
     layer: str
-    target: str
+    target: Target
 
     @property
     def key(self) -> str:
         return f"{self.method}|{self.layer}|{self.target}"
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether it is made anew with random weights: one layer of each part, what can be made fast."""
+        fast = self.method not in ("ablationcam", "drise")
+        return fast and self.target == "score" and self.layer in (LAST, FINE, EARLY)
+
 
 def rows() -> list[Row]:
     """Return what is measured."""
+    every, others = list(LAYERS)[:5], list(LAYERS)[5:]
     methods = [name for name in TITLES if name != "drise"]
-    found = [Row(m, layer, "score") for m in methods for layer in LAYERS if layer in SLOW.get(m, LAYERS)]
-    found += [
-        Row(m, layer, "loss")
-        for m in ("gradcam", "gradcampp", "hirescam", "layercam")
-        for layer in LOSS_LAYERS
-    ]
+    slow = "ablationcam"  # a prediction for each channel
+    found = [Row(m, layer, "score") for m in methods for layer in every if m != slow or layer == LAST]
+    found += [Row(m, layer, "score") for m in ("hirescam", "layercam") for layer in others]
+    found += [Row(m, layer, "loss") for m in ("gradcam", "gradcampp", "layercam") for layer in every[:1]]
     return [*found, Row("drise", "", "score")]
 
 
@@ -84,46 +93,38 @@ def matched(found: ae.Detections, boxes_xyxy: NDArray[np.floating]) -> set[int]:
     return set(np.flatnonzero(iou >= IOU).tolist())
 
 
-def explained(
-    detector: Detector, image_bgr: NDArray[np.uint8], wanted: Sequence[Row]
-) -> dict[str, Explanations]:
-    """Return all maps that the rows are made of, by method and target."""
-    made = {}
-    for method, target in dict.fromkeys((row.method, row.target) for row in wanted):
-        needed = {
-            name
-            for row in wanted
-            if (row.method, row.target) == (method, target) and row.layer
-            for level in range(3)
-            for name in LAYERS[row.layer](level)
-        }
-        layers = [name for name in SINGLE if name in needed] or None
-        made[f"{method}|{target}"] = explain(
-            detector, image_bgr, layer=layers, method=method, target=target, top=None
+class Maps:
+    """The maps of one photograph; those of one method are made when the first of them is asked for."""
+
+    def __init__(self, detector: Detector, image_bgr: NDArray[np.uint8], wanted: Sequence[Row]) -> None:
+        self._detector, self._image_bgr, self._wanted = detector, image_bgr, wanted
+        self._made: dict[tuple[str, str], Explanations] = {}
+
+    def of(self, row: Row, index: int) -> Explanation:
+        """Return the map of a row for a detection; several layers are fused as `explain` fuses them."""
+        kind = row.method, row.target
+        if kind not in self._made:
+            rows_alike = [one for one in self._wanted if (one.method, one.target) == kind and one.layer]
+            needed = {name for one in rows_alike for level in range(3) for name in LAYERS[one.layer](level)}
+            layers = [name for name in SINGLE if name in needed] or None
+            self._made[kind] = explain(
+                self._detector, self._image_bgr, layer=layers, method=row.method, target=row.target, top=None
+            )
+        items = self._made[kind].by_subject()[index].items
+        if not row.layer:
+            return items[0]
+        wanted = LAYERS[row.layer](items[0].level)
+        chosen = [item for name in wanted for item in items if item.layers == (name,)]
+        return replace(
+            chosen[0],
+            layers=wanted,
+            maps=tuple(item.maps[0] for item in chosen),
+            influences=tuple(item.influence for item in chosen),
         )
-    return made
 
 
-def fused(made: Explanations, index: int, layers: Sequence[str]) -> Explanation:
-    """Return the explanation of a detection by several layers together; of a black box the only one."""
-    items = made.by_subject()[index].items
-    if not layers:
-        return items[0]
-    chosen = [item for name in layers for item in items if item.layers == (name,)]
-    return replace(
-        chosen[0],
-        layers=tuple(name for item in chosen for name in item.layers),
-        maps=tuple(values for item in chosen for values in item.maps),
-        influences=tuple(influence for item in chosen for influence in item.influences),
-    )
-
-
-def measure(arguments: argparse.Namespace, wanted: Sequence[Row]) -> Iterator[dict[str, object]]:
+def measure(arguments: argparse.Namespace, wanted: Sequence[Row], done: set[Key]) -> Iterator[Record]:
     """Yield one record for each detection and row that has not been measured yet."""
-    done = {
-        (record["run"], record["photograph"], record["detection"], record["row"])
-        for record in records(arguments.work)
-    }
     split = ae.Dataset.read(arguments.data, classes=arguments.classes).split("val")
     for run in arguments.runs:
         detector = ae.load(run, device="cpu")
@@ -131,65 +132,115 @@ def measure(arguments: argparse.Namespace, wanted: Sequence[Row]) -> Iterator[di
             photograph = read_image(image.path)
             boxes_xyxy = np.asarray([one.box_xyxy for one in image.instances], np.float64).reshape(-1, 4)
             found = detector.predict(photograph)
-            chosen = sorted(matched(found, boxes_xyxy))[:: arguments.every]
-            left = {
-                index: [
-                    key
-                    for key in (*CONTROLS, *(row.key for row in wanted))
-                    if (run.name, image.path.name, index, key) not in done
-                ]
-                for index in chosen
-            }
-            needed = [row for row in wanted if any(row.key in keys for keys in left.values())]
-            maps = explained(detector, photograph, needed) if needed else {}
-            for index in chosen:
-                scene = Scene.of(detector, photograph, found[index])
-                controls = scene.controls()
-                for key in left[index]:
-                    if key in CONTROLS:
-                        heat, level = controls[key], None
-                    else:
-                        method, layer, target = key.split("|")
-                        made = maps[f"{method}|{target}"]
-                        level = made.by_subject()[index][0].level
-                        one = fused(made, index, LAYERS[layer](level) if layer else ())
-                        heat = one.heat_at(scene.content_size)
-                    measures = scene.measure(heat, steps=arguments.steps)
-                    yield {
-                        "run": run.name,
-                        "photograph": image.path.name,
-                        "detection": index,
-                        "row": key,
-                        "inside": measures.inside,
-                        "deletion": measures.deletion.area,
-                        "insertion": measures.insertion.area,
-                    }
+            maps = Maps(detector, photograph, wanted)
+            for index in sorted(matched(found, boxes_xyxy))[:: arguments.every]:
+                who = {"run": run.name, "photograph": image.path.name, "detection": index}
+                left = [row for row in wanted if (*who.values(), row.key, False) not in done]
+                controls = [name for name in CONTROLS if (*who.values(), name, False) not in done]
+                if left or controls:
+                    scene = Scene.of(detector, photograph, found[index])
+                    heats = scene.controls()
+                    for name in controls:
+                        yield who | {"row": name} | measured(scene, heats[name], arguments.steps)
+                    for row in left:
+                        heat = maps.of(row, index).heat_at(scene.content_size)
+                        yield who | {"row": row.key} | measured(scene, heat, arguments.steps)
+                if index == 0:
+                    for row in wanted:
+                        if row.is_checked and (*who.values(), row.key, True) not in done:
+                            again = randomisation_check(detector, photograph, maps.of(row, index))
+                            yield who | {"row": row.key} | again
 
 
-def records(path: Path) -> list[dict[str, object]]:
+def measured(scene: Scene, heat: NDArray[np.floating], steps: int) -> Record:
+    """Return the three numbers of a map."""
+    measures = scene.measure(heat, steps=steps)
+    areas = {"deletion": measures.deletion.area, "insertion": measures.insertion.area}
+    return {"inside": measures.inside, **areas}
+
+
+def which(record: Record) -> tuple[str, str, int]:
+    """Return the detection that a record is about."""
+    return record["run"], record["photograph"], record["detection"]
+
+
+def records(paths: Sequence[Path]) -> list[Record]:
     """Return what has been measured so far."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+    return [
+        json.loads(line) for path in paths if path.is_file() for line in path.read_text("utf-8").splitlines()
+    ]
 
 
-def table(found: Sequence[dict[str, object]]) -> list[str]:
-    """Return the lines of the table: every row's means over all detections."""
+def table(found: Sequence[Record]) -> list[str]:
+    """Return the lines of the first table: the means of every row, the best first, controls among them."""
     by_row = defaultdict(list)
     for record in found:
-        by_row[str(record["row"])].append([record["inside"], record["deletion"], record["insertion"]])
-    means = {key: (*np.mean(values, axis=0), len(values)) for key, values in by_row.items()}
+        if "inside" in record:
+            by_row[record["row"]].append([record["inside"], record["deletion"], record["insertion"]])
+    means = {key: np.mean(values, axis=0) for key, values in by_row.items()}
     lines = [
-        "| method | layer | target | heat inside the box | deletion (less is better) | insertion (more is better) "
-        "| insertion - deletion |",
+        "| method | layer | target | heat in the box | deletion | insertion | insertion - deletion |",
         "|---|---|---|---|---|---|---|",
     ]
     for key in sorted(means, key=lambda key: means[key][1] - means[key][2]):
-        inside, deletion, insertion, _ = means[key]
+        inside, deletion, insertion = means[key]
         method, layer, target = key.split("|") if "|" in key else (f"*{key}*", "", "")
         lines.append(
-            f"| {TITLES.get(method, method)} | {layer and f'`{layer}`'} | {target} | {inside:.2f} | {deletion:.3f} "
-            f"| {insertion:.3f} | {insertion - deletion:.3f} |"
+            f"| {TITLES.get(method, method)} | {layer and f'`{layer}`'} | {target} | {inside:.2f} "
+            f"| {deletion:.3f} | {insertion:.3f} | {insertion - deletion:.3f} |"
         )
     return lines
+
+
+def duels(found: Sequence[Record], row: str) -> list[str]:
+    """Return the lines of the second table: in how many detections a row beats each control."""
+    values: dict[str, dict[tuple[str, str, int], Record]] = defaultdict(dict)
+    for record in found:
+        if "inside" in record:
+            values[record["row"]][which(record)] = record
+    own = values[row]
+    lines = [
+        "| control | deletion: beaten in, mean difference | insertion: beaten in, mean difference |",
+        "|---|---|---|",
+    ]
+    for name in CONTROLS:
+        cells = []
+        for what, sign in (("deletion", -1), ("insertion", 1)):
+            gains = [sign * (own[key][what] - values[name][key][what]) for key in own]
+            error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+            won = np.mean(np.asarray(gains) > 0)
+            cells.append(
+                f"{100 * won:.0f} % of {len(gains)}, {sign * np.mean(gains):+.3f} (s.e. {error:.3f})"
+            )
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
+    return lines
+
+
+def sanity(found: Sequence[Record]) -> list[str]:
+    """Return the lines of the third table: how alike the maps with random weights are."""
+    by_row = defaultdict(list)
+    for record in found:
+        if "head" in record:
+            by_row[record["row"]].append([record["head"], record["network"]])
+    lines = ["| method | layer | random head | random network | |", "|---|---|---|---|---|"]
+    for key, values in by_row.items():
+        method, layer, _ = key.split("|")
+        head, network = np.mean(values, axis=0)
+        fails = "fails" if max(head, network) >= SAME else ""
+        lines.append(f"| {TITLES[method]} | `{layer}` | {head:.2f} | {network:.2f} | {fails} |")
+    return lines
+
+
+def written(document: Path, found: Sequence[Record], row: str) -> str:
+    """Return the document with the tables between their marks made anew."""
+    text = document.read_text("utf-8") if document.is_file() else "".join(MARKS)
+    start, end = MARKS
+    before, _, rest = text.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not found_end:
+        raise SystemExit(f"{document} has no marks {start!r} and {end!r} for the tables to stand between")
+    parts = ["\n".join(lines) for lines in (table(found), duels(found, row), sanity(found))]
+    return before + start + "\n\n" + "\n\n".join(parts) + "\n\n" + end + after
 
 
 def main() -> None:
@@ -199,20 +250,22 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
     parser.add_argument("--classes", nargs="+")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument(
-        "--every", type=int, default=1, help="measure every so many detections of a photograph"
-    )
-    parser.add_argument("--work", type=Path, default=Path("runs/faithfulness.jsonl"))
+    parser.add_argument("--steps", type=int, default=16, help="of each curve")
+    parser.add_argument("--every", type=int, default=1, help="take every so many detections of a photograph")
     parser.add_argument("--only", nargs="+", help="measure rows whose name contains one of these")
+    parser.add_argument("--default", default=f"layercam|{LAST}|score", help="row for the second table")
+    parser.add_argument("--work", type=Path, nargs="+", default=[Path("runs/faithfulness.jsonl")],
+                        help="what has been measured; the first file takes what is measured now")  # fmt: skip
+    parser.add_argument("--document", type=Path, default=Path("benchmarks/explain.md"))
     arguments = parser.parse_args()
     wanted = [row for row in rows() if not arguments.only or any(part in row.key for part in arguments.only)]
-    arguments.work.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.work.open("a", encoding="utf-8") as file:
-        for record in measure(arguments, wanted):
+    done = {(*which(record), record["row"], "head" in record) for record in records(arguments.work)}
+    arguments.work[0].parent.mkdir(parents=True, exist_ok=True)
+    with arguments.work[0].open("a", encoding="utf-8") as file:
+        for record in measure(arguments, wanted, done):
             file.write(json.dumps(record) + "\n")
             file.flush()
-    print("\n".join(table(records(arguments.work))))
+    write_text(arguments.document, written(arguments.document, records(arguments.work), arguments.default))
 
 
 if __name__ == "__main__":

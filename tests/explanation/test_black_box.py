@@ -9,8 +9,8 @@ import torch
 from aerostat.data.image import Letterbox, read_image
 from aerostat.detections import Detections
 from aerostat.errors import InputError
+from aerostat.explanation import black_box
 from aerostat.explanation.black_box import (
-    BATCH,
     scorer_of_black_box,
     scorer_of_detector,
     similarity,
@@ -42,12 +42,12 @@ def test_nothing_found_is_similar_to_nothing() -> None:
 
 
 def test_a_black_box_is_asked_about_images_and_answers_one_row_each() -> None:
-    def black_box(images_bgr: np.ndarray) -> list[Detections]:
+    def answer(images_bgr: np.ndarray) -> list[Detections]:
         return [found([[0, 0, 4, 4]], [image[0, 0, 0] / 255], [0]) for image in images_bgr]
 
     images = np.zeros((3, 8, 8, 3), np.uint8)
     images[1] = 255
-    scorer = scorer_of_black_box(black_box, np.asarray([[0.0, 0, 4, 4], [0, 0, 4, 8]]), np.asarray([0, 0]))
+    scorer = scorer_of_black_box(answer, np.asarray([[0.0, 0, 4, 4], [0, 0, 4, 8]]), np.asarray([0, 0]))
     assert scorer(images) == pytest.approx(np.asarray([[0, 0], [1, 0.5], [0, 0]]))
     assert scorer(images[:0]).shape == (0, 2)
 
@@ -58,7 +58,9 @@ def test_a_black_box_that_answers_for_other_images_is_refused() -> None:
         scorer(np.zeros((2, 8, 8, 3), np.uint8))
 
 
-def test_a_detectors_candidates_are_those_of_decoding_clipped_to_the_photograph() -> None:
+def test_a_detectors_candidates_are_those_of_decoding_clipped_to_the_photograph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(3)
     net = build("nano", 2).eval()
     with torch.no_grad():
@@ -67,7 +69,8 @@ def test_a_detectors_candidates_are_those_of_decoding_clipped_to_the_photograph(
         for layer in net.bbox_head.rtm_reg:
             layer.bias.fill_(1.5)
     detector = Detector(net, CLASSES, (96, 64))
-    images = np.random.default_rng(0).integers(0, 256, (BATCH + 3, 64, 96, 3), dtype=np.uint8)
+    monkeypatch.setattr(black_box, "BATCH_PIXELS", 4 * 64 * 96 + 1)
+    images = np.random.default_rng(0).integers(0, 256, (11, 64, 96, 3), dtype=np.uint8)
     content = (90, 50)
     explained = np.asarray([[10.0, 10, 60, 45], [70, 20, 90, 50], [0, 0, 90, 50]])
     labels = np.asarray([0, 1, 1])
