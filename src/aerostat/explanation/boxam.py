@@ -128,7 +128,7 @@ def explain(
     else:
         asked = [_asked_candidate(scene, births, found, box_xyxy, score, nms_iou)]
     items = list(_explanations(scene, asked, wanted, target, named, fuse, masks))
-    return Explanations(tuple(items), _drawn_size(scene.image_bgr), found, scene.path)
+    return Explanations(tuple(items), drawn_size(scene.image_bgr), found, scene.path)
 
 
 def explain_with(
@@ -574,7 +574,7 @@ class _Maps:
         return whole
 
 
-def _drawn_size(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def drawn_size(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the photograph as it is drawn, its longer side within bounds."""
     side = max(image_bgr.shape[:2])
     wanted = min(max(side, SHORTEST_LONG_SIDE), LONGEST_SIDE)

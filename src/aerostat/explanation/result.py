@@ -29,7 +29,8 @@ class Explanation:
 
     Args:
         detections: what is explained, best first; one, unless a class or everything is explained at once.
-        levels: where each was born in the pyramid, 0, 1, 2 for strides 8, 16, 32.
+        levels: where each was born in the pyramid, 0, 1, 2 for strides 8, 16, 32; none where a detector of
+            another make does not say.
         method: such as ``gradcam``.
         layers: canonical names, such as ``neck.out_convs[2]``; several are fused; none for a black box.
         target: what was asked to rise, ``score`` or ``loss``.
@@ -58,9 +59,9 @@ class Explanation:
         return self.detections[0]
 
     @property
-    def level(self) -> int:
-        """Where it was born: 0, 1, 2 for strides 8, 16, 32."""
-        return self.levels[0]
+    def level(self) -> int | None:
+        """Where it was born: 0, 1, 2 for strides 8, 16, 32; None where nobody says."""
+        return self.levels[0] if self.levels else None
 
     @property
     def influence(self) -> bool:
@@ -124,7 +125,8 @@ class Explanation:
     @property
     def origin(self) -> str:
         """Where it was born, in words: ``level 2 (stride 32)``."""
-        return " and ".join(f"level {level} (stride {STRIDES[level]})" for level in sorted(set(self.levels)))
+        levels = [f"level {level} (stride {STRIDES[level]})" for level in sorted(set(self.levels))]
+        return " and ".join(levels) or "a level that the detector does not tell"
 
     @property
     def source(self) -> str:
