@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,7 @@ from aerostat import boxes as box_arithmetic
 from aerostat import console
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
-from aerostat.data.loader import _made_ahead as made_ahead
-from aerostat.data.loader import letterboxed_batches
+from aerostat.data.loader import read_ahead
 from aerostat.detections import Detections
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import RTMDet, build, decode, normalise, zoo
@@ -104,16 +102,10 @@ class Detector:
             on_unreadable: told of images that cannot be read, which are then left out; None raises.
         """
         asked = _Asked(score, nms_iou, max_detections, self._views(tta, nms_iou))
-        if not tta:
-            for batch in letterboxed_batches(
-                images, self.input_size, batch_size, threads, on_unreadable=on_unreadable
-            ):
-                paths = [record.path for record in batch.records]
-                found = self._boxes(batch.images, batch.letterboxes, paths, asked)
-                for record, letterbox, boxes in zip(batch.records, batch.letterboxes, found, strict=True):
-                    yield record, self._detections(boxes, letterbox, record.path)
-            return
-        for records, looks in _looks_ahead(images, asked.look.views, batch_size, threads, on_unreadable):
+        views = asked.look.views
+        for records, looks in read_ahead(
+            images, partial(_looks, views=views), batch_size, threads, on_unreadable=on_unreadable
+        ):
             merged = self._merged(looks, [record.path for record in records], asked)
             yield from zip(records, merged, strict=True)
 
@@ -230,38 +222,6 @@ def _looks(image_bgr: NDArray[np.uint8], views: Sequence[View]) -> list[_Look]:
         planes = torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))
         looks.append(_Look(planes, letterbox, view.flip))
     return looks
-
-
-def _looks_ahead(
-    images: Sequence[ImageRecord],
-    views: Sequence[View],
-    batch_size: int,
-    threads: int,
-    on_unreadable: Callable[[ImageRecord, InputError], None] | None,
-) -> Iterator[tuple[list[ImageRecord], list[list[_Look]]]]:
-    """Yield batches of images with their looks, each image read once, by threads ahead of the caller."""
-
-    def load(record: ImageRecord) -> list[_Look] | InputError:
-        try:
-            return _looks(read_image(record.path), views)
-        except InputError as error:
-            return error
-
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    jobs = ([partial(load, record) for record in batch] for batch in batches)
-    with closing(made_ahead(jobs, threads)) as made:
-        for records, loaded in zip(batches, made, strict=True):
-            kept, looks = [], []
-            for record, outcome in zip(records, loaded, strict=True):
-                if not isinstance(outcome, InputError):
-                    kept.append(record)
-                    looks.append(outcome)
-                elif on_unreadable is None:
-                    raise outcome
-                else:
-                    on_unreadable(record, outcome)
-            if kept:
-                yield kept, looks
 
 
 def _in_source(found: Boxes, letterbox: Letterbox, flip: bool) -> Boxes:

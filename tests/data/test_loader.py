@@ -14,8 +14,8 @@ from aerostat import console
 from aerostat.data import loader as loader_module
 from aerostat.data.augment import Augmentation
 from aerostat.data.dataset import ImageRecord, Instance
-from aerostat.data.image import Letterbox, read_image
-from aerostat.data.loader import Batch, TrainLoader, _Memo, letterboxed_batches
+from aerostat.data.image import read_image
+from aerostat.data.loader import Batch, TrainLoader, _Memo, read_ahead
 from aerostat.errors import AerostatError, InputError
 
 SMALL = Augmentation(input_size=64)
@@ -291,34 +291,27 @@ def test_the_memo_forgets_failures():
 
 
 @pytest.mark.parametrize("threads", [0, 3])
-def test_letterboxed_batches_hold_every_image_once_in_order(images, threads):
-    batches = list(letterboxed_batches(images, (96, 64), 4, threads))
-    assert [len(batch.records) for batch in batches] == [4, 4, 2]
-    assert [r for batch in batches for r in batch.records] == images
-    for planes, letterboxes, records in batches:
-        assert planes.dtype == torch.uint8
-        assert planes.is_contiguous()
-        for plane, letterbox, image in zip(planes, letterboxes, records, strict=True):
-            assert letterbox == Letterbox.fit((image.width, image.height), (96, 64))
-            expected = letterbox.apply(read_image(image.path))
-            assert (plane.numpy().transpose(1, 2, 0) == expected).all()
+def test_every_image_is_read_once_in_order_with_what_was_made_of_it(images, threads):
+    batches = list(read_ahead(images, lambda image: image[:, :9].copy(), 4, threads))
+    assert [len(records) for records, _ in batches] == [4, 4, 2]
+    assert [record for records, _ in batches for record in records] == images
+    for records, made in batches:
+        for image, record in zip(made, records, strict=True):
+            assert np.array_equal(image, read_image(record.path)[:, :9])
     assert not loader_threads()
 
 
-def test_the_letterbox_follows_the_file_not_the_record(tmp_path):
-    path = write_image(tmp_path / "a.png", 60, 40)
-    batch = next(letterboxed_batches([record(path, 999, 1)], (64, 64), 1))
-    assert batch.letterboxes[0].source_size == (60, 40)
+def test_an_error_of_what_is_made_of_an_image_is_not_taken_for_an_unreadable_one(images):
+    def refuse(image_bgr):
+        raise InputError("not the image's fault")
 
-
-def test_small_images_keep_their_size_where_enlarging_is_off(tmp_path):
-    path = write_image(tmp_path / "a.png", 60, 40)
-    batch = next(letterboxed_batches([record(path, 60, 40)], (128, 128), 1, enlarge=False))
-    assert batch.letterboxes[0].resized_size == (60, 40)
+    with pytest.raises(InputError, match="fault"):
+        list(read_ahead(images, refuse, 4, on_unreadable=lambda *_: None))
+    assert not loader_threads()
 
 
 def test_no_images_give_no_batches():
-    assert list(letterboxed_batches([], (64, 64), 4)) == []
+    assert list(read_ahead([], np.shape, 4)) == []
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -326,12 +319,12 @@ def test_an_unreadable_image_raises_or_is_told_and_left_out(images, tmp_path, th
     broken = record(tmp_path / "missing.jpg", 1, 1)
     mixed = [images[0], broken, images[1], broken]
     with pytest.raises(InputError, match=r"missing\.jpg"):
-        list(letterboxed_batches(mixed, (64, 64), 2, threads))
+        list(read_ahead(mixed, np.shape, 2, threads))
     told: list[str] = []
     batches = list(
-        letterboxed_batches(mixed, (64, 64), 2, threads, on_unreadable=lambda r, _: told.append(r.file_name))
+        read_ahead(mixed, np.shape, 2, threads, on_unreadable=lambda r, _: told.append(r.file_name))
     )
-    assert [batch.records for batch in batches] == [[images[0]], [images[1]]]
+    assert [records for records, _ in batches] == [[images[0]], [images[1]]]
     assert told == ["missing.jpg"] * 2
-    assert list(letterboxed_batches([broken], (64, 64), 2, on_unreadable=lambda *_: None)) == []
+    assert list(read_ahead([broken], np.shape, 2, on_unreadable=lambda *_: None)) == []
     assert not loader_threads()

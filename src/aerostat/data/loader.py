@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from aerostat.boxes import clip_boxes
 from aerostat.data.augment import Augmentation, Sample, augmented_sample, drop_small, resize_to_fit
 from aerostat.data.augment import sample_before_mixup as make_sample_before_mixup
 from aerostat.data.dataset import ImageRecord
-from aerostat.data.image import Letterbox, read_image
+from aerostat.data.image import read_image
 from aerostat.errors import AerostatError, InputError, clause
 
 K = TypeVar("K")
@@ -52,20 +52,6 @@ class Batch:
     boxes: list[torch.Tensor]
     labels: list[torch.Tensor]
     file_names: list[str]
-
-
-class LetterboxedBatch(NamedTuple):
-    """One batch of whole images in order.
-
-    Args:
-        images: (N, 3, input_h, input_w) uint8 BGR, contiguous.
-        letterboxes: the way of each image into the input, and back.
-        records: the images themselves.
-    """
-
-    images: torch.Tensor
-    letterboxes: list[Letterbox]
-    records: list[ImageRecord]
 
 
 class TrainLoader:
@@ -221,39 +207,33 @@ class TrainLoader:
             )
 
 
-def letterboxed_batches(
+def read_ahead(
     images: Sequence[ImageRecord],
-    input_size: tuple[int, int],
+    prepare: Callable[[NDArray[np.uint8]], V],
     batch_size: int,
     threads: int = 2,
     *,
-    enlarge: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
-) -> Iterator[LetterboxedBatch]:
-    """Yield whole images, letterboxed, in order; the last batch may be smaller.
-
-    The letterbox follows from the image as it is read, not from the size that its record states.
+) -> Iterator[tuple[list[ImageRecord], list[V]]]:
+    """Yield batches of whole images in order, each with what was made of its pixels; the last may be smaller.
 
     Args:
         images: what to read; only `path` is looked at.
-        input_size: (width, height) of the network's input.
+        prepare: is given an image (H, W, 3) uint8 BGR, in the thread that has read it.
         batch_size: images per batch.
-        threads: that read ahead; 0 reads while the batch is asked for.
-        enlarge: whether images smaller than the input grow to fill it.
+        threads: that read and prepare ahead; 0 does it while the batch is asked for.
         on_unreadable: told of each image that cannot be read, which is then left out; None raises instead.
 
     Raises:
         InputError: an image cannot be read and nobody wants to be told.
     """
 
-    def load(record: ImageRecord) -> tuple[Letterbox, torch.Tensor] | InputError:
+    def load(record: ImageRecord) -> tuple[ImageRecord, V] | InputError:
         try:
             image_bgr = read_image(record.path)
         except InputError as error:
             return error
-        letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), input_size, enlarge)
-        planes = np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1))
-        return letterbox, torch.from_numpy(planes)
+        return record, prepare(image_bgr)
 
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     jobs = ([partial(load, record) for record in batch] for batch in batches)
@@ -262,14 +242,13 @@ def letterboxed_batches(
             whole = []
             for record, outcome in zip(records, loaded, strict=True):
                 if not isinstance(outcome, InputError):
-                    whole.append((record, *outcome))
+                    whole.append(outcome)
                 elif on_unreadable is None:
                     raise outcome
                 else:
                     on_unreadable(record, outcome)
             if whole:
-                kept, letterboxes, planes = zip(*whole, strict=True)
-                yield LetterboxedBatch(torch.stack(planes), list(letterboxes), list(kept))
+                yield [record for record, _ in whole], [prepared for _, prepared in whole]
 
 
 def _made_ahead(batches: Iterable[Sequence[Callable[[], V]]], threads: int) -> Generator[list[V]]:
