@@ -90,6 +90,9 @@ class TTA:
         Args:
             input_size: (width, height) of the model's own test input in pixels.
             nms_iou: overlap above which the prediction suppresses boxes within a view.
+
+        Raises:
+            InputError: a scale comes to more than `LARGEST_SIDE` pixels.
         """
         sizes = dict.fromkeys(_size_of(scale, input_size) for scale in self.scales)
         flips = (False, True) if self.flip else (False,)
@@ -225,6 +228,11 @@ def _size_of(scale: int | float, input_size: tuple[int, int]) -> tuple[int, int]
     if isinstance(scale, int):
         return scale, scale
     width, height = (max(1, math.floor(scale * side / STRIDE + 0.5)) * STRIDE for side in input_size)
+    if max(width, height) > LARGEST_SIDE:
+        raise InputError(
+            f"Expected scales that come to at most {LARGEST_SIDE} pixels, found {_scale_text(scale)} of an "
+            f"input of {_size_text(input_size)}, which is {_size_text((width, height))}; choose a smaller one."
+        )
     return width, height
 
 

@@ -86,6 +86,14 @@ def test_histograms_are_shares_of_each_split() -> None:
     assert_drawn(figure)
 
 
+@pytest.mark.parametrize("most", [0, 1, 3, 59])
+def test_numbers_of_objects_are_whole_however_few_there_are(most: int) -> None:
+    figure = objects_per_image_chart(np.arange(most + 2), {"train": np.ones(most + 1, int)})
+    [axes] = figure.axes
+    ticks = axes.get_xticks()
+    assert len(ticks) and (ticks == np.rint(ticks)).all()
+
+
 def test_bins_of_several_counts_are_said() -> None:
     [axes] = objects_per_image_chart(np.arange(0, 60, 10), COUNTS).axes
     assert axes.get_xlabel() == "objects on the image, in steps of 10"
@@ -123,6 +131,11 @@ def test_places_are_maps_on_one_scale_with_the_top_of_the_image_on_top() -> None
     assert first.get_ylim() == (1, 0)
     assert first.images[0].get_extent() == [0, 1, 1, 0]
     assert_drawn(figure)
+
+
+def test_where_sizes_are_equally_common_none_is_the_commonest() -> None:
+    [axes] = image_size_chart({"train": np.asarray([[640, 480, 2], [480, 640, 2]])}).axes
+    assert texts(axes) == ["train: 4 images, 2 sizes"]  # neither is the commonest
 
 
 def test_image_sizes_say_the_commonest() -> None:

@@ -240,7 +240,7 @@ def image_size_chart(sizes: BySplit) -> Figure:
             label += f" of {width} × {height}"
         else:
             label += f", {_many(len(values))} sizes"
-        if len(values) > 1 and count > 0.01 * total:
+        if len(values) > 1 and count > max(values[1, 2], 0.01 * total):
             label += f"; commonest {width} × {height} ({count / total:.0%})"
         alpha = min(0.45, max(0.05, 300 / len(values)))  # thousands of sizes become a cloud, no blot
         area = (12 if len(values) < 1000 else 4) + 500 * values[:, 2] / total
@@ -342,7 +342,7 @@ def _occupied(
 def _whole_ticks(axes: Axes, axis: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    (axes.xaxis if axis == "x" else axes.yaxis).set_major_locator(MaxNLocator(integer=True, nbins=8))
+    (axes.xaxis if axis == "x" else axes.yaxis).set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
 
 
 def _plain_numbers() -> Any:
