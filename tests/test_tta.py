@@ -50,7 +50,7 @@ def test_each_size_is_also_seen_mirrored_unless_it_shall_not():
 
 def test_a_relative_scale_of_a_large_input_has_the_same_end_as_pixels():
     assert TTA((8.0,), flip=False).plan((1024, 1024)).views == (View((8192, 8192)),)
-    with pytest.raises(InputError, match=r"at most 8192 pixels, found 8x of an input of 2048, which is 16384;"):
+    with pytest.raises(InputError, match=r"at most 8192 pixels, found 8x of .* 2048, which is 16384"):
         TTA((1.0, 8.0)).plan((2048, 2048))
 
 

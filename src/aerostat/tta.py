@@ -231,7 +231,7 @@ def _size_of(scale: int | float, input_size: tuple[int, int]) -> tuple[int, int]
     if max(width, height) > LARGEST_SIDE:
         raise InputError(
             f"Expected scales that come to at most {LARGEST_SIDE} pixels, found {_scale_text(scale)} of an "
-            f"input of {_size_text(input_size)}, which is {_size_text((width, height))}; choose a smaller one."
+            f"input of {_size_text(input_size)}, which is {_size_text((width, height))}."
         )
     return width, height
 

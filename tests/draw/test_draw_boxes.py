@@ -229,7 +229,7 @@ def test_a_name_without_a_font_falls_back_to_its_class_number(monkeypatch: pytes
     spots = tag_spots(monkeypatch)
     try:
         draw_boxes(
-            grey(640, 480), [[50, 60, 300, 300]] * 3, [0, 1, 2], ["气球", "气球 red", "気球_"], [0.5] * 3
+            grey(640, 480), [[50, 60, 300, 300]] * 3, [0, 1, 2], ["气球", "气球 red", "気球_2"], [0.5] * 3
         )
         assert sorted(text for _, text in spots) == ["class 0 50%", "class 2 50%", "red 50%"]
     finally:

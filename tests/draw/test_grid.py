@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aerostat.draw.grid import image_grid
+from aerostat.draw.text import drawable, text_mask
 from aerostat.errors import InputError
 
 
@@ -60,6 +61,20 @@ def test_captions_stand_under_their_images_and_inside_their_cells() -> None:
         left = 10 + column * 70
         assert ink[50:, left : left + 60].any()
         assert not ink[:, left - 10 : left].any()
+
+
+def test_a_caption_keeps_a_place_for_what_no_font_can_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    latin = (drawable("a")[1], frozenset([*range(32, 127), ord("□"), ord("…")]))
+    monkeypatch.setattr("aerostat.draw.text._fonts", lambda: (latin,))
+    told: list[str] = []
+    monkeypatch.setattr("aerostat.draw.grid.paint_text", lambda _, text, *__: told.append(text))
+    drawable.cache_clear()
+    try:
+        image_grid([plain(300, 40, 0)] * 3, captions=["写真 一.jpg, 2 objects", "写真", "写真 53%"])
+        assert told == ["□□ □.jpg, 2 objects", "image 2", "□□ 53%"]
+    finally:
+        drawable.cache_clear()
+        text_mask.cache_clear()
 
 
 def test_a_title_stands_above_the_images_and_moves_them_down() -> None:

@@ -18,7 +18,6 @@ from aerostat.inspection.pictures import (
     LARGEST_CELL,
     PICTURE_PIXELS,
     choose_images,
-    draw_grids,
     draw_labels,
     outlines,
     read_shown,
@@ -105,6 +104,19 @@ def test_pictures_are_grids_with_captions_that_say_how_many_of_how_many(
         assert (image.image_bgr == value).all()
         assert image.image_bgr.shape[1] / image.image_bgr.shape[0] == pytest.approx(64 / 48, rel=0.01)
         assert (image.labelled_bgr != value).any() == bool(image.record.instances)
+
+
+def test_crowd_regions_are_no_objects_in_captions_and_titles(on_disk: Callable[..., Split]) -> None:
+    split = on_disk(1)
+    box = (1, 1, 9, 9)
+    crowd = (Instance(box, 0), *[Instance(box, 1, crowd=True)] * 2)
+    pictures = split_pictures(replace(split, images=(replace(split.images[0], instances=crowd),)))
+    assert pictures.shown[0].caption.endswith("64 × 48, 1 object, 2 crowd regions")
+    titles: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aerostat.inspection.pictures.image_grid", lambda *_, title, **__: titles.append(title))
+        pictures.labelled_grid()
+    assert titles == ["train: 1 of 1 image, 1 object, 2 crowd regions"]
 
 
 def test_labels_stand_where_they_were_annotated_however_large_the_picture_is(
@@ -218,9 +230,3 @@ def test_titles_say_which_stage_and_epoch(make_batch: Callable[..., Batch]) -> N
     second = stage_pictures([make_batch(1)], ("a", "b"), stage=2, epoch=31, limit=1).title
     assert "stage 1" in first and "with Mosaic" in first and "64 × 64" in first
     assert "stage 2" in second and "without Mosaic" in second and "epoch 31" in second
-
-
-def test_grids_of_a_split_are_written_as_two_sheets(on_disk: Callable[..., Split], tmp_path) -> None:
-    plain, labelled = draw_grids(on_disk(3), tmp_path / "sheets", limit=2)
-    assert (plain.name, labelled.name) == ("images.jpg", "labels.jpg")
-    assert cv2.imread(str(plain)).shape == cv2.imread(str(labelled)).shape

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aerostat.draw.palette import Colour, class_colour, text_colour_on
-from aerostat.draw.text import elide, paint_text, text_mask
+from aerostat.draw.text import GAP, elide, paint_text, text_mask
 from aerostat.errors import InputError
 
 WIDTH = 900
@@ -85,7 +85,7 @@ def side_by_side(
     panels = [_panel(image_bgr, window, side, panel_w, width) for side in (left, right)]
     high, top = panels[0].shape[0], 2 * line + _GAP
     sheet = np.full((top + high, width, 3), 255, np.uint8)
-    paint_text(sheet, elide(caption, _TEXT, width - 8), 4, 2, _TEXT, _INK)
+    paint_text(sheet, elide(caption, _TEXT, width - 8, missing=GAP), 4, 2, _TEXT, _INK)
     for panel, side, x in zip(panels, (left, right), (0, width - panel_w), strict=True):
         paint_text(
             sheet, elide(side.title, _TEXT - 4, panel_w - 8), x + 4, line + _GAP // 2, _TEXT - 4, _MUTED
@@ -200,7 +200,7 @@ def _tag(panel: NDArray[np.uint8], box: NDArray[np.float64], text: str, colour: 
     size, pad = _TEXT - 4, 5
     if not text:
         return
-    text = elide(text, size, wide - 2 * pad - 8)
+    text = elide(text, size, wide - 2 * pad - 8, missing=GAP)
     mask = text_mask(text, size)
     tag_w, tag_h = mask.shape[1] + 2 * pad, mask.shape[0] + 2
     if tag_w > wide or tag_h > high:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.draw.palette import Colour, text_colour_on
-from aerostat.draw.text import elide, paint_text, text_mask, text_width
+from aerostat.draw.text import GAP, elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
 
 CAPTION_TEXT = 13
@@ -95,7 +95,7 @@ def _fit(image_bgr: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
 def _caption(
     sheet: NDArray[np.uint8], text: str, fallback: str, left: int, top: int, room: int, colour: Colour
 ) -> None:
-    text = elide(text, CAPTION_TEXT, room, fallback)
+    text = elide(text, CAPTION_TEXT, room, fallback, missing=GAP)  # a file name without its script is none
     width = text_width(text, CAPTION_TEXT)
     if width <= room:
         paint_text(sheet, text, left + (room - width) // 2, top, CAPTION_TEXT, colour)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.draw.text import elide, paint_text, text_mask, text_width
+from aerostat.draw.text import GAP, elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
 from aerostat.wording import counted
 
@@ -116,7 +116,14 @@ def captioned(
     line, edge = text_mask("Ag", size).shape[0] + 1, size // 2
     band = np.full((line * (len(lines) + (ends is not None)) + 2 * edge, width, 3), 255, np.uint8)
     for number, text in enumerate(lines):
-        paint_text(band, elide(text, size, max(1, width - 2 * edge)), edge, edge + number * line, size, _INK)
+        paint_text(
+            band,
+            elide(text, size, max(1, width - 2 * edge), missing=GAP),
+            edge,
+            edge + number * line,
+            size,
+            _INK,
+        )
     if ends is not None:
         top, left = edge + len(lines) * line, edge + text_width(ends[0], size) + edge
         right = max(left + 1, min(left + 12 * size, width - text_width(ends[1], size) - 2 * edge))
@@ -200,4 +207,4 @@ def _wrap(text: str, room: int) -> list[str]:
         if lines[-1] and text_width(lines[-1] + piece, TITLE_TEXT) > room:
             lines.append("")
         lines[-1] += piece
-    return [elide(line.strip(), TITLE_TEXT, room) for line in lines if line.strip()]
+    return [elide(line.strip(), TITLE_TEXT, room, missing=GAP) for line in lines if line.strip()]

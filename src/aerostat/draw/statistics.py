@@ -342,7 +342,8 @@ def _occupied(
 def _whole_ticks(axes: Axes, axis: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    (axes.xaxis if axis == "x" else axes.yaxis).set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    whole = MaxNLocator(integer=True, nbins=8, min_n_ticks=1)  # one number is better than halves around it
+    (axes.xaxis if axis == "x" else axes.yaxis).set_major_locator(whole)
 
 
 def _plain_numbers() -> Any:

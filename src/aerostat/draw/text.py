@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 ELLIPSIS = "…"
+GAP = "□"
+"""May stand for a character that no font here has; DejaVu Sans has the square itself."""
 
 # Parts of file names of the fonts that cover Chinese, Japanese or Korean on Linux, macOS and Windows, in the
 # order of preference; DejaVu Sans, which comes with matplotlib, covers Latin, Greek, Cyrillic and Arabic.
@@ -53,12 +55,14 @@ def _wide_fonts() -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def drawable(text: str, fallback: str = "?") -> tuple[str, str]:
-    """Return (`text` as it can be drawn, font file): what no font here covers is left out.
+def drawable(text: str, fallback: str = "?", missing: str = "") -> tuple[str, str]:
+    """Return (`text` as it can be drawn, font file).
 
     Args:
         text: any string; line breaks and other controls become spaces.
-        fallback: returned instead if nothing of `text` can be drawn, such as Chinese without a Chinese font.
+        fallback: returned instead if no letter of `text` can be drawn, such as Chinese without its font, or
+            with `missing` neither a letter nor a digit.
+        missing: stands for each character that no font here covers; by default they are left out.
     """
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     fonts = _fonts()
@@ -67,11 +71,13 @@ def drawable(text: str, fallback: str = "?") -> tuple[str, str]:
         covered = sum(ord(c) in points for c in text)
         if covered > best_covered:
             best, best_covered = path, covered
-            kept = " ".join("".join(c for c in text if ord(c) in points).split())
+            drawn = "".join(c for c in text if ord(c) in points)
+            kept = " ".join("".join(c if ord(c) in points else missing for c in text).split())
         if covered == len(text):
             break
-    # "自転車_2" without its script is "_2", which names nothing
-    if not any(c.isalnum() for c in kept) and any(c.isalnum() for c in text):
+    # "自転車_2" without its script is "_2", which names nothing, but "□□□_2" tells that something was there
+    says = str.isalnum if missing else str.isalpha
+    if not any(map(says, drawn)) and any(map(says, text)):
         return fallback, fonts[0][0]
     return kept, best
 
@@ -87,9 +93,12 @@ def text_width(text: str, size: int, fallback: str = "?") -> int:
     return int(np.ceil(_font(path, size).getlength(shown)))
 
 
-def elide(text: str, size: int, max_width: int, fallback: str = "?") -> str:
-    """Return `text`, its middle replaced by an ellipsis as far as needed to fit `max_width` pixels."""
-    shown, _ = drawable(text, fallback)
+def elide(text: str, size: int, max_width: int, fallback: str = "?", missing: str = "") -> str:
+    """Return `text`, its middle replaced by an ellipsis as far as needed to fit `max_width` pixels.
+
+    What `fallback` and `missing` are, see `drawable`.
+    """
+    shown, _ = drawable(text, fallback, missing)
     if text_width(shown, size, fallback) <= max_width:
         return shown
     fits, too_many = 0, len(shown)  # characters kept in all; a few measurements instead of one per character

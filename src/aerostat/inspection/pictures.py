@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +15,6 @@ from aerostat.data.image import read_image
 from aerostat.data.loader import Batch
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
-from aerostat.draw.saving import save_image
 from aerostat.errors import InputError, clause
 from aerostat.wording import counted
 
@@ -78,8 +76,7 @@ class SplitPictures:
 
     def labelled_grid(self) -> Picture:
         """Return a sheet of the same images with boxes, outlines and class names."""
-        objects = sum(len(image.record.instances) for image in self.shown)
-        title = f"{self.title}, {counted(objects, 'object')}"
+        title = f"{self.title}, {_told([i for image in self.shown for i in image.record.instances])}"
         return self._grid([image.labelled_bgr for image in self.shown], title)
 
     def _grid(self, images: Sequence[Picture], title: str) -> Picture:
@@ -236,10 +233,15 @@ def show(
         scale[0] * shown.shape[1] / image_bgr.shape[1],
         scale[1] * shown.shape[0] / image_bgr.shape[0],
     )
-    caption = (
-        f"{record.file_name}, {record.width} × {record.height}, {counted(len(record.instances), 'object')}"
-    )
+    caption = f"{record.file_name}, {record.width} × {record.height}, {_told(record.instances)}"
     return LabelledImage(record, shown, draw_labels(shown, record, classes, factors), caption)
+
+
+def _told(instances: Sequence[Instance]) -> str:
+    """Say how many objects there are; crowd regions count apart, as in the data card."""
+    crowds = sum(instance.crowd for instance in instances)
+    objects = counted(len(instances) - crowds, "object")
+    return f"{objects}, {counted(crowds, 'crowd region')}" if crowds else objects
 
 
 def fit_into(image_bgr: Picture, size: tuple[int, int]) -> Picture:
@@ -318,10 +320,3 @@ def stage_pictures(
             where = f"batch {number}, {place + 1}/{size}"
             captions.append(f"{where}: {batch.file_names[place]}, {counted(len(boxes), 'box', 'boxes')}")
     return StagePictures(stage, epoch, len(batches[0].images), tuple(plain), tuple(labelled), tuple(captions))
-
-
-def draw_grids(split: Split, folder: Path, *, limit: int = 16, seed: int = 0) -> tuple[Path, Path]:
-    """Write some images of a split as a plain sheet and as one with labels, and return their paths."""
-    pictures = split_pictures(split, limit=limit, seed=seed)
-    plain = save_image(folder / "images.jpg", pictures.plain_grid())
-    return plain, save_image(folder / "labels.jpg", pictures.labelled_grid())
