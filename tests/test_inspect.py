@@ -170,6 +170,7 @@ def test_what_train_would_refuse_is_said_and_the_rest_is_shown(inspect: Run, dat
         assert "train would refuse these data: expected" in err and words in err
         assert ("stage1.png" in out) == (split == "val")
         assert "train/images.jpg" in out
+        assert words in json.loads(Path("inspection/inspection.json").read_text())["refusal"]
 
 
 @pytest.mark.slow

@@ -106,6 +106,7 @@ def inspect(
         batches=lambda: _batches(planned, limit),
         input_size=decided.data.input_size if decided else None,
         recipe=decided.to_dict() if decided else None,
+        refusal=refusal,
     )
     print(document(done.to_dict()) if json_ else "\n".join(done.lines()))
 

@@ -62,6 +62,7 @@ class Inspection:
         batches: of each stage of training, its picture and what is on it.
         recipe: that the batches follow; None without batches.
         seed: of the choice of images.
+        refusal: what `train` would refuse the data for; an empty text if nothing.
     """
 
     out: Path
@@ -74,6 +75,7 @@ class Inspection:
     batches: Sequence[Mapping[str, Any]] = ()
     recipe: Mapping[str, Any] | None = None
     seed: int = 0
+    refusal: str = ""
 
     @property
     def files(self) -> list[Path]:
@@ -100,6 +102,7 @@ class Inspection:
             "card": self.card.to_dict(),
             "seed": self.seed,
             "recipe": self.recipe,
+            "refusal": self.refusal or None,
             "splits": splits,
             "batches": [dict(batch) for batch in self.batches],
             "plots": {name: str(path) for name, path in self.plots.items()},
@@ -158,6 +161,7 @@ def inspect_to_folder(
     batches: Callable[[], Sequence[StagePictures]] | None = None,
     input_size: int | None = None,
     recipe: Mapping[str, Any] | None = None,
+    refusal: str = "",
 ) -> Inspection:
     """Write pictures and plots of a data set.
 
@@ -170,6 +174,7 @@ def inspect_to_folder(
         batches: gives the training batches as pictures, asked when the splits are done; None for none.
         input_size: side of the network's input in pixels, for the plot of box sizes.
         recipe: that the batches follow, for the document.
+        refusal: what `train` would refuse the data for, for the document.
 
     Raises:
         InputError: the limit is out of range, or the folder holds something else; nothing was written.
@@ -191,7 +196,7 @@ def inspect_to_folder(
         unreadable[split.name] = list(some.unreadable)
     stages = [_write_stage(stage, out) for stage in (batches() if batches else ())]
     done = Inspection(
-        out, data_card(data), statistics, plots, pictures, shown, unreadable, stages, recipe, seed
+        out, data_card(data), statistics, plots, pictures, shown, unreadable, stages, recipe, seed, refusal
     )
     for path in set(earlier) - set(done.files):
         path.unlink(missing_ok=True)  # of images, splits and stages that are no longer shown
