@@ -163,10 +163,13 @@ def test_a_file_in_place_of_the_folder_is_refused(explain: Run, photograph: Path
     assert ended.code == 2 and "cannot be a folder" in ended.err
 
 
-def test_an_exported_model_serves_the_black_box_method_alone(explain: Run, photograph: Path) -> None:
+def test_an_exported_model_is_refused_with_what_serves_in_its_place(explain: Run, photograph: Path) -> None:
     ended = explain(photograph, "--method", "drise", "gradcam", source="model.onnx")
     assert ended.code == 2
-    assert "cannot be looked into as gradcam must; use --method drise" in ended.err
+    assert "cannot be looked into as gradcam must; explain the weights it was exported from" in ended.err
+    ended = explain(photograph, "--method", "drise", source="model.onnx")
+    assert ended.code == 2
+    assert "cannot be run here; explain the weights it was exported from" in ended.err
 
 
 def test_faithfulness_is_a_table_with_controls_a_sentence_and_curves_for_each_detection(

@@ -152,3 +152,10 @@ def test_outlines_show_on_black_and_white_and_leave_the_image_given() -> None:
     assert (drawn[10, 30] == 255).all() and (drawn[8:13, 70] == 0).any()
     assert not image[:, :50].any()
     assert (outline_boxes(image, np.zeros((0, 4))) == image).all()
+
+
+def test_a_caption_that_is_too_long_is_drawn_smaller_before_it_is_shortened() -> None:
+    short, long, longest = (
+        captioned(photograph(600, 2000), ["x" * count])[2000:].shape[0] for count in (10, 60, 600)
+    )
+    assert short > long > longest

@@ -47,9 +47,9 @@ def judged(one: Explanation, deletion: float, insertion: float, head: float = 0.
     ("deletion", "insertion", "head", "expected"),
     [
         (0.05, 0.95, 0.1, "better than every map without the network"),
-        (0.2, 0.95, 0.1, "no better than box in deletion"),
-        (0.05, 0.9, 0.1, "no better than box in insertion"),
-        (0.3, 0.4, 0.1, "no better than chance, box in deletion and insertion"),
+        (0.2, 0.95, 0.1, "no better than 'box' in deletion"),
+        (0.05, 0.9, 0.1, "no better than 'box' in insertion"),
+        (0.3, 0.4, 0.1, "no better than 'chance' and 'box' in deletion and insertion"),
         (0.05, 0.95, 1.0, "the same with a random head"),
     ],
 )

@@ -65,21 +65,20 @@ def explain(
     per:
         A picture for each detection, for each class, or one for all.
     top:
-        Explain the best so many.
+        Explain the best so many detections.
     score:
         Explain detections above this.
     box:
         A place x1,y1,x2,y2 in pixels of the photograph: explain the best candidate there, however low its
         score. Answers "why is there no detection here?".
     masks:
-        Masked photographs that drise asks the detector about, each as long as a prediction takes; 1000 by
-        default.
+        Masked photographs that drise asks the detector about, 1000 by default; each is a prediction.
     norm_in_box:
         Show heat only within the box, as strong as it gets there.
     fuse:
-        Join the layers in one map.
+        Join the layers of --layers in one map.
     out:
-        Folder for the pictures.
+        Folder for the pictures, which replace those of the same photograph.
     save:
         Also write the maps as NumPy arrays.
     faithfulness:
@@ -116,10 +115,11 @@ def explain(
     if fuse and (not layers or (len(layers) == 1 and layers[0] not in SEVERAL_LEVELS)):
         refuse({"--fuse": fuse}, "joins several layers, which --layers has to name")
     inside = [name for name in methods if name != "drise"]
-    if Path(weights).suffix.lower() == ".onnx" and inside:
+    if Path(weights).suffix.lower() == ".onnx":
+        cannot = f"be looked into as {', '.join(inside)} must" if inside else "be run here"
         raise InputError(
-            f"{weights} is an exported model, which cannot be looked into as {', '.join(inside)} must; "
-            "use --method drise, or the weights it was exported from."
+            f"{weights} is an exported model, which cannot {cannot}; explain the weights it was exported "
+            "from, or hand D-RISE its answers in Python (aerostat.explanation.any_detector)."
         )
     require_folder(out)
     read_size(image)  # before weights are read or fetched

@@ -19,6 +19,8 @@ COLOUR_MAP = "inferno"
 van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015)."""
 TITLE_TEXT = 14
 """Pixels per em of the titles of a contact sheet."""
+SMALLEST_CAPTION = 12
+"""Pixels per em below which a caption is shortened rather than drawn smaller."""
 STRENGTH = 0.7
 """How much of the photograph the brightest heat covers, so that one sees what is below it."""
 _FULL_AT, _GREY_AT = 0.8, 0.2
@@ -108,11 +110,13 @@ def captioned(
 
     Args:
         image_bgr: (H, W, 3) uint8; it stays as it is, at the top left corner of the result.
-        lines: what is seen; their middle is left out where they are wider than the image.
+        lines: what is seen; smaller where they are wider than the image, then their middle is left out.
         ends: what the darkest and the brightest colour stand for; None draws no scale.
     """
     width = image_bgr.shape[1]
-    size = max(12, min(28, round(math.sqrt(image_bgr.shape[0] * width) / 55)))
+    size = max(SMALLEST_CAPTION, min(28, round(math.sqrt(image_bgr.shape[0] * width) / 55)))
+    while size > SMALLEST_CAPTION and any(text_width(text, size) > width - size // 2 * 2 for text in lines):
+        size -= 1
     line, edge = text_mask("Ag", size).shape[0] + 1, size // 2
     band = np.full((line * (len(lines) + (ends is not None)) + 2 * edge, width, 3), 255, np.uint8)
     for number, text in enumerate(lines):

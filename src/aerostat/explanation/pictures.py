@@ -27,8 +27,9 @@ LONGEST_SHEET = 30_000
 def draw_explanations(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
     """Return one picture of all explanations.
 
-    One explanation is drawn large. Several make a sheet: methods by layers where there is one detection, a
-    grid of detections with one explanation each, else detections by methods and layers.
+    One explanation is drawn large. Several make a sheet: methods by layers where there is one detection (a
+    grid where either is one alone), a grid of detections with one explanation each, else detections by
+    methods and layers.
 
     Args:
         explanations: at least one.
@@ -42,9 +43,8 @@ def draw_explanations(explanations: Explanations, *, norm_in_box: bool = False) 
     titles = [TITLES.get(name, name) for name in dict.fromkeys(item.method for item in explanations)]
     lines = [f"{listed(titles, 8)}, target {explanations[0].target}"]
     if len(explanations) == len(subjects):
-        cells = [_cell(one, one[0], norm_in_box, titled=True) for one in subjects]
-        room = (max(cell.shape[1] for cell in cells), max(cell.shape[0] for cell in cells))
-        return captioned(image_grid(cells, cell=room), lines, ("none", "most"))
+        cells = [_cell(one, one[0], norm_in_box, _titles(one[0])) for one in subjects]
+        return captioned(_grid(cells), lines, ("none", "most"))
     columns = list(dict.fromkeys(_column(item, explanations) for item in explanations))
     rows = [[_cell(one, item, norm_in_box) for item in one] for one in subjects]
     if any(len(row) != len(columns) for row in rows):  # the default layer is another one for each level
@@ -74,9 +74,17 @@ def draw_explanation(
 
 
 def draw_sheet(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
-    """Return the explanations of one detection as a sheet: a row for each method, a column for each layer."""
+    """Return the explanations of one detection as a sheet: a row for each method, a column for each layer.
+
+    A single row or column is broken into a grid, which is easier to look at than a strip.
+    """
+    item = explanations[0]
+    lines = [f"{item.subject}, born at {item.origin}, target {item.target}", *filter(None, [item.note])]
     methods = list(dict.fromkeys(item.method for item in explanations))
     layers = list(dict.fromkeys(item.layers for item in explanations if item.layers)) or [()]
+    if min(len(methods), len(layers)) == 1:
+        cells = [_cell(explanations, one, norm_in_box, [one.source]) for one in explanations]
+        return captioned(_grid(cells), lines, ("none", "most"))
     rows: list[list[NDArray[np.uint8] | None]] = [[None] * len(layers) for _ in methods]
     for item in explanations:
         column = layers.index(item.layers) if item.layers else 0  # a black box knows no layers
@@ -84,9 +92,16 @@ def draw_sheet(explanations: Explanations, *, norm_in_box: bool = False) -> NDAr
     titles = [TITLES.get(method, method) for method in methods]
     columns = [" + ".join(names) for names in layers]
     sheet = contact_sheet(rows, titles, columns, cell=_cell_size(rows))
-    item = explanations[0]
-    lines = [f"{item.subject}, born at {item.origin}, target {item.target}", *filter(None, [item.note])]
     return captioned(sheet, lines, ("none", "most"))
+
+
+def _titles(item: Explanation) -> list[str]:
+    return [f"{item.subject}, {item.origin}", " + ".join(item.layers) or "black box"]
+
+
+def _grid(cells: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    room = (max(cell.shape[1] for cell in cells), max(cell.shape[0] for cell in cells))
+    return image_grid(cells, cell=room)
 
 
 def _column(item: Explanation, explanations: Explanations) -> str:
@@ -95,7 +110,7 @@ def _column(item: Explanation, explanations: Explanations) -> str:
 
 
 def _cell(
-    explanations: Explanations, item: Explanation, norm_in_box: bool, *, titled: bool = False
+    explanations: Explanations, item: Explanation, norm_in_box: bool, titles: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
     """Return an explanation small, with what one compares on a sheet: the share of heat within the boxes.
 
@@ -103,9 +118,8 @@ def _cell(
         explanations: with the photograph.
         item: what is drawn.
         norm_in_box: see `draw_explanations`.
-        titled: whether lines say what is explained and of which layer.
+        titles: lines that no row or column says.
     """
-    title = [f"{item.subject}, {item.origin}", " + ".join(item.layers) or "black box"] if titled else []
     photograph = explanations.photograph_bgr
     scale = CELL_SIDE / max(photograph.shape[:2])
     size = (max(1, round(photograph.shape[1] * scale)), max(1, round(photograph.shape[0] * scale)))
@@ -116,7 +130,7 @@ def _cell(
         told = "nothing speaks for it here" if item.influence else "no influence on it"
     else:
         told = f"{item.share_in_boxes(size):.0%} of the heat in the box"
-    return captioned(drawn, [*title, told])
+    return captioned(drawn, [*titles, told])
 
 
 def _over_photograph(image_bgr: NDArray[np.uint8], item: Explanation, norm_in_box: bool) -> NDArray[np.uint8]:

@@ -12,7 +12,6 @@ from aerostat.draw.score_curves import ScoreCurves, score_curves
 from aerostat.explanation.faithfulness import Curve, Faithfulness, Measures
 from aerostat.explanation.randomised import SAME
 from aerostat.files import replacing
-from aerostat.wording import listed
 
 HEADER = ("map", "heat in the box", "deletion", "insertion", "random head", "random network")
 LEGEND = (
@@ -48,7 +47,7 @@ def verdict(one: Faithfulness) -> str:
             "insertion" if measures.insertion.area >= one.measures.insertion.area else "",
         ]
         beaten_in.setdefault(" and ".join(filter(None, where)), []).append(name)
-    faults = [f"no better than {listed(names)} in {where}" for where, names in beaten_in.items() if where]
+    faults = [f"no better than {_quoted(names)} in {where}" for where, names in beaten_in.items() if where]
     same = [f"a random {part}" for part, alike in one.randomised.items() if alike >= SAME]
     if same:
         faults.append(f"the same with {' and with '.join(same)}")
@@ -67,10 +66,15 @@ def save_curves(path: Path, measured: Sequence[Faithfulness]) -> Path:
     first = measured[0]
     curves = [_curves(one.explanation.source, one.measures) for one in measured]
     curves += [_curves(name, measures, control=True) for name, measures in first.controls.items()]
-    figure = score_curves(curves, f"How much of {first.explanation.subject} is found")
+    figure = score_curves(curves, f"Score of {first.explanation.subject}, hottest pixels first")
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip("."))
     return path
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """Return names of controls as such, since one of them ends in "in the box"."""
+    return " and ".join(f"'{name}'" for name in names)
 
 
 def _curves(name: str, measures: Measures, control: bool = False) -> ScoreCurves:
