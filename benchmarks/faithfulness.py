@@ -113,7 +113,9 @@ class Maps:
         items = self._made[kind].by_subject()[index].items
         if not row.layer:
             return items[0]
-        wanted = LAYERS[row.layer](items[0].level)
+        level = items[0].level
+        assert level is not None  # only detectors of other makes do not say
+        wanted = LAYERS[row.layer](level)
         chosen = [item for name in wanted for item in items if item.layers == (name,)]
         return replace(
             chosen[0],
@@ -172,24 +174,29 @@ def records(paths: Sequence[Path]) -> list[Record]:
 
 
 def table(found: Sequence[Record]) -> list[str]:
-    """Return the lines of the first table: the means of every row, the best first, controls among them."""
+    """Return the lines of the first table: the means of every row, the best first, then the controls."""
     by_row = defaultdict(list)
     for record in found:
         if "inside" in record:
             by_row[record["row"]].append([record["inside"], record["deletion"], record["insertion"]])
     means = {key: np.mean(values, axis=0) for key, values in by_row.items()}
     lines = [
-        "| method | layer | target | heat in the box | deletion | insertion | insertion - deletion |",
+        "| method | layer | target | heat in the box | deletion | insertion | mean of the three |",
         "|---|---|---|---|---|---|---|",
     ]
-    for key in sorted(means, key=lambda key: means[key][1] - means[key][2]):
+    for key in sorted(means, key=lambda key: (key in CONTROLS, -_together(means[key]))):
         inside, deletion, insertion = means[key]
-        method, layer, target = key.split("|") if "|" in key else (f"*{key}*", "", "")
+        method, layer, target = (f"*{key}*", "", "") if key in CONTROLS else key.split("|")
         lines.append(
             f"| {TITLES.get(method, method)} | {layer and f'`{layer}`'} | {target} | {inside:.2f} "
-            f"| {deletion:.3f} | {insertion:.3f} | {insertion - deletion:.3f} |"
+            f"| {deletion:.3f} | {insertion:.3f} | {_together(means[key]):.3f} |"
         )
     return lines
+
+
+def _together(values: NDArray[np.floating]) -> float:
+    inside, deletion, insertion = values.tolist()
+    return float(np.mean([inside, 1 - deletion, insertion]))
 
 
 def duels(found: Sequence[Record], row: str) -> list[str]:
