@@ -41,9 +41,10 @@ METHODS = tuple(methods.TITLES)
 DEFAULT_METHOD: Mapping[Target, str] = MappingProxyType({"score": "layercam", "loss": "gradcam"})
 """By target: the most faithful one, and that of the published pictures.
 
-LayerCAM of ``neck.out_convs[level]`` has the best mean of heat in the box (0.73), deletion (0.052) and insertion
-(0.931) over 85 detections of two runs (benchmarks/explain.md), and no layer is cheaper. GradCAM's weights are
-averages over the photograph, so that it lights up whatever resembles the detection (0.13, 0.103, 0.817).
+LayerCAM of ``neck.out_convs[level]`` has the best mean of heat in the box (0.73), deletion (0.052) and
+insertion (0.931) over 85 detections of two runs (benchmarks/explain.md), and no layer is cheaper. GradCAM's
+weights are averages over the photograph, so that it lights up whatever resembles the detection (0.13, 0.103,
+0.817).
 """
 GRADIENT_METHODS: Mapping[str, Formula] = MappingProxyType(
     {
