@@ -393,6 +393,7 @@ def test_the_summary_shows_the_numbers_of_the_best_epoch_not_of_the_last(finishe
     assert summary.commands == [
         f"aerostat eval {finished.path} '/data/my pets'",
         f"aerostat predict {finished.path} PHOTOGRAPH.jpg",
+        f"aerostat explain {finished.path} PHOTOGRAPH.jpg",
     ]
     assert ("best.safetensors", "0.2 MB") in [row[:2] for row in summary.tables[0].rows]
 

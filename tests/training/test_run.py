@@ -41,10 +41,11 @@ def test_the_commands_to_type_can_be_typed_whatever_the_run_and_the_data_are_cal
     run = Run(Path("runs/my run"))
     assert shlex.split(run.resume_command) == ["aerostat", "train", "--resume", "runs/my run"]
     source = {"path": "/data/a b", "classes": ["x"], "class_attribute": "the kind", "images": "/pics"}
-    evaluate, predict = map(shlex.split, run.next_commands(source))
+    evaluate, predict, explain = map(shlex.split, run.next_commands(source))
     read_alike = ["--class-attribute", "the kind", "--images", "/pics"]
     assert evaluate == ["aerostat", "eval", "runs/my run", "/data/a b", *read_alike]
     assert predict == ["aerostat", "predict", "runs/my run", "PHOTOGRAPH.jpg"]
+    assert explain == ["aerostat", "explain", "runs/my run", "PHOTOGRAPH.jpg"]
     assert shlex.split(run.next_commands({})[0]) == ["aerostat", "eval", "runs/my run", "DATA"]
 
 

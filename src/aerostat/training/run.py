@@ -107,6 +107,7 @@ class Run:
         return [
             shlex.join(evaluate),
             shlex.join(["aerostat", "predict", str(self.path), "PHOTOGRAPH.jpg"]),
+            shlex.join(["aerostat", "explain", str(self.path), "PHOTOGRAPH.jpg"]),
         ]
 
     def record_source(self, source: Mapping[str, Any]) -> None:
