@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from aerostat.errors import InputError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -62,3 +64,15 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse, before any work is done, a folder to write into that cannot be made.
+
+    Raises:
+        InputError: a file stands in its way; the sentence names it.
+    """
+    above = nearest_existing(folder)
+    if not above.is_dir():
+        why = "it is a file" if above == folder else f"{above} is a file"
+        raise InputError(f"{folder} cannot be a folder, because {why}; choose another --out.")

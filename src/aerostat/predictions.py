@@ -14,7 +14,7 @@ from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import IMAGE_SUFFIXES, list_images
 from aerostat.detections import Detections, write_coco, write_csv, write_json
 from aerostat.errors import InputError, clause
-from aerostat.files import nearest_existing
+from aerostat.files import require_folder
 from aerostat.predict import Detector
 from aerostat.tta import TTA, ViewPlan
 from aerostat.wording import counted
@@ -99,7 +99,7 @@ def predict_to_folder(
     """
     paths = find_images(sources, out)
     names = _unique_names(paths)
-    _require_folder(out)
+    require_folder(out)
     if pictures:
         _spare_photographs(paths, [_picture(out, name) for name in names], out)
     detector = load_detector()
@@ -209,17 +209,6 @@ def _picture(out: Path, name: str) -> Path:
     """Return where the picture of a photograph goes: under its name, as a kind that is written here."""
     suffix = Path(name).suffix.lower()
     return (out / name).with_suffix(suffix if suffix in (".jpg", ".jpeg", ".png", ".webp") else ".jpg")
-
-
-def _require_folder(out: Path) -> None:
-    """Refuse a folder that cannot be made because a file stands in its way.
-
-    Raises:
-        InputError: with the name of that file.
-    """
-    above = nearest_existing(out)
-    if not above.is_dir():
-        raise InputError(f"{above} is a file, so {out} cannot be a folder; choose another --out.")
 
 
 def _spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Path) -> None:

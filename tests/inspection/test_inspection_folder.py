@@ -150,7 +150,7 @@ def test_a_folder_with_something_else_is_refused_unless_forced(on_disk: OnDisk, 
 @pytest.mark.parametrize("place", ["a.txt", "a.txt/below"])
 def test_a_file_in_the_way_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "a.txt").write_text("mine")
-    with pytest.raises(InputError, match="is a file, so"):
+    with pytest.raises(InputError, match="is a file; choose another --out"):
         check_request(tmp_path / place, limit=1, force=True)
 
 

@@ -96,8 +96,8 @@ def explain(
     from aerostat.explanation.boxam import explain as explain_detections
     from aerostat.explanation.drise import MASKS, check_masks
     from aerostat.explanation.faithfulness import faithfulness_of_all
-    from aerostat.explanation.features import require_folder
     from aerostat.explanation.verdict import LEGEND, save_curves
+    from aerostat.files import require_folder
     from aerostat.predict import load
 
     box_xyxy = None if box is None else _parse_box(box)

@@ -71,9 +71,9 @@ def features(
         DEFAULT_LAYERS,
         check_request,
         feature_maps,
-        require_folder,
     )
     from aerostat.explanation.layers import describe_layers, layer_tree
+    from aerostat.files import require_folder
     from aerostat.predict import SHOW_SCORE, load
 
     if layers == ["list"]:

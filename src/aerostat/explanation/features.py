@@ -24,7 +24,7 @@ from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overl
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation.layers import find_layer, private_copy, record
-from aerostat.files import nearest_existing, replacing
+from aerostat.files import replacing, require_folder
 from aerostat.model import RTMDet, normalise
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.predict import SHOW_SCORE, Detector
@@ -506,17 +506,6 @@ def _principal_component(
         axis = -axis
     component = np.tensordot(axis, activation, axes=1) - mean @ axis
     return component.astype(np.float32), float(values[-1]) / variance
-
-
-def require_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made because a file stands in its way.
-
-    Raises:
-        InputError: with the name of that file.
-    """
-    above = nearest_existing(folder)
-    if not above.is_dir():
-        raise InputError(f"{above} is a file, so {folder} cannot be a folder; choose another one.")
 
 
 def _resized(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

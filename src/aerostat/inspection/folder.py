@@ -15,7 +15,7 @@ from aerostat.data.dataset import Dataset, ImageRecord, Split
 from aerostat.draw import statistics as charts
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError, clause
-from aerostat.files import nearest_existing, write_bytes, write_text
+from aerostat.files import require_folder, write_bytes, write_text
 from aerostat.inspection.pictures import (
     LabelledImage,
     SplitPictures,
@@ -141,9 +141,7 @@ def check_request(out: Path, *, limit: int, force: bool = False) -> None:
     """
     if not 1 <= limit <= MOST_IMAGES:
         raise InputError(f"Expected a --limit from 1 to {MOST_IMAGES} images, found {limit}.")
-    above = nearest_existing(out)
-    if not above.is_dir():
-        raise InputError(f"{above} is a file, so {out} cannot be a folder; choose another --out.")
+    require_folder(out)
     if force or not out.is_dir() or (out / DOCUMENT).is_file() or not any(out.iterdir()):
         return
     raise InputError(
