@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from aerostat.data.balloons import write_balloons
 from aerostat.data.dataset import Dataset
 from aerostat.demo import CHECKPOINT
 from aerostat.errors import InputError
+from aerostat.model import build
+from aerostat.model.checkpoint import Header, save_weights
 from aerostat.report import report, run_chapters, write_report
 from aerostat.report.subject import read_subject, sample
 from aerostat.training.recipe import Recipe
@@ -60,6 +63,8 @@ def test_a_run_is_shown_with_its_data_its_mistakes_and_what_its_detections_rest_
     assert [chapter.title for chapter in chapters] == SHOWN
     by_title = {chapter.title: chapter for chapter in chapters}
     views = by_title["Test-time augmentation"].tables[0]
+    cards = {card.name: card.value for card in by_title["Summary"].cards}
+    assert cards["AP with TTA"] == views.rows[0][2]
     assert [row[0] for row in views.rows][:3] == ["AP", "AP50", "AP75"]
     plain, seen = (float(views.rows[0][column]) for column in (1, 2))
     assert 0 < plain <= 1 and views.rows[0][3] == f"{seen - plain:+.3f}"
@@ -107,3 +112,14 @@ def test_a_sample_is_spread_over_the_split(scenes: Path) -> None:
     split = Dataset.read(scenes, classes=CLASSES).split("train")
     assert sample(split, 4) is split
     assert sample(split, 2).images == (split.images[0], split.images[3])
+
+
+@pytest.mark.slow
+def test_where_nothing_is_found_the_page_says_so(scenes: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", scenes)
+    torch.manual_seed(0)
+    header = Header("nano", CLASSES, input_size=(320, 320))
+    save_weights(run.best, build("nano", 1).state_dict(), header)
+    (rest,) = [c for c in run_chapters(run) if c.title == "What detections rest on"]
+    assert rest.paragraphs[0].startswith("Nothing is found above a score of 0.3 on 3 images of the split val")
+    assert not rest.figures

@@ -15,7 +15,7 @@ from aerostat.report.explanation import explanation_chapters, feature_chapters
 from aerostat.report.page import Chapter, write_report
 from aerostat.report.run import Story, read_story, story_chapters, subtitle, title
 from aerostat.report.subject import Subject, read_subject
-from aerostat.report.views import right_and_wrong_chapters, view_chapters
+from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.training.run import Run
 
 PAGE = "report.html"
@@ -69,11 +69,25 @@ def _chapters(story: Story, data: Dataset | None) -> list[Chapter]:
         left_out = f"Chapters that need the detector and the data are left out: {error}"
         told["Summary"] = dataclasses.replace(summary, paragraphs=[*summary.paragraphs, left_out])
         return list(told.values())
+    told["Summary"] = _with_views(told["Summary"], subject)
     chapters: list[Chapter] = []
     for name in ORDER:
         chapters += [told[name]] if name in told else []
         chapters += [chapter for make in SHOWN.get(name, ()) for chapter in _made(make, subject)]
     return chapters
+
+
+def _with_views(summary: Chapter, subject: Subject) -> Chapter:
+    """Return the summary with AP by test-time augmentation beside the plain AP."""
+    try:
+        card = view_card(subject)
+    except AerostatError:  # its chapter will say why
+        card = None
+    return (
+        dataclasses.replace(summary, cards=[*summary.cards[:1], card, *summary.cards[1:]])
+        if card
+        else summary
+    )
 
 
 def _made(make: Callable[[Subject], Sequence[Chapter]], subject: Subject) -> Sequence[Chapter]:

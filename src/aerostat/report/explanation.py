@@ -41,7 +41,7 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
     """Return the chapter of Box AM, with how faithful its maps are; nothing where nothing is found."""
     photographs = _photographs(subject)
     if not photographs:
-        return []
+        return [Chapter("What detections rest on", [_nothing_found(subject)])] if subject.found else []
     chosen = [photographs[place] for place in _spread(len(photographs), PHOTOGRAPHS)]
     explained = [explain(subject.detector, path, top=1) for path in chosen]
     measured = [
@@ -66,6 +66,14 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
             commands=[_command("explain", subject, photographs[0])],
         )
     ]
+
+
+def _nothing_found(subject: Subject) -> str:
+    best = max((float(found.scores.max(initial=0.0)) for _, found in subject.found), default=0.0)
+    return (
+        f"Nothing is found above a score of {SHOW_SCORE:g} on {subject.part}; the best candidate has "
+        f"{best:.3f}. There is no detection to explain."
+    )
 
 
 def _photographs(subject: Subject) -> list[Path]:

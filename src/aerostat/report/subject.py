@@ -54,6 +54,11 @@ class Subject:
         """What the detector finds on the images of `shown`; those that cannot be read are left out."""
         return detect(self.detector, self.shown, on_unreadable=lambda *_: None)
 
+    @cached_property
+    def seen(self) -> list[tuple[ImageRecord, Detections]]:
+        """The same with test-time augmentation."""
+        return detect(self.detector, self.shown, tta=True, on_unreadable=lambda *_: None)
+
     @property
     def part(self) -> str:
         """Say which images `shown` are."""

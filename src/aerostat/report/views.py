@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from aerostat.data.dataset import ImageRecord
 from aerostat.detections import Detections
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.evaluation.evaluate import detect
 from aerostat.report.evaluation import mistake_chapters
-from aerostat.report.page import Chapter, Table
+from aerostat.report.page import Card, Chapter, Table
 from aerostat.report.run import FIGURES, three_digits
 from aerostat.report.subject import Subject, recorded_source
 from aerostat.tta import TTA
@@ -20,7 +19,7 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
     if subject.val_split is None or not subject.shown.box_count:
         return []
     plain = _score(subject, subject.found)
-    views = _score(subject, detect(subject.detector, subject.shown, tta=True, on_unreadable=lambda *_: None))
+    views = _score(subject, subject.seen)
     rows = [
         (
             title,
@@ -41,6 +40,14 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
             commands=[f"{subject.run.next_commands(recorded_source(subject.run))[0]} --tta"],
         )
     ]
+
+
+def view_card(subject: Subject) -> Card | None:
+    """Return AP with test-time augmentation for the summary; nothing without validation images."""
+    if subject.val_split is None or not subject.shown.box_count:
+        return None
+    some = "" if len(subject.shown) == len(subject.val_split) else f", {len(subject.shown)} images"
+    return Card("AP with TTA", three_digits(_score(subject, subject.seen).ap), f"several views{some}")
 
 
 def right_and_wrong_chapters(subject: Subject) -> Sequence[Chapter]:
