@@ -387,7 +387,6 @@ def test_the_summary_shows_the_numbers_of_the_best_epoch_not_of_the_last(finishe
         "Best epoch": "2",
         "Images": "13",
         "Time": "7.2 min",
-        "Input": "640 px",
     }
     assert "3 of 3 epochs" in summary.paragraphs[0] and "best.safetensors" in summary.paragraphs[0]
     assert summary.commands == [

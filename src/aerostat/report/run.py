@@ -245,11 +245,10 @@ def subtitle(story: Story) -> str:
 
 
 def _summary(story: Story) -> Chapter:
-    run, recipe = story.run, story.recipe
+    run = story.run
     cards = [*(_ap_cards(story) or _loss_cards(story)), *_image_cards(story)]
     if story.seconds:
         cards.append(Card("Time", _duration(story.seconds), _speed(story)))
-    cards.append(Card("Input", f"{recipe.data.input_size} px", f"RTMDet-{recipe.model.size}"))
     files = {
         run.best: "averaged weights of the best epoch",
         run.last: "averaged weights of the last epoch",
