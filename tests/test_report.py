@@ -187,6 +187,15 @@ def test_a_table_whose_rows_do_not_fit_its_header_is_refused():
         Table(("a", "b"), [("1",)])
 
 
+def test_figures_keep_their_order_whatever_their_width(tmp_path):
+    image = np.zeros((8, 8, 3), np.uint8)
+    figures = [Figure(image, name, name, wide) for name, wide in (("a", False), ("b", True), ("c", False))]
+    page = written(tmp_path, Chapter("P", figures=figures))
+    shown = [attributes for _, _, attributes in page.pictures()]
+    assert [attributes["alt"] for attributes in shown] == ["a", "b", "c"]
+    assert [attributes.get("class") for attributes in page.all("figure")] == [None, "wide", None]
+
+
 @pytest.mark.parametrize(("wide", "side"), [(True, 1600), (False, 1000)])
 def test_a_photograph_is_scaled_to_its_place_and_keeps_its_proportions_and_colours(tmp_path, wide, side):
     content = encoded(".jpg", photograph(800, 3200))
@@ -406,7 +415,7 @@ def test_the_evaluation_shows_best_and_last_epoch_and_cocos_twelve_lines(finishe
     ]
     assert recall.rows[0] == ("best, epoch 2", "0.212", "0.608", "0.640", "–", "0.312", "0.890")
     assert by_class.rows == [("cat", "0.500", "0.500"), ("dog", "0.642", "0.642")]
-    lines = evaluation.text_blocks[0].splitlines()
+    lines = evaluation.folds[0].text.splitlines()
     assert len(lines) == 12
     assert lines[0] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.571"
     assert lines[3] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area= small | maxDets=100 ] = -1.000"

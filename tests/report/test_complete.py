@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,8 +16,11 @@ from aerostat.demo import CHECKPOINT
 from aerostat.errors import InputError
 from aerostat.model import build
 from aerostat.model.checkpoint import Header, save_weights
-from aerostat.report import report, run_chapters, write_report
-from aerostat.report.subject import read_subject, sample
+from aerostat.predict import Detector
+from aerostat.report import complete, report, run_chapters, write_report
+from aerostat.report.page import Chapter
+from aerostat.report.subject import Subject, read_subject, sample
+from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.training.recipe import Recipe
 from aerostat.training.run import Run
 
@@ -69,7 +73,7 @@ def test_a_run_is_shown_with_its_data_its_mistakes_and_what_its_detections_rest_
     plain, seen = (float(views.rows[0][column]) for column in (1, 2))
     assert 0 < plain <= 1 and views.rows[0][3] == f"{seen - plain:+.3f}"
     maps = by_title["What detections rest on"].tables[0]
-    assert len(maps.rows) == 5 and "these pictures" in maps.rows[0][0]
+    assert len(maps.rows) == 5 and maps.rows[0][0] == "LayerCAM"
     without = {"Summary", "Data", "Test-time augmentation", "Recipe", "Environment"}
     assert {title for title in SHOWN if not by_title[title].figures} == without
     assert len(by_title["The data in pictures"].figures) == 2 + 6  # a sheet for each split, and the plots
@@ -96,7 +100,7 @@ def test_data_that_have_moved_can_be_named(scenes: Path, tmp_path: Path) -> None
     run = make_run(tmp_path / "run", tmp_path / "nowhere")
     subject = read_subject(run, Dataset.read(scenes, classes=CLASSES))
     assert (len(subject.train_split), len(subject.shown)) == (4, 3)
-    assert subject.part == "3 images of the split val"
+    assert subject.part(3) == "3 images of the split val"
     assert [record.path for record, _ in subject.found] == [image.path for image in subject.shown.images]
 
 
@@ -105,13 +109,94 @@ def test_a_run_without_a_validation_split_is_shown_on_its_training_images(
 ) -> None:
     run = make_run(tmp_path / "run", scenes / "train")
     subject = read_subject(run)
-    assert subject.val_split is None and subject.part == "4 images of the split train"
+    assert subject.val_split is None and subject.part(4) == "4 images of the split train"
 
 
 def test_a_sample_is_spread_over_the_split(scenes: Path) -> None:
     split = Dataset.read(scenes, classes=CLASSES).split("train")
     assert sample(split, 4) is split
     assert sample(split, 2).images == (split.images[0], split.images[3])
+
+
+def test_what_cannot_be_read_is_said_and_not_counted(scenes: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(scenes, tmp_path / "data"))
+    broken = sorted((data / "val").glob("*.jpg"))[0]
+    broken.write_bytes(broken.read_bytes()[:3000])
+    subject = read_subject(make_run(tmp_path / "run", data))
+    assert len(subject.found) == 2 and broken.name in subject.unreadable
+    assert subject.unreadable.startswith("1 image is left out: ")
+    assert "2 of the 3 images of the split val" in view_chapters(subject)[0].paragraphs[0]
+    for chapter in right_and_wrong_chapters(subject):
+        assert chapter.paragraphs[0] == "This is about 2 of the 3 images of the split val."
+
+
+def test_without_a_readable_image_nothing_is_claimed(scenes: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(scenes, tmp_path / "data"))
+    for path in (data / "val").glob("*.jpg"):
+        path.write_bytes(path.read_bytes()[:3000])
+    subject = read_subject(make_run(tmp_path / "run", data))
+    assert view_card(subject) is None
+    assert not view_chapters(subject) and not right_and_wrong_chapters(subject)
+    assert subject.unreadable.startswith("3 images are left out: ")
+
+
+def test_a_processor_is_asked_for_less_of_a_larger_network(scenes: Path, tmp_path: Path) -> None:
+    subject = read_subject(make_run(tmp_path / "run", scenes))
+    # 0.99 million parameters are 1.6 billion multiply-adds at 640 px, so 0.41 at 320 px
+    assert subject.affords(100) == 100
+    assert subject.affords(100_000) == pytest.approx(3000 / 0.41, rel=0.02)
+    assert subject.affords(100_000, 10.0) == pytest.approx(300 / 0.41, rel=0.02)
+    large = dataclasses.replace(subject, detector=Detector(subject.detector.net, CLASSES, (3200, 3200)))
+    assert large.affords(100) == pytest.approx(3000 / 40.7, abs=2)  # a hundred times the pixels
+    assert large.affords(100, 100.0) == 0
+
+
+def test_views_of_a_part_are_compared_with_plain_prediction_of_that_part(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = read_subject(make_run(tmp_path / "run", scenes))
+    monkeypatch.setattr("aerostat.report.subject.FEWEST_IMAGES", 0)
+    monkeypatch.setattr(Subject, "affords", lambda self, most, passes=1.0: 2 if passes > 1 else most)
+    assert len(subject.found) == 3 and len(subject.seen) == 2
+    (chapter,) = view_chapters(subject)
+    assert "2 of the 3 images of the split val" in chapter.paragraphs[0]
+    card = view_card(subject)
+    assert card is not None and card.name == "TTA wins" and card.value == chapter.tables[0].rows[0][3]
+    part = {record.path for record, _ in subject.seen}
+    alone = dataclasses.replace(
+        subject, val_split=dataclasses.replace(subject.shown, images=tuple(r for r, _ in subject.seen))
+    )
+    assert part == {record.path for record, _ in alone.found}
+    assert [row[1] for row in view_chapters(alone)[0].tables[0].rows] == [
+        row[1] for row in chapter.tables[0].rows
+    ]
+
+
+def test_a_chapter_that_cannot_be_made_says_why_and_the_others_stay(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Subject) -> list[Chapter]:
+        raise RuntimeError("out of memory\nand a long story")
+
+    monkeypatch.setattr(
+        complete, "SHOWN", {"Data": {"Broken": fail, "Whole": lambda _: [Chapter("Whole", ["here"])]}}
+    )
+    monkeypatch.setattr(complete, "view_card", lambda _: None)
+    chapters = {chapter.title: chapter for chapter in run_chapters(make_run(tmp_path / "run", scenes))}
+    assert chapters["Broken"].paragraphs == ["This could not be shown: RuntimeError: out of memory"]
+    assert chapters["Whole"].paragraphs == ["here"]
+    assert "goes without the chapter 'Broken': RuntimeError: out of memory\n" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_does_not_fail_the_training(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aerostat.cli.train import _report
+
+    run = make_run(tmp_path / "run", scenes)
+    _report(run, Dataset.read(scenes, classes=["kite"]))
+    captured = capsys.readouterr()
+    assert "is whole, but its report could not be written: " in captured.err and not captured.out
 
 
 @pytest.mark.slow

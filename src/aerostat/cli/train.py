@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from aerostat.cli.app import Classes, Flag, app, read, refuse, split_names
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
     from aerostat.data.dataset import Dataset
@@ -192,9 +192,17 @@ def _free_run(out: Path | None, data: Path) -> Path:
 
 
 def _report(run: Run, data: Dataset | None = None) -> None:
-    """Write the page about a run and say where it is, once however many processes trained it."""
+    """Write the page about a run and say where it is, once however many processes trained it.
+
+    A page that cannot be written is no reason to call a training failed.
+    """
+    from aerostat import console
     from aerostat.report import report as write_report
     from aerostat.training.machine import is_main_process
 
-    if is_main_process():
+    if not is_main_process():
+        return
+    try:
         print(write_report(run, data))
+    except (AerostatError, OSError) as error:
+        console.note(f"the run in {run.path} is whole, but its report could not be written: {error}")

@@ -23,14 +23,17 @@ PAGE = "report.html"
 
 ORDER = ("Summary", "Data", "Curves", "Evaluation", "Predictions", "Recipe", "Environment")
 """Of the chapters that the directory tells."""
-SHOWN: Mapping[str, tuple[Callable[[Subject], Sequence[Chapter]], ...]] = MappingProxyType(
+SHOWN: Mapping[str, Mapping[str, Callable[[Subject], Sequence[Chapter]]]] = MappingProxyType(
     {
-        "Data": (picture_chapters, batch_chapters),
-        "Evaluation": (view_chapters, right_and_wrong_chapters),
-        "Predictions": (feature_chapters, explanation_chapters),
+        "Data": {"The data in pictures": picture_chapters, "Training batches": batch_chapters},
+        "Evaluation": {
+            "Test-time augmentation": view_chapters,
+            "What is right and wrong": right_and_wrong_chapters,
+        },
+        "Predictions": {"Feature maps": feature_chapters, "What detections rest on": explanation_chapters},
     }
 )
-"""What follows them, by the title of the chapter before."""
+"""What follows them, by the title of the chapter before; with a title for where they cannot be made."""
 
 
 def report(run: Run | Path | str, data: Dataset | None = None) -> Path:
@@ -65,35 +68,45 @@ def _chapters(story: Story, data: Dataset | None) -> list[Chapter]:
     except AerostatError as error:
         if data is not None:
             raise
-        summary = told["Summary"]
-        left_out = f"Chapters that need the detector and the data are left out: {error}"
-        told["Summary"] = dataclasses.replace(summary, paragraphs=[*summary.paragraphs, left_out])
+        told["Summary"] = _with_text(
+            told["Summary"], f"Chapters that need the detector and the data are left out: {error}"
+        )
         return list(told.values())
-    told["Summary"] = _with_views(told["Summary"], subject)
     chapters: list[Chapter] = []
     for name in ORDER:
         chapters += [told[name]] if name in told else []
-        chapters += [chapter for make in SHOWN.get(name, ()) for chapter in _made(make, subject)]
+        for title_of_none, make in SHOWN.get(name, {}).items():
+            chapters += _made(title_of_none, make, subject)
+    chapters[0] = _of_subject(chapters[0], subject)
     return chapters
 
 
-def _with_views(summary: Chapter, subject: Subject) -> Chapter:
-    """Return the summary with AP by test-time augmentation beside the plain AP."""
+def _of_subject(summary: Chapter, subject: Subject) -> Chapter:
+    """Return the summary with AP by test-time augmentation beside the plain AP, and what cannot be read."""
     try:
-        card = view_card(subject)
-    except AerostatError:  # its chapter will say why
-        card = None
-    return (
-        dataclasses.replace(summary, cards=[*summary.cards[:1], card, *summary.cards[1:]])
-        if card
-        else summary
-    )
+        card, unreadable = view_card(subject), subject.unreadable
+    except Exception:  # the chapters about it have said why
+        return summary
+    if card is not None:
+        summary = dataclasses.replace(summary, cards=[*summary.cards[:1], card, *summary.cards[1:]])
+    return _with_text(summary, unreadable) if unreadable else summary
 
 
-def _made(make: Callable[[Subject], Sequence[Chapter]], subject: Subject) -> Sequence[Chapter]:
-    """Return the chapters, or none if they cannot be made: the page is worth more than one of them."""
+def _with_text(chapter: Chapter, text: str) -> Chapter:
+    return dataclasses.replace(chapter, paragraphs=[*chapter.paragraphs, text])
+
+
+def _made(
+    title_of_none: str, make: Callable[[Subject], Sequence[Chapter]], subject: Subject
+) -> Sequence[Chapter]:
+    """Return the chapters, or one that says why they cannot be made.
+
+    Whatever fails, memory perhaps: the page, and the training that it ends, are worth more than a chapter.
+    """
     try:
         return make(subject)
-    except AerostatError as error:
-        console.note(f"the report goes without a chapter: {error}")
-        return []
+    except Exception as error:
+        known = isinstance(error, AerostatError)
+        why = str(error) if known else f"{type(error).__name__}: {error}".split("\n", maxsplit=1)[0]
+        console.note(f"the report goes without the chapter {title_of_none!r}: {why}")
+        return [Chapter(title_of_none, [f"This could not be shown: {why}"])]

@@ -38,7 +38,7 @@ def picture_chapters(subject: Subject) -> Sequence[Chapter]:
     plots = plot_pngs([measure(split) for split in splits], input_size=subject.recipe.data.input_size)
     figures += [
         Figure(content, PLOTS.get(name, name), f"Plot: {PLOTS.get(name, name)}", wide=name in WIDE_PLOTS)
-        for name, content in plots.items()
+        for name, content in sorted(plots.items(), key=lambda plot: plot[0] not in WIDE_PLOTS)
     ]
     text = "Images as they are annotated, and what can be counted in them."
     return [Chapter("The data in pictures", [text, *notes], figures)] if figures else []

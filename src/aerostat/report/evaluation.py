@@ -252,8 +252,9 @@ def _errors_in_words(mistakes: Mistakes, kinds: Sequence[Kind], total: int) -> s
     best = kinds[0]
     if mistakes.won[best] < 0.0005:
         return f"{said} AP50 is {mistakes.ap50:.3f}; mending any one kind would not change it."
+    what = "missed objects" if best == "missed" else f"{best} errors"
     return (
-        f"{said} AP50 is {mistakes.ap50:.3f}; mending the {best} errors alone would win most, "
+        f"{said} AP50 is {mistakes.ap50:.3f}; mending the {what} alone would win most, "
         f"{mistakes.won[best]:.3f}. What is to win counts detections of every score, as AP does. The kinds "
         "are those of TIDE (arXiv:2008.08115)."
     )
@@ -284,7 +285,8 @@ def _picture(
     caption = _in_words(worst, mistakes.classes, image)
     # a picture can only say what there is a font for
     drawn = [drawable(name, f"class {k}")[0] for k, name in enumerate(mistakes.classes)]
-    more = f" The worst of {len(bad.mistakes)} {worst.kind} errors on it." if len(bad.mistakes) > 1 else ""
+    what = "missed objects" if worst.kind == "missed" else f"{worst.kind} errors"
+    more = f" The worst of {len(bad.mistakes)} {what} on it." if len(bad.mistakes) > 1 else ""
     sides = _sides(worst, mistakes, drawn, image, found)
     pixels = side_by_side(read(image.path), *sides, _in_words(worst, drawn, image))
     return Figure(

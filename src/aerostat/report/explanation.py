@@ -11,29 +11,37 @@ import numpy as np
 from aerostat.explanation.boxam import explain
 from aerostat.explanation.faithfulness import CONTROLS, Faithfulness, Measures, faithfulness
 from aerostat.explanation.features import feature_maps
+from aerostat.explanation.methods import TITLES
 from aerostat.explanation.result import Explanations
 from aerostat.predict import SHOW_SCORE
 from aerostat.report.page import Chapter, Figure, Table
 from aerostat.report.subject import Subject
+from aerostat.wording import counted
 
 PHOTOGRAPHS = 4
 """On which a detection is explained."""
 COMPARED_METHODS = ("gradcam", "layercam", "eigencam")
 """On one of them, over the backbone's stages and the last layer of the detection's level."""
+MOST_BOXES = 6
+"""Over feature maps: more would hide them."""
+STEPS = 12
+"""Of the curves of faithfulness, half of what the command takes: the areas differ by some 0.01."""
 
 
 def feature_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapter of feature maps, of the photograph with the best detection; nothing without one."""
-    photographs = _photographs(subject)[:1]
+    """Return the chapter of feature maps, of a photograph with a sure detection; nothing without one."""
+    photographs = _photographs(subject)
     if not photographs:
         return []
-    path = photographs[0]
+    shown = {record.path: int((found.scores > SHOW_SCORE).sum()) for record, found in subject.found}
+    path = next((path for path in photographs if shown[path] <= MOST_BOXES), photographs[0])
     maps = feature_maps(subject.detector, path, detections=True)
     text = (
         f"What backbone and neck make of {path.name}: the mean of the channels at each stride, laid over the "
-        "photograph, with what was found."
+        "photograph, with the boxes of what was found. Each map has a scale of its own."
     )
-    figure = Figure(maps.draw().image_bgr, path.name, "feature maps of backbone and neck", wide=True)
+    caption = f"Mean activation on {path.name}, from dark (least) to bright (most)"
+    figure = Figure(maps.draw().image_bgr, caption, "feature maps of backbone and neck", wide=True)
     return [Chapter("Feature maps", [text], [figure], commands=[_command("features", subject, path)])]
 
 
@@ -44,13 +52,11 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
         return [Chapter("What detections rest on", [_nothing_found(subject)])] if subject.found else []
     chosen = [photographs[place] for place in _spread(len(photographs), PHOTOGRAPHS)]
     explained = [explain(subject.detector, path, top=1) for path in chosen]
-    measured = [
-        faithfulness(subject.detector, path, found[0]) for path, found in zip(chosen, explained, strict=True)
-    ]
+    measured = _measured(subject, chosen, explained)
     layers = ["backbone", f"neck.out_convs[{explained[0][0].level}]"]
     compared = explain(subject.detector, photographs[0], top=1, method=COMPARED_METHODS, layer=layers)
-    figures = [_figure(*each) for each in zip(chosen, explained, measured, strict=True)]
-    sheet = f"Other methods and layers on {photographs[0].name}"
+    figures = [_figure(path, found) for path, found in zip(chosen, explained, strict=True)]
+    sheet = f"Other methods and layers for the same detection on {photographs[0].name}"
     figures.append(Figure(compared.draw().image_bgr, sheet, "a sheet of methods by layers", wide=True))
     text = (
         "Which part of the photograph the score and the box of a detection rest on. Each picture says at "
@@ -60,19 +66,29 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
     return [
         Chapter(
             "What detections rest on",
-            paragraphs=[text, _meaning(len(measured))],
-            tables=[_table(measured)],
+            paragraphs=[text, _meaning(len(measured), len(chosen))],
+            tables=[_table(measured)] if measured else [],
             figures=figures,
-            commands=[_command("explain", subject, photographs[0])],
+            commands=[_command("explain", subject, photographs[0], *(["--faithfulness"] * (not measured)))],
         )
     ]
 
 
+def _measured(
+    subject: Subject, paths: Sequence[Path], explained: Sequence[Explanations]
+) -> list[Faithfulness]:
+    """Return how faithful the first explanations are, as many as there is time for."""
+    passes = 2 * (1 + len(CONTROLS)) * (STEPS + 1)  # deletion and insertion, of the map and its controls
+    pairs = list(zip(paths, explained, strict=True))[: subject.affords(len(paths), passes)]
+    return [faithfulness(subject.detector, path, found[0], steps=STEPS) for path, found in pairs]
+
+
 def _nothing_found(subject: Subject) -> str:
     best = max((float(found.scores.max(initial=0.0)) for _, found in subject.found), default=0.0)
+    part = subject.part(len(subject.found))
     return (
-        f"Nothing is found above a score of {SHOW_SCORE:g} on {subject.part}; the best candidate has "
-        f"{best:.3f}. There is no detection to explain."
+        f"Nothing is found above a score of {SHOW_SCORE:g} on {part}; the best candidate has {best:.3f}. "
+        "There is no detection to explain."
     )
 
 
@@ -87,29 +103,34 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
-def _figure(path: Path, found: Explanations, measured: Faithfulness) -> Figure:
+def _figure(path: Path, found: Explanations) -> Figure:
     item = found[0]
-    caption = (
-        f"{path.name}: {item.subject}, born at {item.origin}, {item.source}; "
-        f"{measured.measures.inside:.0%} of the heat is inside the box"
-    )
+    inside = item.share_in_boxes(item.letterbox.source_size)
+    heat = f"{inside:.0%} of the heat is inside the box" if item.influence else item.remark
+    caption = f"{path.name}: {item.subject}, born at {item.origin}, {item.source}; {heat}"
     return Figure(found.draw().image_bgr, caption, f"heat over {path.name}")
 
 
-def _meaning(count: int) -> str:
+def _meaning(count: int, of: int) -> str:
+    if not count:
+        return (
+            "How faithful the maps are is not measured here: a network of this size takes too long for it on "
+            "a processor. The command below measures it for one photograph."
+        )
+    which = f"the {counted(of, 'detection')}" if count == of else f"the first {count} of the {of} detections"
+    average = f"on average over {which}" if count > 1 else f"of {which}".removesuffix("s")
     return (
-        f"How faithful the maps are, on average over the {count} detections below. Deletion is the area "
-        "under the score while the hottest pixels are taken away first (lower is better), insertion the area "
-        "while they come in first (higher is better), both relative to the score on the photograph. The "
-        "lower rows are maps that know nothing of the network."
+        f"How faithful the maps are, {average} below. Deletion is the area under the score while the hottest "
+        "pixels are taken away first (lower is better), insertion the area while they come in first (higher "
+        "is better), both relative to the score on the photograph. Only the first row knows the network."
     )
 
 
 def _table(measured: Sequence[Faithfulness]) -> Table:
-    item = measured[0].explanation
-    rows = [_row(f"{item.method} (these pictures)", [one.measures for one in measured])]
-    rows += [_row(f"{name}: {CONTROLS[name]}", [one.controls[name] for one in measured]) for name in CONTROLS]
-    return Table(("map", "heat inside the box", "deletion", "insertion"), rows)
+    method = measured[0].explanation.method
+    rows = [(*_row(TITLES.get(method, method), [one.measures for one in measured]), "the maps below")]
+    rows += [(*_row(name, [one.controls[name] for one in measured]), CONTROLS[name]) for name in CONTROLS]
+    return Table(("map", "heat in the box", "deletion", "insertion", "what it is"), rows)
 
 
 def _row(name: str, measures: Sequence[Measures]) -> tuple[str, ...]:
@@ -119,5 +140,5 @@ def _row(name: str, measures: Sequence[Measures]) -> tuple[str, ...]:
     return name, f"{100 * inside:.0f} %", f"{deletion:.3f}", f"{insertion:.3f}"
 
 
-def _command(verb: str, subject: Subject, path: Path) -> str:
-    return shlex.join(["aerostat", verb, str(subject.run.path), str(path)])
+def _command(verb: str, subject: Subject, path: Path, *options: str) -> str:
+    return shlex.join(["aerostat", verb, str(subject.run.path), str(path), *options])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -189,7 +190,15 @@ def _prepare(chapter: Chapter, anchor: str, size: float) -> dict[str, Any]:
         for t in chapter.tables
     ]
     photographs = any(not figure["plot"] for figure in figures)
-    return {**fields, "anchor": anchor, "figures": figures, "tables": tables, "photographs": photographs}
+    rows = [(wide, list(group)) for wide, group in itertools.groupby(figures, lambda figure: figure["wide"])]
+    return {
+        **fields,
+        "anchor": anchor,
+        "figures": figures,
+        "rows": rows,
+        "tables": tables,
+        "photographs": photographs,
+    }
 
 
 def _column_kinds(table: Table) -> list[str]:

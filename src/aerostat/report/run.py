@@ -400,6 +400,7 @@ def _evaluation(story: Story) -> Chapter | None:
     if any(three_digits(record.get(key)) == _NOTHING for record in shown.values() for key in FIGURES):
         text += " A dash stands where there is nothing to find."
     lines = _coco_lines(best)
+    folded = [Fold(f"Epoch {best['epoch']} in COCO's own lines", lines)] if lines else []
     history = text_table(
         ("epoch", "AP", "AP50", "AP75"),
         [
@@ -411,8 +412,7 @@ def _evaluation(story: Story) -> Chapter | None:
         "Evaluation",
         paragraphs=[text],
         tables=[*tables, by_class] if by_class.rows else tables,
-        text_blocks=[lines] if lines else [],
-        folds=[Fold("Every validation", history)],
+        folds=[*folded, Fold("Every validation", history)],
     )
 
 

@@ -13,15 +13,22 @@ import numpy as np
 
 from aerostat.data.dataset import Dataset, ImageRecord, Split
 from aerostat.detections import Detections
-from aerostat.errors import InputError
+from aerostat.errors import InputError, clause
 from aerostat.evaluation.evaluate import detect
 from aerostat.predict import Detector, load
 from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.training.run import Run
 from aerostat.training.train import choose_splits
+from aerostat.tta import TTA
+from aerostat.wording import counted, listed
 
-MOST_IMAGES = 100
-"""Of a split that are looked at for the page: more takes longer than it tells. The page says how many."""
+MOST_IMAGES, FEWEST_IMAGES = 100, 10
+"""Of a split that are looked at for the page, as far as `Subject.affords` them: more takes longer than it
+tells. The page says how many."""
+CPU_WORK = 3000.0
+"""Billions of multiply-adds that a processor is given for each kind of look: a minute or two on two cores."""
+_MACS_PER_PARAMETER = 1640.0
+"""Of RTMDet at 640 x 640: 1490 to 1660 by the published figures of all sizes."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +54,61 @@ class Subject:
     @cached_property
     def shown(self) -> Split:
         """The images that the page is about: of the validation split, or else of the training split."""
-        return sample(self.val_split or self.train_split, MOST_IMAGES)
+        return sample(self.val_split or self.train_split, max(FEWEST_IMAGES, self.affords(MOST_IMAGES)))
 
     @cached_property
+    def _looked(self) -> tuple[list[tuple[ImageRecord, Detections]], list[str]]:
+        unreadable: list[str] = []
+        found = detect(
+            self.detector,
+            self.shown,
+            on_unreadable=lambda record, error: unreadable.append(f"{record.file_name} ({clause(error)})"),
+        )
+        return found, unreadable
+
+    @property
     def found(self) -> list[tuple[ImageRecord, Detections]]:
         """What the detector finds on the images of `shown`; those that cannot be read are left out."""
-        return detect(self.detector, self.shown, on_unreadable=lambda *_: None)
+        return self._looked[0]
+
+    @property
+    def unreadable(self) -> str:
+        """Say which images of `shown` cannot be read, and why; empty if all can be."""
+        names = self._looked[1]
+        left_out = "is left out" if len(names) == 1 else "are left out"
+        return f"{counted(len(names), 'image')} {left_out}: {listed(names, 3)}." if names else ""
 
     @cached_property
     def seen(self) -> list[tuple[ImageRecord, Detections]]:
-        """The same with test-time augmentation."""
-        return detect(self.detector, self.shown, tta=True, on_unreadable=lambda *_: None)
+        """What it finds with test-time augmentation, on as many images of `found` as there is time for."""
+        views = TTA().plan(self.detector.input_size).views
+        width, height = self.detector.input_size
+        passes = sum(view.input_size[0] * view.input_size[1] for view in views) / (width * height)
+        readable = dataclasses.replace(self.shown, images=tuple(record for record, _ in self.found))
+        some = sample(readable, max(FEWEST_IMAGES, self.affords(MOST_IMAGES, passes)))
+        return detect(self.detector, some, tta=True, on_unreadable=lambda *_: None)
 
-    @property
-    def part(self) -> str:
-        """Say which images `shown` are."""
+    def affords(self, most: int, passes: float = 1.0) -> int:
+        """Return how many things can be done in bounded time, 0 if not even one.
+
+        Reckoned from the network's size, not measured, so that the same run always gives the same page.
+
+        Args:
+            most: as many as are wanted; the answer wherever something faster than a processor computes.
+            passes: of the network over one image, that each thing takes.
+        """
+        if self.detector.device.type != "cpu":
+            return most
+        width, height = self.detector.input_size
+        parameters = sum(parameter.numel() for parameter in self.detector.net.parameters())
+        work = _MACS_PER_PARAMETER * parameters * (width * height) / 640**2 / 1e9
+        return min(most, int(CPU_WORK / (work * passes)))
+
+    def part(self, looked_at: int) -> str:
+        """Say which images it was that so many were of."""
         whole = self.val_split or self.train_split
-        some = f"{len(self.shown)} of the {len(whole)}" if len(self.shown) < len(whole) else f"{len(whole)}"
-        return f"{some} images of the split {whole.name}"
+        some = f"{looked_at} of the {len(whole)}" if looked_at < len(whole) else f"{len(whole)}"
+        return f"{some} {'image' if len(whole) == 1 else 'images'} of the split {whole.name}"
 
 
 def read_subject(run: Run, data: Dataset | None = None) -> Subject:
@@ -81,7 +125,9 @@ def read_subject(run: Run, data: Dataset | None = None) -> Subject:
     if data is None:
         source = recorded_source(run)
         if not source.get("path"):
-            raise InputError(f"{run.path} does not know where its data are; name them.")
+            raise InputError(
+                f"{run.path} does not know where its data are; name them: aerostat report RUN DATA."
+            )
         data = Dataset.read(**source)
     if data.classes != detector.classes:
         raise InputError(f"{run.path} was trained on other classes than these data have; name its own.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from aerostat.data.dataset import ImageRecord
@@ -16,22 +17,16 @@ from aerostat.tta import TTA
 
 def view_chapters(subject: Subject) -> Sequence[Chapter]:
     """Return the chapter of COCO figures without and with test-time augmentation; nothing without val."""
-    if subject.val_split is None or not subject.shown.box_count:
+    if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return []
-    plain = _score(subject, subject.found)
-    views = _score(subject, subject.seen)
+    plain, views = _plain_and_views(subject)
     rows = [
-        (
-            title,
-            three_digits(one),
-            three_digits(other),
-            f"{other - one:+.3f}" if min(one, other) >= 0 else "–",
-        )
+        (title, three_digits(one), three_digits(other), _difference(one, other))
         for key, title in FIGURES.items()
         for one, other in [(getattr(plain, key), getattr(views, key))]
     ]
     plan = TTA().plan(subject.detector.input_size).describe()
-    text = f"{plan[0].upper()}{plan[1:]}. COCO figures on {subject.part}:"
+    text = f"{plan[0].upper()}{plan[1:]}. COCO figures on {subject.part(len(subject.seen))}:"
     return [
         Chapter(
             "Test-time augmentation",
@@ -43,11 +38,18 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
 
 
 def view_card(subject: Subject) -> Card | None:
-    """Return AP with test-time augmentation for the summary; nothing without validation images."""
-    if subject.val_split is None or not subject.shown.box_count:
+    """Return AP with test-time augmentation for the summary; nothing without validation images.
+
+    Where it is known of some of the images only, the card says how much it wins there: AP of some is not to
+    be compared with AP of all.
+    """
+    if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return None
-    some = "" if len(subject.shown) == len(subject.val_split) else f", {len(subject.shown)} images"
-    return Card("AP with TTA", three_digits(_score(subject, subject.seen).ap), f"several views{some}")
+    plain, views = _plain_and_views(subject)
+    if len(subject.seen) == len(subject.val_split):
+        return Card("AP with TTA", three_digits(views.ap), "several views of each image")
+    some = f"AP, on {len(subject.seen)} of {len(subject.val_split)} images"
+    return Card("TTA wins", _difference(plain.ap, views.ap), some)
 
 
 def right_and_wrong_chapters(subject: Subject) -> Sequence[Chapter]:
@@ -55,7 +57,22 @@ def right_and_wrong_chapters(subject: Subject) -> Sequence[Chapter]:
     if subject.val_split is None:
         return []
     images, detections = [record for record, _ in subject.found], [one for _, one in subject.found]
-    return mistake_chapters(images, detections, subject.shown.classes)
+    chapters = mistake_chapters(images, detections, subject.shown.classes)
+    if len(images) == len(subject.val_split):
+        return chapters
+    text = f"This is about {subject.part(len(images))}."
+    return [dataclasses.replace(chapter, paragraphs=[text, *chapter.paragraphs]) for chapter in chapters]
+
+
+def _plain_and_views(subject: Subject) -> tuple[CocoResult, CocoResult]:
+    """Return the COCO figures without and with test-time augmentation, both on the same images."""
+    seen = {record.path for record, _ in subject.seen}
+    plain = [pair for pair in subject.found if pair[0].path in seen]
+    return _score(subject, plain), _score(subject, subject.seen)
+
+
+def _difference(one: float, other: float) -> str:
+    return f"{other - one:+.3f}" if min(one, other) >= 0 else "–"
 
 
 def _score(subject: Subject, found: Sequence[tuple[ImageRecord, Detections]]) -> CocoResult:
