@@ -82,6 +82,13 @@ def test_the_best_score_and_what_it_gives_are_said() -> None:
     assert "At 0.3, above which pictures show detections, precision is 0.50 and recall 0.50." in text(made)
 
 
+def test_of_many_classes_those_without_objects_have_no_row() -> None:
+    many = tuple(f"class {k}" for k in range(500))
+    made = chapters([image((A, 7), (B, 3))], [found((A, 7, 0.9), classes=many)], many)
+    assert list(cells(made, "Precision and recall")) == ["class 3", "class 7"]
+    assert made[0].tables[0].caption == "By class, the lowest 2 of 500"
+
+
 @pytest.mark.parametrize(
     ("images", "detections", "says", "pictures"),
     [

@@ -142,7 +142,9 @@ def _class_table(mistakes: Mistakes, precision: Floats) -> Table:
     if len(mistakes.classes) == 1:
         return Table(header, [])
     aps = [_ap(precision[:, :, k]) for k in range(len(mistakes.classes))]
-    places = sorted(range(len(aps)), key=lambda k: (aps[k] == UNDEFINED, aps[k]))[:MOST_ROWS]
+    places = sorted(range(len(aps)), key=lambda k: (aps[k] == UNDEFINED, aps[k]))
+    if len(places) > MOST_ROWS:  # then none of the rows is for a class without objects
+        places = [k for k in places if aps[k] != UNDEFINED][:MOST_ROWS]
     rows = [
         (
             mistakes.classes[k],

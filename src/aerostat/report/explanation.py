@@ -40,7 +40,7 @@ def feature_chapters(subject: Subject) -> Sequence[Chapter]:
         f"What backbone and neck make of {path.name}: the mean of the channels at each stride, laid over the "
         "photograph, with the boxes of what was found. Each map has a scale of its own."
     )
-    caption = f"Mean activation on {path.name}, from dark (least) to bright (most)"
+    caption = f"Mean activation on {path.name}, from grey (least) to yellow (most)"
     figure = Figure(maps.draw().image_bgr, caption, "feature maps of backbone and neck", wide=True)
     return [Chapter("Feature maps", [text], [figure], commands=[_command("features", subject, path)])]
 
