@@ -19,13 +19,13 @@ import numpy as np
 
 import aerostat as ae
 from aerostat import console
+from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
 from aerostat.data.balloons import write_balloons
 from aerostat.data.dataset import Split
 from aerostat.data.image import read_image
 from aerostat.demo import CHECKPOINT
 from aerostat.detections import Detections
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
 from aerostat.predict import Detector
 from aerostat.tta import TTA, Merge, View, merge_views, mirror_boxes
 

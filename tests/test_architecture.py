@@ -11,7 +11,7 @@ def named_files() -> set[str]:
     """Return the files that the table of floors names, relative to the package."""
     found = set()
     for line in (ROOT / "docs" / "architecture.md").read_text("utf-8").splitlines():
-        if not re.match(r"\| \d \|", line):
+        if not re.match(r"\| \d+ \|", line):
             continue
         names = re.findall(r"`([^`]+)`", line)
         folder = names.pop(0) if names[0].endswith("/") else ""

@@ -11,7 +11,7 @@ import torch
 
 from aerostat import predict
 from aerostat.boxes import pairwise_iou
-from aerostat.data import loader
+from aerostat.data import ahead
 from aerostat.data.dataset import ImageRecord
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import build, zoo
@@ -359,7 +359,7 @@ def test_a_photograph_is_read_once_for_all_its_views(detector, tmp_path, monkeyp
     record = photograph(tmp_path / "p.png")
     reads: list[Path] = []
     read = predict.read_image
-    for module in (predict, loader):
+    for module in (predict, ahead):
         monkeypatch.setattr(module, "read_image", lambda path: reads.append(path) or read(path))
     assert len(list(detector.predict_images([record], tta=True))) == 1
     detector.predict(record.path, tta=True)

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from aerostat.candidates import Boxes
 from aerostat.data.image import Letterbox
 from aerostat.errors import InputError
-from aerostat.model.decode import Boxes
 from aerostat.tta import (
     PUBLISHED_SCALES,
     TTA,

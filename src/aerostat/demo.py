@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aerostat import console
+from aerostat.candidates import NMS_IOU
 from aerostat.data.balloons import write_balloons
 from aerostat.data.convert import convert
 from aerostat.data.dataset import Dataset
@@ -19,7 +20,6 @@ from aerostat.evaluation.evaluate import evaluate
 from aerostat.explanation.boxam import explain
 from aerostat.explanation.features import feature_maps
 from aerostat.inspection.folder import Inspection, inspect_to_folder
-from aerostat.model.decode import NMS_IOU
 from aerostat.predict import load
 from aerostat.predictions import predict_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from aerostat import boxes as box_arithmetic
 from aerostat import console
+from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
+from aerostat.data.ahead import read_ahead
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
-from aerostat.data.loader import read_ahead
 from aerostat.detections import Detections
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import RTMDet, build, decode, normalise, zoo
 from aerostat.model.checkpoint import Header, fit_to, load_weights
-from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
 from aerostat.tta import TTA, View, ViewPlan, merge_views, mirror_boxes, mirror_content
 
 SHOW_SCORE = 0.3

@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.candidates import NMS_IOU, Boxes, suppress
 from aerostat.data.image import Letterbox
 from aerostat.errors import InputError
 from aerostat.fusion import weighted_box_fusion
-from aerostat.model.decode import NMS_IOU, Boxes, suppress
 from aerostat.wording import counted, listed
 
 Merge = Literal["nms", "wbf"]

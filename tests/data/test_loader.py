@@ -12,10 +12,11 @@ import torch
 
 from aerostat import console
 from aerostat.data import loader as loader_module
+from aerostat.data.ahead import read_ahead
 from aerostat.data.augment import Augmentation
 from aerostat.data.dataset import ImageRecord, Instance
 from aerostat.data.image import read_image
-from aerostat.data.loader import Batch, TrainLoader, _Memo, read_ahead
+from aerostat.data.loader import Batch, TrainLoader, _Memo
 from aerostat.errors import AerostatError, InputError
 
 SMALL = Augmentation(input_size=64)

@@ -1,4 +1,4 @@
-"""Batches for training, evaluation and prediction, made ahead of time by threads.
+"""Batches for training, made ahead of time by threads.
 
 Threads suffice because decoding and resizing release Python's global lock, and they share one cache of
 decoded images. What a batch holds never depends on them, only on the seed and the position in the run.
@@ -7,21 +7,21 @@ decoded images. What a batch holds never depends on them, only on the seed and t
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from aerostat import console
 from aerostat.boxes import clip_boxes
+from aerostat.data.ahead import BATCHES_AHEAD, made_ahead
 from aerostat.data.augment import Augmentation, Sample, augmented_sample, drop_small, resize_to_fit
 from aerostat.data.augment import sample_before_mixup as make_sample_before_mixup
 from aerostat.data.dataset import ImageRecord
@@ -30,9 +30,6 @@ from aerostat.errors import AerostatError, InputError, clause
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-BATCHES_AHEAD = 2
-"""Batches in the making while one is used."""
 
 _ORDER = 0  # stands where the stage stands in the seeds of samples, whose stages are 1 and 2
 
@@ -128,7 +125,7 @@ class TrainLoader:
         """
         batches = [self._positions(epoch, batch) for batch in range(start_batch, len(self))]
         jobs = ([partial(self._target, position, stage) for position in batch] for batch in batches)
-        with closing(_made_ahead(jobs, self.threads)) as made:
+        with closing(made_ahead(jobs, self.threads)) as made:
             for positions, targets in zip(batches, made, strict=True):
                 yield Batch(
                     images=torch.stack([image for image, _, _ in targets]),
@@ -205,75 +202,6 @@ class TrainLoader:
                 f"training goes on with another image in place of {self.images[index].file_name}: "
                 f"{clause(error)}"
             )
-
-
-def read_ahead(
-    images: Sequence[ImageRecord],
-    prepare: Callable[[NDArray[np.uint8]], V],
-    batch_size: int,
-    threads: int = 2,
-    *,
-    on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
-) -> Iterator[tuple[list[ImageRecord], list[V]]]:
-    """Yield batches of whole images in order, each with what was made of its pixels; the last may be smaller.
-
-    Args:
-        images: what to read; only `path` is looked at.
-        prepare: is given an image (H, W, 3) uint8 BGR, in the thread that has read it.
-        batch_size: images per batch.
-        threads: that read and prepare ahead; 0 does it while the batch is asked for.
-        on_unreadable: told of each image that cannot be read, which is then left out; None raises instead.
-
-    Raises:
-        InputError: an image cannot be read and nobody wants to be told.
-    """
-
-    def load(record: ImageRecord) -> tuple[ImageRecord, V] | InputError:
-        try:
-            image_bgr = read_image(record.path)
-        except InputError as error:
-            return error
-        return record, prepare(image_bgr)
-
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    jobs = ([partial(load, record) for record in batch] for batch in batches)
-    with closing(_made_ahead(jobs, threads)) as made:
-        for records, loaded in zip(batches, made, strict=True):
-            whole = []
-            for record, outcome in zip(records, loaded, strict=True):
-                if not isinstance(outcome, InputError):
-                    whole.append(outcome)
-                elif on_unreadable is None:
-                    raise outcome
-                else:
-                    on_unreadable(record, outcome)
-            if whole:
-                yield [record for record, _ in whole], [prepared for _, prepared in whole]
-
-
-def _made_ahead(batches: Iterable[Sequence[Callable[[], V]]], threads: int) -> Generator[list[V]]:
-    """Yield the results of batches of jobs in order, a few batches ahead of the caller.
-
-    No thread outlives the iterator, also when it is abandoned half-way.
-    """
-    if threads == 0:
-        for batch in batches:
-            yield [job() for job in batch]
-        return
-    opencv_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the parallelism is between images; OpenCV's own threads would fight with torch's
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="aerostat-loader")
-    waiting: deque[list[Future[V]]] = deque()
-    try:
-        for batch in batches:
-            waiting.append([pool.submit(job) for job in batch])
-            if len(waiting) > BATCHES_AHEAD:
-                yield [future.result() for future in waiting.popleft()]
-        while waiting:
-            yield [future.result() for future in waiting.popleft()]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(opencv_threads)
 
 
 class _Memo(Generic[K, V]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aerostat import console
+from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
 from aerostat.data.dataset import ImageRecord, Split
 from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.model.decode import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
 from aerostat.predict import Detector
 from aerostat.tta import TTA
 from aerostat.wording import listed
@@ -34,7 +34,7 @@ def evaluate(
     Args:
         detector: its classes are matched with the split's by name.
         split: the ground truth.
-        score_threshold, nms_iou, max_detections: see `aerostat.model.decode`.
+        score_threshold, nms_iou, max_detections: see `aerostat.candidates`.
         tta: test-time augmentation, as for `Detector.predict`.
         max_dets: COCO's ``maxDets``.
         batch_size: images at a time.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aerostat.boxes import clip_boxes, pairwise_iou
+from aerostat.candidates import NMS_IOU, Births, Boxes
 from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
 from aerostat.detections import Detection, Detections
 from aerostat.errors import AerostatError, InputError, nearest
@@ -30,7 +31,7 @@ from aerostat.explanation.layers import Layer, find_layer, private_copy, record
 from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.explanation.targets import Subject, loss_target, score_target, share_lost
 from aerostat.model import RTMDet, decode_boxes, level_points, normalise
-from aerostat.model.decode import NMS_IOU, Births, Boxes, decode_births
+from aerostat.model.decode import decode_births
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.predict import SHOW_SCORE, Detector
 

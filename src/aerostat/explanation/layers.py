@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from aerostat.candidates import STRIDES
 from aerostat.errors import InputError
 from aerostat.model import RTMDet
-from aerostat.model.head import STRIDES
 from aerostat.model.layers import ConvModule, CSPNeXtBlock, DepthwiseSeparableConvModule
 from aerostat.wording import listed
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.candidates import STRIDES
 from aerostat.data.image import Letterbox
 from aerostat.detections import Detection, Detections, Picture
 from aerostat.errors import InputError
 from aerostat.explanation.methods import TITLES
 from aerostat.files import file_stem, replacing
-from aerostat.model.head import STRIDES
 from aerostat.wording import counted, listed
 
 Target = Literal["score", "loss"]

@@ -1,7 +1,7 @@
 """RTMDet: the network, its losses and assignment, decoding, weights files and the zoo."""
 
 from aerostat.model.assigner import Assignment, assign
-from aerostat.model.decode import Boxes, candidate_boxes, decode, suppress
+from aerostat.model.decode import candidate_boxes, decode
 from aerostat.model.loss import detection_loss, quality_focal_loss
 from aerostat.model.rtmdet import (
     ARCHITECTURES,
@@ -23,7 +23,6 @@ __all__ = [
     "SIZES",
     "STD_BGR",
     "Assignment",
-    "Boxes",
     "RTMDet",
     "Size",
     "assign",
@@ -36,5 +35,4 @@ __all__ = [
     "level_points",
     "normalise",
     "quality_focal_loss",
-    "suppress",
 ]

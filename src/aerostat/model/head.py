@@ -6,10 +6,9 @@ import math
 
 from torch import Tensor, nn
 
+from aerostat.candidates import STRIDES
 from aerostat.model.layers import ConvModule, conv_module
 
-STRIDES = (8, 16, 32)
-"""Pixels between neighbouring points of each pyramid level."""
 PRIOR_PROBABILITY = 0.01
 """Class score of a fresh head everywhere (focal prior; Lin et al., arXiv:1708.02002, section 4.1)."""
 STACKED_CONVS = 2
