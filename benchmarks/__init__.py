@@ -1,0 +1,1 @@
+"""What this project claims about speed and memory, measured side by side: ``python -m benchmarks``."""
