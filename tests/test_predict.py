@@ -13,6 +13,7 @@ from aerostat import predict
 from aerostat.boxes import pairwise_iou
 from aerostat.data import ahead
 from aerostat.data.dataset import ImageRecord
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError
 from aerostat.model import build, zoo
 from aerostat.model.checkpoint import Header, save_weights
@@ -58,7 +59,7 @@ def detector() -> Detector:
             layer.bias.zero_()
         for layer in net.bbox_head.rtm_reg:
             layer.bias.fill_(1.5)
-    return Detector(net, ("disc", "ring"), (64, 64))
+    return Detector(TorchEngine(net), ("disc", "ring"), (64, 64))
 
 
 def photograph(path: Path, width: int = 80, height: int = 48, seed: int = 0) -> ImageRecord:
@@ -228,7 +229,7 @@ SPOTS = [
 
 @pytest.mark.parametrize(("width", "height", "box"), SPOTS)
 def test_every_view_lands_in_the_pixels_of_the_photograph(width, height, box):
-    detector = Detector(BrightSpot(), ("spot",), (320, 320))
+    detector = Detector(TorchEngine(BrightSpot()), ("spot",), (320, 320))
     everything = TTA((320, 160, 480, 256), merge_iou=0.9999)  # no two boxes are one, unless they are the same
     found = detector.predict(spot(width, height, box), tta=everything)
     assert len(detector.net.seen) == 8
@@ -243,7 +244,7 @@ def test_every_view_lands_in_the_pixels_of_the_photograph(width, height, box):
 @pytest.mark.parametrize(("merge", "atol"), [("nms", 2.0), ("wbf", 1.0)])
 @pytest.mark.parametrize(("width", "height", "box"), SPOTS)
 def test_one_object_in_all_views_is_one_detection(width, height, box, merge, atol):
-    detector = Detector(BrightSpot(), ("spot",), (320, 320))
+    detector = Detector(TorchEngine(BrightSpot()), ("spot",), (320, 320))
     found = detector.predict(spot(width, height, box), tta=TTA(merge=merge))
     np.testing.assert_allclose(found.boxes_xyxy, [box], atol=atol * max(1, max(width, height) / 320))
     np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-2))], rtol=1e-5)
@@ -251,14 +252,14 @@ def test_one_object_in_all_views_is_one_detection(width, height, box, merge, ato
 
 @pytest.mark.parametrize("merge", ["nms", "wbf"])
 def test_nothing_in_any_view_is_nothing(merge):
-    detector = Detector(BrightSpot(), ("spot",), (320, 320))
+    detector = Detector(TorchEngine(BrightSpot()), ("spot",), (320, 320))
     found = detector.predict(spot(300, 100, None), tta=TTA(merge=merge))
     assert len(found) == 0
     assert found.image_size == (300, 100)
 
 
 def test_a_huge_photograph_has_small_views():
-    detector = Detector(BrightSpot(), ("spot",), (64, 64))
+    detector = Detector(TorchEngine(BrightSpot()), ("spot",), (64, 64))
     found = detector.predict(spot(12000, 6000, (3000, 1500, 9000, 4500)), tta=TTA((1.0, 2.0)))
     np.testing.assert_allclose(found.boxes_xyxy, [(3000, 1500, 9000, 4500)], atol=12000 / 64)
     assert set(detector.net.seen) == {(1, 3, 64, 64), (1, 3, 128, 128)}
@@ -280,7 +281,7 @@ def test_one_view_at_the_own_size_is_the_plain_prediction(detector, tmp_path, ow
 
 def test_a_view_of_another_size_is_the_prediction_at_that_input(detector):
     image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
-    at_size = Detector(detector.net, detector.classes, (96, 96))
+    at_size = Detector(TorchEngine(detector.net), detector.classes, (96, 96))
     assert detector.predict(image, tta=TTA((96,), flip=False)) == at_size.predict(image)
 
 
@@ -347,7 +348,7 @@ def test_many_images_seen_several_times_come_in_order_and_as_each_alone(
 
 
 def test_a_batch_of_a_larger_view_needs_no_more_memory_than_of_the_own_size(tmp_path):
-    detector = Detector(BrightSpot(), ("spot",), (64, 64))
+    detector = Detector(TorchEngine(BrightSpot()), ("spot",), (64, 64))
     records = [photograph(tmp_path / f"{i}.png", seed=i) for i in range(5)]
     list(detector.predict_images(records, tta=TTA((1.0, 0.5, 1.5, 2.0), flip=False), batch_size=4))
     passes = [(shape[0], shape[-1]) for shape in detector.net.seen]

@@ -78,6 +78,19 @@ def select(
 
 
 def keep(
+    candidates: Boxes,
+    content_size: tuple[int, int],
+    *,
+    nms_iou: float = NMS_IOU,
+    max_detections: int = MAX_DETECTIONS,
+) -> Boxes:
+    """Return the detections among the candidates of one image; see `keep_births`."""
+    none = np.zeros(len(candidates.scores), np.int64)
+    births = Births(candidates, none, none)
+    return keep_births(births, content_size, nms_iou=nms_iou, max_detections=max_detections).boxes
+
+
+def keep_births(
     candidates: Births,
     content_size: tuple[int, int],
     *,

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from aerostat import boxes as box_arithmetic
 from aerostat import console
-from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
+from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, PRE_NMS, SCORE_THRESHOLD, Boxes, keep
 from aerostat.data.ahead import read_ahead
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
 from aerostat.detections import Detections
+from aerostat.engines.engine import ENGINES, Engine, NotNumbersError
+from aerostat.engines.exported import SUFFIXES, Exported, read_onnx_entry
+from aerostat.engines.onnx_runtime import processors
 from aerostat.errors import AerostatError, InputError
-from aerostat.model import RTMDet, build, decode, normalise, zoo
-from aerostat.model.checkpoint import Header, fit_to, load_weights
 from aerostat.tta import TTA, View, ViewPlan, merge_views, mirror_boxes, mirror_content
+
+if TYPE_CHECKING:  # torch is loaded when weights are: an exported model does without
+    import torch
+
+    from aerostat.model import RTMDet
+    from aerostat.model.checkpoint import Header, Weights
 
 SHOW_SCORE = 0.3
 """A picture shows detections above this; AP wants nearly all of them (0.001)."""
 RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
 """What a run directory is asked for, in this order."""
+MOST_WORKERS = 8
+"""Photographs that are worked on at once at most: each needs memory for the network's maps."""
 
 
 @dataclass
@@ -35,21 +44,37 @@ class Detector:
     """A network with all that is needed to use it.
 
     Args:
-        net: in evaluation mode, on the device that it shall work on.
+        engine: what runs the network.
         classes: names of its classes.
         input_size: (width, height) that images are letterboxed to.
         header: what the weights file says about itself, if there is one.
     """
 
-    net: RTMDet
+    engine: Engine
     classes: tuple[str, ...]
     input_size: tuple[int, int]
     header: Header | None = field(default=None, repr=False)
 
     @property
+    def net(self) -> RTMDet:
+        """The network, to look into.
+
+        Raises:
+            InputError: an exported model is run, which cannot be looked into.
+        """
+        net = getattr(self.engine, "net", None)
+        if net is None:
+            raise InputError(
+                "An exported model cannot be looked into; name the weights that it was exported from."
+            )
+        return net  # type: ignore[no-any-return]
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.net.parameters()).device
+        import torch
+
+        return getattr(self.engine, "device", None) or torch.device("cpu")
 
     def predict(
         self,
@@ -77,8 +102,8 @@ class Detector:
         shape = image_bgr.shape
         if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
             raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
-        asked = _Asked(score, nms_iou, max_detections, self._views(tta, nms_iou))
-        return self._merged([_looks(image_bgr, asked.look.views)], [path], asked)[0]
+        asked = self._asked(score, nms_iou, max_detections, tta)
+        return self._merged(self.engine, [_looks(image_bgr, asked.look.views)], [path], asked)[0]
 
     def predict_images(
         self,
@@ -89,25 +114,64 @@ class Detector:
         max_detections: int = MAX_DETECTIONS,
         tta: TTA | bool = False,
         batch_size: int = 4,
-        threads: int = 2,
+        threads: int | None = None,
         on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
     ) -> Iterator[tuple[ImageRecord, Detections]]:
-        """Yield what is found on each image, in order, decoding the next ones meanwhile.
+        """Yield what is found on each image, in order, while the next ones are worked on.
+
+        On a GPU threads read and decode, and the network sees batches. On the CPU each thread takes a
+        photograph from file to detections on one processor, which is faster than all of them sharing one.
 
         Args:
             images: what to read; only their paths are looked at.
             score, nms_iou, max_detections, tta: as for `predict`.
-            batch_size: images that the network sees at a time.
-            threads: that read and decode.
+            batch_size: images that the network sees at a time, where it sees batches.
+            threads: None for one per processor, 8 at most; 0 for none, which is slow.
             on_unreadable: told of images that cannot be read, which are then left out; None raises.
         """
-        asked = _Asked(score, nms_iou, max_detections, self._views(tta, nms_iou))
-        views = asked.look.views
-        for records, looks in read_ahead(
-            images, partial(_looks, views=views), batch_size, threads, on_unreadable=on_unreadable
-        ):
-            merged = self._merged(looks, [record.path for record in records], asked)
+        asked = self._asked(score, nms_iou, max_detections, tta)
+        threads = min(MOST_WORKERS, processors()) if threads is None else threads
+        if self.engine.parallel and threads > 1 and len(images) > 1:
+            yield from self._predict_each(images, asked, threads, on_unreadable)
+            return
+        batches = read_ahead(
+            images,
+            lambda _, image_bgr: _looks(image_bgr, asked.look.views),
+            batch_size,
+            threads,
+            on_unreadable=on_unreadable,
+        )
+        for records, looks in batches:
+            merged = self._merged(self.engine, looks, [record.path for record in records], asked)
             yield from zip(records, merged, strict=True)
+
+    def _predict_each(
+        self,
+        images: Sequence[ImageRecord],
+        asked: _Asked,
+        threads: int,
+        on_unreadable: Callable[[ImageRecord, InputError], None] | None,
+    ) -> Iterator[tuple[ImageRecord, Detections]]:
+        """Yield what is found on each image, several worked on at once, each by one thread."""
+
+        def work(record: ImageRecord, image_bgr: NDArray[np.uint8]) -> Detections:
+            return self._merged(engine, [_looks(image_bgr, asked.look.views)], [record.path], asked)[0]
+
+        with ExitStack() as stack:
+            engine = stack.enter_context(self.engine.concurrent(threads))
+            batches = read_ahead(images, work, threads, threads, on_unreadable=on_unreadable)
+            for records, found in batches:
+                yield from zip(records, found, strict=True)
+
+    def _asked(self, score: float, nms_iou: float, max_detections: int, tta: TTA | bool) -> _Asked:
+        asked = _Asked(score, nms_iou, max_detections, self._views(tta, nms_iou))
+        if asked.view_score < self.engine.lowest_score:
+            raise InputError(
+                f"This exported model has suppression inside and gives nothing below a score of "
+                f"{self.engine.lowest_score:g}, found a threshold of {asked.view_score:g}; "
+                "ask for more, or export it without --nms."
+            )
+        return asked
 
     def _views(self, tta: TTA | bool, nms_iou: float) -> ViewPlan:
         """Return the views that a request comes to; without augmentation that is one."""
@@ -116,7 +180,11 @@ class Detector:
         return (TTA() if tta is True else tta).plan(self.input_size, nms_iou)
 
     def _merged(
-        self, looks: Sequence[Sequence[_Look]], paths: Sequence[Path | None], asked: _Asked
+        self,
+        engine: Engine,
+        looks: Sequence[Sequence[_Look]],
+        paths: Sequence[Path | None],
+        asked: _Asked,
     ) -> list[Detections]:
         """Return what is found on photographs, given for each its looks by the same views."""
         by_view = []
@@ -125,11 +193,7 @@ class Detector:
             step = self._images_per_pass(same_view[0], len(same_view))
             for start in range(0, len(same_view), step):
                 part = same_view[start : start + step]
-                planes = torch.stack([look.planes for look in part])
-                letterboxes = [look.letterbox for look in part]
-                found += self._boxes(
-                    planes, letterboxes, paths[start : start + step], asked, flip=part[0].flip
-                )
+                found += self._boxes(engine, part, paths[start : start + step], asked)
             by_view.append(found)
         return [
             self._detections(asked.merge(found), first.letterbox, path)
@@ -141,28 +205,21 @@ class Detector:
         own, shown = (width * height for width, height in (self.input_size, look.letterbox.input_size))
         return min(count, max(1, count * own // shown))
 
-    @torch.inference_mode()
     def _boxes(
-        self,
-        images_bgr: torch.Tensor,  # (N, 3, H, W) uint8
-        letterboxes: Sequence[Letterbox],
-        paths: Sequence[Path | None],
-        asked: _Asked,
-        *,
-        flip: bool = False,
+        self, engine: Engine, looks: Sequence[_Look], paths: Sequence[Path | None], asked: _Asked
     ) -> list[Boxes]:
         """Return what one pass of the network finds, in pixels of the photographs."""
-        cls, reg = self.net(normalise(images_bgr.to(self.device)))
-        _require_numbers([*cls, *reg], paths)
-        found = decode(
-            cls,
-            reg,
-            [letterbox.resized_size for letterbox in letterboxes],
-            score_threshold=asked.view_score,
-            nms_iou=asked.nms_iou,
-            max_detections=asked.view_detections,
-        )
-        return [_in_source(boxes, way, flip) for boxes, way in zip(found, letterboxes, strict=True)]
+        only, *others = (look.image_bgr for look in looks)
+        images_bgr = np.stack([only, *others]) if others else only[None]  # no copy of a single one
+        try:
+            found = engine.candidates(images_bgr, score_threshold=asked.view_score, pre_nms=PRE_NMS)
+        except NotNumbersError as error:
+            path = paths[error.image]
+            raise AerostatError(
+                f"The network's outputs are not numbers{f' on {path}' if path else ''}; its weights are "
+                "damaged, or were trained until they diverged."
+            ) from None
+        return [asked.kept(boxes, look) for boxes, look in zip(found, looks, strict=True)]
 
     def _detections(self, found: Boxes, letterbox: Letterbox, path: Path | None) -> Detections:
         return Detections(
@@ -176,9 +233,9 @@ class Detector:
 
 
 class _Look(NamedTuple):
-    """A photograph as one view shows it: (3, H, W) uint8 BGR, the way there, and whether it is mirrored."""
+    """A photograph as one view shows it: (H, W, 3) uint8 BGR, the way there, and whether it is mirrored."""
 
-    planes: torch.Tensor
+    image_bgr: NDArray[np.uint8]
     letterbox: Letterbox
     flip: bool
 
@@ -201,6 +258,12 @@ class _Asked(NamedTuple):
         """How many are kept of a view: what it ranks low, another view may have a use for."""
         return max(self.max_detections, MAX_DETECTIONS) if len(self.look.views) > 1 else self.max_detections
 
+    def kept(self, candidates: Boxes, look: _Look) -> Boxes:
+        """Return what a view keeps of its candidates, in pixels of the photograph."""
+        size, number = look.letterbox.resized_size, self.view_detections
+        found = keep(candidates, size, nms_iou=self.nms_iou, max_detections=number)
+        return _in_source(found, look.letterbox, look.flip)
+
     def merge(self, found: Sequence[Boxes]) -> Boxes:
         """Return the one result of all views."""
         merged = merge_views(found, merge=self.look.merge, iou_threshold=self.look.merge_iou)
@@ -219,8 +282,7 @@ def _looks(image_bgr: NDArray[np.uint8], views: Sequence[View]) -> list[_Look]:
             plain[view.input_size] = letterbox.apply(image_bgr)
         shown = plain[view.input_size]
         shown = mirror_content(shown, letterbox) if view.flip else shown
-        planes = torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))
-        looks.append(_Look(planes, letterbox, view.flip))
+        looks.append(_Look(shown, letterbox, view.flip))
     return looks
 
 
@@ -233,33 +295,119 @@ def _in_source(found: Boxes, letterbox: Letterbox, flip: bool) -> Boxes:
     return found._replace(boxes_xyxy=boxes_xyxy.astype(np.float32))
 
 
-def _require_numbers(outputs: Sequence[torch.Tensor], paths: Sequence[Path | None]) -> None:
-    """Refuse what would otherwise look as if nothing had been found: a NaN is above no threshold."""
-    broken = torch.stack([output.isnan().flatten(1).any(1) for output in outputs]).any(0)  # (N,)
-    if broken.any():
-        path = paths[int(broken.nonzero()[0])]
-        raise AerostatError(
-            f"The network's outputs are not numbers{f' on {path}' if path else ''}; its weights are damaged, "
-            "or were trained until they diverged."
-        )
+# ---------------------------------------------------------------------------------------- from a file
 
 
 def load(
-    source: Path | str, *, device: str | torch.device = "auto", input_size: int | None = None
+    source: Path | str,
+    *,
+    device: str | torch.device = "auto",
+    input_size: int | None = None,
+    engine: str = "auto",
 ) -> Detector:
-    """Return a detector from a run directory, a weights file or a name of the zoo.
+    """Return a detector from a run directory, a weights file, an exported model or a name of the zoo.
 
     Args:
         source: a run directory (its best weights, else its last), a native ``.safetensors``, an OpenMMLab
-            ``.pth`` or a zoo name such as ``rtmdet-tiny``.
-        device: auto (CUDA if there is one, else CPU), cpu, cuda, ...
+            ``.pth``, an exported ``.onnx`` or ``.xml``, or a zoo name such as ``rtmdet-tiny``.
+        device: auto (CUDA if there is one, else CPU), cpu, cuda, ...; exported models run on the CPU.
         input_size: side of the square input in pixels in place of the one that the weights state.
+        engine: torch, onnx or openvino; auto takes torch for weights and for an exported model what runs it,
+            ONNX Runtime first.
 
     Raises:
-        InputError: if there is no such thing, or it holds no weights of a detector.
+        InputError: if there is no such thing, it holds no weights of a detector, or the engine is not
+            installed.
     """
     if input_size is not None and (input_size < 32 or input_size % 32):
         raise InputError(f"The input size must be a positive multiple of 32 pixels, found {input_size}.")
+    if engine not in ENGINES:
+        raise InputError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
+    if engine in ("onnx", "openvino"):
+        _require_cpu(device, f"the engine {engine}")
+    path = Path(source)
+    if path.suffix.lower() in SUFFIXES and "://" not in str(source):
+        return _load_exported(path, device, input_size, engine)
+    return _load_weights(source, device, input_size, engine)
+
+
+def _load_exported(path: Path, device: str | torch.device, input_size: int | None, engine: str) -> Detector:
+    """Return a detector from an exported file; torch is not loaded."""
+    if not path.is_file():
+        raise InputError(f"There is no exported model {path}.")
+    if engine == "torch":
+        raise InputError(f"{path} is an exported model, which the engine torch cannot run; name the weights.")
+    _require_cpu(device, "an exported model")
+    if path.suffix.lower() == ".onnx":
+        exported, chosen = read_onnx_entry(path), engine
+        if chosen == "auto":
+            chosen = "onnx" if _installed("onnxruntime") or not _installed("openvino") else "openvino"
+    else:
+        from aerostat.engines.open_vino import read_openvino_entry
+
+        if engine == "onnx":
+            raise InputError(f"{path} is an OpenVINO model, which the engine onnx cannot run.")
+        exported, chosen = read_openvino_entry(path), "openvino"
+    if input_size is not None and exported.dynamic:
+        side = (input_size, input_size)
+    elif input_size is not None and (input_size, input_size) != exported.input_size:
+        width, height = exported.input_size
+        raise InputError(
+            f"{path} takes images of {width} x {height} px only, found {input_size}; "
+            "export it with --dynamic."
+        )
+    else:
+        side = exported.input_size
+    return Detector(_exported_engine(path, exported, chosen), exported.classes, side)
+
+
+def _exported_engine(model: Path | bytes, exported: Exported, engine: str) -> Engine:
+    if engine == "openvino":
+        from aerostat.engines.open_vino import OpenVinoEngine
+
+        return OpenVinoEngine(model, exported)
+    from aerostat.engines.onnx_runtime import OnnxEngine
+
+    return OnnxEngine(model, exported)
+
+
+def _load_weights(
+    source: Path | str, device: str | torch.device, input_size: int | None, engine: str
+) -> Detector:
+    """Return a detector from weights, which other engines than torch run as they would be exported."""
+    from aerostat.engines.pytorch import TorchEngine
+
+    net, weights, size = load_network(source, input_size=input_size)
+    header = weights.header
+    if engine not in ("onnx", "openvino"):
+        return Detector(TorchEngine(net.to(choose_device(device))), header.classes, size, header)
+    if not _installed("onnx"):
+        raise InputError(
+            f"The engine {engine} runs weights as ONNX, which needs a package; install it with: "
+            "pip install onnx"
+        )
+    from aerostat.engines.onnx_graph import onnx_model
+
+    exported = Exported(header.size, header.classes, size, dynamic=True, batch=None)
+    model = onnx_model(net, input_size=size, batch=None, dynamic=True)
+    runner = _exported_engine(model.SerializeToString(), exported, engine)
+    return Detector(runner, header.classes, size, header)
+
+
+def load_network(
+    source: Path | str, *, input_size: int | None = None
+) -> tuple[RTMDet, Weights, tuple[int, int]]:
+    """Return a network in evaluation mode on the CPU, its weights file, and (width, height) of its input.
+
+    Args:
+        source, input_size: as for `load`; no exported model.
+
+    Raises:
+        InputError: as `load`.
+    """
+    from aerostat.model import build
+    from aerostat.model.checkpoint import fit_to, load_weights
+
     weights = load_weights(weights_path(source))
     header = weights.header
     if header.kind != "detector":
@@ -277,7 +425,16 @@ def load(
             f"{source} states an input of {size[0]} x {size[1]} px, expected multiples of 32; "
             "name another input size."
         )
-    return Detector(net.eval().to(choose_device(device)), header.classes, size, header)
+    return net.eval(), weights, size
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _require_cpu(device: str | torch.device, what: str) -> None:
+    if str(device) not in ("auto", "cpu"):
+        raise InputError(f"Expected the device cpu for {what}, found {device}.")
 
 
 def weights_path(source: Path | str) -> Path:
@@ -286,6 +443,8 @@ def weights_path(source: Path | str) -> Path:
     Raises:
         InputError: if there is none.
     """
+    from aerostat.model import zoo
+
     if "://" in str(source):
         return zoo.fetch(str(source))
     path = Path(source)
@@ -307,6 +466,8 @@ def choose_device(name: str | torch.device) -> torch.device:
     Raises:
         InputError: if it is not there.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -291,9 +291,13 @@ def test_the_memo_forgets_failures():
 # Whole images
 
 
+def shape_of(record, image_bgr):
+    return image_bgr.shape
+
+
 @pytest.mark.parametrize("threads", [0, 3])
 def test_every_image_is_read_once_in_order_with_what_was_made_of_it(images, threads):
-    batches = list(read_ahead(images, lambda image: image[:, :9].copy(), 4, threads))
+    batches = list(read_ahead(images, lambda _, image: image[:, :9].copy(), 4, threads))
     assert [len(records) for records, _ in batches] == [4, 4, 2]
     assert [record for records, _ in batches for record in records] == images
     for records, made in batches:
@@ -303,7 +307,7 @@ def test_every_image_is_read_once_in_order_with_what_was_made_of_it(images, thre
 
 
 def test_an_error_of_what_is_made_of_an_image_is_not_taken_for_an_unreadable_one(images):
-    def refuse(image_bgr):
+    def refuse(record, image_bgr):
         raise InputError("not the image's fault")
 
     with pytest.raises(InputError, match="fault"):
@@ -312,7 +316,7 @@ def test_an_error_of_what_is_made_of_an_image_is_not_taken_for_an_unreadable_one
 
 
 def test_no_images_give_no_batches():
-    assert list(read_ahead([], np.shape, 4)) == []
+    assert list(read_ahead([], shape_of, 4)) == []
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -320,12 +324,12 @@ def test_an_unreadable_image_raises_or_is_told_and_left_out(images, tmp_path, th
     broken = record(tmp_path / "missing.jpg", 1, 1)
     mixed = [images[0], broken, images[1], broken]
     with pytest.raises(InputError, match=r"missing\.jpg"):
-        list(read_ahead(mixed, np.shape, 2, threads))
+        list(read_ahead(mixed, shape_of, 2, threads))
     told: list[str] = []
     batches = list(
-        read_ahead(mixed, np.shape, 2, threads, on_unreadable=lambda r, _: told.append(r.file_name))
+        read_ahead(mixed, shape_of, 2, threads, on_unreadable=lambda r, _: told.append(r.file_name))
     )
     assert [records for records, _ in batches] == [[images[0]], [images[1]]]
     assert told == ["missing.jpg"] * 2
-    assert list(read_ahead([broken], np.shape, 2, on_unreadable=lambda *_: None)) == []
+    assert list(read_ahead([broken], shape_of, 2, on_unreadable=lambda *_: None)) == []
     assert not loader_threads()

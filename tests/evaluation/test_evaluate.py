@@ -12,6 +12,7 @@ import torch
 
 from aerostat.data.dataset import ImageRecord, Instance, Split
 from aerostat.detections import Detections
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import detect, evaluate
 from aerostat.model import build
@@ -138,7 +139,7 @@ def detector() -> Iterator[Detector]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    yield Detector(build("nano", 1).eval(), ("disc",), (64, 64))
+    yield Detector(TorchEngine(build("nano", 1).eval()), ("disc",), (64, 64))
     torch.set_num_threads(before)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.model import RTMDet, build
 from aerostat.predict import Detector
 
@@ -29,6 +30,6 @@ def lively() -> Callable[..., Detector]:
     def make(size: str = "nano", classes: int = 2, side: int = 128) -> Detector:
         torch.manual_seed(1)
         names = tuple(f"thing {number}" for number in range(classes))
-        return Detector(_liven(build(size, classes)), names, (side, side))
+        return Detector(TorchEngine(_liven(build(size, classes))), names, (side, side))
 
     return make

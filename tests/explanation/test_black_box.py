@@ -8,6 +8,7 @@ import torch
 
 from aerostat.data.image import Letterbox, read_image
 from aerostat.detections import Detections
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
 from aerostat.explanation import black_box
 from aerostat.explanation.black_box import (
@@ -68,7 +69,7 @@ def test_a_detectors_candidates_are_those_of_decoding_clipped_to_the_photograph(
             layer.weight.normal_(std=0.5)
         for layer in net.bbox_head.rtm_reg:
             layer.bias.fill_(1.5)
-    detector = Detector(net, CLASSES, (96, 64))
+    detector = Detector(TorchEngine(net), CLASSES, (96, 64))
     monkeypatch.setattr(black_box, "BATCH_PIXELS", 4 * 64 * 96 + 1)
     images = np.random.default_rng(0).integers(0, 256, (11, 64, 96, 3), dtype=np.uint8)
     content = (90, 50)

@@ -17,6 +17,7 @@ import aerostat as ae
 from aerostat.data.image import Letterbox
 from aerostat.detections import Detection
 from aerostat.draw.saving import save_image
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError
 from aerostat.explanation import boxam, methods
 from aerostat.explanation.boxam import METHODS, explain
@@ -541,4 +542,4 @@ def test_weights_that_are_no_numbers_are_said_to_be_damaged() -> None:
     net = build("nano", 1).eval()
     nn.init.constant_(net.bbox_head.rtm_cls[0].bias, math.nan)
     with pytest.raises(AerostatError, match="not numbers"):
-        explain(Detector(net, ("thing",), (64, 64)), noise(64, 64))
+        explain(Detector(TorchEngine(net), ("thing",), (64, 64)), noise(64, 64))

@@ -16,6 +16,7 @@ from aerostat.__main__ import main
 from aerostat.data.image import Letterbox
 from aerostat.detections import Detections
 from aerostat.draw.saving import save_image
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError
 from aerostat.explanation.features import content_cells, feature_maps
 from aerostat.model import SIZES, build
@@ -41,7 +42,7 @@ def giving(values: np.ndarray | Tensor, side: int = 640, level: int = 2) -> Dete
     net = build("nano", 1).eval()
     values = torch.as_tensor(values, dtype=torch.float32)
     net.neck.out_convs[level] = nn.Sequential(Gives(values), ToChannels(64))
-    return Detector(net, ("thing",), (side, side))
+    return Detector(TorchEngine(net), ("thing",), (side, side))
 
 
 class ToChannels(nn.Module):
@@ -66,7 +67,7 @@ def blank(size: tuple[int, int], value: int = 90) -> np.ndarray:
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     torch.manual_seed(0)
-    return Detector(build("nano", 1).eval(), ("thing",), (96, 96))
+    return Detector(TorchEngine(build("nano", 1).eval()), ("thing",), (96, 96))
 
 
 # ------------------------------------------------------------------ where maps lie
@@ -100,7 +101,7 @@ def brightness_detector(size: str = "nano") -> Detector:
         convolution = net.get_submodule("backbone.stem.0.conv")
         convolution.weight.zero_()
         convolution.weight[0, :, 1, 1] = 1.0
-    return Detector(net, ("disc",), (640, 640))
+    return Detector(TorchEngine(net), ("disc",), (640, 640))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_channels_are_arranged_as_asked_or_as_square_as_can_be(topk, arrange, ex
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_gives_the_default_layers(size: str) -> None:
-    maps = feature_maps(Detector(build(size, 1).eval(), ("a",), (64, 64)), blank((50, 40)))
+    maps = feature_maps(Detector(TorchEngine(build(size, 1).eval()), ("a",), (64, 64)), blank((50, 40)))
     assert [(m.layer, m.stride) for m in maps] == [
         (name, stride) for name in ("backbone", "neck") for stride in (8, 16, 32)
     ]
@@ -240,7 +241,7 @@ def test_the_whole_head_gives_classes_and_distances_apart(detector: Detector) ->
 
 
 def test_a_shared_convolution_gives_a_map_for_each_level_and_says_so() -> None:
-    detector = Detector(build("tiny", 1).eval(), ("a",), (64, 64))
+    detector = Detector(TorchEngine(build("tiny", 1).eval()), ("a",), (64, 64))
     maps = feature_maps(detector, blank((64, 64)), "bbox_head.cls_convs[1][0].conv")
     assert [m.stride for m in maps] == [8, 16, 32]
     assert maps.shared == ("bbox_head.cls_convs[1][0].conv",)
@@ -262,10 +263,10 @@ def test_a_network_in_training_gives_the_maps_of_evaluation_and_stays_as_it_was(
     net.backbone.requires_grad_(not frozen)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     image = np.random.default_rng(0).integers(0, 256, (90, 70, 3)).astype(np.uint8)
-    training = feature_maps(Detector(net, ("a",), (64, 64)), image, detections=True, score=0.0)
+    training = feature_maps(Detector(TorchEngine(net), ("a",), (64, 64)), image, detections=True, score=0.0)
     assert all(module.training for module in net.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
-    evaluating = feature_maps(Detector(net.eval(), ("a",), (64, 64)), image)
+    evaluating = feature_maps(Detector(TorchEngine(net.eval()), ("a",), (64, 64)), image)
     for one, other in zip(training, evaluating, strict=True):
         assert (one.activation == other.activation).all()
 
@@ -389,7 +390,7 @@ def test_detections_are_those_of_prediction() -> None:
         for classes, distances in zip(net.bbox_head.rtm_cls, net.bbox_head.rtm_reg, strict=True):
             classes.bias.fill_(1.0)
             distances.bias.fill_(1.5)
-    detector = Detector(net, ("thing",), (96, 96))
+    detector = Detector(TorchEngine(net), ("thing",), (96, 96))
     image = np.random.default_rng(0).integers(0, 256, (80, 120, 3)).astype(np.uint8)
     assert feature_maps(detector, image).detections is None
     found = feature_maps(detector, image, detections=True, score=0.5).detections

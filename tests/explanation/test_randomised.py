@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.explanation.boxam import explain, explain_with
 from aerostat.explanation.randomised import SAME, randomisation_check, rank_correlation, with_random_weights
 from aerostat.model import build
@@ -47,7 +48,7 @@ def detector() -> Detector:
         torch.nn.init.normal_(layer.weight, std=0.3)
     for layer in net.bbox_head.rtm_reg:
         torch.nn.init.constant_(layer.bias, 2.0)
-    return Detector(net, ("ball",), (128, 128))
+    return Detector(TorchEngine(net), ("ball",), (128, 128))
 
 
 def test_random_weights_leave_the_network_alone_and_follow_the_seed() -> None:

@@ -13,6 +13,7 @@ import torch
 from aerostat.data.balloons import write_balloons
 from aerostat.data.dataset import Dataset
 from aerostat.demo import CHECKPOINT
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
 from aerostat.model import build
 from aerostat.model.checkpoint import Header, save_weights
@@ -146,7 +147,9 @@ def test_a_processor_is_asked_for_less_of_a_larger_network(scenes: Path, tmp_pat
     assert subject.affords(100) == 100
     assert subject.affords(100_000) == pytest.approx(3000 / 0.41, rel=0.02)
     assert subject.affords(100_000, 10.0) == pytest.approx(300 / 0.41, rel=0.02)
-    large = dataclasses.replace(subject, detector=Detector(subject.detector.net, CLASSES, (3200, 3200)))
+    large = dataclasses.replace(
+        subject, detector=Detector(TorchEngine(subject.detector.net), CLASSES, (3200, 3200))
+    )
     assert large.affords(100) == pytest.approx(3000 / 40.7, abs=2)  # a hundred times the pixels
     assert large.affords(100, 100.0) == 0
 

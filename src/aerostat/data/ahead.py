@@ -28,7 +28,7 @@ BATCHES_AHEAD = 2
 
 def read_ahead(
     images: Sequence[ImageRecord],
-    prepare: Callable[[NDArray[np.uint8]], V],
+    prepare: Callable[[ImageRecord, NDArray[np.uint8]], V],
     batch_size: int,
     threads: int = 2,
     *,
@@ -38,7 +38,7 @@ def read_ahead(
 
     Args:
         images: what to read; only `path` is looked at.
-        prepare: is given an image (H, W, 3) uint8 BGR, in the thread that has read it.
+        prepare: is given an image and its pixels (H, W, 3) uint8 BGR, in the thread that has read it.
         batch_size: images per batch.
         threads: that read and prepare ahead; 0 does it while the batch is asked for.
         on_unreadable: told of each image that cannot be read, which is then left out; None raises instead.
@@ -52,7 +52,7 @@ def read_ahead(
             image_bgr = read_image(record.path)
         except InputError as error:
             return error
-        return record, prepare(image_bgr)
+        return record, prepare(record, image_bgr)
 
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     jobs = ([partial(load, record) for record in batch] for batch in batches)

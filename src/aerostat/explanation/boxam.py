@@ -20,6 +20,7 @@ from aerostat.boxes import clip_boxes, pairwise_iou
 from aerostat.candidates import NMS_IOU, Births, Boxes
 from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
 from aerostat.detections import Detection, Detections
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation import methods
 from aerostat.explanation.ablation import ablated_values
@@ -548,7 +549,7 @@ class _Maps:
         if self._drise is None:
             boxes_xyxy = torch.cat([one.subject.boxes_xyxy for one in self._asked]).cpu().numpy()
             labels = torch.cat([one.subject.labels for one in self._asked]).cpu().numpy()
-            detector = replace(scene.detector, net=scene.net)
+            detector = replace(scene.detector, engine=TorchEngine(scene.net))
             scorer = scorer_of_detector(detector, boxes_xyxy, labels, scene.content_size)
             seen = scene.letterbox.apply(scene.image_bgr)
             self._drise = drise(scorer, seen, scene.content_size, masks=self._masks)

@@ -22,6 +22,7 @@ from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.draw.saving import save_image
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation.layers import find_layer, private_copy, record
 from aerostat.files import replacing, require_folder
@@ -349,7 +350,7 @@ def feature_maps(
     ]
     seen = None
     if detections:
-        seen = replace(detector, net=copy).predict(image_bgr, score=score)
+        seen = replace(detector, engine=TorchEngine(copy)).predict(image_bgr, score=score)
         seen = replace(seen, path=path)
     return FeatureMaps(tuple(maps), image_bgr, letterbox, grid, seen, path, _shared(copy, outputs))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, PRE_NMS, SCORE_THRESHOLD, Births, Boxes, keep
+from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, PRE_NMS, SCORE_THRESHOLD, Births, Boxes, keep_births
 from aerostat.model.rtmdet import decode_boxes, level_points
 
 
@@ -62,7 +62,7 @@ def decode_births(
         candidates = candidate_births(
             [x[image] for x in cls], [x[image] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
         )
-        found.append(keep(candidates, size, nms_iou=nms_iou, max_detections=max_detections))
+        found.append(keep_births(candidates, size, nms_iou=nms_iou, max_detections=max_detections))
     return found
 
 

@@ -18,6 +18,7 @@ from aerostat import console
 from aerostat.data.augment import Augmentation
 from aerostat.data.dataset import ImageRecord, Split
 from aerostat.data.loader import Batch, TrainLoader
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import CocoResult
 from aerostat.evaluation.evaluate import evaluate
@@ -223,7 +224,7 @@ class Trainer:
         if self.fabric.is_global_zero:
             size = (recipe.data.input_size, recipe.data.input_size)
             result = evaluate(
-                Detector(self.ema.net, self.classes, size),
+                Detector(TorchEngine(self.ema.net), self.classes, size),
                 split,
                 score_threshold=recipe.eval.score_threshold,
                 nms_iou=recipe.eval.nms_iou,

@@ -1,0 +1,98 @@
+"""A network for inference alone: batch normalisation folded into convolutions, activations fused to them."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aerostat.model.layers import ConvModule
+
+
+class FoldedConv(nn.Module):
+    """A ConvModule in evaluation mode as one convolution with bias and SiLU.
+
+    On the CPU in float32 the two are one oneDNN primitive with prepacked weights, which saves a pass over
+    memory per layer; elsewhere, or where this build of torch lacks it, they are two.
+
+    Args:
+        module: what is folded; its batch normalisation's running statistics are used.
+    """
+
+    def __init__(self, module: ConvModule) -> None:
+        super().__init__()
+        plain, bn = module.conv, module.bn
+        assert bn.running_var is not None and bn.running_mean is not None
+        with torch.no_grad():
+            scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
+            weight = (plain.weight * scale[:, None, None, None]).contiguous()
+            bias = bn.bias - bn.running_mean * scale
+        self.conv = nn.Conv2d(
+            plain.in_channels,
+            plain.out_channels,
+            plain.kernel_size,  # type: ignore[arg-type]
+            plain.stride,  # type: ignore[arg-type]
+            plain.padding,  # type: ignore[arg-type]
+            groups=plain.groups,
+            device=weight.device,
+        )
+        self.conv.weight = nn.Parameter(weight, requires_grad=False)
+        self.conv.bias = nn.Parameter(bias, requires_grad=False)
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in, H, W) to (N, out, H/stride, W/stride)."""
+        conv = self.conv
+        if x.device.type == "cpu" and x.dtype == torch.float32 and has_fused_convolution():
+            geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+            if self._packed is None:
+                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                    conv.weight, *geometry, list(x.shape)
+                )
+            y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+                x, self._packed, conv.bias, *geometry, "swish", [], ""
+            )
+            return y
+        return functional.silu(conv(x), inplace=True)
+
+
+@cache
+def has_fused_convolution() -> bool:
+    """Return whether this build of torch has oneDNN's convolution with SiLU, and it computes what it should.
+
+    It is what torch's own compiler emits for the CPU; the check keeps us safe from its changing.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    rng = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(s, generator=rng) for s in ((1, 8, 9, 9), (8, 8, 3, 3), (8,)))
+    geometry = ((1, 1), (1, 1), (1, 1), 1)
+    try:
+        with torch.inference_mode():
+            packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(x.shape))
+            fused = torch.ops.mkldnn._convolution_pointwise(x, packed, bias, *geometry, "swish", [], "")
+            plain = functional.silu(functional.conv2d(x, weight, bias, padding=1))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return bool(torch.allclose(fused, plain, atol=1e-4))
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """Return a network that computes the same in evaluation mode, with every ConvModule folded.
+
+    Args:
+        net: left as it is; returned itself if there is nothing to fold in it.
+    """
+    if not any(isinstance(module, ConvModule) for module in net.modules()):
+        return net
+    result = copy.deepcopy(net).eval().requires_grad_(False)
+    for parent in list(result.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ConvModule):
+                setattr(parent, name, FoldedConv(child))
+    if next(result.parameters()).device.type in ("cpu", "cuda"):
+        result = result.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return result
