@@ -1,0 +1,166 @@
+"""What a figure was measured on: processor, memory, system, and what else the machine was doing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+"""Instructions that convolutions and matrix products are written for, as Linux names them."""
+
+
+@dataclass(frozen=True)
+class Computer:
+    """A machine; what the system does not tell is empty, None or 0.
+
+    Args:
+        processor: its name.
+        cores: that this process may use, as the scheduler counts them (two threads of a core are two).
+        quota: processors' worth of time that the container grants, if it limits that.
+        flags: of `FLAGS`, those that it has.
+        caches: sizes as the system says them: "L2 1024K".
+        memory_bytes: in all.
+        system: name and version.
+        load: average of the last minute: how many processes wanted a core before this one.
+    """
+
+    processor: str
+    cores: int
+    quota: float | None
+    flags: tuple[str, ...]
+    caches: tuple[str, ...]
+    memory_bytes: int
+    system: str
+    load: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the machine for JSON."""
+        return asdict(self)
+
+
+def describe_computer() -> Computer:
+    """Return what this machine is and how busy it was."""
+    info = _read("/proc/cpuinfo")
+    return Computer(
+        processor=_processor(info),
+        cores=usable_cores(),
+        quota=_quota(),
+        flags=tuple(flag for flag in FLAGS if flag in _flags(info)),
+        caches=_caches(),
+        memory_bytes=_memory_bytes(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}".strip(),
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def usable_cores() -> int:
+    """Return how many cores the scheduler lets this process use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held at a time (resident); 0 if nobody knows."""
+    # Linux's own figure first: that of getrusage begins with what the parent process held.
+    own = re.search(r"^VmHWM:\s*(\d+) kB$", _read("/proc/self/status"), re.MULTILINE)
+    if own:
+        return int(own[1]) * 1024
+    if sys.platform == "win32":
+        return _windows_peak()
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+if sys.platform == "win32":
+
+    def _windows_peak() -> int:
+        """Return PeakWorkingSetSize of GetProcessMemoryInfo."""
+        import ctypes
+        from ctypes import wintypes
+
+        class Counters(ctypes.Structure):
+            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD), ("peak", ctypes.c_size_t)] + [
+                (f"other{i}", ctypes.c_size_t) for i in range(7)
+            ]
+
+        counters = Counters()
+        kernel = ctypes.windll.kernel32
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        process = wintypes.HANDLE(kernel.GetCurrentProcess())
+        done = kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), ctypes.sizeof(counters))
+        return int(counters.peak) if done else 0
+
+
+def _processor(info: str) -> str:
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", info, re.MULTILINE)
+    if found:
+        return found[1].strip()
+    if sys.platform == "darwin":
+        said = _said("sysctl", "-n", "machdep.cpu.brand_string")
+        if said:
+            return said
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _flags(info: str) -> set[str]:
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def _caches() -> tuple[str, ...]:
+    """Return the first core's data and shared caches, smallest first."""
+    found = []
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (_read(folder / name).strip() for name in ("level", "type", "size"))
+        if level and size and kind != "Instruction":
+            found.append(f"L{level} {size}")
+    return tuple(found)
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 0
+
+
+def _quota() -> float | None:
+    """Return the processors' worth of time that control group version 2 grants, None for no limit."""
+    allowed, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
+    return int(allowed) / int(period) if allowed.isdigit() and period.isdigit() else None
+
+
+def _read(path: Path | str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
