@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from aerostat.engines.onnx_runtime import processors
 from aerostat.engines.outputs import Outputs, run_in_batches
 from aerostat.errors import InputError
 
+_TELEMETRY = "openvino_telemetry"
 _NEEDED = "The engine openvino needs OpenVINO; install it with: pip install openvino"
 
 
@@ -35,7 +37,7 @@ class OpenVinoEngine:
     parallel = True
 
     def __init__(self, model: Path | bytes, exported: Exported, *, threads: int = 0) -> None:
-        openvino = _openvino()
+        openvino = openvino_module()
         self.exported = exported
         self._model = model
         # Without the hint bfloat16 would be used where the processor has it: another answer than the others'.
@@ -88,7 +90,7 @@ def read_openvino_entry(path: Path) -> Exported:
     Raises:
         InputError: it is no such file, or not one of ours; or OpenVINO is not installed.
     """
-    openvino = _openvino()
+    openvino = openvino_module()
     try:
         model = openvino.Core().read_model(str(path))
     except RuntimeError:
@@ -101,9 +103,24 @@ def read_openvino_entry(path: Path) -> Exported:
     return Exported.from_json(str(model.get_rt_info(KEY).astype(str)), path)
 
 
-def _openvino() -> Any:
+def openvino_module() -> Any:
+    """Return the package openvino, imported without its telemetry.
+
+    Left to itself the import alone reports to Google Analytics, in a process of its own that may take three
+    seconds to fail, and writes an identifier into the home folder. OpenVINO has a stand-in that does nothing
+    for where its package of telemetry is missing; for the time of the import it is.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    silenced = not {"openvino", _TELEMETRY} & sys.modules.keys()
+    if silenced:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # whose import fails, then
     try:
         import openvino
     except ImportError:
         raise InputError(_NEEDED) from None
+    finally:
+        if silenced:
+            sys.modules.pop(_TELEMETRY, None)
     return openvino
