@@ -212,7 +212,12 @@ class Detector:
         only, *others = (look.image_bgr for look in looks)
         images_bgr = np.stack([only, *others]) if others else only[None]  # no copy of a single one
         try:
-            found = engine.candidates(images_bgr, score_threshold=asked.view_score, pre_nms=PRE_NMS)
+            found = engine.candidates(
+                images_bgr,
+                score_threshold=asked.view_score,
+                pre_nms=PRE_NMS,
+                content_sizes=[look.letterbox.resized_size for look in looks],
+            )
         except NotNumbersError as error:
             path = paths[error.image]
             raise AerostatError(
@@ -341,7 +346,7 @@ def _load_exported(path: Path, device: str | torch.device, input_size: int | Non
     if path.suffix.lower() == ".onnx":
         exported, chosen = read_onnx_entry(path), engine
         if chosen == "auto":
-            chosen = "onnx" if _installed("onnxruntime") or not _installed("openvino") else "openvino"
+            chosen = "onnx" if installed("onnxruntime") or not installed("openvino") else "openvino"
     else:
         from aerostat.engines.open_vino import read_openvino_entry
 
@@ -381,7 +386,7 @@ def _load_weights(
     header = weights.header
     if engine not in ("onnx", "openvino"):
         return Detector(TorchEngine(net.to(choose_device(device))), header.classes, size, header)
-    if not _installed("onnx"):
+    if not installed("onnx"):
         raise InputError(
             f"The engine {engine} runs weights as ONNX, which needs a package; install it with: "
             "pip install onnx"
@@ -428,7 +433,8 @@ def load_network(
     return net.eval(), weights, size
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 

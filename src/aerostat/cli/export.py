@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from aerostat.cli.app import Flag, app, require_free
-from aerostat.errors import InputError
-from aerostat.wording import listed
+from cyclopts import Parameter
+
+from aerostat import console
+from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, read, refuse, require_free, split_names
+from aerostat.errors import InputError, clause
+from aerostat.wording import counted, listed
+
+if TYPE_CHECKING:
+    from aerostat.deploy.photographs import Photographs
+
+To = Literal["onnx", "openvino", "openmmlab"]
+SUFFIXES: dict[str, To] = {".onnx": "onnx", ".xml": "openvino", ".pth": "openmmlab"}
 
 
 @app.command(sort_key=9, usage="Usage: aerostat export WEIGHTS [OPTIONS]")
@@ -15,37 +24,189 @@ def export(
     weights: str,
     /,
     *,
-    to: Literal["openmmlab"] = "openmmlab",
+    to: To | None = None,
     out: Path | None = None,
+    int8: Flag = False,
+    nms: Flag = False,
+    nms_iou: Annotated[float | None, Parameter(show_default=False)] = None,
+    score: Annotated[float | None, Parameter(show_default=False)] = None,
+    dynamic: Flag = False,
+    batch: Annotated[int | None, Parameter(show_default=False)] = None,
+    input_size: int | None = None,
+    data: Path | None = None,
+    classes: Classes = None,
+    images: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
     force: Flag = False,
+    json_: JsonFlag = False,
 ) -> None:
-    """Write weights for other tools.
+    """Write a detector as one file for other places.
 
-    That is, for now, an OpenMMLab .pth that MMDetection loads.
+    ONNX and OpenVINO files hold classes and input size, so that `predict` and `eval` need nothing else, not
+    even torch; they are compared with the weights before they are kept.
 
     Parameters
     ----------
     weights:
         Run directory, weights file or name of the zoo.
     to:
-        The only format so far is openmmlab.
+        onnx, openvino (.xml and .bin) or openmmlab (a .pth that MMDetection loads); by default what the
+        suffix of --out says, else onnx.
     out:
-        File to write; by default the weights' own name with .pth.
+        File to write; by default the weights' own name with the suffix of the format.
+    int8:
+        Quantise to 8 bits, with ranges chosen on training photographs of the run's data, of --data or
+        of --images.
+    nms:
+        Put non-maximum suppression into the graph: it then gives what is kept, not all points.
+    nms_iou:
+        Overlap above which the weaker of two detections of a class goes, 0.65 by default; with --nms.
+    score:
+        What leaves the graph has a higher score, 0.001 by default; with --nms.
+    dynamic:
+        Take any number of images at a time, of any size in multiples of 32.
+    batch:
+        Images at a time, 1 by default; 0 for any number.
+    input_size:
+        Side of the square input in pixels; by default the one it was trained at.
+    data:
+        Annotated data to compare on; by default the run's own. With --int8, AP of both is printed.
+    classes:
+        Names of the classes of --data, where it does not have them.
+    images:
+        Photographs, or folders of them, to compare on in place of data.
     force:
         Replace a file that exists.
+    json_:
+        Print one JSON document.
     """
-    from aerostat.model.checkpoint import in_published_order, load_weights
-    from aerostat.model.openmmlab import write_pth
     from aerostat.predict import weights_path
 
     source = weights_path(weights)
-    loaded = load_weights(source)
-    target = out or source.with_suffix(".pth")
+    kind = to or (SUFFIXES.get(out.suffix.lower(), "onnx") if out else "onnx")
+    suffix = next(s for s, k in SUFFIXES.items() if k == kind)
+    target = out or source.with_suffix(".int8" + suffix if int8 else suffix)
+    if kind == "openmmlab":
+        given = {"--int8": int8, "--nms": nms, "--dynamic": dynamic, "--batch": batch, "--data": data}
+        refuse({**given, "--input-size": input_size, "--images": images}, "is not for an OpenMMLab .pth")
+    if not nms:
+        refuse({"--nms-iou": nms_iou, "--score": score}, "is for suppression in the graph: add --nms")
+    if dynamic:
+        refuse({"--batch": batch}, "is any number with --dynamic")
+    if data is not None:
+        refuse({"--images": images}, "stands in place of --data")
+    else:
+        refuse({"--classes": classes}, "is for --data")
+    if source.suffix.lower() in (".onnx", ".xml"):
+        raise InputError(f"{source} is an exported model already; name the weights it was exported from.")
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} is the file to export; choose another --out.")
     require_free(target, force, "--out")
+    if kind == "openmmlab":
+        _export_openmmlab(source, target)
+        return
+    if out is not None and out.suffix.lower() != suffix:
+        raise InputError(f"Expected --out to end in {suffix} for {kind}, found {out}.")
+    if (nms_iou is not None and not 0 < nms_iou <= 1) or (score is not None and not 0 <= score < 1):
+        raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
+    if batch is not None and batch < 0:
+        raise InputError(f"Expected a batch of at least 1, or 0 for any number, found {batch}.")
+    _export_graph(
+        weights,
+        target,
+        kind,
+        seen=_photographs(weights, data, split_names(classes), images),
+        int8=int8,
+        json_=json_,
+        input_size=input_size,
+        batch=1 if batch is None else batch or None,
+        dynamic=dynamic,
+        nms_iou=(0.65 if nms_iou is None else nms_iou) if nms else None,
+        score_threshold=0.001 if score is None else score,
+    )
+
+
+def _export_openmmlab(source: Path, target: Path) -> None:
+    from aerostat.model.checkpoint import in_published_order, load_weights
+    from aerostat.model.openmmlab import write_pth
+
+    loaded = load_weights(source)
     if loaded.header.kind != "detector":
         raise InputError(f"{source} holds a pretrained backbone, no detector; there is nothing to export.")
     state = in_published_order(loaded, source)
     write_pth(target, state, loaded.header.classes, {"input_size": loaded.header.input_size})
     print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {listed(loaded.header.classes)}")
+
+
+def _export_graph(
+    weights: str, target: Path, kind: Any, *, seen: Photographs, int8: bool, json_: bool, **options: Any
+) -> None:
+    from aerostat.deploy.export import export as export_graph
+
+    if int8 and not seen.calibration_bgr:
+        raise InputError(
+            "INT8 chooses its ranges on photographs like those it will see: name some with --images "
+            "or --data."
+        )
+    done = export_graph(
+        weights,
+        target,
+        to=kind,
+        images_bgr=seen.compared_bgr,
+        calibration_bgr=seen.calibration_bgr if int8 else None,
+        **options,
+    )
+    figures: dict[str, Any] = {
+        "file": str(target),
+        "bytes": target.stat().st_size,
+        "size": done.exported.size,
+        "classes": list(done.exported.classes),
+        "input_size": list(done.exported.input_size),
+        "precision": done.exported.precision,
+        "compared_on": seen.what,
+        "agreement": done.agreement.to_dict() if done.agreement else None,
+    }
+    lines = [
+        f"wrote {target}: rtmdet-{done.exported.size}, {done.exported.precision}, classes "
+        f"{listed(done.exported.classes)}, {target.stat().st_size / 1e6:.1f} MB"
+    ]
+    if done.agreement is None:
+        lines.append("not compared with the weights: install onnxruntime to have that done")
+    else:
+        mark = "the same as the weights" if done.agreement.same else "compared with the weights"
+        lines.append(f"{mark}, {seen.what}: {done.agreement.describe()}")
+    if int8 and done.detector is not None and seen.split is not None:
+        from aerostat.evaluation.evaluate import evaluate
+
+        both = {
+            name: evaluate(detector, seen.split).ap
+            for name, detector in (("float32", done.reference), ("int8", done.detector))
+        }
+        figures["ap"] = both
+        split = seen.split
+        lines.append(
+            f"AP on {split.name} ({counted(len(split), 'image')}): float32 {both['float32']:.3f}, "
+            f"int8 {both['int8']:.3f}"
+        )
+    print(document(figures) if json_ else "\n".join(lines))
+
+
+def _photographs(
+    weights: str, data: Path | None, classes: list[str] | None, images: list[Path] | None
+) -> Photographs:
+    """Return what was asked for; else the photographs of the run's own data, if they are still there."""
+    from aerostat.data.dataset import Dataset
+    from aerostat.deploy.photographs import drawn, of_data, of_files
+    from aerostat.report.subject import recorded_source
+    from aerostat.training.run import Run
+
+    if images:
+        return of_files(images)
+    if data is not None:
+        return of_data(read(data, classes=classes))
+    path = Path(weights)
+    source = recorded_source(Run(path if path.is_dir() else path.parent))
+    try:
+        return of_data(Dataset.read(**source)) if source.get("path") else drawn()
+    except InputError as error:
+        console.note(f"the run's data cannot be read any more: {clause(error)}")
+        return drawn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -37,7 +38,12 @@ class Engine(Protocol):
         """Give an engine for so many threads that call it at once, each call on one processor."""
 
     def candidates(
-        self, images_bgr: NDArray[np.uint8], *, score_threshold: float, pre_nms: int
+        self,
+        images_bgr: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        pre_nms: int,
+        content_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> list[Boxes]:
         """Return the candidates of each image in input pixels, before clipping and suppression.
 
@@ -45,6 +51,8 @@ class Engine(Protocol):
             images_bgr: (N, H, W, 3), letterboxed, 0-255.
             score_threshold: candidates have a higher score.
             pre_nms: best candidates of each level.
+            content_sizes: (width, height) of each resized photograph within its padded input, for engines
+                that suppress by themselves; None for all of it.
 
         Raises:
             NotNumbersError: an output is NaN.

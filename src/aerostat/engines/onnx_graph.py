@@ -87,7 +87,8 @@ def onnx_model(
     Without suppression it gives `boxes` (N, P, 4) xyxy in input pixels and `scores` (N, P, K); P are the
     points of the levels of stride 8, 16 and 32, row by row. With suppression it gives what is kept, M boxes
     of all images, image by image, best first: `boxes` (M, 4), `scores` (M,), `labels` (M,) int64 and
-    `image_indices` (M,) int64, the place in the batch.
+    `image_indices` (M,) int64, the place in the batch; and it wants `content_sizes` (N, 2) float32, width and
+    height of each resized photograph within its padded input, which boxes are clipped to first.
 
     Args:
         net: on the CPU.
@@ -117,7 +118,10 @@ def onnx_model(
         "boxes": (TensorProto.FLOAT, [batch or "N", count, 4]),
         "scores": (TensorProto.FLOAT, [batch or "N", count, num_classes]),
     }
+    inputs = {"images": (TensorProto.UINT8, images)}
     if suppression is not None:
+        inputs["content_sizes"] = (TensorProto.FLOAT, [batch or "N", 2])
+        boxes, scores = _on_content(graph, boxes, scores)
         _suppressed(graph, boxes, scores, suppression)
         outputs = {
             "boxes": (TensorProto.FLOAT, ["M", 4]),
@@ -129,7 +133,7 @@ def onnx_model(
         helper.make_graph(
             graph.nodes,
             "RTMDet",
-            [helper.make_tensor_value_info("images", TensorProto.UINT8, images)],
+            [helper.make_tensor_value_info(name, *about) for name, about in inputs.items()],
             [helper.make_tensor_value_info(name, *about) for name, about in outputs.items()],
             [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
         ),
@@ -280,6 +284,21 @@ def _points_of(graph: _Graph, levels: Sequence[str]) -> str:
         cells = graph.add("Cast", graph.add("Concat", x, y, x, y, axis=2), to=TensorProto.FLOAT)
         parts.append(graph.add("Mul", cells, graph.constant(float(stride))))
     return graph.add("Concat", *parts, axis=1)
+
+
+def _on_content(graph: _Graph, boxes: str, scores: str) -> tuple[str, str]:
+    """Return boxes clipped to `content_sizes`, and scores, which are 0 for boxes that nothing is left of."""
+    limits = graph.add("Concat", "content_sizes", "content_sizes", axis=1)
+    limits = graph.add("Unsqueeze", limits, graph.constant([1]))  # (N, 1, 4)
+    clipped = graph.add("Max", graph.add("Min", boxes, limits), graph.constant(0.0))
+    first, last, end = (graph.constant([i]) for i in (0, 2, 4))
+    axis = graph.constant([2])
+    sides = graph.add(
+        "Sub", graph.add("Slice", clipped, last, end, axis), graph.add("Slice", clipped, first, last, axis)
+    )
+    least = graph.add("ReduceMin", sides, axes=[2], keepdims=1)  # (N, P, 1)
+    solid = graph.add("Cast", graph.add("Greater", least, graph.constant(0.0)), to=TensorProto.FLOAT)
+    return clipped, graph.add("Mul", scores, solid)
 
 
 def _suppressed(graph: _Graph, boxes: str, scores: str, how: Suppression) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aerostat.candidates import Boxes
 from aerostat.engines.exported import Exported
-from aerostat.engines.outputs import Outputs, run_in_batches
+from aerostat.engines.outputs import Inputs, Outputs, run_in_batches
 from aerostat.errors import InputError
 
 
@@ -69,15 +69,25 @@ class OnnxEngine:
         yield OnnxEngine(self._model, self.exported, threads=1)
 
     def candidates(
-        self, images_bgr: NDArray[np.uint8], *, score_threshold: float, pre_nms: int
+        self,
+        images_bgr: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        pre_nms: int,
+        content_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> list[Boxes]:
         """Return the candidates of each image; see `Engine.candidates`."""
         return run_in_batches(
-            self._run, self.exported, images_bgr, score_threshold=score_threshold, pre_nms=pre_nms
+            self._run,
+            self.exported,
+            images_bgr,
+            score_threshold=score_threshold,
+            pre_nms=pre_nms,
+            content_sizes=content_sizes,
         )
 
-    def _run(self, images_bgr: NDArray[np.uint8]) -> Outputs:
-        return dict(zip(self._outputs, self._session.run(None, {"images": images_bgr}), strict=True))
+    def _run(self, inputs: Inputs) -> Outputs:
+        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
 
 
 def processors() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aerostat.candidates import Boxes
 from aerostat.engines.exported import KEY, Exported
 from aerostat.engines.onnx_runtime import processors
-from aerostat.engines.outputs import Outputs, run_in_batches
+from aerostat.engines.outputs import Inputs, Outputs, run_in_batches
 from aerostat.errors import InputError
 
 _TELEMETRY = "openvino_telemetry"
@@ -71,16 +71,26 @@ class OpenVinoEngine:
         yield OpenVinoEngine(self._model, self.exported, threads=threads)
 
     def candidates(
-        self, images_bgr: NDArray[np.uint8], *, score_threshold: float, pre_nms: int
+        self,
+        images_bgr: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        pre_nms: int,
+        content_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> list[Boxes]:
         """Return the candidates of each image; see `Engine.candidates`."""
         return run_in_batches(
-            self._run, self.exported, images_bgr, score_threshold=score_threshold, pre_nms=pre_nms
+            self._run,
+            self.exported,
+            images_bgr,
+            score_threshold=score_threshold,
+            pre_nms=pre_nms,
+            content_sizes=content_sizes,
         )
 
-    def _run(self, images_bgr: NDArray[np.uint8]) -> Outputs:
+    def _run(self, inputs: Inputs) -> Outputs:
         request = self._compiled.create_infer_request()  # of this call alone: threads do not share one
-        request.infer([images_bgr])
+        request.infer(inputs)
         return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._outputs)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,27 @@ from aerostat.engines.engine import NotNumbersError
 from aerostat.engines.exported import Exported
 from aerostat.errors import InputError
 
+Inputs = dict[str, NDArray[Any]]
+"""By name: `images`, and `content_sizes` where suppression is in the graph."""
 Outputs = Mapping[str, NDArray[Any]]
 """By name, as `aerostat.deploy.graph.onnx_model` tells them."""
 
 
 def run_in_batches(
-    run: Callable[[NDArray[np.uint8]], Outputs],
+    run: Callable[[Inputs], Outputs],
     exported: Exported,
     images_bgr: NDArray[np.uint8],
     *,
     score_threshold: float,
     pre_nms: int,
+    content_sizes: Sequence[tuple[int, int]] | None = None,
 ) -> list[Boxes]:
     """Return the candidates of each image, given a graph that takes `exported.batch` images at a time.
 
     Args:
-        run: maps images (b, H, W, 3) to the graph's outputs.
+        run: maps the graph's inputs to its outputs.
         exported: what the file says about itself.
-        images_bgr, score_threshold, pre_nms: see `Engine.candidates`.
+        images_bgr, score_threshold, pre_nms, content_sizes: see `Engine.candidates`.
 
     Raises:
         InputError: the images have another size than the file is for.
@@ -47,9 +50,11 @@ def run_in_batches(
     found: list[Boxes] = []
     for start in range(0, len(images_bgr), step):
         part = images_bgr[start : start + step]
-        missing = step - len(part)
-        padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-        outputs = run(np.ascontiguousarray(padded))
+        inputs = {"images": _filled(part, step)}
+        if exported.suppressed:
+            contents = content_sizes[start : start + step] if content_sizes else [size] * len(part)
+            inputs["content_sizes"] = _filled(np.asarray(contents, np.float32), step)
+        outputs = run(inputs)
         for place in range(len(part)):
             of_image = _suppressed if exported.suppressed else _all_points
             try:
@@ -57,6 +62,13 @@ def run_in_batches(
             except NotNumbersError:
                 raise NotNumbersError(start + place) from None
     return found
+
+
+def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return as many values as the graph takes, the last one repeated."""
+    missing = count - len(values)
+    whole = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
+    return np.ascontiguousarray(whole)
 
 
 def _all_points(

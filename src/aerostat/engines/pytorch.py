@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -59,7 +59,12 @@ class TorchEngine:
 
     @torch.inference_mode()
     def candidates(
-        self, images_bgr: NDArray[np.uint8], *, score_threshold: float, pre_nms: int
+        self,
+        images_bgr: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        pre_nms: int,
+        content_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> list[Boxes]:
         """Return the candidates of each image; see `Engine.candidates`."""
         cls, reg = self.outputs(images_bgr)

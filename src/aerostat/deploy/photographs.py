@@ -1,0 +1,82 @@
+"""What an export is compared on, and what INT8 chooses its ranges by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.data.balloons import draw_scene
+from aerostat.data.dataset import Dataset, Split
+from aerostat.data.image import list_images, read_image
+from aerostat.errors import InputError
+from aerostat.wording import counted
+
+T = TypeVar("T")
+
+COMPARED = 8
+"""Photographs that an export is compared on."""
+CALIBRATED = 64
+"""Photographs that the ranges of INT8 are chosen on; more change them hardly."""
+DRAWN_SIZE = (640, 480)
+"""(width, height) of drawn scenes in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Photographs for an export.
+
+    Args:
+        what: says what they are.
+        compared_bgr: to compare on, (H, W, 3) uint8 each.
+        calibration_bgr: to choose the ranges of INT8 by; empty where there are only drawn scenes.
+        split: annotated images that AP may be measured on, if there are any.
+    """
+
+    what: str
+    compared_bgr: Sequence[NDArray[np.uint8]]
+    calibration_bgr: Sequence[NDArray[np.uint8]] = ()
+    split: Split | None = None
+
+
+def of_data(data: Dataset) -> Photographs:
+    """Return photographs of annotated data: compared on validation images, ranges from training images."""
+    splits = data.splits
+    named = [splits[name] for name in ("val", "test") if name in splits]
+    held_out = named[0] if named else next(iter(splits.values()))
+    train = splits.get("train", held_out)
+    compared = [read_image(record.path) for record in _spread(held_out.images, COMPARED)]
+    calibration = [read_image(record.path) for record in _spread(train.images, CALIBRATED)]
+    return Photographs(f"on images of the split {held_out.name}", compared, calibration, held_out)
+
+
+def of_files(paths: Sequence[Path]) -> Photographs:
+    """Return photographs of files and folders of files.
+
+    Raises:
+        InputError: there are none, or one cannot be read.
+    """
+    files: list[Path] = []
+    for path in paths:
+        files += list_images(path, recursive=True) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"There are no images in {', '.join(map(str, paths))}.")
+    pictures = [read_image(path) for path in _spread(files, CALIBRATED)]
+    return Photographs(f"on {counted(len(files), 'file')}", _spread(pictures, COMPARED), pictures)
+
+
+def drawn() -> Photographs:
+    """Return drawn scenes, for want of photographs."""
+    width, height = DRAWN_SIZE
+    scenes = [draw_scene(np.random.default_rng(seed), width, height)[0] for seed in range(COMPARED // 2)]
+    return Photographs("on drawn scenes, for want of photographs (see --images, --data)", scenes)
+
+
+def _spread(values: Sequence[T], most: int) -> list[T]:
+    """Return at most so many, spread evenly over all."""
+    places = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
+    return [values[i] for i in places]
