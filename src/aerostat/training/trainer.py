@@ -336,7 +336,7 @@ class Trainer:
     def _refuse(self, batch: Batch, losses: dict[str, Tensor]) -> None:
         """Save the batch that gave a loss that is no number, and stop."""
         path = self.run.path / f"nonfinite_batch_rank{self.fabric.global_rank}.safetensors"
-        tensors = {"images": batch.images}
+        tensors = {"images": batch.images.contiguous()}
         for i, (boxes, labels) in enumerate(zip(batch.boxes, batch.labels, strict=True)):
             tensors |= {f"boxes.{i}": boxes, f"labels.{i}": labels}
         with replacing(path) as temporary:
