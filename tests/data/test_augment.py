@@ -1,4 +1,4 @@
-"""Each step against hand-worked cases, the draws against their distributions, and boxes against pixels."""
+"""The draws against the published ones; each published step against hand-worked cases."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from aerostat.data.augment import (
-    Augmentation,
-    Sample,
+from aerostat.data.augment import Augmentation, Sample, draw_plan
+from aerostat.errors import InputError
+
+from .stepwise import (
     augmented_sample,
     choose_crop,
     crop,
-    draw_plan,
     drop_small,
     flip,
     jitter_hsv,
@@ -25,7 +25,6 @@ from aerostat.data.augment import (
     resize_to_fit,
     sample_before_mixup,
 )
-from aerostat.errors import InputError
 
 PLAIN = Augmentation(input_size=64, mosaic=0.0, mixup=0.0, hsv_delta=(0.0, 0.0, 0.0), flip=0.0)
 

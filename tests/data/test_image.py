@@ -240,7 +240,7 @@ def test_floating_point_images_are_refused():
 def test_formats_that_opencv_does_not_know_are_decoded_all_the_same(monkeypatch):
     content = encode(Image.fromarray(QUARTERS), "GIF")
     expected = decode_image(content, "a.gif")
-    monkeypatch.setattr("aerostat.data.image._decode_with_opencv", lambda _: None)
+    monkeypatch.setattr("aerostat.data.image._decode_with_opencv", lambda _, factor: None)
     assert (decode_image(content, "a.gif") == expected).all()
 
 

@@ -15,7 +15,7 @@ from aerostat.data import loader as loader_module
 from aerostat.data.ahead import read_ahead
 from aerostat.data.augment import Augmentation
 from aerostat.data.dataset import ImageRecord, Instance
-from aerostat.data.image import read_image
+from aerostat.data.image import read_image, read_resized
 from aerostat.data.loader import Batch, TrainLoader, _Memo
 from aerostat.errors import AerostatError, InputError
 
@@ -64,7 +64,7 @@ def test_batches_have_the_promised_shapes(images):
         for batch in TrainLoader(images, augmentation=SMALL, batch_size=4, threads=2).epoch(0, stage):
             assert batch.images.shape == (4, 3, 64, 64)
             assert batch.images.dtype == torch.uint8
-            assert batch.images.is_contiguous()
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
             assert len(batch.boxes) == len(batch.labels) == len(batch.file_names) == 4
             for boxes, labels in zip(batch.boxes, batch.labels, strict=True):
                 assert boxes.shape == (len(labels), 4)
@@ -161,30 +161,64 @@ def test_an_abandoned_epoch_leaves_no_threads_and_opencv_as_it_was(images, threa
 
 
 def test_a_failure_in_a_thread_reaches_the_caller_and_ends_the_threads(images, monkeypatch):
-    def fail(path):
+    def fail(path, size):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(loader_module, "read_image", fail)
+    monkeypatch.setattr(loader_module, "read_resized", fail)
     with pytest.raises(MemoryError, match="no room"):
         list(TrainLoader(images, augmentation=SMALL, batch_size=2, threads=2).epoch(0, 1))
     assert not loader_threads()
 
 
+def cut_off(path: Path, width: int, height: int) -> Path:
+    """Write a JPEG whose header can be read and whose end is missing."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    content = cv2.imencode(".jpg", noise)[1].tobytes()
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
+def of_no_format(path: Path, width: int, height: int) -> Path:
+    path.write_bytes(b"no photograph")
+    return path
+
+
 @pytest.mark.parametrize("threads", [0, 3])
-def test_an_unreadable_image_is_named_once_and_replaced(images, tmp_path, monkeypatch, threads):
+@pytest.mark.parametrize("write", [cut_off, of_no_format])
+def test_an_unreadable_image_is_named_once_and_replaced(images, tmp_path, monkeypatch, threads, write):
     notes: list[str] = []
     monkeypatch.setattr(console, "note", notes.append)
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no photograph")
-    mixed = [images[0], record(broken, 100, 100, Instance((0, 0, 9, 9), 0)), images[3]]
-    loader = TrainLoader(mixed, augmentation=SMALL, batch_size=3, threads=threads)
-    batches = [batch for epoch in range(3) for batch in loader.epoch(epoch, 2)]
-    assert len(batches) == 3
+    broken = record(write(tmp_path / "broken.jpg", 200, 90), 200, 90, Instance((0, 0, 9, 9), 0))
+
+    def batches(second: ImageRecord) -> list[Batch]:
+        records = [images[0], second, images[3], images[7]]
+        loader = TrainLoader(records, augmentation=SMALL, batch_size=4, threads=threads)
+        return [batch for epoch in range(3) for stage in (1, 2) for batch in loader.epoch(epoch, stage)]
+
+    replaced, whole = batches(broken), batches(images[3])  # in its place stands the next one
     assert len(notes) == 1
     assert "broken.jpg" in notes[0]
-    # In its place stands the next image, so each epoch shows that one twice.
-    position = next(t for t in range(3) if loader.index_at(t) == 1)
-    assert (loader._plain(position).image_bgr == read_image(images[3].path)).all()
+    for one, other in zip(replaced, whole, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert all(map(torch.equal, one.boxes + one.labels, other.boxes + other.labels))
+
+
+def test_what_is_known_of_a_broken_image_changes_no_sample(images, tmp_path, monkeypatch):
+    # Most samples do not show the broken image's place on the canvas: whether it is known to be broken by
+    # then, depends on what was made before, and must not move anything.
+    monkeypatch.setattr(console, "note", lambda _: None)
+    broken = record(cut_off(tmp_path / "broken.jpg", 300, 300), 300, 300, Instance((0, 0, 99, 99), 0))
+    records = [images[0], broken, images[9]]
+
+    def loader() -> TrainLoader:
+        return TrainLoader(records, augmentation=SMALL, batch_size=3, threads=0)
+
+    used = loader()
+    in_order = [used.sample(position, 1) for position in range(12)]
+    for position, known in enumerate(in_order):
+        fresh = loader().sample(position, 1)
+        assert np.array_equal(fresh.image_bgr, known.image_bgr)
+        assert np.array_equal(fresh.boxes_xyxy, known.boxes_xyxy)
 
 
 def test_a_data_set_without_a_readable_image_ends_the_run(tmp_path, monkeypatch):
@@ -208,14 +242,68 @@ def test_crowd_regions_are_no_targets(tmp_path):
     assert batch.boxes[0].tolist() == [[10, 10, 50, 50]]
 
 
-def test_large_images_are_reduced_to_twice_the_input_whether_cached_or_not(tmp_path):
+def test_large_images_are_kept_no_larger_than_they_are_shown(tmp_path):
     path = write_image(tmp_path / "large.png", 8000, 6000)
     large = record(path, 8000, 6000, Instance((800, 600, 4000, 3000), 0))
-    for cache_bytes in (0, 1 << 30):
-        loader = TrainLoader([large], augmentation=SMALL, batch_size=1, cache_bytes=cache_bytes)
-        plain = loader._plain(0)
-        assert plain.size == (128, 96)
-        np.testing.assert_allclose(plain.boxes_xyxy, [[12.8, 9.6, 64, 48]])
+    loader = TrainLoader([large], augmentation=SMALL, batch_size=8, threads=0)
+    list(loader.epoch(0, 1))
+    assert {size for _, size in loader._images._entries} == {(64, 48)}  # a Mosaic has no more of it
+    list(loader.epoch(1, 2))
+    assert {size for _, size in loader._images._entries} == {(64, 48), (128, 96)}
+
+
+def test_what_is_kept_stays_within_its_bound(images):
+    loader = TrainLoader(images, augmentation=SMALL, batch_size=1, threads=0, cache_bytes=30_000)
+    sizes = []
+    for stage in (1, 2):
+        for _ in loader.epoch(0, stage):
+            kept = sum(entry.result().nbytes for entry in loader._images._entries.values())
+            assert kept == loader._images._total <= 30_000
+            sizes.append(kept)
+    assert max(sizes) > 10_000
+
+
+def test_images_out_of_sight_are_not_read(images, monkeypatch):
+    # At ratio 2 the window is a quarter of the canvas; every tile in it is read, and no other.
+    read: list[Path] = []
+    monkeypatch.setattr(
+        loader_module, "read_resized", lambda path, size: read.append(path) or read_resized(path, size)
+    )
+    augmentation = Augmentation(input_size=64, mixup=0.0, resize_ratio=(2.0, 2.0))
+    counts = []
+    for position in range(60):
+        loader = TrainLoader(images, augmentation=augmentation, batch_size=1, threads=0, cache_bytes=0)
+        read.clear()
+        loader.sample(position, 1)
+        counts.append(len(read))
+    assert set(counts) <= {0, 1, 2, 3, 4}
+    # Where the four meet lies within [64, 192) of 256 on each axis and the window begins in [0, 192]: it is
+    # crossed one time in three or so, so that 1, 2 and 4 are seen, and on average far fewer than 4.
+    assert {1, 2, 4} <= set(counts)
+    assert 1.2 < np.mean(counts) < 2.4
+
+
+def test_boxes_beyond_their_image_are_clipped_and_those_outside_dropped(tmp_path):
+    path = write_image(tmp_path / "a.png", 60, 40)
+    instances = [Instance((-5, -5, 70, 20), 0), Instance((60, 0, 90, 10), 1), Instance((5, 5, 5, 9), 2)]
+    augmentation = Augmentation(input_size=60, resize_ratio=(1.0, 1.0), flip=0.0)
+    loader = TrainLoader([record(path, 60, 40, *instances)], augmentation=augmentation, batch_size=1)
+    plain = loader.sample(0, 2)
+    assert plain.boxes_xyxy.tolist() == [[0, 0, 60, 20]]
+    assert plain.labels.tolist() == [0]
+
+
+def test_images_are_taken_for_as_large_as_they_are_not_as_the_annotations_say(tmp_path):
+    path = write_image(tmp_path / "a.png", 60, 40)
+    augmentation = Augmentation(input_size=60, resize_ratio=(1.0, 1.0), flip=0.0, hsv_delta=(0, 0, 0))
+    box = Instance((10, 10, 30, 30), 0)
+    right, wrong = (
+        TrainLoader([record(path, *size, box)], augmentation=augmentation, batch_size=1).sample(0, 2)
+        for size in ((60, 40), (600, 30))
+    )
+    assert np.array_equal(right.image_bgr[:40], read_image(path))
+    assert np.array_equal(right.image_bgr, wrong.image_bgr)
+    assert right.boxes_xyxy.tolist() == wrong.boxes_xyxy.tolist() == [[10, 10, 30, 30]]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (300, 1), (64, 64)])
@@ -226,14 +314,6 @@ def test_one_image_is_enough(tmp_path, size, boxes):
     loader = TrainLoader([one], augmentation=Augmentation(input_size=64, mixup=1.0), batch_size=2, threads=2)
     for stage in (1, 2):
         assert [batch.images.shape for batch in loader.epoch(0, stage)] == [(2, 3, 64, 64)]
-
-
-def test_boxes_beyond_their_image_are_clipped_and_those_outside_dropped(tmp_path):
-    path = write_image(tmp_path / "a.png", 60, 40)
-    instances = [Instance((-5, -5, 70, 20), 0), Instance((60, 0, 90, 10), 1), Instance((5, 5, 5, 9), 2)]
-    plain = TrainLoader([record(path, 60, 40, *instances)], augmentation=SMALL, batch_size=1)._plain(0)
-    assert plain.boxes_xyxy.tolist() == [[0, 0, 60, 20]]
-    assert plain.labels.tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ What the reader makes of a file:
 - a file whose end is missing is refused, whatever the decoder could have made of its beginning.
 
 File names may be in any script: the bytes are read by Python and only then decoded by OpenCV.
+
+`read_resized` gives the same at a smaller size, and spares a JPEG's decoder what would not be seen.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +47,14 @@ IMAGE_SUFFIXES = frozenset(
 
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+_JPEG_START = b"\xff\xd8\xff"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
 _ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -61,6 +71,36 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
     return decode_image(_read_bytes(Path(path)), str(path))
 
 
+def read_resized(path: Path | str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read an image file as `read_image` does and return it resized to `size` = (width, height).
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where that is still as large as `size`:
+    its decoder then takes the mean of blocks, as far as that goes, without making their pixels. The rest is
+    bilinear, and never in one step of more than two to one, which would leave pixels out.
+
+    Args:
+        path: of the file.
+        size: of the result, in pixels of the upright image.
+
+    Raises:
+        InputError: the file is missing, empty, cut off or no image.
+    """
+    content = _read_bytes(Path(path))
+    header = _open_header(io.BytesIO(content))
+    orientation = _orientation(header)
+    target = (size[1], size[0]) if orientation >= 5 else size
+    factor = 1
+    if header is not None and content.startswith(_JPEG_START):
+        smallest = min(header.size[0] / target[0], header.size[1] / target[1])
+        factor = next((factor for factor in _REDUCED if factor <= smallest), 1)
+    image_bgr = _decode_stored(content, str(path), factor)
+    covered: tuple[float, float] = (image_bgr.shape[1], image_bgr.shape[0])
+    if factor > 1 and header is not None and covered != header.size:
+        # The last block of a row or column may reach beyond the image.
+        covered = header.size[0] / factor, header.size[1] / factor
+    return np.ascontiguousarray(_turn_upright(_resample(image_bgr, covered, target), orientation))
+
+
 def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     """Decode the bytes of an image file as `read_image` does.
 
@@ -71,13 +111,25 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: the bytes are no image, or their end is missing.
     """
+    image_bgr = _decode_stored(content, name)
+    return np.ascontiguousarray(_turn_upright(image_bgr, _orientation(_open_header(io.BytesIO(content)))))
+
+
+def _decode_stored(content: bytes, name: str, factor: int = 1) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file to what is stored, not yet turned upright.
+
+    Args:
+        content, name: as for `decode_image`.
+        factor: 1, 2, 4 or 8: a JPEG is decoded to a size so much smaller, rounded up.
+    """
     if not content:
         raise InputError(f"Expected an image, found an empty file: {name}; copy it again or leave it out.")
     if _is_cut_jpeg(content):
         raise InputError(
             f"Expected a whole image, found a JPEG file whose end is missing: {name}; copy it again."
         )
-    decoders = [_decode_with_opencv, _decode_with_pillow]
+    decoders: list[Callable[[bytes], NDArray[np.uint8] | None]]
+    decoders = [partial(_decode_with_opencv, factor=factor), _decode_with_pillow]
     if content.startswith(_TIFF_STARTS) and _has_alpha(content):
         decoders.reverse()  # OpenCV would multiply the colours by alpha
     decoded = (decode(content) for decode in decoders)
@@ -85,7 +137,27 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     if image_bgr is None:
         found = "a broken or cut-off" if _open_header(io.BytesIO(content)) else "no readable"
         raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
-    return np.ascontiguousarray(_turn_upright(image_bgr, _orientation(_open_header(io.BytesIO(content)))))
+    return image_bgr
+
+
+def _resample(
+    image_bgr: NDArray[np.uint8], covered: tuple[float, float], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return an image resized bilinearly to `size`, in steps of at most two to one.
+
+    Args:
+        image_bgr: (H, W, 3) uint8.
+        covered: how much of its width and height is the image; the rest, less than a pixel, is beyond it.
+        size: (width, height) of the result.
+    """
+    if covered[0] > 2 * size[0] and covered[1] > 2 * size[1]:
+        image_bgr = _resample(image_bgr, covered, (2 * size[0], 2 * size[1]))
+        return resize_image(image_bgr, size)
+    if covered == (image_bgr.shape[1], image_bgr.shape[0]):
+        return resize_image(image_bgr, size)
+    scale_x, scale_y = size[0] / covered[0], size[1] / covered[1]
+    resized = cv2.resize(image_bgr, None, fx=scale_x, fy=scale_y, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized[: size[1], : size[0]], np.uint8)
 
 
 def read_size(path: Path | str) -> tuple[int, int]:
@@ -153,12 +225,12 @@ def _is_cut_jpeg(content: bytes) -> bool:
 
     The segments before it are stepped over, because the preview in an EXIF segment has an end of its own.
     """
-    if not content.startswith(b"\xff\xd8\xff"):
+    if not content.startswith(_JPEG_START):
         return False
     at = 2
     while at + 4 <= len(content) and content[at] == 0xFF:
         if content[at + 1] == 0xDA:  # start of scan
-            return content.find(b"\xff\xd9", at) < 0
+            return content.rfind(b"\xff\xd9", at) < 0  # from the back, where it stands in a whole file
         is_fill = content[at + 1] == 0xFF
         at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return at + 4 > len(content)
@@ -169,9 +241,9 @@ def _has_alpha(content: bytes) -> bool:
     return header is not None and header.mode == "RGBA"
 
 
-def _decode_with_opencv(content: bytes) -> NDArray[np.uint8] | None:
+def _decode_with_opencv(content: bytes, factor: int = 1) -> NDArray[np.uint8] | None:
     # Which formats OpenCV turns upright depends on its version: `_turn_upright` does it by one rule.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:

@@ -2,12 +2,15 @@
 
 Threads suffice because decoding and resizing release Python's global lock, and they share one cache of
 decoded images. What a batch holds never depends on them, only on the seed and the position in the run.
+
+Of a sample first the layout is worked out, then what shows is read, at the size that the layout asks for,
+and drawn straight into the batch. An image out of sight is not read at all.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -15,21 +18,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from aerostat import console
-from aerostat.boxes import clip_boxes
 from aerostat.data.ahead import BATCHES_AHEAD, made_ahead
-from aerostat.data.augment import Augmentation, Sample, augmented_sample, drop_small, resize_to_fit
-from aerostat.data.augment import sample_before_mixup as make_sample_before_mixup
+from aerostat.data.augment import Augmentation, Plan, Sample, draw_plan
 from aerostat.data.dataset import ImageRecord
-from aerostat.data.image import read_image
+from aerostat.data.image import read_resized, read_size
+from aerostat.data.layout import Size, Source, arrange, mirror_boxes
+from aerostat.data.render import Image, mix, render
 from aerostat.errors import AerostatError, InputError, clause
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+Objects = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Boxes (n, 4) xyxy in pixels of the input, and labels (n,)."""
 
 _ORDER = 0  # stands where the stage stands in the seeds of samples, whose stages are 1 and 2
 
@@ -39,7 +46,7 @@ class Batch:
     """One batch of training samples.
 
     Args:
-        images: (N, 3, S, S) uint8 BGR, contiguous.
+        images: (N, 3, S, S) uint8 BGR, in channels-last memory: the samples one after the other as drawn.
         boxes: for each image (n, 4) float32 xyxy in pixels of the input.
         labels: for each image (n,) int64.
         file_names: for each image the file at its position; Mosaic and MixUp add others.
@@ -56,8 +63,7 @@ class TrainLoader:
 
     Positions count the samples of the whole run over all processes. An epoch has `len(self)` batches per
     process, all of them full: each image appears at least once, and the places left in the last batch are
-    filled from a fresh shuffle. Images are reduced on reading, always and bilinearly, so that the longer side
-    is at most twice the input; Mosaic and the resizes start from that.
+    filled from a fresh shuffle.
 
     Args:
         images: the training split; crowd regions are not used as targets.
@@ -65,8 +71,9 @@ class TrainLoader:
         batch_size: samples per process and batch.
         seed: of order and augmentation.
         threads: that decode and augment; 0 does it while the batch is asked for.
-        cache_bytes: how much the decoded images may take.
+        cache_bytes: how much the images may take that are kept, each at the size it was needed at.
         rank, world_size: which process this is of how many; each takes its share of every global batch.
+        pin_memory: whether batches lie in memory that a GPU can copy from while others work; needs CUDA.
 
     Raises:
         InputError: there is no image, or a number is out of range.
@@ -83,6 +90,7 @@ class TrainLoader:
         cache_bytes: int = 1 << 30,
         rank: int = 0,
         world_size: int = 1,
+        pin_memory: bool = False,
     ) -> None:
         if not images:
             raise InputError("Expected at least one image to train on, found none.")
@@ -98,11 +106,13 @@ class TrainLoader:
         self.threads = threads
         self.rank = rank
         self.world_size = world_size
+        self.pin_memory = pin_memory
         # MixUp looks back `mixup_cache` positions from any sample in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
-        self._decoded: _Memo[int, Sample] = _Memo(cache_bytes, lambda sample: sample.image_bgr.nbytes)
+        self._images: _Memo[tuple[int, Size], Image] = _Memo(cache_bytes, lambda image: image.nbytes)
         self._before_mixup: _Memo[tuple[int, int], Sample] = _Memo(recent, lambda _: 1)
         self._orders: _Memo[int, NDArray[np.int64]] = _Memo(3, lambda _: 1)
+        self._sizes = np.zeros((len(images), 2), np.int32)  # (0, 0): not looked at yet
         self._unreadable: set[int] = set()
         self._lock = threading.Lock()
 
@@ -124,21 +134,28 @@ class TrainLoader:
             start_batch: where to go on within the epoch.
         """
         batches = [self._positions(epoch, batch) for batch in range(start_batch, len(self))]
-        jobs = ([partial(self._target, position, stage) for position in batch] for batch in batches)
-        with closing(made_ahead(jobs, self.threads)) as made:
-            for positions, targets in zip(batches, made, strict=True):
+        drawn_to: deque[torch.Tensor] = deque()  # of the batches in the making
+
+        def jobs() -> Iterator[list[Callable[[], Objects]]]:
+            for batch in batches:
+                drawn_to.append(self._empty_batch())
+                rows = drawn_to[-1].numpy()
+                yield [partial(self._draw, at, stage, row) for at, row in zip(batch, rows, strict=True)]
+
+        with closing(made_ahead(jobs(), self.threads)) as made:
+            for positions, objects in zip(batches, made, strict=True):
                 yield Batch(
-                    images=torch.stack([image for image, _, _ in targets]),
-                    boxes=[boxes for _, boxes, _ in targets],
-                    labels=[labels for _, _, labels in targets],
+                    images=drawn_to.popleft().permute(0, 3, 1, 2),
+                    # Objects may be shared between positions by the cache, tensors must not be.
+                    boxes=[torch.tensor(boxes) for boxes, _ in objects],
+                    labels=[torch.tensor(labels) for _, labels in objects],
                     file_names=[self.images[self.index_at(position)].file_name for position in positions],
                 )
 
     def sample(self, position: int, stage: int) -> Sample:
         """Return the augmented sample at a position of the run, its image (S, S, 3)."""
-        return augmented_sample(
-            self.augmentation, self.seed, stage, position, lambda at: self._sample_before_mixup(at, stage)
-        )
+        image_bgr = self._empty_image()
+        return Sample(image_bgr, *self._draw(position, stage, image_bgr))
 
     def index_at(self, position: int) -> int:
         """Return which image stands at a position of the run; positions before 0 have an order too."""
@@ -160,38 +177,93 @@ class TrainLoader:
         first = epoch * self.slots_per_epoch + batch * self._global_batch + self.rank * self.batch_size
         return range(first, first + self.batch_size)
 
-    def _target(self, position: int, stage: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        sample = self.sample(position, stage)
-        planes = np.ascontiguousarray(sample.image_bgr.transpose(2, 0, 1))
-        # Samples may be shared between positions by the cache, tensors must not be.
-        return torch.from_numpy(planes), torch.tensor(sample.boxes_xyxy), torch.tensor(sample.labels)
+    def _empty_batch(self) -> torch.Tensor:
+        side = self.augmentation.input_size
+        return torch.empty((self.batch_size, side, side, 3), dtype=torch.uint8, pin_memory=self.pin_memory)
 
-    def _sample_before_mixup(self, position: int, stage: int) -> Sample:
-        return self._before_mixup.get(
-            (stage, position),
-            lambda: make_sample_before_mixup(self.augmentation, self.seed, stage, position, self._plain),
-        )
+    def _empty_image(self) -> Image:
+        side = self.augmentation.input_size
+        return np.empty((side, side, 3), np.uint8)
 
-    def _plain(self, position: int) -> Sample:
-        """Return the image at a position, or in place of an unreadable one the next that can be read."""
-        start = self.index_at(position)
+    def _draw(self, position: int, stage: int, out_bgr: Image) -> Objects:
+        """Draw the sample at a position to `out_bgr` (S, S, 3) and return the objects on it."""
+        plan = draw_plan(self.augmentation, self.seed, stage, position)
+        if stage == 2 or self.augmentation.mixup == 0:  # nobody's partner: it need not be kept
+            return self._draw_before_mixup(position, stage, plan, out_bgr)
+        sample = self._kept_before_mixup(position, stage, plan)
+        if plan.mixup_partner is None:
+            np.copyto(out_bgr, sample.image_bgr)
+            return sample.boxes_xyxy, sample.labels
+        partner = self._kept_before_mixup(position - plan.mixup_partner, stage)
+        image_bgr, boxes = partner.image_bgr, partner.boxes_xyxy
+        if plan.mixup_flip:
+            image_bgr = np.asarray(cv2.flip(image_bgr, 1), np.uint8)
+            boxes = mirror_boxes(boxes, self.augmentation.input_size)
+        mix(sample.image_bgr, image_bgr, out_bgr)
+        return np.concatenate([sample.boxes_xyxy, boxes]), np.concatenate([sample.labels, partner.labels])
+
+    def _kept_before_mixup(self, position: int, stage: int, plan: Plan | None = None) -> Sample:
+        def make() -> Sample:
+            drawn = plan or draw_plan(self.augmentation, self.seed, stage, position)
+            image_bgr = self._empty_image()
+            return Sample(image_bgr, *self._draw_before_mixup(position, stage, drawn, image_bgr))
+
+        return self._before_mixup.get((stage, position), make)
+
+    def _draw_before_mixup(self, position: int, stage: int, plan: Plan, out_bgr: Image) -> Objects:
+        """Draw the sample at a position with all steps but MixUp, and return the objects on it.
+
+        An image that turns out to be broken when its pixels are needed is replaced and the sample laid out
+        anew. What is known of other samples' images must not count: those out of sight here are never read.
+        """
+        positions = [position, *(position - back for back in plan.mosaic_partners or ())]
+        broken: set[int] = set()
+        while True:
+            indices = [self._usable(self.index_at(at), broken) for at in positions]
+            sources = [self._source(index) for index in indices]
+            layout = arrange(plan, self.augmentation, stage, sources)
+            read = [(indices[tile.source], tile.size) for tile in layout.tiles]
+            images = [self._image(index, size) for index, size in read]
+            whole = [image for image in images if image is not None]
+            if len(whole) == len(images):
+                render(layout, whole, plan.hsv_gains, plan.flip, out_bgr)
+                return layout.boxes_xyxy, layout.labels
+            broken |= {index for (index, _), image in zip(read, images, strict=True) if image is None}
+
+    def _usable(self, start: int, broken: set[int]) -> int:
+        """Return the image `start`, or in place of one without a header or a broken one the next other."""
         for step in range(len(self.images)):
             index = (start + step) % len(self.images)
-            if index in self._unreadable:
-                continue
-            try:
-                return self._decoded.get(index, partial(self._decode, index))
-            except InputError as error:
-                self._report_unreadable(index, error)
+            if index not in broken and self._size(index) is not None:
+                return index
         raise AerostatError(f"Expected images to train on, found none of the {len(self.images)} readable.")
 
-    def _decode(self, index: int) -> Sample:
-        record = self.images[index]
-        image_bgr = read_image(record.path)
-        boxes = clip_boxes(record.boxes_xyxy(), image_bgr.shape[1], image_bgr.shape[0]).astype(np.float32)
-        sample = drop_small(Sample(image_bgr, boxes, record.labels()), 0.0)
-        largest = 2 * self.augmentation.input_size
-        return resize_to_fit(sample, largest) if max(sample.size) > largest else sample
+    def _source(self, index: int) -> Source:
+        record, size = self.images[index], self._size(index)
+        assert size is not None
+        return Source(size, record.boxes_xyxy(), record.labels())
+
+    def _size(self, index: int) -> Size | None:
+        """Return the size that an image's header states, None if it has none that can be read."""
+        width, height = self._sizes[index].tolist()
+        if width == 0:
+            try:
+                width, height = read_size(self.images[index].path)
+            except InputError as error:
+                self._report_unreadable(index, error)
+                width, height = -1, -1
+            self._sizes[index] = width, height
+        return (width, height) if width > 0 else None
+
+    def _image(self, index: int, size: Size) -> Image | None:
+        """Return an image at a size, None if it is broken."""
+        if index in self._unreadable:
+            return None
+        try:
+            return self._images.get((index, size), partial(read_resized, self.images[index].path, size))
+        except InputError as error:
+            self._report_unreadable(index, error)
+            return None
 
     def _report_unreadable(self, index: int, error: InputError) -> None:
         with self._lock:
