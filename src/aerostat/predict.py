@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -35,6 +36,8 @@ SHOW_SCORE = 0.3
 """A picture shows detections above this; AP wants nearly all of them (0.001)."""
 RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
 """What a run directory is asked for, in this order."""
+GPU_MARKS = ("/dev/nvidiactl", "/dev/kfd")
+"""Where one of these is, torch may find a GPU, which no exported model uses."""
 MOST_WORKERS = 8
 """Photographs that are worked on at once at most: each needs memory for the network's maps."""
 
@@ -170,6 +173,12 @@ class Detector:
                 f"This exported model has suppression inside and gives nothing below a score of "
                 f"{self.engine.lowest_score:g}, found a threshold of {asked.view_score:g}; "
                 "ask for more, or export it without --nms."
+            )
+        inside = self.engine.nms_iou
+        if inside is not None and asked.nms_iou > inside:
+            raise InputError(
+                f"This exported model has suppression at an IoU of {inside:g} inside, found "
+                f"{asked.nms_iou:g}; ask for no more, or export it without --nms."
             )
         return asked
 
@@ -334,6 +343,38 @@ def load(
     if path.suffix.lower() in SUFFIXES and "://" not in str(source):
         return _load_exported(path, device, input_size, engine)
     return _load_weights(source, device, input_size, engine)
+
+
+def exported_beside(
+    source: Path | str, *, input_size: int | None = None, device: str = "auto"
+) -> Path | None:
+    """Return the ONNX file beside a run's or file's weights, if it was made from them and can be run here.
+
+    It says the same as the weights and starts sooner, for torch is not loaded. One in INT8, with suppression
+    inside, or for another size of input, is another thing and is left where it is.
+
+    Args:
+        source: a run directory or a weights file; anything else has nothing beside it.
+        input_size: side of the input that is wanted, if it matters.
+        device: auto or cpu, or there is nothing to return.
+    """
+    gpu = device == "auto" and any(Path(name).exists() for name in GPU_MARKS)
+    if device not in ("auto", "cpu") or gpu or not installed("onnxruntime") or not Path(source).exists():
+        return None
+    weights = weights_path(source)
+    path = weights.with_suffix(".onnx")
+    if path == weights or not path.is_file():
+        return None
+    try:
+        exported = read_onnx_entry(path)
+    except InputError:
+        return None
+    plain = exported.precision == "float32" and not exported.suppressed
+    fits = input_size is None or exported.dynamic or exported.input_size == (input_size, input_size)
+    if not (plain and fits):
+        return None
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return path if digest == exported.weights_sha256 else None
 
 
 def _load_exported(path: Path, device: str | torch.device, input_size: int | None, engine: str) -> Detector:

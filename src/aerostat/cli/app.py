@@ -15,6 +15,8 @@ from aerostat.files import nearest_existing
 
 if TYPE_CHECKING:
     from aerostat.data.dataset import Dataset, Split
+    from aerostat.predict import Detector
+    from aerostat.tta import TTA
 
 app = App(
     name="aerostat",
@@ -75,6 +77,23 @@ def tell_losses(dataset: Dataset, part: Split) -> None:
                     f"{part.name}: {problem.kind} ({problem.count}), {problem.consequence}; "
                     f"first {first.file_name}: {first.detail}"
                 )
+
+
+def load_for_use(weights: str, device: str, input_size: int | None, engine: str, tta: TTA | None) -> Detector:
+    """Return a detector to look at photographs with; `auto` takes an export of the weights, if any."""
+    from aerostat.predict import exported_beside, load
+
+    found = exported_beside(weights, input_size=input_size, device=device) if engine == "auto" else None
+    if found is not None:
+        detector = load(found, input_size=input_size)
+        sizes = tta.plan(detector.input_size).views if tta else ()
+        if (
+            all(view.input_size == detector.input_size for view in sizes)
+            or detector.engine.fixed_size is None
+        ):
+            console.note(f"running {found}, the export of these weights (--engine torch for themselves)")
+            return detector
+    return load(weights, device=device, input_size=input_size, engine=engine)
 
 
 def require_free(path: Path, force: bool, option: str) -> None:

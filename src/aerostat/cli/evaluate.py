@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,7 @@ from aerostat.cli.app import (
     JsonFlag,
     app,
     document,
+    load_for_use,
     read_for,
     require_free,
     split_names,
@@ -40,6 +41,7 @@ def evaluate(
     look: TtaOptions = ONE_LOOK,
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
+    engine: Literal["auto", "torch", "onnx", "openvino"] = "auto",
     device: str = "auto",
     strict: Flag = False,
     force: Flag = False,
@@ -50,7 +52,7 @@ def evaluate(
     Parameters
     ----------
     weights:
-        Run directory, weights file or name of the zoo.
+        Run directory, weights file, exported .onnx or .xml, or name of the zoo.
     data:
         Data set folder, or one split's annotation file.
     split:
@@ -69,6 +71,9 @@ def evaluate(
         COCO's three limits on detections per image.
     save:
         Also write the detections as COCO results to this file.
+    engine:
+        What runs the network. auto takes for weights the ONNX file that `export` wrote beside them, if it is
+        of these very weights, else torch.
     device:
         auto, cpu, cuda or mps.
     strict:
@@ -81,12 +86,11 @@ def evaluate(
     from aerostat.data.card import require_usable
     from aerostat.evaluation.coco import evaluate_detections
     from aerostat.evaluation.evaluate import detect
-    from aerostat.predict import load
 
     tta = look.chosen()
     if save is not None:
         require_free(save, force, "--save")
-    detector = load(weights, device=device, input_size=input_size)
+    detector = load_for_use(weights, device, input_size, engine, tta)
     reading = {"class_attribute": class_attribute, "images": images, "strict": strict}
     dataset = read_for(detector.classes, data, split_names(classes), **reading)
     part = split_to_evaluate(dataset, split)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat.cli.app import JsonFlag, app, document
+from aerostat.cli.app import JsonFlag, app, document, load_for_use
 from aerostat.cli.tta import ONE_LOOK, TtaOptions
 from aerostat.errors import AerostatError, InputError
 
@@ -26,6 +26,7 @@ def predict(
     input_size: int | None = None,
     nms_iou: float = 0.65,
     look: TtaOptions = ONE_LOOK,
+    engine: Literal["auto", "torch", "onnx", "openvino"] = "auto",
     device: str = "auto",
     json_: JsonFlag = False,
 ) -> None:
@@ -36,7 +37,7 @@ def predict(
     Parameters
     ----------
     weights:
-        Run directory, weights file or name of the zoo.
+        Run directory, weights file, exported .onnx or .xml, or name of the zoo.
     sources:
         Images, folders, or patterns such as "photos/*.jpg".
     score:
@@ -53,19 +54,21 @@ def predict(
         Overlap above which the weaker of two detections of a class goes.
     look:
         How to look at each photograph.
+    engine:
+        What runs the network. auto takes for weights the ONNX file that `export` wrote beside them, if it is
+        of these very weights, else torch.
     device:
         auto, cpu, cuda or mps.
     json_:
         Print one JSON document.
     """
-    from aerostat.predict import load
     from aerostat.predictions import predict_to_folder
 
     if not 0 <= score < 1 or not 0 < nms_iou <= 1:
         raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
     tta = look.chosen()
     done = predict_to_folder(
-        lambda: load(weights, device=device, input_size=input_size),
+        lambda: load_for_use(weights, device, input_size, engine, tta),
         sources,
         out,
         score=score,

@@ -31,6 +31,10 @@ class Engine(Protocol):
         """Scores at or below this are never given, whatever is asked for; 0 for engines that give all."""
 
     @property
+    def nms_iou(self) -> float | None:
+        """Overlap above which the weaker of two boxes never leaves it; None for engines that give all."""
+
+    @property
     def parallel(self) -> bool:
         """Whether several calls at once, each on one processor, are better than batches."""
 

@@ -63,6 +63,11 @@ class OnnxEngine:
         """Scores at or below this are never given."""
         return self.exported.score_threshold or 0.0
 
+    @property
+    def nms_iou(self) -> float | None:
+        """The threshold of the suppression inside, if there is one."""
+        return self.exported.nms_iou
+
     @contextmanager
     def concurrent(self, threads: int) -> Iterator[OnnxEngine]:
         """Give an engine for so many threads that call it at once, each call on one processor."""

@@ -29,6 +29,7 @@ class TorchEngine:
     name = "torch"
     fixed_size = None
     lowest_score = 0.0
+    nms_iou = None
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
