@@ -100,14 +100,15 @@ def _machine_text(record: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
     gpus = "".join(f"{name}; " for name in machine["gpus"])
     peak = "; ".join(
-        f"{name}: {p['macs_per_second'] / 1e9:.0f} G multiply-adds/s ({p['arithmetic']}, matrix product), "
+        f"{name}: {p['macs_per_second'] / 1e9:.0f} G multiply-adds/s ({p['arithmetic']}), "
         f"{p['bytes_per_second'] / 1e9:.0f} GB/s (copy)"
         for name, p in machine["peak"].items()
     )
     said = [
         f"{record['date']}. {gpus}{machine['processor']}, "
         f"{machine['cores']} cores, {', '.join(machine['caches'])}, {' '.join(machine['flags'])}, "
-        f"{machine['memory_bytes'] / 1e9:.0f} GB, {machine['system']}; {counted(machine['threads'], 'thread')}.",
+        f"{machine['memory_bytes'] / 1e9:.0f} GB, {machine['system']}; "
+        f"{counted(machine['threads'], 'thread')}.",
         f"Python {machine['python']}, {packages}.",
         f"Measured peak: {peak}.",
     ]

@@ -5,6 +5,7 @@ Results go to stdout; notes, warnings and progress go to stderr, so that ``--jso
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -84,6 +85,28 @@ class PlainLines:
             if left <= 0:
                 self._print()
                 left = LONGEST_SILENCE
+
+
+@contextlib.contextmanager
+def activity() -> Iterator[Callable[[str], None]]:
+    """Yield a function that is told what is being done: a spinner on a terminal, plain lines elsewhere."""
+    console = stderr()
+    doing = "starting"
+    if console.is_terminal:
+        from rich.text import Text
+
+        # Seldom redrawn: what is being done may be measuring.
+        with console.status(doing, refresh_per_second=2) as status:
+            yield lambda text: status.update(Text(text))
+        return
+
+    def begin(text: str) -> None:
+        nonlocal doing
+        doing = text
+        lines.item_done()
+
+    with PlainLines(lambda: doing) as lines:
+        yield begin
 
 
 def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:

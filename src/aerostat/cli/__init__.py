@@ -2,6 +2,7 @@
 
 from aerostat.cli import (
     about,
+    benchmark,
     convert,
     demo,
     evaluate,
@@ -18,6 +19,7 @@ from aerostat.cli.app import app as app
 __all__ = [
     "about",
     "app",
+    "benchmark",
     "convert",
     "demo",
     "evaluate",

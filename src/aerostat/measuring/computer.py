@@ -7,6 +7,8 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,36 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def using_threads(threads: int | None) -> Iterator[int]:
+    """Let all that computes use so many threads, and yield the number; None leaves it as it is.
+
+    torch and OpenCV are told; ONNX Runtime and OpenVINO are given the variable's number by their engines.
+    """
+    import cv2
+
+    torch = sys.modules.get("torch")
+    variable = os.environ.get("OMP_NUM_THREADS", "")
+    before = torch.get_num_threads() if torch else None
+    if threads is None:
+        yield before or (int(variable) if variable.isdigit() and int(variable) else usable_cores())
+        return
+    of_cv2 = cv2.getNumThreads()
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded, too
+    cv2.setNumThreads(threads)
+    if torch:
+        torch.set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if variable:
+            os.environ["OMP_NUM_THREADS"] = variable
+        cv2.setNumThreads(of_cv2)
+        if torch:
+            torch.set_num_threads(before)
 
 
 def peak_memory_bytes() -> int:

@@ -1,23 +1,26 @@
-"""What the machine can do at most, measured: multiply-adds of matrices, and bytes copied."""
+"""What the machine can do at most, measured: multiply-adds of dense arithmetic, and bytes copied."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
 MATRIX_SIDES = (512, 1024, 2048)
-"""Of the square float32 matrices; the best counts, since which fits the caches differs between machines."""
+"""Of square float32 matrices; which is fastest differs between machines, and the best counts."""
 GPU_MATRIX_SIDES = (4096, 8192)
+CONVOLUTIONS = ((128, 40), (256, 40), (512, 20))
+"""Channels and side of the map of dense 3 x 3 convolutions. They are tried besides, since a matrix product
+is no peak everywhere: MKL's, which torch brings, leaves half of an AMD processor with AVX-512 idle (57 of 141
+G multiply-adds/s on one core of a Zen 5, where oneDNN's convolutions reach the latter)."""
 COPY_BYTES = 256 * 2**20
 """Several times the largest caches of today's desktop processors, so that memory is measured and not they."""
 
@@ -27,27 +30,35 @@ class Peak:
     """The highest rates that were seen.
 
     Args:
-        macs_per_second: multiply-adds of a float32 matrix product.
+        macs_per_second: multiply-adds of the fastest dense arithmetic that was tried.
         bytes_per_second: of a large copy; a byte that is read and one that is written are two.
-        arithmetic: what the matrix product was done in: float32, or TF32 where convolutions take that too.
-        measured_with: torch or numpy.
+        arithmetic: what reached the first: matrix product or convolution, in float32, or in TF32 where
+            convolutions take that by default.
     """
 
     macs_per_second: float
     bytes_per_second: float
     arithmetic: str
-    measured_with: str
 
     def floor_seconds(self, macs: float, moved: float) -> float:
         """Return the least time for so many multiply-adds and bytes, if both could be done at once.
 
-        This is the roofline (Williams, Waterman and Patterson 2009) of the whole network.
+        This is the roofline (Williams, Waterman and Patterson 2009) of the whole network. Maps that stay in
+        a cache move faster than memory, so of the bytes it is no strict bound.
         """
         return max(macs / self.macs_per_second, moved / self.bytes_per_second)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the peak for JSON."""
         return asdict(self)
+
+
+class _Try(NamedTuple):
+    """Arithmetic that may be the fastest: what it is, its multiply-adds, and one call of it."""
+
+    name: str
+    macs: int
+    call: Callable[[], object]
 
 
 def measure_peak(device: torch.device | str = "cpu", seconds: float = 2.0) -> Peak:
@@ -62,51 +73,62 @@ def measure_peak(device: torch.device | str = "cpu", seconds: float = 2.0) -> Pe
     except ImportError:
         return _peak_by_numpy(seconds)
     device = torch.device(device)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
     def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    sides = GPU_MATRIX_SIDES if device.type == "cuda" else MATRIX_SIDES
-    rate = 0.0
-    with _convolutions_precision(device) as arithmetic:
-        for side in sides:
-            left, right = torch.randn(2, side, side, device=device)
-            product = torch.empty_like(left)
+    with torch.inference_mode():
+        with _convolutions_precision(device) as precision:
+            tries = [*_matrix_products(device), *_convolutions(device)]
+            rate, name = _fastest(tries, wait, seconds / 2)
+        source = torch.ones(COPY_BYTES // 4, device=device)
+        target = torch.empty_like(source)
+        shortest = _shortest(partial(target.copy_, source), wait, seconds / 2)
+    return Peak(rate, 2 * COPY_BYTES / shortest, f"{precision} {name}")
 
-            def multiply(
-                left: torch.Tensor = left, right: torch.Tensor = right, product: torch.Tensor = product
-            ) -> None:
-                torch.mm(left, right, out=product)
-                wait()
 
-            rate = max(rate, side**3 / _shortest(multiply, seconds / 2 / len(sides)))
-    source = torch.ones(COPY_BYTES // 4, device=device)
-    target = torch.empty_like(source)
+def _matrix_products(device: torch.device) -> Iterator[_Try]:
+    import torch
 
-    def copy() -> None:
-        target.copy_(source)
-        wait()
+    for side in GPU_MATRIX_SIDES if device.type == "cuda" else MATRIX_SIDES:
+        left, right = torch.randn(2, side, side, device=device)
+        yield _Try("matrix product", side**3, partial(torch.mm, left, right, out=torch.empty_like(left)))
 
-    return Peak(rate, 2 * COPY_BYTES / _shortest(copy, seconds / 2), arithmetic, "torch")
+
+def _convolutions(device: torch.device) -> Iterator[_Try]:
+    import torch
+    from torch.nn.functional import conv2d
+
+    for channels, side in CONVOLUTIONS:
+        batch = 32 if device.type == "cuda" else 1
+        maps = torch.randn(batch, channels, side, side, device=device)
+        weight = torch.randn(channels, channels, 3, 3, device=device)
+        maps, weight = (x.contiguous(memory_format=torch.channels_last) for x in (maps, weight))
+        macs = batch * channels * channels * 9 * side * side
+        yield _Try("convolution", macs, partial(conv2d, maps, weight, padding=1))
+
+
+def _fastest(tries: Sequence[_Try], wait: Callable[[], object], seconds: float) -> tuple[float, str]:
+    """Return the highest rate of multiply-adds in a second, and what reached it."""
+    rates = []
+    for one in tries:
+        rates.append((one.macs / _shortest(one.call, wait, seconds / len(tries)), one.name))
+    return max(rates)
 
 
 def _peak_by_numpy(seconds: float) -> Peak:
-    rate = 0.0
+    tries = []
     for side in MATRIX_SIDES:
         left, right = np.random.default_rng(0).random((2, side, side), np.float32)
-        product = np.empty_like(left)
-        shortest = _shortest(
-            lambda a=left, b=right, out=product: np.matmul(a, b, out=out),  # type: ignore[misc]
-            seconds / 2 / len(MATRIX_SIDES),
+        tries.append(
+            _Try("matrix product", side**3, partial(np.matmul, left, right, out=np.empty_like(left)))
         )
-        rate = max(rate, side**3 / shortest)
+    rate, name = _fastest(tries, _no_wait, seconds / 2)
     source = np.ones(COPY_BYTES // 4, np.float32)
     target = np.ones_like(source)
-    shortest = _shortest(lambda: np.copyto(target, source), seconds / 2)
-    return Peak(rate, 2 * COPY_BYTES / shortest, "float32", "numpy")
+    shortest = _shortest(partial(np.copyto, target, source), _no_wait, seconds / 2)
+    return Peak(rate, 2 * COPY_BYTES / shortest, f"float32 {name} by numpy")
 
 
 @contextmanager
@@ -126,13 +148,19 @@ def _convolutions_precision(device: torch.device) -> Iterator[str]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _shortest(work: Callable[[], object], seconds: float) -> float:
-    """Return the shortest time of one call, of at least three after one that warms up."""
+def _no_wait() -> None:
+    """The CPU is done when the call is."""
+
+
+def _shortest(work: Callable[[], object], wait: Callable[[], object], seconds: float) -> float:
+    """Return the shortest time of one call and its wait, of at least three after one that warms up."""
     work()
+    wait()
     shortest, end, calls = float("inf"), time.perf_counter() + seconds, 0
     while calls < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         work()
+        wait()
         shortest = min(shortest, time.perf_counter() - start)
         calls += 1
     return shortest

@@ -1,0 +1,75 @@
+"""The verb `benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from aerostat.cli.app import JsonFlag, app, document
+
+
+@app.command(sort_key=9.5, usage="Usage: aerostat benchmark WEIGHTS [OPTIONS]")
+def benchmark(
+    weights: str,
+    /,
+    *,
+    engine: Annotated[
+        list[Literal["torch", "onnx", "openvino"]] | None, Parameter(consume_multiple=True, negative=())
+    ] = None,
+    batch: Annotated[list[int], Parameter(consume_multiple=True, negative=())] = [1, 8],  # noqa: B006
+    input_size: int | None = None,
+    threads: int | None = None,
+    seconds: float = 20.0,
+    image: Path | None = None,
+    device: str = "auto",
+    json_: JsonFlag = False,
+) -> None:
+    """Measure what a detector costs on this machine.
+
+    That is parameters, multiply-adds, memory, the latency of each engine that is installed, and how much of
+    what the machine can do at most is used. Close other programs first.
+
+    Parameters
+    ----------
+    weights:
+        Run directory, weights file, exported model or name of the zoo.
+    engine:
+        What runs the network: torch, onnx, openvino; by default each that is installed.
+    batch:
+        Images that the network is shown at a time; one number or several.
+    input_size:
+        Side of the network's square input in pixels; by default the one it was trained at.
+    threads:
+        Processors that each engine may use; by default all.
+    seconds:
+        Time for measuring, about; slow networks take longer.
+    image:
+        Photograph for the way from file to detections; by default a drawn scene of 1024 x 768 pixels.
+    device:
+        auto, cpu, cuda or mps, for torch; the other engines use the CPU.
+    json_:
+        Print one JSON document.
+    """
+    from aerostat import console
+    from aerostat.measuring.benchmark import benchmark as measured
+
+    with console.activity() as begun:
+        report = measured(
+            weights,
+            engines=engine,
+            batches=batch,
+            input_size=input_size,
+            device=device,
+            threads=threads,
+            seconds=seconds,
+            image=image,
+            begun=begun,
+        )
+    if json_:
+        print(document(report.to_dict()))
+    elif console.stdout().is_terminal:
+        console.stdout().print(report.render())
+    else:
+        print("\n".join(report.lines()))

@@ -1,0 +1,72 @@
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from aerostat.measuring import computer
+from aerostat.measuring.computer import describe_computer, peak_memory_bytes, using_threads
+
+
+def test_the_machine_has_a_name_and_cores() -> None:
+    found = describe_computer()
+    assert found.processor
+    assert 1 <= found.cores <= (os.cpu_count() or 1)
+    assert found.to_dict()["cores"] == found.cores
+
+
+def test_a_system_that_tells_nothing_is_described_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computer, "_read", lambda path: "")
+    found = describe_computer()
+    assert found.processor
+    assert found.flags == ()
+
+
+@pytest.mark.parametrize(("text", "quota"), [("max 100000\n", None), ("150000 100000\n", 1.5), ("", None)])
+def test_a_container_s_share_is_processors(
+    monkeypatch: pytest.MonkeyPatch, text: str, quota: float | None
+) -> None:
+    monkeypatch.setattr(computer, "_read", lambda path: text if "cpu.max" in str(path) else "")
+    assert describe_computer().quota == quota
+
+
+def test_an_arm_board_s_instructions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "processor : 0\nFeatures\t: fp asimd asimddp sha2\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n"
+    monkeypatch.setattr(computer, "_read", lambda path: text if "cpuinfo" in str(path) else "")
+    found = describe_computer()
+    assert (found.processor, found.flags) == ("Raspberry Pi 5 Model B Rev 1.0", ("asimd", "asimddp"))
+
+
+def test_the_peak_of_memory_is_the_process_s_own_and_stays_when_memory_is_given_back() -> None:
+    parents = np.ones(400 * 2**20, np.uint8)
+    code = """
+import numpy as np
+from aerostat.measuring.computer import peak_memory_bytes
+before = peak_memory_bytes()
+block = np.ones(200 * 2**20, np.uint8)
+del block
+print(before, peak_memory_bytes())
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, after = map(int, said.split())
+    assert 0 < before < parents.nbytes
+    assert 200 * 2**20 <= after < before + 250 * 2**20
+
+
+def test_threads_are_limited_for_a_while_and_then_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    with using_threads(2) as used:
+        assert (used, torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (2, 2, "2")
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_without_a_wish_threads_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with using_threads(None) as used:
+        assert used == torch.get_num_threads()
+        assert "OMP_NUM_THREADS" not in os.environ
