@@ -83,10 +83,11 @@ def _turn(work: Callable[[], object], taken: list[float]) -> float:
     if seconds >= SHORT_CALL:
         taken.append(seconds)
         return seconds
-    while seconds < SHORT_TURN:
+    while True:  # one at least counts, or a turn would bring nothing forward
         taken.append(_timed(work))
         seconds += taken[-1]
-    return seconds
+        if seconds >= SHORT_TURN:
+            return seconds
 
 
 def _timed(work: Callable[[], object]) -> float:
