@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aerostat.data.augment import Augmentation, Sample, draw_plan
+from aerostat.data.layout import Source, arrange
 from aerostat.errors import InputError
 
 from .stepwise import (
@@ -247,6 +248,103 @@ def test_seeds_stages_and_positions_draw_differently_and_repeat():
     ratios = [draw_plan(Augmentation(), *key).resize_ratio for key in keys]
     assert len(set(ratios)) == len(keys)
     assert ratios == [draw_plan(Augmentation(), *key).resize_ratio for key in keys]
+
+
+# Against the published draws
+
+
+PAIRS = 4000
+
+
+def published_draws(seed: int, side: int = 640) -> dict[str, np.ndarray]:
+    """The draws of MMDetection's Mosaic, RandomResize, RandomCrop, YOLOXHSVRandomAug, RandomFlip and MixUp.
+
+    With the numbers of `rtmdet_tiny_8xb32-300e_coco`, and as those steps draw: one after the other from one
+    stream, the crop as a whole number of pixels. A canvas of 2S is resized to fit 2S x ratio.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(PAIRS):
+        centre = [int(rng.uniform(0.5 * side, 1.5 * side)) for _ in range(2)]
+        partners = [int(rng.integers(1, 21)) for _ in range(3)]
+        ratio = rng.uniform(0.5, 2.0)
+        margin = max(int(2 * side * ratio) - side, 0)
+        crop = [int(rng.integers(0, margin + 1)) for _ in range(2)]
+        gains = (rng.uniform(-1, 1, 3) * [5, 30, 30] * rng.integers(0, 2, 3)).astype(np.int16)
+        mixup = int(rng.integers(1, 11)) if rng.uniform() < 0.5 else 0
+        rows.append(
+            [*centre, *partners, ratio, *crop, *gains, rng.uniform() < 0.5, mixup, rng.uniform() < 0.5]
+        )
+    return dict(zip(DRAWS, np.asarray(rows, float).T, strict=True))
+
+
+def planned_draws(seed: int, side: int = 640) -> dict[str, np.ndarray]:
+    augmentation = Augmentation(input_size=side)
+    rows = []
+    for position in range(PAIRS):
+        plan = draw_plan(augmentation, seed, 1, position)
+        assert plan.mosaic_partners is not None
+        canvas = (2 * side, 2 * side)
+        image = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        layout = arrange(plan, augmentation, 1, [Source((side, side), *image)] * 4)
+        # The crop is read off the first tile in sight: position 0 of the window is position `origin` of it.
+        tile = layout.tiles[0]
+        left = int(plan.mosaic_centre[0] * side) - (side if tile.source in (0, 2) else 0)
+        top = int(plan.mosaic_centre[1] * side) - (side if tile.source in (0, 1) else 0)
+        crop = (tile.columns.origin + left) / tile.columns.scale, (tile.rows.origin + top) / tile.rows.scale
+        assert layout.size == (side, side)
+        assert tile.columns.scale == canvas[0] / int(canvas[0] * plan.resize_ratio)
+        centre = [int(value * side) for value in plan.mosaic_centre]
+        first = [*centre, *plan.mosaic_partners, plan.resize_ratio, *np.round(crop), *plan.hsv_gains]
+        rows.append([*first, plan.flip, plan.mixup_partner or 0, plan.mixup_flip])
+    return dict(zip(DRAWS, np.asarray(rows, float).T, strict=True))
+
+
+DRAWS = (
+    *("centre x", "centre y", "partner 1", "partner 2", "partner 3", "ratio", "crop x", "crop y"),
+    *("hue", "saturation", "value", "flip", "mixup partner", "mixup flip"),
+)
+
+
+def two_sample_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance of two samples; ties make the test stricter than its level, never laxer."""
+    values = np.union1d(first, second)
+    shares = [
+        np.searchsorted(np.sort(sample), values, side="right") / len(sample) for sample in (first, second)
+    ]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def chi_square(first: np.ndarray, second: np.ndarray) -> tuple[float, int]:
+    """Statistic and degrees of freedom of the test that two samples of whole numbers are of one kind."""
+    kinds = np.union1d(first, second)
+    counts = np.asarray([[np.count_nonzero(sample == kind) for kind in kinds] for sample in (first, second)])
+    expected = counts.sum(0, keepdims=True) * counts.sum(1, keepdims=True) / counts.sum()
+    return float(((counts - expected) ** 2 / expected).sum()), len(kinds) - 1
+
+
+def test_plans_are_drawn_as_the_published_pipeline_draws():
+    published, planned = published_draws(1), planned_draws(2)
+    bound = 1.95 * np.sqrt(2 / PAIRS)  # 0.1 % level, for 14 draws
+    for name in DRAWS:
+        assert two_sample_distance(published[name], planned[name]) < bound, name
+    for name in ("partner 1", "partner 2", "partner 3", "hue", "flip", "mixup partner", "mixup flip"):
+        statistic, freedom = chi_square(published[name], planned[name])
+        # Wilson and Hilferty's approximation of the 99.9 % quantile
+        limit = freedom * (1 - 2 / (9 * freedom) + 3.09 * np.sqrt(2 / (9 * freedom))) ** 3
+        assert statistic < limit, name
+    # Draws that belong together: a crop has as much room as the ratio gives it, the others know nothing
+    # of one another.
+    correlated = [np.corrcoef([draws[name] for name in DRAWS]) for draws in (published, planned)]
+    assert np.abs(correlated[0] - correlated[1]).max() < 6 / np.sqrt(PAIRS)
+
+
+def test_another_pipeline_would_be_told_from_the_published_one():
+    published, planned = published_draws(1), planned_draws(2)
+    bound = 1.95 * np.sqrt(2 / PAIRS)
+    assert two_sample_distance(published["ratio"], planned["ratio"] * 1.1) > bound
+    assert two_sample_distance(published["crop x"], planned["crop x"] + 40) > bound
+    assert chi_square(published["flip"], np.arange(PAIRS) % 5 < 3)[0] > 20
 
 
 # The whole pipeline

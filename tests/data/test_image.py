@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
-from aerostat.data.image import IMAGE_SUFFIXES, decode_image, list_images, read_image, read_size
+from aerostat.data.image import (
+    IMAGE_SUFFIXES,
+    decode_image,
+    list_images,
+    read_image,
+    read_resized,
+    read_size,
+)
 from aerostat.errors import InputError
 
 # Quarters, 60 wide and 40 high, as (R, G, B): red and blue above, green and yellow below.
@@ -229,6 +236,110 @@ def test_a_film_behind_the_end_of_a_jpeg_does_no_harm():
     content = encode(smooth_photograph(), "JPEG")
     film = b"ftypmp42" + b"\xff\xd9\xff\xda\0\x08" + bytes(range(256))  # bytes that look like another scan
     assert (decode_image(content + film, "motion.jpg") == decode_image(content, "motion.jpg")).all()
+
+
+# Reading at another size
+
+
+def white_from(width: int, height: int, x: int, y: int) -> np.ndarray:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[y:, x:] = 255
+    return image
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    "size", [(1001, 701), (501, 351), (500, 350), (333, 233), (250, 175), (125, 87), (40, 28)]
+)
+def test_edges_keep_their_places_at_any_size_and_orientation(tmp_path, orientation, format, size):
+    # 1001 x 701 is no multiple of 2, 4 or 8: blocks at the right and below reach beyond the image.
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(white_from(1001, 701, 600, 400))
+    options = {"quality": 95} if format == "JPEG" else {"compress_level": 1}
+    path = write(tmp_path / "edges", encode(stored, format, exif=exif, **options))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("L"), float) / 255
+    turned = size[::-1] if orientation >= 5 else size
+    found = read_resized(path, turned)[..., 1].astype(float) / 255
+    assert found.shape == turned[::-1]
+    for axis in (0, 1):  # how much is white along the whitest row and column, in pixels of the result
+        expected = upright.mean(axis).max() * found.shape[axis]
+        assert found.mean(axis).max() * found.shape[axis] == pytest.approx(expected, abs=0.25)
+    # ... and on which side: the centre of mass, as a share of the image
+    for axis in (0, 1):
+        centre, wanted = (
+            (plane.mean(1 - axis) * (np.arange(plane.shape[axis]) + 0.5)).sum() / plane.mean(1 - axis).sum()
+            for plane in (found, upright)
+        )
+        assert centre / found.shape[axis] == pytest.approx(wanted / upright.shape[axis], abs=0.002)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(640, 480), (320, 240), (200, 150), (77, 61), (20, 15), (1, 1), (700, 500)])
+def test_a_photograph_at_a_smaller_size_is_the_mean_of_what_it_covers(tmp_path, mode, size):
+    path = write(tmp_path / "a.jpg", encode(smooth_photograph().convert(mode), "JPEG", quality=95))
+    full = np.asarray(Image.open(path).convert("RGB"))[..., ::-1]
+    shrinks = size[0] <= 640
+    expected = cv2.resize(full, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    difference = np.abs(read_resized(path, size).astype(int) - expected)
+    assert difference.mean() < 2
+    assert difference.max() <= 25
+
+
+@pytest.mark.parametrize(
+    ("size", "factor"),
+    [
+        ((640, 480), 1),
+        ((321, 240), 1),
+        ((320, 240), 2),
+        ((200, 100), 2),
+        ((160, 120), 4),
+        ((80, 60), 8),
+        ((9, 9), 8),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_needed_and_other_files_whole(tmp_path, monkeypatch, size, factor):
+    decoded: list[tuple[int, ...]] = []
+    decode = cv2.imdecode
+
+    def watch(*arguments):
+        image = decode(*arguments)
+        decoded.append(image.shape[:2])
+        return image
+
+    monkeypatch.setattr(cv2, "imdecode", watch)
+    for format, expected in (("JPEG", factor), ("PNG", 1)):
+        decoded.clear()
+        assert (
+            read_resized(write(tmp_path / "a", encode(smooth_photograph(), format)), size).shape[1::-1]
+            == size
+        )
+        assert decoded == [(480 // expected, 640 // expected)]
+
+
+def test_at_its_own_size_a_file_is_read_as_it_is(tmp_path):
+    for format in ("JPEG", "PNG"):
+        path = write(tmp_path / "a", encode(smooth_photograph(), format))
+        assert (read_resized(path, (640, 480)) == read_image(path)).all()
+
+
+def test_what_cannot_be_read_is_refused_at_any_size_in_the_same_words(tmp_path):
+    content = encode(smooth_photograph(), "JPEG")
+    for name, broken in [
+        ("cut.jpg", content[: len(content) // 2]),
+        ("empty.jpg", b""),
+        ("no.jpg", b"no image"),
+    ]:
+        path = write(tmp_path / name, broken)
+        with pytest.raises(InputError) as whole:
+            read_image(path)
+        for size in ((640, 480), (80, 60)):
+            with pytest.raises(InputError) as smaller:
+                read_resized(path, size)
+            assert str(smaller.value) == str(whole.value)
+    with pytest.raises(InputError, match="found nothing"):
+        read_resized(tmp_path / "missing.jpg", (10, 10))
 
 
 def test_floating_point_images_are_refused():

@@ -155,8 +155,14 @@ def _resample(
         return resize_image(image_bgr, size)
     if covered == (image_bgr.shape[1], image_bgr.shape[0]):
         return resize_image(image_bgr, size)
-    scale_x, scale_y = size[0] / covered[0], size[1] / covered[1]
-    resized = cv2.resize(image_bgr, None, fx=scale_x, fy=scale_y, interpolation=cv2.INTER_LINEAR)
+    # The other edges have to keep their places: not all of the image fills the result.
+    step_x, step_y = covered[0] / size[0], covered[1] / size[1]
+    steps = np.asarray([[step_x, 0, step_x / 2 - 0.5], [0, step_y, step_y / 2 - 0.5]], np.float64)
+    if max(step_x, step_y) < 1.01:  # `cv2.resize` copies what keeps its size, whatever it is told
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        resized = cv2.warpAffine(image_bgr, steps, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        resized = cv2.resize(image_bgr, None, fx=1 / step_x, fy=1 / step_y, interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized[: size[1], : size[0]], np.uint8)
 
 

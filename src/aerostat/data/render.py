@@ -16,8 +16,10 @@ from aerostat.data.layout import Layout, Span
 Image = NDArray[np.uint8]
 
 ALIGNMENT = 1 / 32
-"""Tiles lie where they belong to within this many pixels of their image, as with OpenCV's own warps."""
-_ALIGNMENT_TRIES = 24
+"""Tiles lie where they belong to within this many pixels of their image and twice as many of the window."""
+ALIGNMENT_TRIES = 64
+"""So many pixels before a tile are looked at for a place to begin. Of photographs at the published draws 95 %
+have one, 12 pixels before the tile on average; with 24 tries it is 78 %."""
 
 HUES = 180
 """OpenCV keeps the hue of 8-bit images in half degrees."""
@@ -54,8 +56,8 @@ def resample(image_bgr: Image, columns: Span, rows: Span) -> Image:
 
     `cv2.resize` samples a picture from its very edge on, so the part that it is given has to begin where an
     edge of the image's pixels lies under an edge of the window's. Such a place is looked for to the left of
-    and above what is wanted, and what lies between is thrown away again: a few columns and rows. A warp would
-    need no such place, but takes three times as long (1.30 ms for 640 x 640, against 0.42 ms).
+    and above what is wanted, and what lies between is thrown away again: a few columns and rows. Where there
+    is none the image is warped, which takes three times as long (1.30 ms for 640 x 640, against 0.42 ms).
 
     Args:
         image_bgr: (h, w, 3) uint8.
@@ -64,47 +66,72 @@ def resample(image_bgr: Image, columns: Span, rows: Span) -> Image:
     Returns:
         (rows, columns, 3) uint8, perhaps a view of something larger.
     """
-    height, width = image_bgr.shape[:2]
-    x, x_from, x_to = _aligned(columns, width)
-    y, y_from, y_to = _aligned(rows, height)
-    part = image_bgr[max(y_from, 0) : min(y_to, height), max(x_from, 0) : min(x_to, width)]
-    beyond = max(-y_from, 0), max(y_to - height, 0), max(-x_from, 0), max(x_to - width, 0)
-    if any(beyond):
-        part = np.asarray(cv2.copyMakeBorder(part, *beyond, cv2.BORDER_REPLICATE), np.uint8)
-    if columns.scale == 1 and rows.scale == 1:
-        resized = part
-    else:
+    x, y = _aligned(columns), _aligned(rows)
+    if x is None or y is None:
+        return _warp(image_bgr, columns, rows)
+    part = _part(image_bgr, _pixels(columns, x, image_bgr.shape[1]), _pixels(rows, y, image_bgr.shape[0]))
+    if columns.scale != 1 or rows.scale != 1:
+        height, width = part.shape[:2]
+        if (round(height / rows.scale), round(width / columns.scale)) == (height, width):
+            return _warp(image_bgr, columns, rows)  # OpenCV copies what keeps its size, whatever the scale
         scaled = cv2.resize(
             part, None, fx=1 / columns.scale, fy=1 / rows.scale, interpolation=cv2.INTER_LINEAR
         )
-        resized = np.asarray(scaled, np.uint8)
-    x, y = columns.start - x, rows.start - y
-    return resized[y : y + rows.stop - rows.start, x : x + columns.stop - columns.start]
+        part = np.asarray(scaled, np.uint8)
+    return part[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
 
 
-def _aligned(span: Span, length: int) -> tuple[int, int, int]:
-    """Return where to begin in the window, and which pixels of the image to take, perhaps beyond its ends.
+def _aligned(span: Span) -> int | None:
+    """Return the last pixel of the window, up to the span's first, that begins where one of the image does.
 
-    Args:
-        span: what to show.
-        length: pixels of the image.
+    Enlarging, the first pixels from there on are interpolated with one before it, unless the image begins
+    there: they must not be in the span.
     """
-    scale = span.scale
-    # Enlarging, the first pixels of the window would lie between the first pixel of the image and the one
-    # before; unless there is none before.
+    scale, origin = span.scale, span.origin
     skipped = math.ceil(max(1 / scale - 1, 0) / 2)
-    best, least = span.start, math.inf
-    for first in range(span.start, span.start - skipped - _ALIGNMENT_TRIES, -1):
-        exact = first * scale + span.origin
-        error = abs(exact - round(exact))
-        if error < least and (first <= span.start - skipped or round(exact) == 0):
-            best, least = first, error
-            if error <= ALIGNMENT:
-                break
-    begin, count = round(best * scale + span.origin), span.stop - best
-    if (length - begin) / scale > count - 0.49:  # to the last pixel, of which OpenCV goes on by itself
-        return best, begin, min(begin + math.ceil(count * scale) + 1, length)
-    return best, begin, begin + math.ceil(count * scale) + 1
+    tolerance = min(ALIGNMENT, 2 * ALIGNMENT * scale)
+    for first in range(span.start, span.start - skipped - ALIGNMENT_TRIES, -1):
+        exact = first * scale + origin
+        nearest = round(exact)
+        if abs(exact - nearest) <= tolerance and (nearest == 0 or first <= span.start - skipped):
+            return first
+    return None
+
+
+def _pixels(span: Span, first: int, length: int) -> tuple[int, int]:
+    """Return which pixels of an image of `length` a resize from pixel `first` of the window on needs.
+
+    They may lie beyond the image's ends. At its far end `cv2.resize` goes on by itself, if what it is given
+    suffices for as many pixels as are wanted.
+    """
+    begin, count = round(first * span.scale + span.origin), span.stop - first
+    end = begin + math.ceil(count * span.scale) + 1
+    return (begin, min(end, length)) if (length - begin) / span.scale > count - 0.49 else (begin, end)
+
+
+def _part(image_bgr: Image, columns: tuple[int, int], rows: tuple[int, int]) -> Image:
+    """Return a part of an image, whose edges go on where the part leaves it."""
+    height, width = image_bgr.shape[:2]
+    (left, right), (top, bottom) = columns, rows
+    part = image_bgr[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    beyond = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    if not any(beyond):
+        return part
+    return np.asarray(cv2.copyMakeBorder(part, *beyond, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _warp(image_bgr: Image, columns: Span, rows: Span) -> Image:
+    """Return what `resample` does, wherever it begins."""
+    # Between centres of pixels, as OpenCV counts: that of pixel j is j + 0.5 from the edge.
+    x, y = ((span.start + 0.5) * span.scale + span.origin - 0.5 for span in (columns, rows))
+    warped = cv2.warpAffine(
+        image_bgr,
+        np.asarray([[columns.scale, 0, x], [0, rows.scale, y]], np.float64),
+        (columns.stop - columns.start, rows.stop - rows.start),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(warped, np.uint8)
 
 
 def jitter_hsv(image_bgr: Image, gains: tuple[int, int, int]) -> None:
