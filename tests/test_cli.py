@@ -722,7 +722,7 @@ def test_the_main_story_from_a_via_file_to_predictions(aerostat: Callable[..., E
     assert found.code == 0
     assert len(found.document["images"]) == 3
 
-    exported = aerostat("export", run)
+    exported = aerostat("export", run, "--to", "openmmlab")
     assert exported == Ended(0, "wrote runs/via/best.pth: rtmdet-nano, classes disc\n", "")
     again = aerostat(
         "predict",
@@ -958,7 +958,9 @@ def test_export_replaces_only_with_force_and_never_its_source(
     assert aerostat("export", weights, "--out", "a.pth").code == 0
     first = Path("a.pth").read_bytes()
     assert_refused(aerostat("export", weights, "--out", "a.pth"), "a.pth exists", "--force")
-    assert_refused(aerostat("export", "a.pth", "--force"), "a.pth is the file to export", "--out")
+    assert_refused(
+        aerostat("export", "a.pth", "--to", "openmmlab", "--force"), "a.pth is the file to export", "--out"
+    )
     assert_refused(aerostat("export", weights, "--out", "a.pth/b.pth"), "a.pth is a file")
     assert Path("a.pth").read_bytes() == first
     assert aerostat("export", weights, "--out", "a.pth", "--force").code == 0
@@ -966,9 +968,53 @@ def test_export_replaces_only_with_force_and_never_its_source(
 
 def test_an_exported_file_keeps_the_input_size(aerostat: Callable[..., Ended], working_folder: Path) -> None:
     save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (96, 96)))
-    assert aerostat("export", "n.safetensors").code == 0
+    assert aerostat("export", "n.safetensors", "--to", "openmmlab").code == 0
     header = read_header(working_folder / "n.pth")
     assert (header.size, header.classes, header.input_size) == ("nano", ("a", "b"), (96, 96))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "openmmlab", "--nms"], ["--nms", "OpenMMLab"]),
+        (["--nms-iou", "0.5"], ["--nms-iou", "--nms"]),
+        (["--nms", "--nms-iou", "1.5"], ["NMS IoU", "1.5"]),
+        (["--dynamic", "--batch", "4"], ["--batch", "--dynamic"]),
+        (["--batch", "-1"], ["batch", "-1"]),
+        (["--out", "m.txt"], [".onnx", "m.txt"]),
+        (["--int8"], ["INT8", "--images"]),
+        (["--images", "nowhere"], ["nowhere"]),
+        (["--classes", "a", "b"], ["--classes", "--data"]),
+        (["--input-size", "100"], ["multiple of 32", "100"]),
+    ],
+    ids=" ".join,
+)
+def test_an_export_that_cannot_be_is_refused_before_anything_is_written(
+    aerostat: Callable[..., Ended], working_folder: Path, options: list[str], words: list[str]
+) -> None:
+    save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (64, 64)))
+    assert_refused(aerostat("export", "n.safetensors", *options), *words)
+    assert sorted(p.name for p in working_folder.iterdir()) == ["n.safetensors"]
+
+
+def test_an_onnx_export_says_what_it_was_compared_on_and_is_taken_by_predict(
+    aerostat: Callable[..., Ended], working_folder: Path
+) -> None:
+    save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (64, 64)))
+    done = aerostat("export", "n.safetensors")
+    assert done.code == 0
+    first, second = done.out.splitlines()
+    assert first.startswith("wrote n.onnx: rtmdet-nano, float32, classes a, b, ")
+    assert second.startswith("the same as the weights, on drawn scenes")
+    assert_refused(aerostat("export", "n.safetensors"), "n.onnx exists", "--force")
+    assert_refused(aerostat("export", "n.onnx"), "exported model already")
+    Image.new("RGB", (70, 50)).save("p.png")
+    found = aerostat("predict", "n.safetensors", "p.png", "--json")
+    assert found.code == 0
+    assert "running n.onnx, the export of these weights" in found.err
+    figures = aerostat("export", "n.safetensors", "--images", "p.png", "--nms", "--force", "--json").document
+    assert figures["agreement"]["same"] and figures["agreement"]["images"] == 1
+    assert "running" not in aerostat("predict", "n.safetensors", "p.png").err
 
 
 def test_an_exported_file_has_the_published_names_and_shapes_in_their_order(
@@ -992,6 +1038,7 @@ def test_export_refuses_weights_with_a_part_missing(
     state = {name: t for name, t in build("nano", 1).state_dict().items() if "neck.out_convs.1" not in name}
     save_weights("n.safetensors", state, Header("nano", ("a",)))
     assert_refused(aerostat("export", "n.safetensors"), "neck.out_convs.1", "missing")
+    assert_refused(aerostat("export", "n.safetensors", "--to", "openmmlab"), "neck.out_convs.1", "missing")
     assert sorted(p.name for p in working_folder.iterdir()) == ["n.safetensors"]
 
 

@@ -167,9 +167,28 @@ def test_an_exported_model_is_refused_with_what_serves_in_its_place(explain: Run
     ended = explain(photograph, "--method", "drise", "gradcam", source="model.onnx")
     assert ended.code == 2
     assert "cannot be looked into as gradcam must; explain the weights it was exported from" in ended.err
-    ended = explain(photograph, "--method", "drise", source="model.onnx")
-    assert ended.code == 2
-    assert "cannot be run here; explain the weights it was exported from" in ended.err
+    for option, value in (("--layers", "neck"), ("--per", "all"), ("--box", "1,1,9,9"), ("--target", "loss")):
+        ended = explain(photograph, option, value, source="model.onnx")
+        assert ended.code == 2 and option in ended.err
+
+
+def test_an_exported_model_is_explained_by_drise_much_as_its_weights_are(
+    explain: Run, photograph: Path, tmp_path: Path, weights: Path
+) -> None:
+    from aerostat.deploy.export import export
+
+    export(weights, tmp_path / "model.onnx")
+    maps = {}
+    for source in (str(weights), "model.onnx"):
+        out = tmp_path / f"of-{Path(source).suffix[1:]}"
+        asked = ("--method", "drise", "--masks", "60", "--top", "1", "--score", "0.1", "--save", "npz")
+        ended = explain(photograph, *asked, "--out", out, source=source)
+        assert ended.code == 0, ended.err
+        (file,) = out.glob("*.npz")
+        with np.load(file) as arrays:
+            (maps[source],) = (arrays[name] for name in arrays.files if arrays[name].ndim == 2)
+    first, second = (heat.ravel() for heat in maps.values())
+    assert np.corrcoef(first, second)[0, 1] > 0.95
 
 
 def test_faithfulness_is_a_table_with_controls_a_sentence_and_curves_for_each_detection(

@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_describe(error), 2)
     except KeyboardInterrupt:
         return _fail("Interrupted.", 130)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "lightning_fabric", "safetensors"):
+            raise  # a broken installation, not one that was made for exported models alone
+        return _fail(f"This needs the package {error.name}; install it with: pip install aerostat", 2)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

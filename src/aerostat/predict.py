@@ -333,8 +333,7 @@ def load(
         InputError: if there is no such thing, it holds no weights of a detector, or the engine is not
             installed.
     """
-    if input_size is not None and (input_size < 32 or input_size % 32):
-        raise InputError(f"The input size must be a positive multiple of 32 pixels, found {input_size}.")
+    _check_input_size(input_size)
     if engine not in ENGINES:
         raise InputError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
     if engine in ("onnx", "openvino"):
@@ -358,6 +357,8 @@ def exported_beside(
         input_size: side of the input that is wanted, if it matters.
         device: auto or cpu, or there is nothing to return.
     """
+    if Path(source).suffix.lower() in SUFFIXES:
+        return None
     gpu = device == "auto" and any(Path(name).exists() for name in GPU_MARKS)
     if device not in ("auto", "cpu") or gpu or not installed("onnxruntime") or not Path(source).exists():
         return None
@@ -421,9 +422,9 @@ def _load_weights(
     source: Path | str, device: str | torch.device, input_size: int | None, engine: str
 ) -> Detector:
     """Return a detector from weights, which other engines than torch run as they would be exported."""
+    net, weights, size = load_network(source, input_size=input_size)
     from aerostat.engines.pytorch import TorchEngine
 
-    net, weights, size = load_network(source, input_size=input_size)
     header = weights.header
     if engine not in ("onnx", "openvino"):
         return Detector(TorchEngine(net.to(choose_device(device))), header.classes, size, header)
@@ -451,6 +452,9 @@ def load_network(
     Raises:
         InputError: as `load`.
     """
+    _check_input_size(input_size)
+    if not installed("torch"):
+        raise InputError(f"To run the weights {source} torch is needed; install it with: pip install torch")
     from aerostat.model import build
     from aerostat.model.checkpoint import fit_to, load_weights
 
@@ -474,6 +478,11 @@ def load_network(
     return net.eval(), weights, size
 
 
+def _check_input_size(side: int | None) -> None:
+    if side is not None and (side < 32 or side % 32):
+        raise InputError(f"The input size must be a positive multiple of 32 pixels, found {side}.")
+
+
 def installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
@@ -490,10 +499,8 @@ def weights_path(source: Path | str) -> Path:
     Raises:
         InputError: if there is none.
     """
-    from aerostat.model import zoo
-
     if "://" in str(source):
-        return zoo.fetch(str(source))
+        return _fetch(str(source))
     path = Path(source)
     if path.is_dir():
         for name in RUN_WEIGHTS:
@@ -504,7 +511,13 @@ def weights_path(source: Path | str) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"There is no weights file or run directory {path}.")
-    return zoo.fetch(str(source))
+    return _fetch(str(source))
+
+
+def _fetch(source: str) -> Path:
+    from aerostat.model import zoo
+
+    return zoo.fetch(source)
 
 
 def choose_device(name: str | torch.device) -> torch.device:

@@ -49,7 +49,7 @@ def explain(
     Parameters
     ----------
     weights:
-        Run directory, weights file or name of the zoo.
+        Run directory, weights file or name of the zoo; an exported model can be explained by drise.
     image:
         A photograph.
     layers:
@@ -92,6 +92,7 @@ def explain(
         Print one JSON document.
     """
     from aerostat.data.image import read_size
+    from aerostat.explanation.any_detector import black_box_of, explain_black_box
     from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request
     from aerostat.explanation.boxam import explain as explain_detections
     from aerostat.explanation.drise import MASKS, check_masks
@@ -101,6 +102,9 @@ def explain(
     from aerostat.predict import load
 
     box_xyxy = None if box is None else _parse_box(box)
+    exported = Path(weights).suffix.lower() in (".onnx", ".xml")
+    if exported and not method:
+        method = ["drise"]
     methods = check_request(method or None, target, per, top, score, box_xyxy)
     if faithfulness and per != "detection":
         raise InputError(
@@ -115,28 +119,36 @@ def explain(
     if fuse and (not layers or (len(layers) == 1 and layers[0] not in SEVERAL_LEVELS)):
         refuse({"--fuse": fuse}, "joins several layers, which --layers has to name")
     inside = [name for name in methods if name != "drise"]
-    if Path(weights).suffix.lower() == ".onnx":
-        cannot = f"be looked into as {', '.join(inside)} must" if inside else "be run here"
+    if exported and inside:
         raise InputError(
-            f"{weights} is an exported model, which cannot {cannot}; explain the weights it was exported "
-            "from, or hand D-RISE its answers in Python (aerostat.explanation.any_detector)."
+            f"{weights} is an exported model, which cannot be looked into as {', '.join(inside)} must; "
+            "explain the weights it was exported from, or take --method drise."
         )
+    if exported:
+        given = {"--layers": layers, "--fuse": fuse, "--faithfulness": faithfulness, "--box": box}
+        given |= {"--target": target == "loss", "--per": per != "detection"}
+        refuse(given, "looks into the network, which an exported model does not allow")
     require_folder(out)
     read_size(image)  # before weights are read or fetched
     detector = load(weights, device=device, input_size=input_size)
-    made = explain_detections(
-        detector,
-        image,
-        layer=layers,
-        method=methods,
-        target=target,
-        per=per,
-        top=top,
-        score=score,
-        box_xyxy=box_xyxy,
-        fuse=fuse,
-        masks=MASKS if masks is None else masks,
-    )
+    asked = MASKS if masks is None else masks
+    if exported:
+        size, seen = detector.input_size, black_box_of(detector)
+        made = explain_black_box(seen, image, input_size=size, score=score, top=top, masks=asked)
+    else:
+        made = explain_detections(
+            detector,
+            image,
+            layer=layers,
+            method=methods,
+            target=target,
+            per=per,
+            top=top,
+            score=score,
+            box_xyxy=box_xyxy,
+            fuse=fuse,
+            masks=asked,
+        )
     measured = faithfulness_of_all(detector, image, made) if faithfulness else []
     pictures, arrays = made.save_all(out, norm_in_box=norm_in_box, arrays=save is not None)
     each = len(made) // len(pictures)  # as many methods and layers for every detection

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.boxes import clip_boxes
+from aerostat.candidates import NMS_IOU, PRE_NMS, keep
 from aerostat.data.image import Letterbox, read_image
 from aerostat.detections import Detections
 from aerostat.errors import InputError
@@ -15,7 +16,24 @@ from aerostat.explanation.black_box import BlackBox, scorer_of_black_box
 from aerostat.explanation.boxam import TOP, drawn_size
 from aerostat.explanation.drise import MASKS, check_masks, drise
 from aerostat.explanation.result import Explanation, Explanations
-from aerostat.predict import SHOW_SCORE
+from aerostat.predict import SHOW_SCORE, Detector
+
+LOWEST_SCORE = 0.01
+"""What a detector is asked for while parts of the photograph are hidden: its doubts tell, too."""
+
+
+def black_box_of(detector: Detector, *, nms_iou: float = NMS_IOU) -> BlackBox:
+    """Return a detector, an exported one for example, as a black box for images of its input size."""
+
+    def black_box(images_bgr: NDArray[np.uint8]) -> list[Detections]:
+        height, width = images_bgr.shape[1:3]
+        lowest = max(LOWEST_SCORE, detector.engine.lowest_score)
+        answers = detector.engine.candidates(images_bgr, score_threshold=lowest, pre_nms=PRE_NMS)
+        kept = [keep(boxes, (width, height), nms_iou=nms_iou) for boxes in answers]
+        size = (width, height)
+        return [Detections(*boxes, detector.classes, image_size=size) for boxes in kept]
+
+    return black_box
 
 
 def explain_black_box(

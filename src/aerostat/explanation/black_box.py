@@ -11,8 +11,9 @@ from torch import Tensor
 
 from aerostat import boxes as box_arithmetic
 from aerostat.detections import Detections
+from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
-from aerostat.model import decode_boxes, flatten_levels, level_points, normalise
+from aerostat.model import decode_boxes, flatten_levels, level_points
 from aerostat.model.overlap import pairwise_iou
 from aerostat.predict import Detector
 
@@ -92,6 +93,7 @@ def scorer_of_detector(
         content_size: (width, height) of the photograph within the input; candidates are clipped to it as
             detections are, so that a detection at the border is its own equal.
     """
+    engine = TorchEngine(detector.net)
     explained = torch.as_tensor(np.asarray(boxes_xyxy), dtype=torch.float32, device=detector.device)
     classes = torch.as_tensor(np.asarray(labels), dtype=torch.long, device=detector.device)
 
@@ -105,8 +107,7 @@ def scorer_of_detector(
         return [images_bgr[start : start + size] for start in range(0, len(images_bgr), size)]
 
     def _best_candidates(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
-        planes = torch.from_numpy(images_bgr).permute(0, 3, 1, 2)  # channels last, which is faster so
-        cls, reg = detector.net(normalise(planes.to(detector.device)))
+        cls, reg = engine.outputs(images_bgr)
         points = level_points([(x.shape[2], x.shape[3]) for x in cls], detector.device)
         boxes = clip_boxes_to(decode_boxes(points, flatten_levels(reg)), content_size)  # (N, P, 4)
         scores = flatten_levels(cls).sigmoid()  # (N, P, K)

@@ -41,19 +41,21 @@ class FoldedConv(nn.Module):
         )
         self.conv.weight = nn.Parameter(weight, requires_grad=False)
         self.conv.bias = nn.Parameter(bias, requires_grad=False)
-        self._packed: Tensor | None = None
+        # oneDNN lays weights out for a number of threads; with another one it would do so at every call.
+        self._packed: dict[int, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H/stride, W/stride)."""
         conv = self.conv
         if x.device.type == "cpu" and x.dtype == torch.float32 and has_fused_convolution():
             geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-            if self._packed is None:
-                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+            threads = torch.get_num_threads()
+            if threads not in self._packed:
+                self._packed[threads] = torch.ops.mkldnn._reorder_convolution_weight(
                     conv.weight, *geometry, list(x.shape)
                 )
             y: Tensor = torch.ops.mkldnn._convolution_pointwise(
-                x, self._packed, conv.bias, *geometry, "swish", [], ""
+                x, self._packed[threads], conv.bias, *geometry, "swish", [], ""
             )
             return y
         return functional.silu(conv(x), inplace=True)
