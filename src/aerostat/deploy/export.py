@@ -138,7 +138,7 @@ def _write(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         draft = Path(folder) / target.with_suffix(SUFFIX[to]).name
         if to == "openvino":
-            from aerostat.deploy.quantise import write_openvino
+            from aerostat.deploy.openvino_file import write_openvino
 
             write_openvino(model, draft)
         else:

@@ -1,0 +1,47 @@
+"""OpenVINO's own pair of files, .xml and .bin, of an exported ONNX model."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aerostat.engines.exported import KEY
+from aerostat.engines.open_vino import openvino_module
+from aerostat.errors import AerostatError
+from aerostat.files import write_bytes
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def write_openvino(model: ModelProto, path: Path, *, compress_to_fp16: bool = False) -> None:
+    """Write an ONNX model as OpenVINO's .xml, with what it says about itself, and the .bin beside it.
+
+    `openvino.Core` reads ONNX itself; `openvino.convert_model` would do no more, and report it.
+
+    Args:
+        model: as `aerostat.engines.onnx_graph.onnx_model` writes it, in float32 or INT8.
+        path: of the .xml; both files are replaced if they exist.
+        compress_to_fp16: halve the file; weights are then rounded to 11 bits.
+
+    Raises:
+        InputError: OpenVINO is not installed.
+        AerostatError: it does not understand the model.
+    """
+    openvino = openvino_module()
+    try:
+        read = openvino.Core().read_model(model.SerializeToString())
+    except RuntimeError as error:
+        why = str(error).strip().split("\n")[-1].rstrip(".")
+        raise AerostatError(f"OpenVINO does not understand the exported model ({why}).") from None
+    for entry in model.metadata_props:
+        if entry.key == KEY:
+            read.set_rt_info(entry.value, KEY)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".openvino-", dir=path.parent) as folder:
+        draft = Path(folder) / "model.xml"
+        openvino.save_model(read, str(draft), compress_to_fp16=compress_to_fp16)
+        del read  # it holds the files open, which Windows would not let go of
+        for part, place in ((draft.with_suffix(".bin"), path.with_suffix(".bin")), (draft, path)):
+            write_bytes(place, part.read_bytes())
