@@ -74,10 +74,11 @@ def quantise(
     """Return an exported network with INT8 convolutions, calibrated on images like those it will see.
 
     Quantised are the dense convolutions of the backbone from stage 2 on, of neck and head. What costs AP and
-    saves little stays float32: stem and stage 1, depthwise convolutions (each of their channels has a range of
-    its own), channel attention, the last layer of the head and all of decoding. Rounding shifts the mean of what a convolution
-    gives; the shift is measured and taken off its bias (Nagel et al., *Data-Free Quantization Through Weight
-    Equalization and Bias Correction*, arXiv:1906.04721, section 4.2, here with data).
+    saves little stays float32: stem and stage 1, depthwise convolutions (each of their channels has a range
+    of its own), channel attention, the last layer of the head and all of decoding. Rounding shifts the mean
+    of what a convolution gives; the shift is measured and taken off its bias (Nagel et al., *Data-Free
+    Quantization Through Weight Equalization and Bias Correction*, arXiv:1906.04721, section 4.2, here with
+    data).
 
     Args:
         model: as `aerostat.engines.onnx_graph.onnx_model` writes it; left as it is.
