@@ -77,6 +77,7 @@ def test_the_document_has_all_figures_and_they_fit_together(aerostat: Callable[.
     (photograph,) = found["photograph"]["engines"]
     parts = photograph["reading"] + photograph["network"] + photograph["rest"]
     assert parts == pytest.approx(photograph["latency"]["median"]) or photograph["rest"] == 0
+    assert photograph["folder_images_per_second"] > 0
     assert found["photograph"]["path"] is None
     assert found["photograph"]["size"] == [160, 120]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from aerostat.engines.exported import SUFFIXES
 from aerostat.engines.onnx_runtime import processors
 from aerostat.errors import InputError
 from aerostat.measuring.computer import describe_computer, peak_memory_bytes, using_threads
-from aerostat.measuring.latency import Latency, measure_in_turn
+from aerostat.measuring.latency import measure_in_turn
 from aerostat.measuring.macs import Work, count_onnx_work, count_work
 from aerostat.measuring.peak import measure_peak
 from aerostat.measuring.report import Model, Network, Photograph, Report
@@ -34,10 +35,11 @@ SCENE_SIZE = (1024, 768)
 """(width, height) of the photograph that is drawn where none is given: of the size that messengers send."""
 SCENE_SEED = 5
 PEAK_SECONDS = 3.0
-FOLDER_SHARE = 1.0
-"""Of the time for everything else, which folders take besides: their start should weigh little."""
-FOLDER_CALLS = 3
-MOST_FOLDER_IMAGES = 400
+FOLDER_START = 2
+"""Photographs for each thread before a folder's clock starts."""
+FOLDER_PER_THREAD = 16
+"""Photographs for each thread that are timed; what was begun before weighs little."""
+MOST_FOLDERS = 3
 
 
 def benchmark(
@@ -135,11 +137,19 @@ class _Subject:
         """Go all the way from a file to detections."""
         return self.detector.predict(path, score=self.score)
 
-    def predict_folder(self, path: Path, images: int) -> None:
-        """Go all the way for so many photographs, which all stand in one file."""
+    def folder_rate(self, path: Path) -> float:
+        """Return how many photographs of a folder, which stand all in one file, are done in a second.
+
+        The clock starts when some are done: a folder of hundreds hides what starting the threads costs.
+        """
+        threads = min(MOST_WORKERS, processors())
+        first, images = threads * FOLDER_START, threads * (FOLDER_START + FOLDER_PER_THREAD)
         records = [ImageRecord(path, f"{i}.jpg", 0, 0, id=i) for i in range(images)]
-        for _ in self.detector.predict_images(records, score=self.score):
-            pass
+        start = 0.0
+        for done, _ in enumerate(self.detector.predict_images(records, score=self.score), start=1):
+            if done == first:
+                start = time.perf_counter()
+        return (images - first) / (time.perf_counter() - start)
 
 
 def _load_all(
@@ -190,12 +200,7 @@ def _time(
         works[f"{s.name}, photograph"] = partial(s.predict, path)
     tell = partial(_tell, begun)
     timed = measure_in_turn(works, seconds, begun=tell)
-    images = {
-        s.name: _folder_images(timed[f"{s.name}, photograph"], FOLDER_SHARE * seconds / len(subjects))
-        for s in subjects
-    }
-    folders = {s.name: partial(s.predict_folder, path, images[s.name]) for s in subjects}
-    timed_folders = measure_in_turn(folders, 0.0, least_calls=FOLDER_CALLS, begun=tell)
+    rates = _folder_rates(subjects, path, seconds, tell)
     networks = [
         Network(s.name, s.device, batch, timed[f"{s.name}, batch {batch}"])
         for s in subjects
@@ -208,8 +213,7 @@ def _time(
             whole=timed[f"{s.name}, photograph"],
             reading=timed["reading"],
             network=timed[f"{s.name}, batch 1"],
-            folder=timed_folders[s.name],
-            folder_images=images[s.name],
+            folder_images_per_second=rates[s.name],
         )
         for s in subjects
     ]
@@ -220,11 +224,19 @@ def _tell(begun: Callable[[str], object], name: str) -> None:
     begun(f"measuring: {name}")
 
 
-def _folder_images(photograph: Latency, seconds: float) -> int:
-    """Return how many photographs stand for a folder: work for so long that the start weighs little."""
-    several = 4 * min(MOST_WORKERS, processors())
-    images = round(seconds / (FOLDER_CALLS + 1) / photograph.median)
-    return min(max(several, images), MOST_FOLDER_IMAGES)
+def _folder_rates(
+    subjects: Sequence[_Subject], path: Path, seconds: float, begun: Callable[[str], object]
+) -> dict[str, float]:
+    """Return each engine's median rate of some folders, of one at least, taken in turn."""
+    rates: dict[str, list[float]] = {s.name: [] for s in subjects}
+    end = time.perf_counter() + seconds
+    for _ in range(MOST_FOLDERS):
+        for s in subjects:
+            begun(f"{s.name}, folder")
+            rates[s.name].append(s.folder_rate(path))
+        if time.perf_counter() > end:
+            break
+    return {name: float(np.median(rows)) for name, rows in rates.items()}
 
 
 def _letterboxed(image_bgr: NDArray[np.uint8], input_size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -67,8 +67,7 @@ class Photograph:
         whole: of one photograph.
         reading: of decoding and letterboxing alone.
         network: of the network alone, with one image.
-        folder: of a folder of so many photographs with its start, several worked on at once where that pays.
-        folder_images: how many these are.
+        folder_images_per_second: of a folder, several worked on at once where that pays, once it has started.
     """
 
     engine: str
@@ -76,18 +75,12 @@ class Photograph:
     whole: Latency
     reading: Latency
     network: Latency
-    folder: Latency
-    folder_images: int
+    folder_images_per_second: float
 
     @property
     def rest(self) -> float:
         """Seconds that are neither reading nor the network: suppression, the way back to the photograph."""
         return max(0.0, self.whole.median - self.reading.median - self.network.median)
-
-    @property
-    def folder_images_per_second(self) -> float:
-        """How many photographs of a folder are done."""
-        return self.folder_images / self.folder.median
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,6 @@ class Report:
                         "reading": one.reading.median,
                         "network": one.network.median,
                         "rest": one.rest,
-                        "folder_images": one.folder_images,
                         "folder_images_per_second": one.folder_images_per_second,
                     }
                     for one in self.photographs
@@ -259,9 +251,7 @@ class Report:
     def _photograph_title(self) -> str:
         width, height = self.photograph_size
         name = self.photograph or "a drawn scene"
-        counts = sorted({one.folder_images for one in self.photographs})
-        several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-        return f"A photograph of {width} x {height} px ({name}) to detections; folders of {several}"
+        return f"A photograph of {width} x {height} px, file to detections ({name})"
 
     def _photograph_cells(self) -> list[list[str]]:
         rows = [["engine", "ms", "quartiles", "reading", "network", "rest", "folder images/s"]]
