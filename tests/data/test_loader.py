@@ -242,22 +242,31 @@ def test_crowd_regions_are_no_targets(tmp_path):
     assert batch.boxes[0].tolist() == [[10, 10, 50, 50]]
 
 
+def kept(loader: TrainLoader) -> set[tuple[int, int]]:
+    return {size for _, size in [*loader._images._entries, *loader._images._staying]}
+
+
 def test_large_images_are_kept_no_larger_than_they_are_shown(tmp_path):
     path = write_image(tmp_path / "large.png", 8000, 6000)
     large = record(path, 8000, 6000, Instance((800, 600, 4000, 3000), 0))
     loader = TrainLoader([large], augmentation=SMALL, batch_size=8, threads=0)
     list(loader.epoch(0, 1))
-    assert {size for _, size in loader._images._entries} == {(64, 48)}  # a Mosaic has no more of it
+    assert kept(loader) == {(64, 48)}  # a Mosaic has no more of it
     list(loader.epoch(1, 2))
-    assert {size for _, size in loader._images._entries} == {(64, 48), (128, 96)}
+    assert kept(loader) == {(64, 48), (128, 96)}
 
 
-def test_what_is_kept_stays_within_its_bound(images):
+@pytest.mark.parametrize("recent", [64, 2])
+def test_what_is_kept_stays_within_its_bound(images, monkeypatch, recent):
+    monkeypatch.setattr(loader_module, "_RECENT_IMAGES", recent)  # 2: half of the room is for what stays
     loader = TrainLoader(images, augmentation=SMALL, batch_size=1, threads=0, cache_bytes=30_000)
+    assert (loader._images._stay > 0) == (recent == 2)
     sizes = []
     for stage in (1, 2):
         for _ in loader.epoch(0, stage):
-            kept = sum(entry.result().nbytes for entry in loader._images._entries.values())
+            memo = loader._images
+            kept = sum(entry.result().nbytes for entry in memo._entries.values())
+            kept += sum(image.nbytes for image in memo._staying.values())
             assert kept == loader._images._total <= 30_000
             sizes.append(kept)
     assert max(sizes) > 10_000
@@ -359,6 +368,26 @@ def test_the_memo_stays_within_its_limit_and_makes_each_result_once():
         thread.join(10)
     assert results == [7] * 4
     assert made.count(99) == 1
+
+
+def test_of_results_in_turn_the_memo_keeps_those_that_came_first():
+    made: list[int] = []
+    memo: _Memo[int, bytes] = _Memo(50, len, stay=30)
+
+    def ask(*keys: int) -> list[int]:
+        made.clear()
+        for key in keys:
+            memo.get(key, lambda key=key: made.append(key) or bytes(10))
+            assert memo._total == 10 * (len(memo._entries) + len(memo._staying)) <= 50
+        return list(made)
+
+    in_turn = range(10)
+    assert ask(*in_turn) == list(in_turn)
+    assert ask(*in_turn) == list(range(3, 10))  # without `stay` all ten would be made anew
+    assert ask(9, 8) == []
+    memo.let_go()
+    assert ask(20, 21, 22) == [20, 21, 22]  # these stay now, and the three from before are gone
+    assert ask(0, 1, 2, 3, 20, 21, 22) == [0, 1, 2, 3]
 
 
 def test_the_memo_forgets_failures():

@@ -111,20 +111,28 @@ def test_colours_change_as_in_the_published_step():
     gains = [(0, 0, 0), (4, 0, 0), (-4, 0, 0), (0, 29, 0), (0, -29, 0), (0, 0, 29), (0, 0, -29)]
     gains += [(75, 300, -300), (90, 0, 0), (-179, -300, 300), *rng.integers(-29, 30, (5, 3)).tolist()]
     for gain in gains:
-        found = colours.copy()
-        jitter_hsv(found, tuple(gain))
+        found = jitter_hsv(colours, tuple(gain))
         expected = stepwise.jitter_hsv(colours, tuple(gain)).astype(int)
         assert np.abs(found - expected).max() <= 1, gain
         assert (found != expected).mean() < 0.002, gain  # hues past a full turn are rounded once more
 
 
-def test_colours_change_in_a_part_of_an_image_alone():
-    image = smooth(40, 30)
-    changed = image.copy()
-    jitter_hsv(changed[5:20, 3:30], (3, 20, -20))
-    assert (changed[5:20, 3:30] == stepwise.jitter_hsv(image[5:20, 3:30].copy(), (3, 20, -20))).mean() > 0.99
-    changed[5:20, 3:30] = image[5:20, 3:30]
-    assert (changed == image).all()
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+def test_colours_change_in_all_that_shows_and_not_in_the_padding(scale):
+    image, gains = smooth(200, 200), (3, 20, -20)
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    tile = Tile(0, (200, 200), Span(20, 100, scale, 3.0), Span(0, 90, scale, 7.0))
+    layout = Layout((110, 90), (tile,), *nothing)
+    plain, changed = (np.empty((128, 128, 3), np.uint8) for _ in range(2))
+    render(layout, [image], (0, 0, 0), False, plain)
+    render(layout, [image], gains, False, changed)
+    expected = plain.copy()
+    expected[:90, :110] = stepwise.jitter_hsv(plain[:90, :110], gains)  # Mosaic's grey, too
+    assert (changed[90:] == 114).all()
+    assert (changed[:, 110:] == 114).all()
+    assert np.abs(changed[:90, :20].astype(int) - expected[:90, :20]).max() <= 1
+    # Changing colours and interpolating in the other order is the same up to rounding where colours are near.
+    assert np.abs(changed.astype(int) - expected).mean() < 0.6
 
 
 @pytest.mark.parametrize("side", [256, 255])
@@ -232,7 +240,9 @@ def test_samples_are_those_of_the_published_steps(made_images, stage, options):
     assert len(differences) > 20
     assert boxes > 20
     assert differences.mean() < 1
-    assert differences.max() < 3  # where an image shrinks a lot the steps leave pixels out, and this does not
+    # The steps leave pixels out where an image shrinks a lot; and of six pixels enlarged to 160 in a row every
+    # colour in between shows, which is changed before it is mixed.
+    assert differences.max() < 4
 
 
 @pytest.mark.slow

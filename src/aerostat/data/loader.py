@@ -38,6 +38,9 @@ V = TypeVar("V")
 Objects = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Boxes (n, 4) xyxy in pixels of the input, and labels (n,)."""
 
+_RECENT_IMAGES = 64
+"""Mosaic's partners lie up to 20 or 40 positions back: of a small cache, so many images pass through."""
+
 _ORDER = 0  # stands where the stage stands in the seeds of samples, whose stages are 1 and 2
 
 
@@ -109,7 +112,11 @@ class TrainLoader:
         self.pin_memory = pin_memory
         # MixUp looks back `mixup_cache` positions from any sample in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
-        self._images: _Memo[tuple[int, Size], Image] = _Memo(cache_bytes, lambda image: image.nbytes)
+        recent_bytes = max(cache_bytes // 4, _RECENT_IMAGES * 3 * augmentation.input_size**2)
+        self._images: _Memo[tuple[int, Size], Image] = _Memo(
+            cache_bytes, lambda image: image.nbytes, stay=cache_bytes - recent_bytes
+        )
+        self._stage = 0  # whose images are kept
         self._before_mixup: _Memo[tuple[int, int], Sample] = _Memo(recent, lambda _: 1)
         self._orders: _Memo[int, NDArray[np.int64]] = _Memo(3, lambda _: 1)
         self._sizes = np.zeros((len(images), 2), np.int32)  # (0, 0): not looked at yet
@@ -133,6 +140,9 @@ class TrainLoader:
             stage: of the augmentation, 1 or 2.
             start_batch: where to go on within the epoch.
         """
+        if stage != self._stage:
+            self._images.let_go()  # the other stage wants other sizes
+            self._stage = stage
         batches = [self._positions(epoch, batch) for batch in range(start_batch, len(self))]
         drawn_to: deque[torch.Tensor] = deque()  # of the batches in the making
 
@@ -279,23 +289,30 @@ class TrainLoader:
 class _Memo(Generic[K, V]):
     """Results of pure functions, bounded, the least recently used going first; it saves time, no more.
 
-    A result that a thread is about to make is made once: the others wait for it.
+    A result that a thread is about to make is made once: the others wait for it. Where all results are asked
+    for in turn and there is room for half of them, most would go before they are wanted again: so some stay
+    that came first (2,000 images in shuffled epochs, with room for 1,000: 0.57 reads per sample, not 0.78).
 
     Args:
         limit: what all results together may cost.
         cost: of one result.
+        stay: how much of that is for results that do not go.
     """
 
-    def __init__(self, limit: int, cost: Callable[[V], int]) -> None:
+    def __init__(self, limit: int, cost: Callable[[V], int], stay: int = 0) -> None:
         self._limit = limit
         self._cost = cost
+        self._stay = stay
         self._total = 0
         self._entries: OrderedDict[K, Future[V]] = OrderedDict()
+        self._staying: dict[K, V] = {}
         self._lock = threading.Lock()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """Return the result for `key`, made by `make` if it is not at hand; failures are not kept."""
         with self._lock:
+            if key in self._staying:
+                return self._staying[key]
             future = self._entries.get(key)
             if mine := future is None:
                 future = self._entries[key] = Future()
@@ -311,8 +328,27 @@ class _Memo(Generic[K, V]):
             raise
         with self._lock:
             future.set_result(value)
-            self._total += self._cost(value)
-            while self._total > self._limit:
-                oldest = next(key for key, entry in self._entries.items() if entry.done())
-                self._total -= self._cost(self._entries.pop(oldest).result())
+            self._keep(key, value)
         return value
+
+    def let_go(self) -> None:
+        """Let the results that have stayed go like others from now on, as the oldest of them."""
+        with self._lock:
+            for key, value in self._staying.items():
+                future: Future[V] = Future()
+                future.set_result(value)
+                self._entries[key] = future
+                self._entries.move_to_end(key, last=False)
+                self._stay += self._cost(value)
+            self._staying.clear()
+
+    def _keep(self, key: K, value: V) -> None:
+        cost = self._cost(value)
+        self._total += cost
+        if cost <= self._stay:
+            self._stay -= cost
+            self._staying[key] = value
+            del self._entries[key]
+        while self._total > self._limit:
+            oldest = next(key for key, entry in self._entries.items() if entry.done())
+            self._total -= self._cost(self._entries.pop(oldest).result())
