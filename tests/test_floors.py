@@ -11,6 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 FLOORS = {
     "errors": 0,
     "files": 0,
+    "memory": 0,
     "wording": 0,
     "console": 1,
     "boxes": 1,

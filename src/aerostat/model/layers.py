@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from aerostat.model.depthwise import KERNEL, depthwise_conv2d
+from aerostat.model.normalisation import batch_norm_silu
+
+NARROW = 32
+"""Channels below which torch's batch normalisation leaves a part of each vector register empty."""
+LARGE = 200_000
+"""Values of a map from which that costs more than a function of ours does."""
 
 
 class ConvModule(nn.Module):
@@ -17,8 +26,23 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H/stride, W/stride)."""
+        if self.training and torch.is_grad_enabled() and self.bn.training:
+            return self._learning(x)
         y: Tensor = self.activate(self.bn(self.conv(x)))
         return y
+
+    def _learning(self, x: Tensor) -> Tensor:
+        """Compute the same for a backward pass: nothing in place of what that needs, and fast on the CPU."""
+        conv = self.conv
+        plain = x.dtype == conv.weight.dtype and not torch.is_autocast_enabled(x.device.type)
+        ours = plain and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+        if ours and conv.groups > 1 and conv.kernel_size[0] == KERNEL and conv.stride[0] == 1:
+            y = depthwise_conv2d(x, conv.weight)
+        else:
+            y = conv(x)
+        if ours and self.bn.num_features < NARROW and y.numel() >= LARGE:
+            return batch_norm_silu(y, self.bn)
+        return functional.silu(self.bn(y))
 
 
 class DepthwiseSeparableConvModule(nn.Module):
