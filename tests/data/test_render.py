@@ -240,8 +240,8 @@ def test_samples_are_those_of_the_published_steps(made_images, stage, options):
     assert len(differences) > 20
     assert boxes > 20
     assert differences.mean() < 1
-    # The steps leave pixels out where an image shrinks a lot; and of six pixels enlarged to 160 in a row every
-    # colour in between shows, which is changed before it is mixed.
+    # The steps leave pixels out where an image shrinks a lot; and of three pixels enlarged to 160 in a row
+    # every colour in between shows, which is changed before it is mixed.
     assert differences.max() < 4
 
 
