@@ -41,7 +41,7 @@ def read_content(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what PowerShell's `>` writes
         content = content.decode("utf-16", "replace").encode()
-    if not content.strip():
+    if not content or content.isspace():
         raise InputError(f"{path} is empty: expected COCO or VIA annotations; export them again.")
     return content.removeprefix(codecs.BOM_UTF8)
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aerostat.data.dataset import Dataset, Problem, ProblemKind, Split
 from aerostat.errors import InputError
 from aerostat.wording import counted
@@ -112,9 +114,9 @@ def data_card(dataset: Dataset) -> DataCard:
 
 def _split_card(split: Split) -> SplitCard:
     objects = [i for image in split.images for i in image.instances if not i.crowd]
-    labels = Counter(i.label for i in objects)
-    small = sum(i.area < SMALL_AREA for i in objects)
-    large = sum(i.area > LARGE_AREA for i in objects)
+    labels = Counter([i.label for i in objects])
+    areas = np.asarray([i.area for i in objects], np.float64)
+    small, large = int((areas < SMALL_AREA).sum()), int((areas > LARGE_AREA).sum())
     return SplitCard(
         name=split.name,
         images=len(split),

@@ -57,3 +57,52 @@ def fit_polygon(
         if beyond > CLIP_TOLERANCE:
             problem = "clipped"
     return polygon, problem
+
+
+_CERTAIN_AREA = 1e-6
+_MOST_POINTS = 10_000
+
+
+def fit_as_they_are(
+    points: NDArray[np.float64],
+    stops: NDArray[np.int64],
+    sizes: NDArray[np.float64],
+    check_crossing: bool = True,
+) -> NDArray[np.bool_]:
+    """Say for each of many polygons whether `fit_polygon` returns it as it is, without a remark.
+
+    A polygon for which that is in doubt - its area is next to nothing, or it has so many points that rounding
+    adds up - counts as one that does not fit, so whoever asks `fit_polygon` about the others gets the same
+    answers as if all had been asked about.
+
+    Args:
+        points: (n, 2) x, y of all polygons, one after the other.
+        stops: (m,) where each polygon ends in `points`; none is empty.
+        sizes: (m, 2) width, height of the image of each.
+        check_crossing: whether an outline that crosses itself is remarked upon.
+
+    Returns:
+        (m,), of booleans.
+    """
+    counts = np.diff(stops, prepend=0)
+    if not len(counts):
+        return np.zeros(0, np.bool_)
+    starts = stops - counts
+    x, y = np.ascontiguousarray(points.T)
+    left, right = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
+    top, bottom = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
+    inside = (left >= 0) & (top >= 0) & (right <= sizes[:, 0]) & (bottom <= sizes[:, 1])  # NaN is not
+    # As in `polygons.area`, seen from the first point. No product is above that of the extents, so rounding
+    # adds up to less than 4 n^2 times 1.1e-16 of it, and what is enclosed here is enclosed.
+    x, y = x - np.repeat(x[starts], counts), y - np.repeat(y[starts], counts)
+    cross = np.zeros_like(x)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers beyond 1e154, which lie in no image
+        cross[:-1] = x[:-1] * y[1:] - x[1:] * y[:-1]
+        cross[stops - 1] = 0.0
+        extent = (right - left) * (bottom - top)
+        enclosing = np.abs(np.add.reduceat(cross, starts)) > _CERTAIN_AREA * extent
+    fits: NDArray[np.bool_] = inside & enclosing & (counts <= _MOST_POINTS)
+    if check_crossing:
+        for i in np.flatnonzero(fits).tolist():
+            fits[i] = not polygons.crosses_itself(points[starts[i] : stops[i]])
+    return fits

@@ -61,27 +61,37 @@ def read_dataset(
         raise InputError(f"Expected a folder of images, found {what_stands_at(images)}: {images}.")
     splits: list[Split] = []
     for source in find_sources(path, images):
-        content = read_content(source.annotations)
-        found = recognise(content, source.annotations)
-        if from_format not in (None, found):
-            raise InputError(f"Expected {from_format} annotations, found {found} in {source.annotations}.")
-        if found == "coco":
-            split = read_coco(
-                source.annotations, source.image_roots, split=source.split, classes=classes, content=content
-            )
-        else:
-            split = read_via(
-                source.annotations,
-                source.image_roots,
-                split=source.split,
-                classes=classes,
-                class_attribute=class_attribute,
-                content=content,
-            )
+        split = _read_split(source, classes, class_attribute, from_format)
         _refuse_unusable(split, source, strict)
         splits.append(split)
     agreed = _agree_on_classes(splits, classes)
     return Dataset(agreed, {split.name: _relabelled(split, agreed) for split in splits})
+
+
+def _read_split(
+    source: Source, classes: Sequence[str] | None, class_attribute: str | None, from_format: Format | None
+) -> Split:
+    """Read one split in whatever format it is."""
+    text = [read_content(source.annotations)]
+    found = recognise(text[0], source.annotations)
+    if from_format not in (None, found):
+        raise InputError(f"Expected {from_format} annotations, found {found} in {source.annotations}.")
+    if found == "coco":
+        return read_coco(
+            source.annotations,
+            source.image_roots,
+            split=source.split,
+            classes=classes,
+            content=text.pop(),  # the text of a large file is let go of as soon as it is taken apart
+        )
+    return read_via(
+        source.annotations,
+        source.image_roots,
+        split=source.split,
+        classes=classes,
+        class_attribute=class_attribute,
+        content=text.pop(),
+    )
 
 
 def _check_class_names(classes: Sequence[str] | None) -> None:

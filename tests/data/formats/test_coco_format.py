@@ -1,3 +1,4 @@
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from PIL import Image
 from aerostat.data.annotation_file import recognise
 from aerostat.data.dataset import ImageRecord, Instance, Split
 from aerostat.data.formats import coco
-from aerostat.data.formats.coco import read_coco, rle_area, write_coco
+from aerostat.data.formats.coco import read_coco, write_coco
+from aerostat.data.formats.coco_annotations import rle_area
 from aerostat.errors import InputError
 
 mask = pytest.importorskip("pycocotools.mask")
@@ -242,6 +244,60 @@ def test_huge_data_sets_skip_the_slow_checks_and_say_so(read, monkeypatch) -> No
     monkeypatch.setattr(coco, "CHECKED_IMAGES", 0)
     split = read(document({"bbox": [1, 1, 9, 9], "segmentation": [[1, 1, 9, 9, 9, 1, 1, 8]]}))
     assert [p.kind for p in split.problems] == ["not checked"] and len(split) == 1
+
+
+# --- many annotations at once ---
+
+
+def messy(count: int, seed: int) -> list[dict[str, Any]]:
+    """Return annotations most of which are plain, and some of which have each kind of thing wrong."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for n in range(count):
+        x, y, w, h = (float(v) for v in rng.integers(1, 40, 4))
+        annotation: dict[str, Any] = {"id": n, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        wrong: list[dict[str, Any]] = [
+            {"bbox": [90, 10, 30, 10]},
+            {"bbox": None},
+            {"area": None},
+            {"area": 0},
+            {"segmentation": "no mask"},
+            {"segmentation": [[1, 1, 9, 9, 9, 1, 1, 8], [1, 2, 3]]},
+            {"segmentation": [[5, 5, 9, 9], [20, 20, 30, 20, 30, 30]]},
+            {"segmentation": [[90, 10, 120, 10, 120, 20, 90, 20]]},
+            {"segmentation": {"size": [80, 100], "counts": [0, 80, 7920]}, "iscrowd": 1},
+            {"category_id": 99},
+            {"image_id": 99},
+            {"iscrowd": "yes"},
+        ]
+        made.append(annotation | (wrong[int(rng.integers(len(wrong)))] if rng.random() < 0.3 else {}))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_becomes_of_many_annotations_is_what_becomes_of_each(read, seed: int) -> None:
+    annotations = messy(1200, seed)  # more than two batches
+    together = read(document(*annotations))
+    alone = [read(document(annotation)) for annotation in annotations]
+    assert [i for split in alone for i in split.images[0].instances] == list(together.images[0].instances)
+    kinds = [problem.kind for split in alone for problem in split.problems]
+    assert [problem.kind for problem in together.problems] == kinds
+    named = [problem.detail for problem in together.problems if problem.kind == "malformed record"]
+    places = [n for n, a in enumerate(annotations) if a["iscrowd"] == "yes"]
+    assert [f"annotations[{n}] is no" in " ".join(named) for n in places] == [True] * len(places)
+
+
+def test_the_collector_is_left_as_it_was(read) -> None:
+    frozen = gc.get_freeze_count()
+    read(document({"bbox": [1, 1, 5, 5]}))
+    assert gc.isenabled() and gc.get_freeze_count() == frozen
+    gc.disable()
+    try:
+        read(document({"bbox": [1, 1, 5, 5]}))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 # --- writing ---
