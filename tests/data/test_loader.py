@@ -334,6 +334,42 @@ def test_impossible_settings_are_refused(images, options):
         TrainLoader(images, augmentation=SMALL, **{"batch_size": 2, **options})
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_pinned_batches_hold_the_same(images):
+    pinned, plain = (
+        list(TrainLoader(images, augmentation=SMALL, batch_size=4, pin_memory=pin).epoch(0, 1))
+        for pin in (True, False)
+    )
+    assert all(batch.images.is_pinned() for batch in pinned)
+    assert equal(pinned, plain)
+
+
+def test_batches_share_no_memory(images):
+    # What a consumer does to a batch, or to a sample of the cache, must not reach another one.
+    augmentation = Augmentation(input_size=64, mixup=0.5)
+
+    def loader() -> TrainLoader:
+        return TrainLoader(images, augmentation=augmentation, batch_size=4, threads=2)
+
+    untouched = [batch for epoch in range(2) for stage in (1, 2) for batch in loader().epoch(epoch, stage)]
+    spoilt = []
+    for epoch in range(2):
+        for stage in (1, 2):
+            for batch in loader().epoch(epoch, stage):
+                spoilt.append(
+                    Batch(
+                        batch.images.clone(),
+                        [boxes.clone() for boxes in batch.boxes],
+                        [labels.clone() for labels in batch.labels],
+                        batch.file_names,
+                    )
+                )
+                for tensor in (batch.images, *batch.boxes, *batch.labels):
+                    tensor.zero_()
+    assert equal(untouched, spoilt)
+
+
 def test_no_images_are_refused():
     with pytest.raises(InputError, match="at least one image"):
         TrainLoader([], augmentation=SMALL, batch_size=2)

@@ -109,18 +109,19 @@ def arrange(plan: Plan, augmentation: Augmentation, stage: int, sources: Sequenc
         sources: the image of the position, followed by Mosaic's partners if the plan has any.
     """
     side = augmentation.input_size
-    capped = [_capped(source, 2 * side) for source in sources]
+    capped = [_capped(source.size, 2 * side) for source in sources]
     if plan.mosaic_partners is None:
-        canvas, places = capped[0].size, [_Place(0, 0, capped[0].size)]
-        boxes, labels = capped[0].boxes_xyxy, capped[0].labels
+        canvas, places = capped[0], [_Place(0, 0, capped[0])]
     else:
         canvas = (2 * side, 2 * side)
         centre = int(plan.mosaic_centre[0] * side), int(plan.mosaic_centre[1] * side)
         places = _mosaic_places(capped, centre, side)
-        boxes, labels = _mosaic_boxes(capped, places, canvas)
+    boxes, labels = _placed_boxes(sources, capped, places)
+    if plan.mosaic_partners is not None:
+        boxes, labels = cut(boxes, labels, canvas)
     largest = max(int((2 * side if stage == 1 else side) * plan.resize_ratio), 1)
     whole = scaled_size(canvas, min(largest / canvas[0], largest / canvas[1]))
-    boxes = boxes * _factors(canvas, whole)
+    boxes = boxes * np.asarray(_scales(canvas, whole) * 2, np.float32)
     crop = choose_crop(boxes, whole, side, plan.crop_offsets, augmentation.min_box_size)
     size = min(side, whole[0] - crop[0]), min(side, whole[1] - crop[1])
     boxes, labels = cut(boxes - np.asarray(crop * 2, np.float32), labels, size)
@@ -187,17 +188,15 @@ def large(boxes_xyxy: NDArray[np.floating], min_size: float) -> NDArray[np.bool_
     return np.asarray(((sides > 0) & (sides >= min_size)).all(1))
 
 
-def _capped(source: Source, largest: int) -> Source:
-    """Return the source with its boxes cut to it, scaled down if its longer side is more than `largest`."""
-    boxes, labels = cut(source.boxes_xyxy, source.labels, source.size)
-    if max(source.size) <= largest:
-        return Source(source.size, boxes, labels)
-    size = scaled_size(source.size, min(largest / source.size[0], largest / source.size[1]))
-    return Source(size, boxes * _factors(source.size, size), labels)
+def _capped(size: Size, largest: int) -> Size:
+    """Return the size that an image is reduced to on reading: its longer side is at most `largest`."""
+    if max(size) <= largest:
+        return size
+    return scaled_size(size, min(largest / size[0], largest / size[1]))
 
 
-def _factors(old: Size, new: Size) -> NDArray[np.float32]:
-    return np.asarray((new[0] / old[0], new[1] / old[1]) * 2, np.float32)
+def _scales(old: Size, new: Size) -> tuple[float, float]:
+    return new[0] / old[0], new[1] / old[1]
 
 
 def _fitted(size: Size, side: int) -> Size:
@@ -206,30 +205,40 @@ def _fitted(size: Size, side: int) -> Size:
     return max(1, int(size[0] * ratio)), max(1, int(size[1] * ratio))
 
 
-def _mosaic_places(sources: Sequence[Source], centre: Size, side: int) -> list[_Place]:
+def _mosaic_places(sizes: Sequence[Size], centre: Size, side: int) -> list[_Place]:
     """Return where four images lie on Mosaic's canvas (YOLOv4; MMDetection's `Mosaic`).
 
     Each is resized to fit side x side. They meet at `centre`: the first has its bottom right corner there,
     the second its bottom left, the third its top right, the fourth its top left corner.
     """
     places = []
-    for corner, source in enumerate(sources):
-        width, height = _fitted(source.size, side)
+    for corner, size in enumerate(sizes):
+        width, height = _fitted(size, side)
         left = centre[0] - width if corner in (0, 2) else centre[0]
         top = centre[1] - height if corner in (0, 1) else centre[1]
         places.append(_Place(left, top, (width, height)))
     return places
 
 
-def _mosaic_boxes(
-    sources: Sequence[Source], places: Sequence[_Place], canvas: Size
+def _placed_boxes(
+    sources: Sequence[Source], capped: Sequence[Size], places: Sequence[_Place]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    boxes = [
-        source.boxes_xyxy * _factors(source.size, place.size)
-        + np.asarray([place.left, place.top, place.left, place.top], np.float32)
-        for source, place in zip(sources, places, strict=True)
-    ]
-    return cut(np.concatenate(boxes), np.concatenate([source.labels for source in sources]), canvas)
+    """Return the boxes of all images on the canvas, cut at the edges of their images, and their labels.
+
+    A box is scaled twice, as it is when its image is reduced on reading and resized for the canvas.
+    """
+    rows = []
+    for source, size, place in zip(sources, capped, places, strict=True):
+        reading, placing = _scales(source.size, size), _scales(size, place.size)
+        rows.append((*source.size * 2, *reading * 2, *placing * 2, *(place.left, place.top) * 2))
+    counts = [len(source.labels) for source in sources]
+    of_box = np.repeat(np.asarray(rows, np.float32).reshape(-1, 4, 4), counts, axis=0)
+    boxes = np.concatenate([source.boxes_xyxy for source in sources])
+    labels = np.concatenate([source.labels for source in sources])
+    boxes = np.minimum(np.maximum(boxes, np.float32(0)), of_box[:, 0])
+    kept = large(boxes, 0.0)
+    boxes = boxes * of_box[:, 1] * of_box[:, 2] + of_box[:, 3]
+    return boxes[kept], labels[kept]
 
 
 def _read_size(source: Size, placed: Size, largest: int) -> Size:
