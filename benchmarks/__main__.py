@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aerostat.files import write_text
+from aerostat.measuring.computer import OthersWatch
 from benchmarks.case import Unavailable, measure
 from benchmarks.machine import ROOT, describe_machine, machine_name
 from benchmarks.table import lines_of, write_readme
@@ -60,7 +61,9 @@ def main(words: list[str] | None = None) -> int:
     for name in names:
         seconds = min(budget.hard, budget.all - (time.perf_counter() - started))
         _say(f"{name}: at most {seconds:.0f} s")
-        parts[name] = {**run_part(name, asked.quick, seconds), **{k: machine[k] for k in ("commit", "load")}}
+        others = OthersWatch()
+        part = run_part(name, asked.quick, seconds)
+        parts[name] = {**part, "commit": machine["commit"], "others_cores": others.cores()}
         if parts[name]["problem"]:
             _say(f"{name}: {parts[name]['problem']}")
     record = {"date": date.today().isoformat(), "quick": asked.quick, "machine": machine, "parts": parts}

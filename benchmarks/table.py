@@ -37,7 +37,7 @@ def markdown_of(record: dict[str, Any]) -> str:
         sections += [
             f"#### {part['name'].capitalize()}",
             "",
-            f"Commit {part['commit'] or 'unknown'}, {part['seconds']:.0f} s, load before {part['load']}.",
+            f"Commit {part['commit'] or 'unknown'}, {part['seconds']:.0f} s{_others(part)}.",
             "",
         ]
         results = [Result.from_dict(content) for content in part["results"]]
@@ -115,6 +115,11 @@ def _machine_text(record: dict[str, Any]) -> str:
     if machine["environment"]:
         said.append("Set: " + ", ".join(f"`{k}={v}`" for k, v in machine["environment"].items()) + ".")
     return "\n".join(said)
+
+
+def _others(part: dict[str, Any]) -> str:
+    cores = part["others_cores"]
+    return "" if cores is None else f"; other programs kept {cores:.2f} cores busy meanwhile"
 
 
 def _title(machine: dict[str, Any]) -> str:

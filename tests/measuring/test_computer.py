@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aerostat.measuring import computer
-from aerostat.measuring.computer import describe_computer, peak_memory_bytes, using_threads
+from aerostat.measuring.computer import OthersWatch, describe_computer, using_threads
 
 
 def test_the_machine_has_a_name_and_cores() -> None:
@@ -70,3 +70,22 @@ def test_without_a_wish_threads_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     with using_threads(None) as used:
         assert used == torch.get_num_threads()
         assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_others_are_what_the_machine_does_beside_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = os.sysconf("SC_CLK_TCK")
+    stat = f"cpu  {100 * tick} 0 0 {50 * tick} 0 0 0 0 0 0\ncpu0 1 2 3\n"
+    monkeypatch.setattr(computer, "_read", lambda path: stat)
+    monkeypatch.setattr(computer.time, "perf_counter", lambda: 10.0)
+    monkeypatch.setattr(computer.os, "times", lambda: os.times_result((4.0, 1.0, 0.0, 0.0, 0.0)))
+    watch = OthersWatch()
+    # Ten seconds later: 9 of user, 2 of system, 3 of interrupts, 4 stolen; of these 6 and 2 of children ours.
+    stat = f"cpu  {109 * tick} 0 {2 * tick} {55 * tick} 7 {1 * tick} {2 * tick} {4 * tick} 0 0\n"
+    monkeypatch.setattr(computer.time, "perf_counter", lambda: 20.0)
+    monkeypatch.setattr(computer.os, "times", lambda: os.times_result((8.0, 3.0, 2.0, 0.0, 0.0)))
+    assert watch.cores() == pytest.approx((9 + 2 + 3 + 4 - 6 - 2) / 10)
+
+
+def test_where_the_system_does_not_tell_nobody_knows_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computer, "_read", lambda path: "")
+    assert OthersWatch().cores() is None

@@ -20,7 +20,7 @@ from aerostat.data.image import Letterbox, read_image
 from aerostat.engines.exported import SUFFIXES
 from aerostat.engines.onnx_runtime import processors
 from aerostat.errors import InputError
-from aerostat.measuring.computer import describe_computer, peak_memory_bytes, using_threads
+from aerostat.measuring.computer import OthersWatch, describe_computer, peak_memory_bytes, using_threads
 from aerostat.measuring.latency import measure_in_turn
 from aerostat.measuring.macs import Work, count_onnx_work, count_work
 from aerostat.measuring.peak import measure_peak
@@ -70,7 +70,7 @@ def benchmark(
         InputError: for what cannot be loaded or read, and numbers that are none.
     """
     _require_numbers(batches, threads, seconds)
-    computer = describe_computer()
+    computer, others = describe_computer(), OthersWatch()
     if image is not None:
         read_image(image)  # refused before any work
     with using_threads(threads) as used, _photograph(image) as path:
@@ -92,6 +92,7 @@ def benchmark(
         uncounted=uncounted,
         computer=computer,
         threads=used,
+        others_cores=others.cores(),
         peaks=peaks,
         networks=networks,
         photographs=photographs,

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -81,6 +82,30 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+class OthersWatch:
+    """How busy other programs keep the machine from now on; Linux tells, other systems do not."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def cores(self) -> float | None:
+        """Return how many cores others have kept busy on average, None if nobody knows.
+
+        Others are all processes but this one and its children that have ended; time that a virtual machine
+        waited for its host counts too.
+        """
+        (start, busy, own), (end, busy_now, own_now) = self._start, self._now()
+        if busy is None or busy_now is None or end <= start:
+            return None
+        return round(max(0.0, (busy_now - busy - (own_now - own)) / (end - start)), 2)
+
+    @staticmethod
+    def _now() -> tuple[float, float | None, float]:
+        times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+        return time.perf_counter(), _busy_seconds(), own
+
+
 @contextmanager
 def using_threads(threads: int | None) -> Iterator[int]:
     """Let all that computes use so many threads, and yield the number; None leaves it as it is.
@@ -143,6 +168,15 @@ if sys.platform == "win32":
         process = wintypes.HANDLE(kernel.GetCurrentProcess())
         done = kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), ctypes.sizeof(counters))
         return int(counters.peak) if done else 0
+
+
+def _busy_seconds() -> float | None:
+    """Return the processor time that all processes have taken since the machine was started."""
+    found = re.match(r"cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+) (\d+)", _read("/proc/stat"))
+    if not found:
+        return None
+    ticks = sum(map(int, found.groups()))  # user, nice, system, interrupts of both kinds, stolen
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _processor(info: str) -> str:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+MUCH = 0.1
+"""Cores that other programs keep busy, above which they are worth a word."""
+
+
 @dataclass(frozen=True)
 class Model:
     """What was measured.
@@ -93,6 +97,7 @@ class Report:
         uncounted: see `work`.
         computer: the machine.
         threads: that engines could use.
+        others_cores: that other programs kept busy meanwhile, on average; None if nobody knows.
         peaks: what it can do at most, by device.
         networks, photographs: the figures.
         photograph_size: (width, height).
@@ -107,6 +112,7 @@ class Report:
     uncounted: str
     computer: Computer
     threads: int
+    others_cores: float | None
     peaks: Mapping[str, Peak]
     networks: Sequence[Network]
     photographs: Sequence[Photograph]
@@ -135,7 +141,7 @@ class Report:
         return {
             "model": asdict(self.model),
             "work": None if self.work is None else self.work.to_dict(),
-            "machine": self.computer.to_dict() | {"threads": self.threads},
+            "machine": self.computer.to_dict() | {"threads": self.threads, "others_cores": self.others_cores},
             "peak": {name: peak.to_dict() for name, peak in self.peaks.items()},
             "network": [
                 {
@@ -213,10 +219,8 @@ class Report:
         else:
             lines.append(self.uncounted)
         computer = self.computer
-        load = "" if computer.load is None else f", load {computer.load:.1f} before"
         lines.append(
-            f"{computer.processor}, {counted(computer.cores, 'core')}, "
-            f"{counted(self.threads, 'thread')}{load}"
+            f"{computer.processor}, {counted(computer.cores, 'core')}, {counted(self.threads, 'thread')}"
         )
         for name, peak in self.peaks.items():
             lines.append(
@@ -276,6 +280,10 @@ class Report:
         if self.gpu_memory_bytes is not None:
             memory.append(f"tensors on the GPU at most {_mb(self.gpu_memory_bytes)}")
         lines = [f"memory: {'; '.join(memory)}"] if memory else []
+        if self.others_cores is not None and self.others_cores > MUCH:
+            lines.append(
+                f"other programs kept {self.others_cores:.1f} cores busy meanwhile: figures are too slow"
+            )
         return lines + [f"{name}: not measured. {reason}" for name, reason in self.missing.items()]
 
 
