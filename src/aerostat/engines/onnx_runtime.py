@@ -43,6 +43,7 @@ class OnnxEngine:
         options.log_severity_level = 3  # what it warns of is nothing that a user could mend
         self.exported = exported
         self._model = model
+        self._others: dict[int, OnnxEngine] = {}
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
@@ -71,7 +72,9 @@ class OnnxEngine:
     @contextmanager
     def concurrent(self, threads: int) -> Iterator[OnnxEngine]:
         """Give an engine for so many threads that call it at once, each call on one processor."""
-        yield OnnxEngine(self._model, self.exported, threads=1)
+        if 1 not in self._others:  # to make one takes as long as some photographs
+            self._others[1] = OnnxEngine(self._model, self.exported, threads=1)
+        yield self._others[1]
 
     def candidates(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ class OpenVinoEngine:
         openvino = openvino_module()
         self.exported = exported
         self._model = model
+        self._others: dict[int, OpenVinoEngine] = {}
         # Without the hint bfloat16 would be used where the processor has it: another answer than the others'.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         settings["INFERENCE_NUM_THREADS"] = threads or processors()
@@ -53,6 +55,7 @@ class OpenVinoEngine:
             why = str(error).strip().split("\n")[-1].rstrip(".")
             name = "The exported model" if isinstance(model, bytes) else str(model)
             raise InputError(f"{name} cannot be run by OpenVINO ({why}); export it again.") from None
+        self._of_thread = threading.local()
         self._outputs = [output.get_any_name() for output in self._compiled.outputs]
 
     @property
@@ -73,7 +76,9 @@ class OpenVinoEngine:
     @contextmanager
     def concurrent(self, threads: int) -> Iterator[OpenVinoEngine]:
         """Give an engine for so many threads that call it at once, each call on one processor."""
-        yield OpenVinoEngine(self._model, self.exported, threads=threads)
+        if threads not in self._others:  # to make one takes as long as some photographs
+            self._others[threads] = OpenVinoEngine(self._model, self.exported, threads=threads)
+        yield self._others[threads]
 
     def candidates(
         self,
@@ -94,7 +99,9 @@ class OpenVinoEngine:
         )
 
     def _run(self, inputs: Inputs) -> Outputs:
-        request = self._compiled.create_infer_request()  # of this call alone: threads do not share one
+        if not hasattr(self._of_thread, "request"):  # threads do not share one, and making one takes long
+            self._of_thread.request = self._compiled.create_infer_request()
+        request = self._of_thread.request
         request.infer(inputs)
         return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._outputs)}
 
