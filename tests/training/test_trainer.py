@@ -88,7 +88,7 @@ def test_every_image_of_a_small_set_is_seen_in_every_epoch(
     trainer = trainer_for(data, optim={"batch_size": batch}, schedule={"epochs": 2})
     seen: dict[int, list[str]] = {0: [], 1: []}
     step = trainer._step
-    monkeypatch.setattr(trainer, "_step", lambda b, e: (seen[e].extend(b.file_names), step(b, e))[1])
+    monkeypatch.setattr(trainer, "_step", lambda b, e: (seen[e].extend(b.batch.file_names), step(b, e))[1])
     trainer.fit()
     for names in seen.values():
         assert set(names) == {f"{i}.jpg" for i in range(images)}

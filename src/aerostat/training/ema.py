@@ -20,7 +20,12 @@ class ExponentialMovingAverage(Generic[Net]):
         momentum_t = momentum + (1 - momentum) * exp(-(t + 1) / gamma)
         average <- average + momentum_t * (weights - average)
 
-    Floating-point buffers (BatchNorm statistics) are averaged too, integer ones copied.
+    Floating-point buffers (BatchNorm statistics) are averaged too, integer ones copied. What cannot change is
+    left alone: parameters that need no gradient, and the statistics of layers in evaluation mode.
+
+    Args:
+        net: in the weights that the average starts from, and in the mode that it is trained in.
+        momentum, gamma: of the formula.
     """
 
     def __init__(self, net: Net, *, momentum: float, gamma: float) -> None:
@@ -28,6 +33,7 @@ class ExponentialMovingAverage(Generic[Net]):
         self.momentum = momentum
         self.gamma = gamma
         self.updates = 0
+        self._of: nn.Module | None = None
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
@@ -36,14 +42,36 @@ class ExponentialMovingAverage(Generic[Net]):
         if self.updates == 0:  # as published: the first average is the weights themselves
             momentum = 1.0
         self.updates += 1
-        ours, theirs = _tensors(self.net), _tensors(net)
-        floating = [i for i, tensor in enumerate(ours) if tensor.is_floating_point()]
-        torch._foreach_lerp_([ours[i] for i in floating], [theirs[i] for i in floating], momentum)
-        for mine, other in zip(ours, theirs, strict=True):
-            if not mine.is_floating_point():
-                mine.copy_(other)
+        if self._of is not net:
+            self._pair(net)
+        if self._floating:
+            torch._foreach_lerp_(self._averages, self._floating, momentum)
+        if self._integers:
+            torch._foreach_copy_(self._copies, self._integers)
+
+    def _pair(self, net: nn.Module) -> None:
+        """Remember which tensor follows which; walking through the modules took longer than the average."""
+        ours, theirs = _tensors(self.net), _changing(net)
+        pairs = [(ours[name], tensor) for name, tensor in theirs.items()]
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        integers = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._averages, self._floating = [mine for mine, _ in floating], [other for _, other in floating]
+        self._copies, self._integers = [mine for mine, _ in integers], [other for _, other in integers]
+        self._of = net
 
 
-def _tensors(net: nn.Module) -> list[Tensor]:
-    """Parameters and buffers, each once even where layers share them."""
-    return [*net.parameters(), *net.buffers()]
+def _tensors(net: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, each once even where layers share them."""
+    return {**dict(net.named_parameters()), **dict(net.named_buffers())}
+
+
+def _changing(net: nn.Module) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    seen = {id(p) for p in found.values()}
+    for prefix, module in net.named_modules():
+        if module.training:
+            for name, buffer in module.named_buffers(prefix, recurse=False):
+                if id(buffer) not in seen:
+                    seen.add(id(buffer))
+                    found[name] = buffer
+    return found

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import signal
 import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from aerostat import console
 from aerostat.data.augment import Augmentation
@@ -23,18 +27,26 @@ from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import CocoResult
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.files import replacing
+from aerostat.memory import kept_memory
 from aerostat.model import RTMDet, detection_loss, normalise
 from aerostat.model.checkpoint import Header, save_weights
+from aerostat.model.folding import folded
 from aerostat.model.training_state import load_state, save_state
 from aerostat.predict import Detector
 from aerostat.training.ema import ExponentialMovingAverage
 from aerostat.training.interruption import InterruptedRunError, stop_requests
 from aerostat.training.machine import memory_mb, thread_count
-from aerostat.training.optimiser import build_optimiser, set_training_mode
-from aerostat.training.progress import EpochProgress, showing
+from aerostat.training.optimiser import build_optimiser, load_optimiser_state, set_training_mode
+from aerostat.training.progress import EpochDisplay, EpochProgress, showing
 from aerostat.training.recipe import Recipe
 from aerostat.training.run import Run
 from aerostat.training.schedule import lr_factor
+from aerostat.training.transfer import Placed, placed
+
+STEPS_UNREAD = 1
+"""On a GPU the losses of a step are read while it works on the next one: reading them at once would wait."""
+ITERATIONS_UNASKED = 16
+"""Several processes agree so often whether one of them was asked to stop: that waits for all of them."""
 
 
 @dataclass
@@ -58,6 +70,72 @@ class Position:
     stale: int = 0
     seconds: float = 0.0
     stopped_early: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What an iteration did; its losses may still be on their way from the device.
+
+    Args:
+        batch: what was learned from.
+        number: of the iteration in its epoch, from 1.
+        lr: learning rate.
+        stepped: whether the optimiser stepped.
+        losses: (3,) float32 in the host's memory, in the order of `LOSSES`; complete once `done` is.
+        done: None where there is nothing to wait for.
+    """
+
+    batch: Batch
+    number: int
+    lr: float
+    stepped: bool
+    losses: Tensor
+    done: torch.cuda.Event | None = None
+
+    def read(self) -> dict[str, float]:
+        """Return the losses by name, waiting for them if need be."""
+        if self.done is not None:
+            self.done.synchronize()
+        return dict(zip(LOSSES, self.losses.tolist(), strict=True))
+
+
+LOSSES = ("loss", "loss_cls", "loss_bbox")
+
+
+class TrainedNetwork(nn.Module):
+    """The network as it is trained: from images as the loader makes them to the raw outputs.
+
+    A frozen backbone does not change during a run, so that its batch normalisation is folded into its
+    convolutions once; nothing of it is kept for a backward pass.
+
+    Args:
+        net: in training mode.
+    """
+
+    def __init__(self, net: RTMDet) -> None:
+        super().__init__()
+        self.net = net
+        self._frozen: list[nn.Module] = []  # in a list, so that it is no part of this module's state
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Map BGR images (N, 3, H, W), 0-255, to the outputs of `RTMDet.forward`."""
+        inputs = normalise(images).contiguous(memory_format=torch.channels_last)
+        if self.net.backbone.training:
+            cls, reg = self.net(inputs)
+        else:
+            with torch.no_grad():
+                features = self._backbone()(inputs)
+            cls, reg = self.net.bbox_head(self.net.neck(features))
+        return cls, reg
+
+    def forget(self) -> None:
+        """Fold anew at the next use: the weights have been loaded."""
+        self._frozen.clear()
+
+    def _backbone(self) -> nn.Module:
+        if not self._frozen:
+            self._frozen.append(folded(self.net.backbone))
+        return self._frozen[0]
 
 
 class Trainer:
@@ -99,7 +177,9 @@ class Trainer:
         )
         optimiser = build_optimiser(net, lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay)
         self.net = net
-        self.wrapped, self.optimiser = fabric.setup(net, optimiser)
+        self.learner = TrainedNetwork(net)
+        self.wrapped, self.optimiser = fabric.setup(self.learner, optimiser)
+        self._unread: deque[Step] = deque()
 
     # ------------------------------------------------------------------------------------------ the loop
 
@@ -112,7 +192,7 @@ class Trainer:
         """
         schedule, position = self.recipe.schedule, self.position
         began = time.monotonic() - position.seconds
-        with stop_requests() as requested:
+        with stop_requests() as requested, kept_memory(), _settled_objects():
             while position.epoch < schedule.epochs and not position.stopped_early:
                 asked = self._epoch(position.epoch, requested)
                 position.seconds = time.monotonic() - began
@@ -145,37 +225,42 @@ class Trainer:
             first=first,
             remaining=self.total - (epoch + 1) * len(self.loader),
         )
-        with showing(progress, silent=not self.fabric.is_global_zero) as display:
-            for batch in self.loader.epoch(epoch, stage, start_batch=first):
-                losses, lr, stepped = self._step(batch, epoch)
-                progress.add(losses, len(batch.images) * self.fabric.world_size)
-                display.update(lr, memory_mb(self.fabric.device))
+        unread = STEPS_UNREAD if self.fabric.device.type == "cuda" else 0
+        with (
+            showing(progress, silent=not self.fabric.is_global_zero) as display,
+            closing(self._batches(epoch, stage, first)) as batches,
+        ):
+            for batch in batches:
+                step = self._step(batch, epoch)
+                self._unread.append(step)
                 position.batch += 1
-                self._log_iteration(epoch, losses, lr, progress)
-                if stepped and (asked := self._agreed(requested)):
+                self._read(epoch, progress, display, leave=unread)
+                if step.stepped and (asked := self._agreed_within(requested)):
+                    self._read(epoch, progress, display)
                     return asked
+            self._read(epoch, progress, display)
         if self.fabric.is_global_zero:
-            console.note(f"{progress.title}  {progress.line(lr, memory_mb(self.fabric.device))}")
+            console.note(f"{progress.title}  {progress.line(step.lr, memory_mb(self.fabric.device))}")
         return 0
 
-    def _step(self, batch: Batch, epoch: int) -> tuple[dict[str, float], float, bool]:
-        """Learn from one batch; returns the losses, the learning rate, and whether the optimiser stepped."""
-        optim, device = self.recipe.optim, self.fabric.device
+    def _batches(self, epoch: int, stage: int, first: int) -> Generator[Placed]:
+        yield from placed(self.loader.epoch(epoch, stage, start_batch=first), self.fabric.device)
+
+    def _step(self, batch: Placed, epoch: int) -> Step:
+        """Learn from one batch; on a GPU nothing here waits for it."""
+        optim = self.recipe.optim
         lr = self._lr(epoch * len(self.loader) + self.position.batch)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        images = normalise(batch.images.to(device)).contiguous(memory_format=torch.channels_last)
-        cls, reg = self.wrapped(images)
+        cls, reg = self.wrapped(batch.images)
         losses = detection_loss(
             cls,
             reg,
-            [boxes.to(device) for boxes in batch.boxes],
-            [labels.to(device) for labels in batch.labels],
+            batch.boxes,
+            batch.labels,
             average=self._average if self.fabric.world_size > 1 else None,
         )
         loss = losses["loss_cls"] + losses["loss_bbox"]
-        if not torch.isfinite(loss):
-            self._refuse(batch, losses)
         place = self.position.batch % optim.accumulate
         left = len(self.loader) - (self.position.batch - place)
         group = min(optim.accumulate, left)  # the last group of an epoch may be smaller
@@ -189,8 +274,25 @@ class Trainer:
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
             self.ema.update(self.net)
-        named = {"loss": loss.item(), **{name: value.item() for name, value in losses.items()}}
-        return named, lr, stepped
+        values = torch.stack([loss, losses["loss_cls"], losses["loss_bbox"]]).detach()
+        return Step(batch.batch, self.position.batch + 1, lr, stepped, *_on_its_way(values))
+
+    def _read(self, epoch: int, progress: EpochProgress, display: EpochDisplay, leave: int = 0) -> None:
+        """Read the losses of all but the last `leave` steps and log them; stop on one that is no number."""
+        while len(self._unread) > leave:
+            step = self._unread.popleft()
+            losses = step.read()
+            if not math.isfinite(losses["loss"]):
+                self._refuse(step, losses)
+            progress.add(losses, len(step.batch.images) * self.fabric.world_size)
+            display.update(step.lr, memory_mb(self.fabric.device))
+            self._log_iteration(epoch, step, losses, progress)
+
+    def _agreed_within(self, requested: list[int]) -> int:
+        """Return the signal to stop at within an epoch; several processes ask each other now and then."""
+        if self.fabric.world_size > 1 and self.position.batch % ITERATIONS_UNASKED:
+            return 0
+        return self._agreed(requested)
 
     def _lr(self, iteration: int) -> float:
         schedule = self.recipe.schedule
@@ -286,9 +388,10 @@ class Trainer:
         """Go on from the run's checkpoint."""
         state = load_state(self.run.checkpoint)
         self.net.load_state_dict(state["net"])
+        self.learner.forget()
         self.ema.net.load_state_dict(state["ema"])
         self.ema.updates = state["ema_updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser_state(self.optimiser.optimizer, state["optimiser"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["torch_random_state"])
         self.position = Position(**state["position"])
@@ -333,19 +436,21 @@ class Trainer:
                 f"{saved if self.run.checkpoint.is_file() else ''}; try a lower learning rate."
             )
 
-    def _refuse(self, batch: Batch, losses: dict[str, Tensor]) -> None:
-        """Save the batch that gave a loss that is no number, and stop."""
+    def _refuse(self, step: Step, losses: dict[str, float]) -> None:
+        """Save the batch that gave a loss that is no number, and stop; nothing is saved of the weights."""
+        self._unread.clear()
+        batch = step.batch
         path = self.run.path / f"nonfinite_batch_rank{self.fabric.global_rank}.safetensors"
         tensors = {"images": batch.images.contiguous()}
         for i, (boxes, labels) in enumerate(zip(batch.boxes, batch.labels, strict=True)):
             tensors |= {f"boxes.{i}": boxes, f"labels.{i}": labels}
         with replacing(path) as temporary:
             save_file(tensors, temporary, {"file_names": "\n".join(batch.file_names)})
-        values = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
+        values = ", ".join(f"{name} {losses[name]}" for name in LOSSES[1:])
         names = ", ".join(batch.file_names[:3]) + (", ..." if len(batch.file_names) > 3 else "")
         raise AerostatError(
             f"The loss is not finite ({values}) in epoch {self.position.epoch + 1}, iteration "
-            f"{self.position.batch + 1}; the batch ({names}) is in {path}; "
+            f"{step.number}; the batch ({names}) is in {path}; "
             "try a lower learning rate, or check these images."
         )
 
@@ -356,22 +461,43 @@ class Trainer:
             self.run.log(record)
 
     def _log_iteration(
-        self, epoch: int, losses: dict[str, float], lr: float, progress: EpochProgress
+        self, epoch: int, step: Step, losses: dict[str, float], progress: EpochProgress
     ) -> None:
-        batch = self.position.batch
-        if batch % self.recipe.run.log_interval and batch != len(self.loader):
+        if step.number % self.recipe.run.log_interval and step.number != len(self.loader):
             return
         record = {
             "kind": "train",
             "epoch": epoch + 1,
-            "batch": batch,
-            "iteration": epoch * len(self.loader) + batch,
+            "batch": step.number,
+            "iteration": epoch * len(self.loader) + step.number,
             **losses,
-            "lr": lr,
+            "lr": step.lr,
             "images_per_second": round(progress.images_per_second, 2),
             "memory_mb": round(memory_mb(self.fabric.device), 1),
         }
         self._log(record)
+
+
+def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Return values in the host's memory, and what to wait for before they are read."""
+    if values.device.type != "cuda":
+        return values.cpu(), None
+    landing = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    landing.copy_(values, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+    return landing, done
+
+
+@contextmanager
+def _settled_objects() -> Iterator[None]:
+    """Spare the garbage collector what has long been there: it walked through all of it every few steps."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 1) -> TrainLoader:
