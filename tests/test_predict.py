@@ -350,7 +350,7 @@ def test_many_images_seen_several_times_come_in_order_and_as_each_alone(
 def test_a_batch_of_a_larger_view_needs_no_more_memory_than_of_the_own_size(tmp_path):
     detector = Detector(TorchEngine(BrightSpot()), ("spot",), (64, 64))
     records = [photograph(tmp_path / f"{i}.png", seed=i) for i in range(5)]
-    list(detector.predict_images(records, tta=TTA((1.0, 0.5, 1.5, 2.0), flip=False), batch_size=4))
+    list(detector.predict_images(records, tta=TTA((1.0, 0.5, 1.5, 2.0), flip=False), batch_size=4, threads=1))
     passes = [(shape[0], shape[-1]) for shape in detector.net.seen]
     of_four = [(4, 64), (4, 32), *[(1, 96)] * 4, *[(1, 128)] * 4]  # 4 / 2.25 and 4 / 4 images
     assert passes == [*of_four, (1, 64), (1, 32), (1, 96), (1, 128)]
