@@ -1,0 +1,84 @@
+"""What is kept of a network's proposals, by hand."""
+
+import numpy as np
+import pytest
+
+from aerostat.candidates import Boxes, keep, select
+
+SIDE = (32, 32)  # 16 + 4 + 1 points
+
+
+def all_points(scores: dict[tuple[int, int], float]) -> tuple[np.ndarray, np.ndarray]:
+    table = np.zeros((21, 2), np.float32)
+    for (point, label), value in scores.items():
+        table[point, label] = value
+    boxes = np.arange(84, dtype=np.float32).reshape(21, 4)
+    return table, boxes
+
+
+def test_candidates_come_level_by_level_best_first():
+    table, boxes = all_points(
+        {(3, 0): 0.2, (5, 1): 0.9, (16, 1): 0.5, (19, 0): 0.6, (20, 0): 0.1, (0, 0): 0.05}
+    )
+    found = select(table, boxes, SIDE, score_threshold=0.05)
+    np.testing.assert_allclose(found.boxes.scores, [0.9, 0.2, 0.6, 0.5, 0.1])
+    assert found.boxes.labels.tolist() == [1, 0, 0, 1, 0]
+    assert found.levels.tolist() == [0, 0, 1, 1, 2]
+    assert found.points.tolist() == [5, 3, 3, 0, 0]
+    np.testing.assert_array_equal(found.boxes.boxes_xyxy, boxes[[5, 3, 19, 16, 20]])
+
+
+def test_a_point_may_be_of_several_classes_and_equal_scores_keep_their_order():
+    table, boxes = all_points({(2, 0): 0.5, (2, 1): 0.5, (1, 1): 0.5})
+    found = select(table, boxes, SIDE)
+    assert list(zip(found.points.tolist(), found.boxes.labels.tolist(), strict=True)) == [
+        (1, 1),
+        (2, 0),
+        (2, 1),
+    ]
+
+
+def test_each_level_has_a_number_of_its_own():
+    table, boxes = all_points(
+        {(0, 0): 0.5, (1, 0): 0.6, (2, 0): 0.7, (16, 0): 0.1, (17, 0): 0.2, (20, 0): 0.9}
+    )
+    found = select(table, boxes, SIDE, pre_nms=2)
+    np.testing.assert_allclose(found.boxes.scores, [0.7, 0.6, 0.2, 0.1, 0.9])
+
+
+def test_nothing_above_the_threshold_is_nothing():
+    table, boxes = all_points({})
+    found = select(table, boxes, SIDE)
+    assert found.boxes.boxes_xyxy.shape == (0, 4)
+    assert (found.boxes.labels.dtype, found.levels.dtype, found.points.dtype) == (np.int64,) * 3
+    assert len(keep(found.boxes, SIDE).scores) == 0
+
+
+@pytest.mark.parametrize("score", [0.5, 0.0])
+def test_every_point_can_be_a_candidate(score):
+    table = np.full((8400, 80), 0.75, np.float32)
+    found = select(table, np.zeros((8400, 4), np.float32), (640, 640), score_threshold=score)
+    assert np.bincount(found.levels).tolist() == [30000, 30000, 30000]
+
+
+def test_boxes_are_clipped_to_the_content_and_those_of_which_nothing_is_left_go():
+    boxes = Boxes(
+        np.asarray([[-5, -5, 10, 10], [50, 0, 70, 10], [40, 0, 60, 20]], np.float32),
+        np.asarray([0.9, 0.8, 0.7], np.float32),
+        np.zeros(3, np.int64),
+    )
+    found = keep(boxes, (50, 15))
+    np.testing.assert_array_equal(found.boxes_xyxy, [[0, 0, 10, 10], [40, 0, 50, 15]])
+    np.testing.assert_allclose(found.scores, [0.9, 0.7])
+
+
+def test_suppression_is_within_a_class_and_the_best_are_kept():
+    box = [0, 0, 10, 10]
+    boxes = Boxes(
+        np.asarray([box, box, box, [20, 20, 30, 30]], np.float32),
+        np.asarray([0.5, 0.9, 0.8, 0.3], np.float32),
+        np.asarray([0, 0, 1, 0]),
+    )
+    found = keep(boxes, SIDE)
+    np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.3])
+    assert len(keep(boxes, SIDE, max_detections=2).scores) == 2
