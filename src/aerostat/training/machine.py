@@ -49,6 +49,9 @@ def describe_environment() -> dict[str, Any]:
         "opencv-python-headless",
         "lightning-fabric",
         "faster-coco-eval",
+        "onnx",
+        "onnxruntime",
+        "openvino",
     )
     return {
         "python": platform.python_version(),
