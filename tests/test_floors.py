@@ -13,6 +13,7 @@ FLOORS = {
     "files": 0,
     "memory": 0,
     "wording": 0,
+    "collector": 0,
     "console": 1,
     "boxes": 1,
     "fusion": 1,

@@ -6,29 +6,24 @@ https://cocodataset.org/#detection-eval as pycocotools computes it, which the te
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from aerostat.boxes import xyxy_to_xywh
 from aerostat.data.dataset import ImageRecord
 from aerostat.detections import Detections
 from aerostat.errors import InputError
+from aerostat.evaluation.protocol import AREA_RANGES, Found, Truth, precision_and_recall
+from aerostat.evaluation.protocol import UNDEFINED as UNDEFINED
 from aerostat.evaluation.table import text_table
 from aerostat.wording import counted, listed
 
-UNDEFINED = -1.0
-"""COCO's value where there is nothing to find, such as AP of small objects in a set without any."""
-
 MAX_DETS = (1, 10, 100)
 """Detections per image and class that COCO looks at, best first."""
-
-AREA_RANGES = ("all", "small", "medium", "large")
-"""Below 32**2, up to 96**2, above: square pixels of the annotated area; a border belongs to both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +120,7 @@ def evaluate_detections(
     classes: Sequence[str],
     *,
     max_dets: Sequence[int] = MAX_DETS,
+    progress: bool = False,
 ) -> CocoResult:
     """Compare detections with annotations by the COCO protocol for boxes.
 
@@ -138,22 +134,17 @@ def evaluate_detections(
         detections: what was found on each, parallel to `images`.
         classes: names that the labels of `images` index; figures are averages over those with instances.
         max_dets: three ascending limits on the detections per image and class; AP uses the last.
+        progress: whether to show how far along it is, where that takes more than a moment.
 
     Raises:
         InputError: lengths differ, a label has no class, the limits are not three ascending numbers, or
             the detector knows none of the classes.
     """
     limits = _check_limits(max_dets)
-    order = coco_order(images, detections)
-    annotations = list(_annotations([images[i] for i in order], len(classes)))
-    found = _found([detections[i] for i in order], tuple(classes))
-    left_out = sum(map(len, detections)) - len(found)
-    evaluation = _evaluate(len(images), annotations, found, classes, limits)
-    counts = np.bincount(
-        np.asarray([a["category_id"] - 1 for a in annotations if not a["iscrowd"]], np.int64),
-        minlength=len(classes),
-    )
-    precision, recall = evaluation["precision"], evaluation["recall"]
+    truth, found = _columns(images, detections, tuple(classes))
+    left_out = sum(map(len, detections)) - len(found.score)
+    precision, recall = precision_and_recall(truth, found, len(classes), limits, progress=progress)
+    counts = np.bincount(truth.label[~truth.crowd], minlength=len(classes))
     return CocoResult(
         ap=_mean(precision[..., 0, 2]),
         ap50=_mean(precision[0, ..., 0, 2]),
@@ -175,7 +166,7 @@ def evaluate_detections(
         ),
         images=len(images),
         instances=int(counts.sum()),
-        detections=len(found),
+        detections=len(found.score),
         left_out=left_out,
         max_dets=limits,
     )
@@ -201,11 +192,9 @@ def precision_by_recall(
     Raises:
         InputError: as `evaluate_detections`.
     """
-    order = coco_order(images, detections)
-    annotations = list(_annotations([images[i] for i in order], len(classes)))
-    found = _found([detections[i] for i in order], tuple(classes))
-    evaluation = _evaluate(len(images), annotations, found, classes, (max_detections,), AREA_RANGES[:1])
-    return evaluation["precision"][..., 0, 0]
+    truth, found = _columns(images, detections, tuple(classes))
+    precision, _ = precision_and_recall(truth, found, len(classes), (max_detections,), AREA_RANGES[:1])
+    return precision[..., 0, 0]
 
 
 def coco_order(images: Sequence[ImageRecord], detections: Sequence[Detections]) -> list[int]:
@@ -222,52 +211,44 @@ def coco_order(images: Sequence[ImageRecord], detections: Sequence[Detections]) 
     return sorted(range(len(images)), key=lambda i: images[i].id)
 
 
-def _evaluate(
-    image_count: int,
-    annotations: list[dict[str, Any]],
-    found: list[dict[str, Any]],
-    classes: Sequence[str],
-    limits: tuple[int, ...],
-    areas: Sequence[str] = AREA_RANGES,
-) -> Mapping[str, NDArray[np.float64]]:
-    """Return ``precision`` (10 IoUs, 101 recalls, classes, areas, limits) and ``recall`` (no recalls).
-
-    Image and category ids count from 1 in the order given; the areas are the first of `AREA_RANGES`.
-    """
-    if not image_count or not classes:
-        shape = (10, len(classes), len(areas), len(limits))
-        return {"precision": np.full((10, 101, *shape[1:]), UNDEFINED), "recall": np.full(shape, UNDEFINED)}
-    listed = {
-        "images": [{"id": i + 1} for i in range(image_count)],
-        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(classes)],
-    }
-    truth = COCO({**listed, "annotations": annotations}, print_function=_say_nothing)
-    result = COCO({**listed, "annotations": found}, print_function=_say_nothing)
-    evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing)
-    evaluation.params.maxDets = list(limits)
-    evaluation.params.areaRng = evaluation.params.areaRng[: len(areas)]
-    evaluation.params.areaRngLbl = list(areas)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "recall")}
+def _columns(
+    images: Sequence[ImageRecord], detections: Sequence[Detections], classes: tuple[str, ...]
+) -> tuple[Truth, Found]:
+    """Return objects and detections as columns, the images numbered by ascending id."""
+    order = coco_order(images, detections)
+    labels = list(labels_among(detections, classes))
+    return (
+        _truth([images[i] for i in order], len(classes)),
+        _found([detections[i] for i in order], [labels[i] for i in order]),
+    )
 
 
-def _annotations(images: Sequence[ImageRecord], class_count: int) -> Iterator[dict[str, Any]]:
-    """Yield the annotations of all images in COCO's form; ids count from 1, as 0 would mean "no match"."""
-    annotation_id = 0
-    for image_id, image in enumerate(images, start=1):
+def _truth(images: Sequence[ImageRecord], class_count: int) -> Truth:
+    for image in images:
         check_labels(image, class_count)
-        for instance in image.instances:
-            annotation_id += 1
-            x1, y1, x2, y2 = instance.box_xyxy
-            yield {
-                "id": annotation_id,
-                "image_id": image_id,
-                "category_id": instance.label + 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": instance.area if instance.area > 0 else (x2 - x1) * (y2 - y1),
-                "iscrowd": int(instance.crowd),
-            }
+    instances = [instance for image in images for instance in image.instances]
+    counts = [len(image.instances) for image in images]
+    boxes_xyxy = np.asarray([instance.box_xyxy for instance in instances], np.float64).reshape(-1, 4)
+    boxes_xywh = xyxy_to_xywh(boxes_xyxy)
+    stated = np.asarray([instance.area for instance in instances], np.float64)
+    return Truth(
+        image=np.repeat(np.arange(len(images)), counts),
+        label=np.asarray([instance.label for instance in instances], np.int64),
+        boxes_xywh=boxes_xywh,
+        area=np.where(stated > 0, stated, boxes_xywh[:, 2] * boxes_xywh[:, 3]),
+        crowd=np.asarray([instance.crowd for instance in instances], np.bool_),
+    )
+
+
+def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]) -> Found:
+    """Return the detections of all images, leaving out those of other classes, whose label is negative."""
+    label = np.concatenate([np.zeros(0, np.int64), *labels])
+    boxes_xyxy = np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes_xyxy for found in detections)])
+    score = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
+    image = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
+    kept = label >= 0
+    boxes_xywh = xyxy_to_xywh(boxes_xyxy[kept].astype(np.float64))
+    return Found(image[kept], label[kept], boxes_xywh, score[kept])
 
 
 def check_labels(image: ImageRecord, class_count: int) -> None:
@@ -299,31 +280,6 @@ def labels_among(detections: Sequence[Detections], classes: tuple[str, ...]) -> 
         )
     for found in detections:
         yield known[found.classes][found.labels] - 1
-
-
-def _found(detections: Sequence[Detections], classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the detections of all images in COCO's form, leaving out those of other classes."""
-    rows: list[dict[str, Any]] = []
-    labels = labels_among(detections, classes)
-    for image_id, (found, indices) in enumerate(zip(detections, labels, strict=True), start=1):
-        categories = indices + 1
-        boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
-        areas = (boxes_xywh[:, 2] * boxes_xywh[:, 3]).tolist()
-        columns = zip(boxes_xywh.tolist(), areas, found.scores.tolist(), categories.tolist(), strict=True)
-        rows += [
-            {
-                "id": i,
-                "image_id": image_id,
-                "category_id": category,
-                "bbox": box,
-                "area": area,
-                "score": score,
-            }
-            for i, (box, area, score, category) in enumerate(
-                (column for column in columns if column[3]), start=len(rows) + 1
-            )
-        ]
-    return rows
 
 
 def _category_of_label(theirs: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -360,7 +316,3 @@ def _coco_line(kind: str, value: float, limit: int, iou: str = "0.50:0.95", area
 
 def _figure(value: float) -> str:
     return "-" if value == UNDEFINED else f"{value:.3f}"
-
-
-def _say_nothing(*_: object, **__: object) -> None:
-    """Take the place of the library's print function."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from aerostat.boxes import Floats, xyxy_to_xywh
 from aerostat.data.dataset import ImageRecord
 from aerostat.detections import Detections
-from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, check_labels, coco_order, labels_among
+from aerostat.evaluation.coco import MAX_DETS, check_labels, coco_order, labels_among
+from aerostat.evaluation.protocol import UNDEFINED
 
 FOREGROUND_IOU = 0.5
 """A detection that overlaps an object by so much has found it."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from aerostat.collector import collector_off
 from aerostat.console import track
 from aerostat.data.annotation_file import decode, read_content
 from aerostat.data.dataset import Instance, Problem, Split
@@ -85,7 +84,7 @@ def read_coco(
     if not thorough:
         detail = f"headers and crossing outlines are not checked beyond {CHECKED_IMAGES} images"
         problems.append(Problem(split, path.name, "not checked", detail))
-    with _without_garbage_collection():
+    with collector_off():
         folder = ImageFolder.choose(image_roots, (image.file_name for image in document.images))
         targets = _find_images(document.images, folder, split, thorough, problems)
         categories = _without_placeholder(document, split, path, problems)
@@ -105,21 +104,6 @@ def _told(batch_numbers: range, path: Path) -> Iterable[int]:
     return (
         track(batch_numbers, f"reading {path.name}") if len(batch_numbers) > SILENT_BATCHES else batch_numbers
     )
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Keep the collector from walking millions of new objects again and again; none of them form circles."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            if not gc.get_freeze_count():  # nobody else has set objects aside
-                gc.freeze()  # both together put all objects among the old ones, without a walk
-                gc.unfreeze()
-            gc.enable()
 
 
 def _refuse_duplicates(document: _Document, path: Path) -> None:
