@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aerostat.data.dataset import ImageRecord, Instance
 from aerostat.detections import Detections
 from aerostat.errors import InputError
+from aerostat.evaluation import protocol
 from aerostat.evaluation.coco import CocoResult, evaluate_detections, precision_by_recall
 from aerostat.evaluation.matching import average_precision, match
 from aerostat.evaluation.mistakes import find_mistakes
@@ -191,6 +192,59 @@ def test_matches_that_can_be_looked_at_give_the_ap50_of_pycocotools(seed: int, e
     expected = [peer.ap_of_class(k, 0) for k in range(len(classes))]
     np.testing.assert_allclose(ap, expected, atol=1e-9, rtol=0)
     assert find_mistakes(images, detections, classes).ap50 == pytest.approx(peer.stats[1], abs=1e-9, rel=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 30], ids=["each class alone", "some classes together"])
+@pytest.mark.parametrize("seed", range(4))
+def test_in_parts_the_figures_are_those_of_pycocotools_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seed: int, at_once: int
+) -> None:
+    monkeypatch.setattr(protocol, "AT_ONCE", at_once)
+    images, detections, classes = random_case(seed, exact=True)
+    result = evaluate_detections(images, detections, classes, progress=True)
+    peer = Peer(images, detections, classes)
+    assert twelve(result) == pytest.approx(peer.stats, abs=1e-9, rel=0)
+    assert [row.ap for row in result.per_class] == pytest.approx(
+        [peer.ap_of_class(k) for k in range(len(classes))], abs=1e-9, rel=0
+    )
+    assert capsys.readouterr().out == ""
+
+
+def large_case(image_count: int) -> tuple[list[ImageRecord], list[Detections], tuple[str, ...]]:
+    """As many objects and detections of as many classes as COCO's images have, common and rare classes."""
+    rng = np.random.default_rng(0)
+    classes = tuple(f"class {k}" for k in range(80))
+    share = 1 / np.arange(1, 81) / (1 / np.arange(1, 81)).sum()
+    images, detections = [], []
+    for image_id in range(1, image_count + 1):
+        count = int(rng.poisson(7.2))
+        boxes, labels = random_boxes(rng, count, exact=False), rng.choice(80, count, p=share)
+        things = [
+            Instance(tuple(box), int(label), crowd=bool(rng.random() < 0.02), area=(box[2] - box[0]) * 20)
+            for box, label in zip(boxes.tolist(), labels, strict=True)
+        ]
+        images.append(picture(*things, id=image_id))
+        of = rng.integers(0, count, 100 if count else 0)
+        near = boxes[of] + rng.normal(0, 4, (len(of), 4))
+        near[:, 2:] = np.maximum(near[:, :2], near[:, 2:])
+        right = rng.random(len(of)) < 0.5
+        detections.append(
+            Detections(
+                near, rng.random(len(of)), np.where(right, labels[of], rng.choice(80, len(of))), classes
+            )
+        )
+    return images, detections, classes
+
+
+@pytest.mark.slow
+def test_at_the_scale_of_coco_the_figures_are_those_of_pycocotools() -> None:
+    images, detections, classes = large_case(1000)
+    assert sum(map(len, detections)) > 4 * protocol.AT_ONCE
+    result, peer = evaluate_detections(images, detections, classes), Peer(images, detections, classes)
+    assert twelve(result) == pytest.approx(peer.stats, abs=1e-9, rel=0)
+    assert [row.ap for row in result.per_class] == pytest.approx(
+        [peer.ap_of_class(k) for k in range(80)], abs=1e-9, rel=0
+    )
 
 
 @pytest.mark.parametrize("images", [[], [picture()]], ids=["no images", "an image without objects"])
