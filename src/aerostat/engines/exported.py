@@ -69,6 +69,14 @@ class Exported:
         try:
             entry = json.loads(text)
             version = int(entry.pop("format"))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            entry, version = {}, FORMAT
+        if version > FORMAT:
+            raise InputError(
+                f"{path} was written by a newer aerostat (format {version}, expected {FORMAT} at most); "
+                "update this one or export again."
+            )
+        try:
             known: dict[str, Any] = {
                 k: tuple(v) if k in ("classes", "input_size") else v
                 for k, v in entry.items()
@@ -77,13 +85,8 @@ class Exported:
             exported = cls(**known)
             (width, height), names = exported.input_size, exported.classes
             broken = min(width, height) < 1 or not names or not all(isinstance(name, str) for name in names)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            broken, version = True, FORMAT
-        if version > FORMAT:
-            raise InputError(
-                f"{path} was written by a newer aerostat (format {version}, expected {FORMAT} at most); "
-                "update this one or export again."
-            )
+        except (ValueError, TypeError):
+            broken = True
         if broken:
             raise InputError(f"{path} says about itself what nobody can read; export it again.")
         return exported
@@ -101,7 +104,7 @@ def read_onnx_entry(path: Path) -> Exported:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from None
     try:
         entries = dict(_entry(field) for number, field in _fields(content) if number == _METADATA_PROPS)
-    except (IndexError, ValueError):
+    except (IndexError, KeyError, ValueError):
         raise InputError(f"{path} is no whole ONNX file; export it again.") from None
     if KEY not in entries:
         raise InputError(
@@ -128,7 +131,7 @@ def _fields(content: memoryview) -> Iterator[tuple[int, memoryview]]:
     while at < len(content):
         tag, at = _varint(content, at)
         number, kind = tag >> 3, tag & 7
-        if kind == 0:
+        if kind == 0 and number > 0:
             _, at = _varint(content, at)
         elif kind == 2 and number > 0:
             length, at = _varint(content, at)
