@@ -98,43 +98,57 @@ def _assign_padded(
     count, num_points = boxes.shape[:2]
     if gt_boxes.shape[1] == 0:  # this group has no boxes though another one has
         return boxes.new_zeros(count, num_points, dtype=torch.long), boxes.new_zeros(count, num_points)
-    xy = points[:, None, :2]  # (P, 1, 2)
-    inside = torch.cat([xy - gt_boxes[:, None, :, :2], gt_boxes[:, None, :, 2:] - xy], dim=-1).amin(-1) > 0
-    candidate = (inside & real[:, None]).any(-1, keepdim=True)  # (N, P, 1): inside some box of its image
-    possible = candidate & real[:, None]  # (N, P, G)
-    iou = pairwise_iou(boxes, gt_boxes).masked_fill_(~possible, 0)
-    distance = (xy - gt_centres[:, None]).pow(2).sum(-1).sqrt() / points[:, None, 2]
+    # All pairs are laid out (N, G, P), the points innermost: there are thousands of them to a few boxes.
+    x, y, stride = points.t().contiguous()
+    left, top, right, bottom = (c[..., None] for c in gt_boxes.unbind(-1))
+    inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+    candidate = (inside & real[..., None]).any(1, keepdim=True)  # (N, 1, P): inside some box of its image
+    impossible = ~(candidate & real[..., None])  # (N, G, P)
+    iou = pairwise_iou(gt_boxes, boxes).masked_fill_(impossible, 0)
+    away_x, away_y = (c[..., None] for c in gt_centres.unbind(-1))
+    distance = ((x - away_x).square_() + (y - away_y).square_()).sqrt_() / stride
     cost = (
         _classification_cost(logits, gt_labels, iou)
         - IOU_WEIGHT * torch.log(iou + LOG_EPS)
         + torch.pow(10, distance - CENTRE_RADIUS)
-    ).masked_fill_(~possible, OUT_OF_REACH)
+    ).masked_fill_(impossible, OUT_OF_REACH)
 
     most = min(TOP_K, num_points)
-    wanted = iou.topk(most, dim=1).values.sum(1).int().clamp(min=1)  # (N, G): the dynamic k
-    cheapest = cost.topk(most, dim=1, largest=False)
-    rank = torch.arange(most, device=cost.device)[:, None]
-    chosen = (rank < wanted[:, None]) & (cheapest.values < OUT_OF_REACH)
-    matched = torch.zeros_like(possible).scatter_(1, cheapest.indices, chosen)
+    wanted = iou.topk(most).values.sum(-1).int().clamp(min=1)  # (N, G): the dynamic k
+    cheapest = cost.topk(most, largest=False)
+    rank = torch.arange(most, device=cost.device)
+    chosen = (rank < wanted[..., None]) & (cheapest.values < OUT_OF_REACH)
+    matched = torch.zeros_like(impossible).scatter_(-1, cheapest.indices, chosen)
 
-    contested = matched.sum(-1) > 1  # (N, P)
-    winner = cost.argmin(-1)
-    matched = torch.where(contested[..., None], functional.one_hot(winner, matched.shape[-1]).bool(), matched)
-    positive = matched.any(-1)
-    index = matched.int().argmax(-1)
-    matched_iou = iou.gather(-1, index[..., None]).squeeze(-1)
-    return torch.where(positive, index + 1, 0), torch.where(positive, matched_iou, 0.0)
+    times = matched.sum(1)  # (N, P)
+    # The first of the cheapest boxes, or the only one. `argmin`, or `amin` of int64, would take longer than
+    # all the rest.
+    number = torch.arange(matched.shape[1], dtype=torch.int32, device=cost.device)[:, None]  # (G, 1)
+    cheaper = torch.where(times[:, None] > 1, cost == cost.amin(1, keepdim=True), matched)
+    index = torch.where(cheaper, number, len(number) - 1).amin(1).long()
+    matched_iou = iou.gather(1, index[:, None]).squeeze(1)
+    return torch.where(times > 0, index + 1, 0), torch.where(times > 0, matched_iou, 0.0)
 
 
 def _classification_cost(logits: Tensor, gt_labels: Tensor, iou: Tensor) -> Tensor:
-    """Return (N, P, G): quality focal loss over all classes if the point took the box, its IoU the target.
+    """Return (N, G, P): quality focal loss over all classes if the point took the box, its IoU the target.
 
     Only the box's own class has a target other than 0, so the other classes' terms are summed once per point.
+
+    Args:
+        logits: (N, P, K).
+        gt_labels: (N, G).
+        iou: (N, G, P).
     """
-    as_background = functional.softplus(logits) * logits.sigmoid().pow(2)  # (N, P, K)
-    classes = gt_labels[:, None].expand(-1, logits.shape[1], -1)  # (N, P, G)
-    own = logits.gather(-1, classes)
-    with_target = (functional.softplus(own) - own * iou) * (iou - own.sigmoid()).pow(2)
+    by_class = logits.transpose(1, 2).contiguous()  # (N, K, P)
+    image = torch.arange(len(logits), device=logits.device)[:, None]
+
+    def own(values: Tensor) -> Tensor:  # (N, K, P) -> (N, G, P), or what spreads to it
+        return values if values.shape[1] == 1 else values[image, gt_labels]
+
+    softplus, scores = functional.softplus(by_class), by_class.sigmoid()
+    with_target = (own(softplus) - own(by_class) * iou) * (iou - own(scores)).square_()
     if logits.shape[-1] == 1:
         return with_target
-    return as_background.sum(-1, keepdim=True) - as_background.gather(-1, classes) + with_target
+    as_background = softplus * scores.square()
+    return as_background.sum(1, keepdim=True) - own(as_background) + with_target

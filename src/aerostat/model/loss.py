@@ -55,13 +55,12 @@ def detection_loss(
         if average is not None:
             normaliser = average(normaliser)
         normaliser = normaliser.clamp(min=1)
-        image, point = match.gt_index.nonzero(as_tuple=True)
-        gt_boxes, gt_labels = _matched(match, image, point, boxes, labels)
-        quality = match.iou[image, point]
-        loss_cls = quality_focal_loss(logits, (image, point, gt_labels), quality) / normaliser
-        giou = generalized_iou(predicted[image, point], gt_boxes)
-        # Summing nothing still hangs on `distances`, so that a batch without boxes has a (zero) gradient.
-        loss_bbox = GIOU_WEIGHT * ((1 - giou) * quality).sum() / normaliser
+        positive = match.gt_index > 0
+        gt_boxes, gt_labels = _matched(match, boxes, labels)
+        loss_cls = quality_focal_loss(logits, positive, gt_labels, match.iou) / normaliser
+        # The weight of all other points is 0; a box in the place of theirs keeps what it multiplies finite.
+        learning = torch.where(positive[..., None], predicted, gt_boxes)
+        loss_bbox = GIOU_WEIGHT * ((1 - generalized_iou(learning, gt_boxes)) * match.iou).sum() / normaliser
     return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
 
 
@@ -76,25 +75,33 @@ def _check_counts(images: int, boxes: Sequence[Tensor], labels: Sequence[Tensor]
             )
 
 
-def quality_focal_loss(logits: Tensor, positive: tuple[Tensor, ...], quality: Tensor) -> Tensor:
+def quality_focal_loss(logits: Tensor, positive: Tensor, labels: Tensor, quality: Tensor) -> Tensor:
     """Return the summed quality focal loss, beta 2 (Li et al., arXiv:2006.04388, equation 4).
+
+    Every point is worked on, whether it is positive or not: to pick the positive ones, a GPU would have to
+    tell the host how many there are.
 
     Args:
         logits: (..., K).
-        positive: index tensors (n,) that pick the n logits with a target other than 0.
-        quality: (n,) their targets in [0, 1].
+        positive: (...) bool, the points with a target other than 0.
+        labels: (...) int64, the class that has it; any class where there is none.
+        quality: (...) the target in [0, 1].
     """
     background = functional.softplus(logits) * logits.sigmoid().pow(2)
-    own = logits[positive]
+    own = logits.gather(-1, labels[..., None]).squeeze(-1)
     error = functional.binary_cross_entropy_with_logits(own, quality, reduction="none")
     target = error * (quality - own.sigmoid()).pow(2)
-    return background.index_put(positive, target).sum()
+    # Put in place rather than added to the sum: the difference of two sums would lose digits.
+    chosen = torch.where(positive, target, background.gather(-1, labels[..., None]).squeeze(-1))
+    return background.scatter(-1, labels[..., None], chosen[..., None]).sum()
 
 
-def _matched(
-    match: Assignment, image: Tensor, point: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return the box (n, 4) and label (n,) of each positive, out of all images' boxes laid end to end."""
-    counts = torch.tensor([0, *(len(b) for b in boxes[:-1])], device=image.device)
-    row = counts.cumsum(0)[image] + match.gt_index[image, point] - 1
-    return torch.cat(list(boxes))[row], torch.cat(list(labels))[row]
+def _matched(match: Assignment, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return each point's box (N, P, 4) and label (N, P); a unit box and class 0 where it has none."""
+    nothing = match.iou.new_tensor([[0.0, 0.0, 1.0, 1.0]])
+    counts = [0, *(len(b) for b in boxes[:-1])]
+    first = torch.tensor(counts).cumsum(0).to(match.gt_index.device, non_blocking=True)
+    # Row 0 of all images' boxes laid end to end is nothing, that of an image's first box 1 + those before.
+    row = torch.where(match.gt_index > 0, match.gt_index + first[:, None], 0)
+    every_label = torch.cat([*labels, match.gt_index.new_zeros(1)]).roll(1)
+    return torch.cat([nothing, *boxes])[row], every_label[row]
