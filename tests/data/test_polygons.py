@@ -87,6 +87,44 @@ def test_crosses_itself(name: str, vertices: list[tuple[int, int]], crosses: boo
             polygon = np.roll(polygon, 1, axis=0)
 
 
+def is_simple(vertices: list[tuple[int, int]]) -> bool:
+    """Say by whole numbers, edge by edge, whether a ring is simple; repeated points do not count."""
+    ring = [p for p, q in zip(vertices, [*vertices[1:], *vertices[:1]], strict=True) if p != q]
+    if len(ring) < 3:
+        return True
+    edges = list(zip(ring, [*ring[1:], ring[0]], strict=True))
+
+    def side(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        return (area > 0) - (area < 0)
+
+    def between(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
+        return all(min(a[k], b[k]) <= c[k] <= max(a[k], b[k]) for k in (0, 1)) and side(a, b, c) == 0
+
+    for i, (a, b) in enumerate(edges):
+        for j, (c, d) in enumerate(edges[:i]):
+            if i - j in (1, len(edges) - 1):  # neighbours may share their one point, and no more
+                shared, first, second = (b, a, d) if b == c else (a, b, c)
+                if between(shared, first, second) or between(shared, second, first):
+                    return False
+            else:
+                across = side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+                if across or between(a, b, c) or between(a, b, d) or between(c, d, a) or between(c, d, b):
+                    return False
+    return True
+
+
+vertices_of_a_ring = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=7)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(vertices_of_a_ring, max_size=8))
+def test_many_outlines_together_cross_where_whole_numbers_say_so(rings: list[list[tuple[int, int]]]) -> None:
+    points = np.array([vertex for ring in rings for vertex in ring], float).reshape(-1, 2)
+    stops = np.cumsum([len(ring) for ring in rings], dtype=np.int64)
+    assert polygons.crossing(points, stops).tolist() == [not is_simple(ring) for ring in rings]
+
+
 def test_a_huge_outline_is_judged_by_its_neighbours_alone() -> None:
     angles = np.linspace(0, 2 * math.pi, 50_000, endpoint=False)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -103,6 +103,5 @@ def fit_as_they_are(
         enclosing = np.abs(np.add.reduceat(cross, starts)) > _CERTAIN_AREA * extent
     fits: NDArray[np.bool_] = inside & enclosing & (counts <= _MOST_POINTS)
     if check_crossing:
-        for i in np.flatnonzero(fits).tolist():
-            fits[i] = not polygons.crosses_itself(points[starts[i] : stops[i]])
+        fits &= ~polygons.crossing(points, stops)
     return fits

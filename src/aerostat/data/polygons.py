@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,51 +60,113 @@ def _clip_to_half_plane(polygon: Polygon, inside: NDArray[np.bool_], axis: int, 
 
 
 def crosses_itself(polygon: Polygon) -> bool:
-    """Say whether the outline meets itself: two edges cross or touch, or one folds back along its neighbour.
+    """Say of one polygon what `crossing` says of many."""
+    return bool(crossing(polygon, np.asarray([len(polygon)]))[0])
+
+
+def crossing(points: NDArray[np.float64], stops: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of each polygon whether its outline meets itself: two edges cross or touch, or one folds back.
 
     That is a ring which is not simple in the sense of OGC 06-103r4, section 6.1.11. Repeated points do not
     count. Edges are compared only where their ranges of x overlap; an outline of so many long edges that this
     would take seconds is not judged.
+
+    Args:
+        points: (n, 2) x, y of all polygons, one after the other.
+        stops: (m,) where each polygon ends in `points`.
+
+    Returns:
+        (m,), of booleans.
     """
-    moves = np.any(polygon != np.roll(polygon, -1, axis=0), axis=1)
-    starts = polygon[moves]  # without repeated points, such as a closing one
-    if len(starts) < 3:
-        return False
-    ends = np.roll(starts, -1, axis=0)
-    return _folds_back(starts, ends) or _distant_edges_meet(starts, ends)
+    edges = _Edges.of(points, stops)
+    crosses: NDArray[np.bool_] = np.zeros(len(stops), np.bool_)
+    crosses[edges.ring[_fold_back(edges)]] = True
+    crosses[_rings_with_edges_that_meet(edges, crosses)] = True
+    return crosses
 
 
-def _folds_back(starts: Polygon, ends: Polygon) -> bool:
-    """Say whether an edge returns along the edge before it."""
-    edges = ends - starts
-    before = np.roll(edges, 1, axis=0)
-    turn = before[:, 0] * edges[:, 1] - before[:, 1] * edges[:, 0]
-    return bool(((turn == 0) & ((before * edges).sum(axis=1) < 0)).any())
+@dataclass(frozen=True, slots=True, eq=False)
+class _Edges:
+    """The edges (e) of many rings, ring by ring, none of them a point; rings have at least three.
+
+    Args:
+        starts, ends: (e, 2) x, y.
+        ring: (e,) number of the ring.
+        size: (e,) edges of the ring.
+        before: (e,) number of the edge that arrives where this one starts.
+    """
+
+    starts: Polygon
+    ends: Polygon
+    ring: NDArray[np.int64]
+    size: NDArray[np.int64]
+    before: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, points: NDArray[np.float64], stops: NDArray[np.int64]) -> _Edges:
+        """Return the edges of polygons, leaving out those of length 0 and rings of fewer than three edges."""
+        ring = np.repeat(np.arange(len(stops)), np.diff(stops, prepend=0))
+        after = _next_in_ring(ring)
+        moves = (points != points[after]).any(axis=1)  # without repeated points, such as a closing one
+        moves &= np.bincount(ring[moves], minlength=len(stops))[ring] >= 3
+        starts, ring = points[moves], ring[moves]
+        after = _next_in_ring(ring)
+        before = np.empty_like(after)
+        before[after] = np.arange(len(after))
+        return cls(starts, starts[after], ring, np.bincount(ring, minlength=len(stops))[ring], before)
 
 
-def _distant_edges_meet(starts: Polygon, ends: Polygon) -> bool:
-    """Say whether two edges that are not neighbours share a point."""
+def _next_in_ring(ring: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each of the points (n,) of rings the number of the next one around its ring."""
+    after = np.arange(1, len(ring) + 1)
+    last = np.flatnonzero(np.diff(ring, append=-1))
+    after[last] = np.append(0, last[:-1] + 1)[: len(last)]
+    return after
+
+
+def _fold_back(edges: _Edges) -> NDArray[np.bool_]:
+    """Say of each edge whether it returns along the edge before it."""
+    moves = edges.ends - edges.starts
+    before = moves[edges.before]
+    turn = before[:, 0] * moves[:, 1] - before[:, 1] * moves[:, 0]
+    back: NDArray[np.bool_] = (turn == 0) & ((before * moves).sum(axis=1) < 0)
+    return back
+
+
+def _rings_with_edges_that_meet(edges: _Edges, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the numbers of rings of which two edges that are not neighbours share a point.
+
+    Args:
+        edges: of all rings.
+        known: rings about which nothing is asked any more.
+    """
+    starts, ends = edges.starts, edges.ends
     left, right = np.minimum(starts[:, 0], ends[:, 0]), np.maximum(starts[:, 0], ends[:, 0])
-    order = np.argsort(left, kind="stable")
+    order = np.lexsort((left, edges.ring))
+    ring = edges.ring[order]
+    # How many edges of its ring begin left of where an edge ends: sort beginnings and ends together.
+    sides, rings = np.concatenate([left[order], right[order]]), np.concatenate([ring, ring])
+    is_end = np.repeat([False, True], len(order))
+    merged = np.lexsort((is_end, sides, rings))
+    begun = np.empty(len(merged), np.int64)
+    begun[merged] = np.cumsum(~is_end[merged])
     rank = np.arange(len(order))
-    partners = (
-        np.searchsorted(left[order], right[order], side="right") - rank - 1
-    )  # edges that begin below this one
-    if partners.sum() > _MOST_PAIRS:
-        return False
-    chunk_starts = np.searchsorted(
-        np.cumsum(partners), np.arange(_PAIRS_AT_ONCE, partners.sum(), _PAIRS_AT_ONCE)
-    )
-    for ranks in np.split(rank, chunk_starts):
+    partners = begun[len(order) :] - rank - 1  # edges that begin below this one
+    pairs = np.bincount(ring, weights=partners, minlength=len(known))
+    partners[(known | (pairs > _MOST_PAIRS))[ring]] = 0
+    total = np.cumsum(partners)
+    met: list[NDArray[np.int64]] = []
+    cuts = np.searchsorted(total, np.arange(_PAIRS_AT_ONCE, partners.sum(), _PAIRS_AT_ONCE))
+    for ranks in np.split(rank, cuts):
         count = partners[ranks]
         i = np.repeat(ranks, count)
         j = i + 1 + np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count)
         i, j = order[i], order[j]
-        distant = ~np.isin(np.abs(i - j), (1, len(order) - 1))
+        apart = np.abs(i - j)
+        distant = (apart != 1) & (apart != edges.size[i] - 1)
         i, j = i[distant], j[distant]
-        if _meet(starts[i], ends[i], starts[j], ends[j]).any():
-            return True
-    return False
+        met.append(edges.ring[i[_meet(starts[i], ends[i], starts[j], ends[j])]])
+    return np.concatenate(met)
 
 
 def _meet(a: Polygon, b: Polygon, c: Polygon, d: Polygon) -> NDArray[np.bool_]:
