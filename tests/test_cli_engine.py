@@ -65,7 +65,7 @@ def test_every_engine_finds_the_same(aerostat, weights, tmp_path) -> None:
     for i in range(3):
         noise = np.random.default_rng(i).integers(0, 256, (40 + 20 * i, 80, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f"{i}.png"), noise)
-    found, options = {}, ("--score", 0.02, "--json")
+    found, options = {}, ("--score", 0.01, "--json")
     for engine in ("torch", "onnx", "openvino"):
         if importlib.util.find_spec(engine if engine == "openvino" else "torch"):
             ended = aerostat("predict", weights, *["0.png", "1.png", "2.png"], "--engine", engine, *options)
@@ -73,8 +73,8 @@ def test_every_engine_finds_the_same(aerostat, weights, tmp_path) -> None:
             found[engine] = json.loads(ended.out)["images"]
     for engine, images in found.items():
         for ours, theirs in zip(images, found["torch"], strict=True):
-            best = [[d["score"] for d in image["detections"]][:10] for image in (ours, theirs)]
-            assert len(best[0]) == 10, engine
+            best = [[d["score"] for d in image["detections"]][:5] for image in (ours, theirs)]
+            assert len(best[0]) == 5, engine
             np.testing.assert_allclose(*best, atol=2e-3)
 
 
