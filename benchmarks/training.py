@@ -1,0 +1,170 @@
+"""The training step, and training end to end, as a run does them: losses, gradients, AdamW, average.
+
+Figures are images per second of wall time on all processors. "step" works on one batch again and again,
+"end to end" takes its batches from the loader, whose threads share the processors with the step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aerostat.data.balloons import write_balloons
+from aerostat.memory import kept_memory
+from aerostat.model import normalise
+from aerostat.training.trainer import Trainer
+from aerostat.training.transfer import Placed, place, placed
+from benchmarks.baseline import older_source, rounds_with
+from benchmarks.case import Case
+from benchmarks.machine import ROOT
+
+BATCH = 8
+REFERENCE = {
+    ("tiny", 640): "MMDetection 3.3, batch 8, two threads: 5.3 s a step, 1.5 images/s",
+    ("nano", 320): "MMDetection 3.3, batch 12, end to end on a busy machine: about 1.1 images/s",
+}
+GOAL = {"nano": "at least 3 times the first form's", "tiny": "at least 1.8 times the first form's"}
+
+_TRAINER = """
+import itertools, tempfile, time
+from pathlib import Path
+from aerostat.data.dataset import Dataset
+from aerostat.training.run import Run
+from aerostat.training.train import _launch, plan, start_network
+from aerostat.training.trainer import Trainer
+
+def trainer(folder, size, side, batch, freeze="none"):
+    data = Dataset.read(folder, classes=["balloon"])
+    values = {
+        "data": {"input_size": side},
+        "optim": {"batch_size": batch},
+        "schedule": {"epochs": 1000},
+        "model": {"freeze": freeze},
+        "run": {"device": "cpu"},
+    }
+    planned = plan(data, model=f"rtmdet-{size}", weights="", values=values)
+    fabric = _launch(planned.recipe)
+    net, _ = start_network(planned, data.classes)
+    return Trainer(
+        fabric, net, planned.train_split, planned.val_split,
+        recipe=planned.recipe, run=Run(Path(tempfile.mkdtemp()) / "run"), source={},
+    )
+
+def batches(made):
+    return itertools.chain.from_iterable(made.loader.epoch(epoch, 1) for epoch in itertools.count())
+"""
+"""Works with the first form's code and with what stands here."""
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Yield the comparisons of training."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, what = _data(Path(temporary))
+        yield from _step(folder, quick)
+        if not quick:
+            for size, side, steps in (("nano", 320, 4), ("nano", 640, 2), ("tiny", 320, 2), ("tiny", 640, 1)):
+                yield from _end_to_end(folder, what, size, side, steps)
+
+
+def _step(folder: Path, quick: bool) -> Iterator[Case]:
+    side = 160 if quick else 320
+    made = _trainer(folder, "nano", side)
+    one = place(next(made.loader.epoch(0, 1)), made.fabric.device)
+    with contextlib.ExitStack() as stack:
+        variants: dict[str, Callable[[], float]] = {
+            "as it is": _steps(made, one),
+            "memory goes back and forth": _steps(made, one, keep=False),
+        }
+        if not quick:
+            frozen, first = (_trainer(folder, "nano", side, freeze) for freeze in ("backbone", "none"))
+            first.net.to(memory_format=torch.contiguous_format)
+            first.learner.forward = lambda images: first.net(normalise(images).contiguous())
+            variants |= {"frozen backbone": _steps(frozen, one), "channels first": _steps(first, one)}
+        source = None if quick else older_source()
+        if source:
+            setup = f"{_TRAINER}\nmade = trainer({str(folder)!r}, 'nano', {side}, {BATCH})\n"
+            setup += (
+                "one = next(made.loader.epoch(0, 1))\n"
+                "def work():\n    began = time.perf_counter()\n    made._step(one, 0)\n"
+                f"    return {BATCH} / (time.perf_counter() - began)\n"
+            )
+            variants["older code"] = stack.enter_context(rounds_with(source, setup, "work()"))
+        yield Case(
+            name=f"RTMDet-nano training step, {side} px, batch {BATCH}",
+            unit="images/s",
+            variants=variants,
+            baseline="older code" if source else "as it is",
+            higher_is_better=True,
+            predicted="kept memory saves the page faults, 10 to 20 % of the step; narrow batch norms 15 %",
+            rounds=3 if quick else 5,
+        )
+
+
+def _trainer(folder: Path, size: str, side: int, freeze: str = "none") -> Trainer:
+    names: dict[str, Any] = {}
+    exec(_TRAINER, names)
+    made: Trainer = names["trainer"](str(folder), size, side, BATCH, freeze)
+    return made
+
+
+def _steps(made: Trainer, one: Placed, *, keep: bool = True) -> Callable[[], float]:
+    def work() -> float:
+        with kept_memory() if keep else contextlib.nullcontext():
+            made._step(one, 0).read()  # what is kept goes back between rounds
+            began = time.perf_counter()
+            made._step(one, 0).read()
+            return BATCH / (time.perf_counter() - began)
+
+    return work
+
+
+def _end_to_end(folder: Path, what: str, size: str, side: int, steps: int) -> Iterator[Case]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kept_memory())
+        made = _trainer(folder, size, side)
+        endless = itertools.chain.from_iterable(made.loader.epoch(epoch, 1) for epoch in itertools.count())
+        stream = placed(endless, made.fabric.device)
+
+        def work() -> float:
+            began = time.perf_counter()
+            for _ in range(steps):
+                made._step(next(stream), 0).read()
+            return steps * BATCH / (time.perf_counter() - began)
+
+        variants: dict[str, Callable[[], float]] = {"as it is": work}
+        source = older_source()
+        if source:
+            setup = f"{_TRAINER}\nmade = trainer({str(folder)!r}, {size!r}, {side}, {BATCH})\n"
+            setup += (
+                "stream = batches(made)\n"
+                "def work():\n    began = time.perf_counter()\n"
+                f"    for _ in range({steps}):\n        made._step(next(stream), 0)\n"
+                f"    return {steps * BATCH} / (time.perf_counter() - began)\n"
+            )
+            variants["older code"] = stack.enter_context(rounds_with(source, setup, "work()"))
+        yield Case(
+            name=f"RTMDet-{size} training end to end, {side} px, batch {BATCH} ({what})",
+            unit="images/s",
+            variants=variants,
+            baseline="older code" if source else "",
+            higher_is_better=True,
+            goal=GOAL[size],
+            reference=REFERENCE.get((size, side), ""),
+            rounds=3,
+        )
+
+
+def _data(temporary: Path) -> tuple[Path, str]:
+    """Return the photographs if they are there, else drawn scenes, and what they are called."""
+    photographs = ROOT.parent / "shared" / "data" / "balloon"
+    if photographs.is_dir():
+        return photographs, "the balloon photographs"
+    write_balloons(temporary / "drawn")
+    return temporary / "drawn", "drawn scenes"
