@@ -155,9 +155,11 @@ def _export_graph(
         calibration_bgr=seen.calibration_bgr if int8 else None,
         **options,
     )
+    parts = [target, *([target.with_suffix(".bin")] if kind == "openvino" else [])]
+    size = sum(part.stat().st_size for part in parts)
     figures: dict[str, Any] = {
         "file": str(target),
-        "bytes": target.stat().st_size,
+        "bytes": size,
         "size": done.exported.size,
         "classes": list(done.exported.classes),
         "input_size": list(done.exported.input_size),
@@ -167,7 +169,7 @@ def _export_graph(
     }
     lines = [
         f"wrote {target}: rtmdet-{done.exported.size}, {done.exported.precision}, classes "
-        f"{listed(done.exported.classes)}, {target.stat().st_size / 1e6:.1f} MB"
+        f"{listed(done.exported.classes)}, {size / 1e6:.1f} MB"
     ]
     if done.agreement is None:
         lines.append("not compared with the weights: install onnxruntime to have that done")

@@ -113,17 +113,19 @@ def export(
     _put_entry(model, exported)
     reference = Detector(TorchEngine(net), header.classes, size, header)
 
-    def check(path: Path) -> tuple[Detector | None, Agreement | None]:
-        runtime = "openvino" if to == "openvino" else "onnx"
+    runtime = "openvino" if to == "openvino" else "onnx"
+
+    def check(path: Path) -> Agreement | None:
         if runtime == "onnx" and not installed("onnxruntime"):
-            return None, None
-        detector = load(path, engine=runtime)
-        agreement = compare(reference, detector, images_bgr) if images_bgr else None
+            return None
+        agreement = compare(reference, load(path, engine=runtime), images_bgr) if images_bgr else None
         if agreement is not None and exported.precision == "float32":
             _require_same(agreement)
-        return detector, agreement
+        return agreement
 
-    detector, agreement = _write(model, target, to, check)
+    agreement = _write(model, target, to, check)
+    there = runtime == "openvino" or installed("onnxruntime")
+    detector = load(target, engine=runtime) if there else None
     return Outcome(target, exported, reference, detector, agreement)
 
 
@@ -131,8 +133,8 @@ def _write(
     model: ModelProto,
     target: Path,
     to: Format,
-    check: Callable[[Path], tuple[Detector | None, Agreement | None]],
-) -> tuple[Detector | None, Agreement | None]:
+    check: Callable[[Path], Agreement | None],
+) -> Agreement | None:
     """Write the model beside its place, check it there, and only then put it there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
@@ -143,12 +145,12 @@ def _write(
             write_openvino(model, draft)
         else:
             draft.write_bytes(model.SerializeToString())
-        checked = check(draft)
+        agreement = check(draft)
         for part in sorted(Path(folder).iterdir()):
             place = target if part.suffix == draft.suffix else target.with_suffix(part.suffix)
             with replacing(place) as temporary:
                 shutil.copyfile(part, temporary)
-    return checked
+    return agreement
 
 
 def _require_same(agreement: Agreement) -> None:
