@@ -109,3 +109,15 @@ def test_shared_head_convolutions_are_moved_once_and_stay_shared():
     for level in range(3):
         moved = state[f"bbox_head.cls_convs.{level}.0.conv.weight"]
         torch.testing.assert_close(moved, start + 0.25)
+
+
+def test_what_cannot_change_is_left_alone():
+    """Frozen weights and statistics stay as they are to the bit; the others follow."""
+    net = nn.Sequential(Toy().eval().requires_grad_(False), Toy())
+    ema = ExponentialMovingAverage(net, momentum=0.5, gamma=1e-3)
+    before = copy.deepcopy(ema.net.state_dict())
+    for seed in (1, 2):
+        net[1].move(seed)
+        ema.update(net)
+    for name, tensor in ema.net.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("0."), name

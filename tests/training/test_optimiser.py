@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from aerostat.model import build, detection_loss
-from aerostat.training.optimiser import build_optimiser, set_training_mode
+from aerostat.training.optimiser import build_optimiser, load_optimiser_state, set_training_mode
 
 
 def group_of(optimiser: torch.optim.Optimizer) -> dict[int, float]:
@@ -84,3 +84,32 @@ def test_freezing_is_no_part_of_the_saved_weights():
     set_training_mode(other, freeze_backbone=False)
     assert all(p.requires_grad for p in other.parameters())
     assert all(module.training for module in other.modules())
+
+
+@pytest.mark.parametrize("fused", [True, None])
+def test_moments_from_a_file_get_the_layout_of_their_weights(fused):
+    """Files keep values in the order of the indices; the fused step goes by the order in memory."""
+    conv = nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
+    other = copy.deepcopy(conv)
+    optimisers = [build_optimiser(net, lr=0.01, weight_decay=0.05) for net in (conv, other)]
+    x = torch.randn(2, 4, 5, 5).contiguous(memory_format=torch.channels_last)
+
+    def step(which: int) -> None:
+        net = (conv, other)[which]
+        net(x).square().sum().backward()
+        optimisers[which].step()
+        optimisers[which].zero_grad()
+
+    step(0)
+    other.load_state_dict(conv.state_dict())
+    state = optimisers[0].state_dict()
+    state["state"] = {
+        key: {name: value.clone(memory_format=torch.contiguous_format) for name, value in moments.items()}
+        for key, moments in state["state"].items()
+    }
+    for group in state["param_groups"]:
+        group["fused"] = fused  # runs of earlier versions say None
+    load_optimiser_state(optimisers[1], state)
+    step(0), step(1)
+    for ours, theirs in zip(other.parameters(), conv.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)

@@ -5,7 +5,10 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -337,6 +340,95 @@ def test_validation_uses_the_averaged_weights_in_evaluation_mode(discs, trainer_
     assert (size, split) == ((64, 64), "val")
     assert (thresholds["score_threshold"], thresholds["nms_iou"]) == (0.001, 0.65)
     assert trainer.net.training
+
+
+# ------------------------------------------------------------------------------------ frozen backbones
+
+
+def test_a_frozen_backbone_gives_what_it_gave_and_is_left_alone(discs, trainer_for):
+    trainer = trainer_for(discs, model={"freeze": "backbone"}, optim={"lr": 0.01})
+    before = copy.deepcopy(trainer.net.state_dict())
+    batch = next(iter(trainer.loader.epoch(0, 1)))
+    folded = trainer.learner(batch.images)
+    plain = copy.deepcopy(trainer.net)(normalise(batch.images))
+    for ours, theirs in zip((*folded[0], *folded[1]), (*plain[0], *plain[1]), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    trainer.fit()
+    for name, tensor in trainer.net.backbone.state_dict().items():
+        assert torch.equal(tensor, before[f"backbone.{name}"]), name
+        assert torch.equal(trainer.ema.net.backbone.state_dict()[name], tensor), name
+    moments = sum(len(group["params"]) for group in trainer.optimiser.param_groups)
+    assert moments == len(list(trainer.net.neck.parameters())) + len(list(trainer.net.bbox_head.parameters()))
+    state = load_state(trainer.run.checkpoint)
+    assert list(state["net"]) == list(before)
+
+
+def test_a_frozen_backbone_is_that_of_the_checkpoint_when_a_run_goes_on(drawn, trainer_for, monkeypatch):
+    data = Dataset.read(drawn(train=5, val=0))
+    values = {"model": {"freeze": "backbone"}, "optim": {"lr": 0.01}, "schedule": {"epochs": 2}}
+    whole = undisturbed(data, trainer_for, **values)
+    stopped = trainer_for(data, **values)
+    stop_at(stopped, monkeypatch, 2)
+    with pytest.raises(InterruptedRunError):
+        stopped.fit()
+    torch.manual_seed(99)
+    again = Trainer(
+        stopped.fabric, build("nano", 1), data.split("train"), None,
+        recipe=stopped.recipe, run=stopped.run, source={},
+    )  # fmt: skip
+    again.learner(next(iter(again.loader.epoch(0, 1))).images)  # looks at the backbone before it is loaded
+    again.restore()
+    again.fit()
+    assert_the_same_run(whole, again)
+
+
+# ------------------------------------------------------------------------------------------- memory
+
+GROWTH = """
+import resource
+from pathlib import Path
+import torch
+from lightning_fabric import Fabric
+from aerostat.data.dataset import Dataset
+from aerostat.model import build
+from aerostat.training.recipe import Recipe
+from aerostat.training.run import Run
+from aerostat.training.trainer import Trainer
+
+torch.set_num_threads(1)
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+data = Dataset.read({data!r})
+recipe = Recipe().override({values!r})
+run = Run(Path({out!r}))
+run.create()
+trainer = Trainer(Fabric(accelerator="cpu", devices=1), build("nano", 1), data.split("train"),
+                  data.split("val"), recipe=recipe, run=run, source={{}})
+sizes = []
+save = trainer.save
+trainer.save = lambda: (save(), sizes.append(resident()))
+trainer.fit()
+print(*sizes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="the system does not tell it this way")
+def test_memory_does_not_grow_with_the_epochs(drawn, tmp_path, small_values):
+    values = {
+        **small_values,
+        "model": {"size": "nano"},
+        "schedule": {"epochs": 24},
+        "eval": {"interval": 8},
+    }
+    code = GROWTH.format(values=values, data=str(drawn(train=8)), out=str(tmp_path / "run"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    sizes = [int(size) for size in done.stdout.split()]
+    assert len(sizes) == 24
+    assert sizes[-1] - sizes[8] < 24 << 20  # from the first validation on; an epoch's tensors are more
 
 
 # ------------------------------------------------------------------------------------- what goes wrong

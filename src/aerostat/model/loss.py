@@ -98,7 +98,7 @@ def quality_focal_loss(logits: Tensor, positive: Tensor, labels: Tensor, quality
 
 def _matched(match: Assignment, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return each point's box (N, P, 4) and label (N, P); a unit box and class 0 where it has none."""
-    nothing = match.iou.new_tensor([[0.0, 0.0, 1.0, 1.0]])
+    nothing = functional.pad(match.iou.new_zeros(1, 2), (0, 2), value=1.0)
     counts = [0, *(len(b) for b in boxes[:-1])]
     first = torch.tensor(counts).cumsum(0).to(match.gt_index.device, non_blocking=True)
     # Row 0 of all images' boxes laid end to end is nothing, that of an image's first box 1 + those before.

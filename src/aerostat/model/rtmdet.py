@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -117,16 +118,22 @@ def normalise(images_bgr: Tensor) -> Tensor:
     """
     if images_bgr.device.type == "cpu" and images_bgr.is_contiguous(memory_format=torch.channels_last):
         return _normalised_rows(images_bgr)
-    mean = torch.tensor(MEAN_BGR, device=images_bgr.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD_BGR, device=images_bgr.device).view(1, 3, 1, 1)
-    return (images_bgr.float() - mean) / std
+    mean, std = _statistics(images_bgr.device)
+    return (images_bgr.float() - mean[:, None, None]) / std[:, None, None]
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (3,) on a device; sending them each time would make a GPU's step wait."""
+    with torch.inference_mode(False):
+        return torch.tensor(MEAN_BGR, device=device), torch.tensor(STD_BGR, device=device)
 
 
 def _normalised_rows(images_bgr: Tensor) -> Tensor:
     """Work on whole rows of the images: pixel by pixel the processor would begin anew every three values."""
     n, channels, height, width = images_bgr.shape
     rows = images_bgr.permute(0, 2, 3, 1).reshape(n * height, width * channels)
-    mean, std = (torch.tensor(values).repeat(width) for values in (MEAN_BGR, STD_BGR))
+    mean, std = (values.repeat(width) for values in _statistics(images_bgr.device))
     out = rows.to(torch.float32, copy=True).sub_(mean).div_(std)
     return out.view(n, height, width, channels).permute(0, 3, 1, 2)
 
