@@ -35,6 +35,15 @@ FULL, TENTH = (118_287, 860_001), (21_000, 86_000)
 CHECKED = (2000, 14_600)
 DETECTIONS = 100
 
+_PEAK = """
+def peak_megabytes():
+    import pathlib, resource, sys
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # on Linux getrusage begins at the memory of the process that started this one
+        return next(int(line.split()[1]) for line in status.open() if line.startswith("VmHWM")) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+"""
+
 _READING = """
 import sys, time
 started = time.perf_counter()
@@ -42,9 +51,7 @@ from aerostat.data.dataset import Dataset
 data = Dataset.read(sys.argv[1])
 seconds = time.perf_counter() - started
 assert sum(map(len, data.splits.values())) == int(sys.argv[2])
-import resource
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(seconds, peak / (1e6 if sys.platform == "darwin" else 1e3))
+print(seconds, peak_megabytes())
 """
 
 
@@ -95,7 +102,7 @@ def _read(name: str, source: Path, folder: Path, images: int, peaks: dict[str, f
     def one() -> float:
         paths = os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH")])])
         done = subprocess.run(
-            [sys.executable, "-c", _READING, str(folder), str(images)],
+            [sys.executable, "-c", _PEAK + _READING, str(folder), str(images)],
             env={**os.environ, "PYTHONPATH": paths},
             capture_output=True,
             text=True,
@@ -312,20 +319,19 @@ def pycocotools_figures(images: list[ImageRecord], detections: list[Detections])
 
 
 _SCORING = """
-import resource, sys
+import sys
 from aerostat.evaluation.coco import evaluate_detections
 from benchmarks.scale import CLASSES, draw_results
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 images, detections = draw_results(int(sys.argv[1]))
-before = peak()
+before = peak_megabytes()
 evaluate_detections(images, detections, CLASSES)
-print(peak() - before)
+print(peak_megabytes() - before)
 """
 
 
 def _scoring_memory(count: int) -> Callable[[], float]:
     def one() -> float:
-        words = [sys.executable, "-c", _SCORING, str(count)]
+        words = [sys.executable, "-c", _PEAK + _SCORING, str(count)]
         return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
     return one
