@@ -1,6 +1,7 @@
 """An error is one whole sentence: it starts with a capital, a path or a name, and ends with a full stop."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,9 @@ def sentences(tree: ast.AST) -> list[tuple[int, str]]:
 
 
 def is_sentence(text: str) -> bool:
-    ends_with_command = text.endswith(f"go on with: {HELD}")  # to be copied, so without a stop
-    return (text[0].isupper() or text.startswith(HELD)) and (text.endswith(".") or ends_with_command)
+    # To be copied, so without a stop.
+    ends_with_command = re.search(rf"(go on with: {HELD}|install it with: pip install \S+)$", text)
+    return (text[0].isupper() or text.startswith(HELD)) and (text.endswith(".") or bool(ends_with_command))
 
 
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -36,6 +36,8 @@ SHOW_SCORE = 0.3
 """A picture shows detections above this; AP wants nearly all of them (0.001)."""
 RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
 """What a run directory is asked for, in this order."""
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""The package of each engine for exported models."""
 GPU_MARKS = ("/dev/nvidiactl", "/dev/kfd")
 """Where one of these is, torch may find a GPU, which no exported model uses."""
 MOST_WORKERS = 8
@@ -326,8 +328,8 @@ def load(
             ``.pth``, an exported ``.onnx`` or ``.xml``, or a zoo name such as ``rtmdet-tiny``.
         device: auto (CUDA if there is one, else CPU), cpu, cuda, ...; exported models run on the CPU.
         input_size: side of the square input in pixels in place of the one that the weights state.
-        engine: torch, onnx or openvino; auto takes torch for weights and for an exported model what runs it,
-            ONNX Runtime first.
+        engine: torch, onnx or openvino; auto takes torch for weights and for an exported model what runs it:
+            ONNX Runtime first, for INT8 OpenVINO.
 
     Raises:
         InputError: if there is no such thing, it holds no weights of a detector, or the engine is not
@@ -388,7 +390,9 @@ def _load_exported(path: Path, device: str | torch.device, input_size: int | Non
     if path.suffix.lower() == ".onnx":
         exported, chosen = read_onnx_entry(path), engine
         if chosen == "auto":
-            chosen = "onnx" if installed("onnxruntime") or not installed("openvino") else "openvino"
+            # ONNX Runtime runs INT8 slower than float32, OpenVINO twice as fast (benchmarks/int8.md).
+            prefers = ("openvino", "onnx") if exported.precision == "int8" else ("onnx", "openvino")
+            chosen = next((name for name in prefers if installed(RUNTIMES[name])), "onnx")
     else:
         from aerostat.engines.open_vino import read_openvino_entry
 

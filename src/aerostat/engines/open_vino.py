@@ -19,7 +19,6 @@ from aerostat.engines.outputs import Inputs, Outputs, run_in_batches
 from aerostat.errors import InputError
 
 _TELEMETRY = "openvino_telemetry"
-_NEEDED = "The engine openvino needs OpenVINO; install it with: pip install openvino"
 
 
 class OpenVinoEngine:
@@ -141,7 +140,9 @@ def openvino_module() -> Any:
     try:
         import openvino
     except ImportError:
-        raise InputError(_NEEDED) from None
+        raise InputError(
+            "The engine openvino needs OpenVINO; install it with: pip install openvino"
+        ) from None
     finally:
         if silenced:
             sys.modules.pop(_TELEMETRY, None)

@@ -16,7 +16,7 @@ from aerostat.errors import InputError
 Inputs = dict[str, NDArray[Any]]
 """By name: `images`, and `content_sizes` where suppression is in the graph."""
 Outputs = Mapping[str, NDArray[Any]]
-"""By name, as `aerostat.deploy.graph.onnx_model` tells them."""
+"""By name, as `aerostat.engines.onnx_graph.onnx_model` tells them."""
 
 
 def run_in_batches(
