@@ -250,3 +250,14 @@ def test_the_command_explains_itself() -> None:
         [sys.executable, "-m", "benchmarks", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "--quick" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_runs_on_any_device() -> None:
+    from benchmarks.case import measure
+    from benchmarks.gpu import cases_on
+
+    results = [measure(case, 1) for case in cases_on("cpu", ("nano",), side=64, batches=(1, 2), steps=1)]
+    assert [list(result.figures) for result in results] == [["torch"], ["torch"], ["32-true", "bf16-mixed"]]
+    assert not any(result.missing for result in results)
+    assert all("floor" in result.note or "no more than" in result.note for result in results)
