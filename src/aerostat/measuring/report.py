@@ -276,7 +276,7 @@ class Report:
     def _ending(self) -> list[str]:
         memory = [] if self.work is None else [f"weights {_mb(self.work.weight_bytes)}"]
         if self.peak_memory_bytes:
-            memory.append(f"this process, with all that was measured, at most {_mb(self.peak_memory_bytes)}")
+            memory.append(f"this process, all measured, at most {_mb(self.peak_memory_bytes)}")
         if self.gpu_memory_bytes is not None:
             memory.append(f"tensors on the GPU at most {_mb(self.gpu_memory_bytes)}")
         lines = [f"memory: {'; '.join(memory)}"] if memory else []
