@@ -92,6 +92,7 @@ def explain(
         Print one JSON document.
     """
     from aerostat.data.image import read_size
+    from aerostat.engines.exported import SUFFIXES
     from aerostat.explanation.any_detector import black_box_of, explain_black_box
     from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request
     from aerostat.explanation.boxam import explain as explain_detections
@@ -102,7 +103,7 @@ def explain(
     from aerostat.predict import load
 
     box_xyxy = None if box is None else _parse_box(box)
-    exported = Path(weights).suffix.lower() in (".onnx", ".xml")
+    exported = Path(weights).suffix.lower() in SUFFIXES
     if exported and not method:
         method = ["drise"]
     methods = check_request(method or None, target, per, top, score, box_xyxy)

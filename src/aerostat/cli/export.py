@@ -79,6 +79,8 @@ def export(
     json_:
         Print one JSON document.
     """
+    from aerostat.candidates import NMS_IOU, SCORE_THRESHOLD
+    from aerostat.engines.exported import SUFFIXES as EXPORTED
     from aerostat.predict import weights_path
 
     source = weights_path(weights)
@@ -96,7 +98,7 @@ def export(
         refuse({"--images": images}, "stands in place of --data")
     else:
         refuse({"--classes": classes}, "is for --data")
-    if source.suffix.lower() in (".onnx", ".xml"):
+    if source.suffix.lower() in EXPORTED:
         raise InputError(f"{source} is an exported model already; name the weights it was exported from.")
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} is the file to export; choose another --out.")
@@ -120,8 +122,8 @@ def export(
         input_size=input_size,
         batch=1 if batch is None else batch or None,
         dynamic=dynamic,
-        nms_iou=(0.65 if nms_iou is None else nms_iou) if nms else None,
-        score_threshold=0.001 if score is None else score,
+        nms_iou=(NMS_IOU if nms_iou is None else nms_iou) if nms else None,
+        score_threshold=SCORE_THRESHOLD if score is None else score,
     )
 
 

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -226,9 +226,10 @@ class Trainer:
             remaining=self.total - (epoch + 1) * len(self.loader),
         )
         unread = STEPS_UNREAD if self.fabric.device.type == "cuda" else 0
+        made = self.loader.epoch(epoch, stage, start_batch=first)
         with (
             showing(progress, silent=not self.fabric.is_global_zero) as display,
-            closing(self._batches(epoch, stage, first)) as batches,
+            closing(placed(made, self.fabric.device)) as batches,
         ):
             for batch in batches:
                 step = self._step(batch, epoch)
@@ -242,9 +243,6 @@ class Trainer:
         if self.fabric.is_global_zero:
             console.note(f"{progress.title}  {progress.line(step.lr, memory_mb(self.fabric.device))}")
         return 0
-
-    def _batches(self, epoch: int, stage: int, first: int) -> Generator[Placed]:
-        yield from placed(self.loader.epoch(epoch, stage, start_batch=first), self.fabric.device)
 
     def _step(self, batch: Placed, epoch: int) -> Step:
         """Learn from one batch; on a GPU nothing here waits for it."""

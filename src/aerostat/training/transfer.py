@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,7 @@ class Placed:
     labels: list[Tensor]
 
 
-def placed(batches: Iterable[Batch], device: torch.device) -> Iterator[Placed]:
+def placed(batches: Iterable[Batch], device: torch.device) -> Generator[Placed]:
     """Yield batches on a device.
 
     For a GPU the next batch is copied from page-locked memory on a stream of its own while the present one is
