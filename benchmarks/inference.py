@@ -26,8 +26,8 @@ from aerostat.data.image import Letterbox, read_image
 from aerostat.engines.engine import Engine
 from aerostat.engines.exported import Exported
 from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.onnx_runtime import OnnxEngine
-from aerostat.engines.open_vino import OpenVinoEngine
+from aerostat.engines.onnx_runtime import onnx_engine
+from aerostat.engines.open_vino import openvino_engine
 from aerostat.engines.pytorch import TorchEngine
 from aerostat.model import RTMDet, build, flatten_levels, normalise
 from aerostat.model.decode import candidate_births
@@ -190,7 +190,7 @@ def _engines(net: RTMDet, size: str, side: int) -> tuple[dict[str, Engine], dict
         model = onnx_model(net, input_size=(side, side)).SerializeToString()
     except ImportError as error:
         return engines, {"onnx": str(error), "openvino": str(error)}
-    for name, make in (("onnx", OnnxEngine), ("openvino", OpenVinoEngine)):
+    for name, make in (("onnx", onnx_engine), ("openvino", openvino_engine)):
         try:
             engines[name] = make(model, exported)
         except Exception as error:

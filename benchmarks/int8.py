@@ -29,13 +29,13 @@ from aerostat.data.image import Letterbox, read_image
 from aerostat.deploy.quantise import quantise
 from aerostat.engines.exported import Exported
 from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.onnx_runtime import OnnxEngine
-from aerostat.engines.open_vino import OpenVinoEngine
+from aerostat.engines.onnx_runtime import onnx_engine
+from aerostat.engines.open_vino import openvino_engine
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.model import RTMDet, build
 from aerostat.predict import Detector, load_network
 
-RUNTIMES = {"ONNX Runtime": OnnxEngine, "OpenVINO": OpenVinoEngine}
+RUNTIMES = {"ONNX Runtime": onnx_engine, "OpenVINO": openvino_engine}
 Images = list[NDArray[np.uint8]]
 
 

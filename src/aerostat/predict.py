@@ -22,7 +22,7 @@ from aerostat.data.image import Letterbox, read_image
 from aerostat.detections import Detections
 from aerostat.engines.engine import ENGINES, Engine, NotNumbersError
 from aerostat.engines.exported import SUFFIXES, Exported, read_onnx_entry
-from aerostat.engines.onnx_runtime import processors
+from aerostat.engines.exported_engine import processors
 from aerostat.errors import AerostatError, InputError
 from aerostat.tta import TTA, View, ViewPlan, merge_views, mirror_boxes, mirror_content
 
@@ -414,12 +414,12 @@ def _load_exported(path: Path, device: str | torch.device, input_size: int | Non
 
 def _exported_engine(model: Path | bytes, exported: Exported, engine: str) -> Engine:
     if engine == "openvino":
-        from aerostat.engines.open_vino import OpenVinoEngine
+        from aerostat.engines.open_vino import openvino_engine
 
-        return OpenVinoEngine(model, exported)
-    from aerostat.engines.onnx_runtime import OnnxEngine
+        return openvino_engine(model, exported)
+    from aerostat.engines.onnx_runtime import onnx_engine
 
-    return OnnxEngine(model, exported)
+    return onnx_engine(model, exported)
 
 
 def _load_weights(

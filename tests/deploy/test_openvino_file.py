@@ -10,7 +10,7 @@ from aerostat.deploy.openvino_file import write_openvino
 from aerostat.deploy.quantise import quantise
 from aerostat.engines.exported import KEY, Exported
 from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.open_vino import OpenVinoEngine, read_openvino_entry
+from aerostat.engines.open_vino import openvino_engine, read_openvino_entry
 from aerostat.errors import AerostatError, InputError
 from aerostat.predict import load_network
 
@@ -30,7 +30,7 @@ def model():
 
 
 def outputs(source, image):
-    (found,) = OpenVinoEngine(source, ENTRY).candidates(image[None], score_threshold=0.01, pre_nms=1000)
+    (found,) = openvino_engine(source, ENTRY).candidates(image[None], score_threshold=0.01, pre_nms=1000)
     return found
 
 

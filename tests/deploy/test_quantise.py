@@ -14,8 +14,8 @@ from aerostat.demo import CHECKPOINT
 from aerostat.deploy.quantise import Scale, nearest_scale, quantise
 from aerostat.engines.exported import KEY, Exported, read_onnx_entry
 from aerostat.engines.onnx_graph import Suppression, onnx_model
-from aerostat.engines.onnx_runtime import OnnxEngine
-from aerostat.engines.open_vino import OpenVinoEngine
+from aerostat.engines.onnx_runtime import onnx_engine
+from aerostat.engines.open_vino import openvino_engine
 from aerostat.errors import AerostatError, InputError
 from aerostat.predict import load_network
 
@@ -49,7 +49,7 @@ def int8(plain, scenes):
     return quantise(plain, scenes[:8])
 
 
-def detections(model, images, kind=OnnxEngine, **changes):
+def detections(model, images, kind=onnx_engine, **changes):
     engine = kind(model.SerializeToString(), entry(**changes))
     found = engine.candidates(np.stack(images), score_threshold=0.3, pre_nms=1000)
     return [keep(boxes, SIZE) for boxes in found]
@@ -75,7 +75,7 @@ def quantised_convolutions(model):
     ]
 
 
-@pytest.mark.parametrize("kind", [OnnxEngine, OpenVinoEngine])
+@pytest.mark.parametrize("kind", [onnx_engine, openvino_engine])
 def test_int8_finds_what_float32_finds(plain, int8, scenes, kind):
     expected, found = detections(plain, scenes[8:]), detections(int8, scenes[8:], kind)
     overlaps, differences = [], []

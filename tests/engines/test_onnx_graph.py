@@ -12,10 +12,10 @@ from aerostat.candidates import keep, select
 from aerostat.engines.engine import Engine
 from aerostat.engines.exported import Exported
 from aerostat.engines.onnx_graph import Suppression, onnx_model
-from aerostat.engines.onnx_runtime import OnnxEngine
-from aerostat.engines.open_vino import OpenVinoEngine
+from aerostat.engines.onnx_runtime import onnx_engine
+from aerostat.engines.open_vino import openvino_engine
 
-RUNTIMES = {"onnx": OnnxEngine, "openvino": OpenVinoEngine}
+RUNTIMES = {"onnx": onnx_engine, "openvino": openvino_engine}
 CLASSES = ("a", "b", "c")
 MEAN, STD = np.array([103.53, 116.28, 123.675]), np.array([57.375, 57.12, 58.395])
 
@@ -51,7 +51,7 @@ def raw(model, images_bgr, runtime="onnx"):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         return session.run(["scores", "boxes"], {"images": images_bgr})
     exported = Exported("nano", CLASSES, (images_bgr.shape[2], images_bgr.shape[1]), True, None)
-    outputs = OpenVinoEngine(model.SerializeToString(), exported)._run({"images": images_bgr})
+    outputs = openvino_engine(model.SerializeToString(), exported).run({"images": images_bgr})
     return outputs["scores"], outputs["boxes"]
 
 

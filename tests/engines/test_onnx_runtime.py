@@ -9,14 +9,15 @@ import torch
 
 from aerostat.engines.engine import NotNumbersError
 from aerostat.engines.exported import Exported
+from aerostat.engines.exported_engine import ExportedEngine, processors
 from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.onnx_runtime import OnnxEngine, processors
+from aerostat.engines.onnx_runtime import onnx_engine
 from aerostat.errors import InputError
 
 
-def engine_of(net, *, size=(96, 64), batch=1, dynamic=False) -> OnnxEngine:
+def engine_of(net, *, size=(96, 64), batch=1, dynamic=False) -> ExportedEngine:
     model = onnx_model(net, input_size=size, batch=batch, dynamic=dynamic)
-    return OnnxEngine(model.SerializeToString(), Exported("nano", ("a", "b", "c"), size, dynamic, batch))
+    return onnx_engine(model.SerializeToString(), Exported("nano", ("a", "b", "c"), size, dynamic, batch))
 
 
 def found_by(engine, images, score_threshold=0.1):
@@ -77,7 +78,7 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path, content):
     path.write_bytes(content)
     for model in (path, content):
         with pytest.raises(InputError, match="cannot be run by ONNX Runtime") as caught:
-            OnnxEngine(model, exported)
+            onnx_engine(model, exported)
         assert "\n" not in str(caught.value)
 
 

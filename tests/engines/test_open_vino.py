@@ -13,12 +13,12 @@ import torch
 from aerostat.engines.engine import NotNumbersError
 from aerostat.engines.exported import Exported
 from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.onnx_runtime import OnnxEngine
-from aerostat.engines.open_vino import OpenVinoEngine, read_openvino_entry
+from aerostat.engines.onnx_runtime import onnx_engine
+from aerostat.engines.open_vino import openvino_engine, read_openvino_entry
 from aerostat.errors import InputError
 
 
-def engine_of(net, kind=OpenVinoEngine, *, size=(96, 64), batch=1):
+def engine_of(net, kind=openvino_engine, *, size=(96, 64), batch=1):
     model = onnx_model(net, input_size=size, batch=batch)
     return kind(model.SerializeToString(), Exported("nano", ("a", "b", "c"), size, False, batch))
 
@@ -30,7 +30,7 @@ def found_by(engine, images):
 def test_it_gives_what_onnx_runtime_gives(lively, noise):
     images = noise(4, 96, 64)
     ours, theirs = (
-        found_by(engine_of(lively(), kind, batch=3), images) for kind in (OpenVinoEngine, OnnxEngine)
+        found_by(engine_of(lively(), kind, batch=3), images) for kind in (openvino_engine, onnx_engine)
     )
     for mine, other in zip(ours, theirs, strict=True):
         assert len(mine.scores) > 5
@@ -80,7 +80,7 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path, content):
     with pytest.raises(InputError, match="no whole OpenVINO model"):
         read_openvino_entry(path)
     with pytest.raises(InputError, match="cannot be run by OpenVINO") as caught:
-        OpenVinoEngine(path, Exported("nano", ("a",), (64, 64)))
+        openvino_engine(path, Exported("nano", ("a",), (64, 64)))
     assert "\n" not in str(caught.value)
 
 

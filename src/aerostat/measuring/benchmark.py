@@ -18,7 +18,7 @@ from aerostat.candidates import PRE_NMS
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import Letterbox, read_image
 from aerostat.engines.exported import SUFFIXES
-from aerostat.engines.onnx_runtime import processors
+from aerostat.engines.exported_engine import processors
 from aerostat.errors import InputError
 from aerostat.measuring.computer import OthersWatch, describe_computer, peak_memory_bytes, using_threads
 from aerostat.measuring.latency import measure_in_turn
