@@ -10,14 +10,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from aerostat import predict
 from aerostat.__main__ import main
 from aerostat.data.balloons import write_balloons
 from aerostat.deploy.export import export
-from aerostat.model import build, normalise
 from aerostat.model.checkpoint import Header, save_weights
 
 pytest.importorskip("onnx")
@@ -31,18 +29,8 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    net = build("nano", 1)
-    noise = np.random.default_rng(1).integers(0, 256, (8, 3, 64, 64), np.uint8)
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None
-        net.train()(normalise(torch.from_numpy(noise)))
-        for level in range(3):
-            net.bbox_head.rtm_cls[level].weight.normal_(std=0.4)
-            net.bbox_head.rtm_reg[level].bias.fill_(1.5)
+def weights(tmp_path_factory: pytest.TempPathFactory, random_net: Callable[..., nn.Module]) -> Path:
+    net = random_net(1, (64, 64))
     path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
     save_weights(path, net.state_dict(), Header("nano", ("balloon",), (64, 64)))
     return path

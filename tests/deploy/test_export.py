@@ -1,10 +1,10 @@
 """An exported file says what the weights say, or is not there."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from aerostat.deploy import export as export_module
@@ -12,7 +12,7 @@ from aerostat.deploy.agreement import compare
 from aerostat.deploy.export import export
 from aerostat.engines.exported import read_onnx_entry
 from aerostat.errors import AerostatError, InputError
-from aerostat.model import build, normalise
+from aerostat.model import build
 from aerostat.model.checkpoint import Header, save_weights
 from aerostat.predict import exported_beside, load
 
@@ -21,20 +21,9 @@ pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory, random_net: Callable[..., nn.Module]) -> Path:
     """A detector with random weights that finds many things, of several sizes."""
-    torch.manual_seed(0)
-    net = build("nano", 2)
-    noise = np.random.default_rng(1).integers(0, 256, (8, 3, 64, 96), np.uint8)
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None  # statistics of its own, or every map fades to nothing
-        net.train()(normalise(torch.from_numpy(noise)))
-        for level in range(3):
-            net.bbox_head.rtm_cls[level].weight.normal_(std=0.4)
-            net.bbox_head.rtm_cls[level].bias.fill_(-3.0)
-            net.bbox_head.rtm_reg[level].bias.fill_(1.5)
+    net = random_net(2, (96, 64))
     path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
     save_weights(path, net.state_dict(), Header("nano", ("kite", "balloon"), (96, 64)))
     return path

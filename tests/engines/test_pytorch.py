@@ -1,5 +1,6 @@
 """The torch engine, alone and called from several threads."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,23 +10,13 @@ from torch import nn
 
 from aerostat.engines.engine import NotNumbersError
 from aerostat.engines.pytorch import TorchEngine
-from aerostat.model import build, normalise
+from aerostat.model import normalise
 from aerostat.model.decode import candidate_boxes
 
 
 @pytest.fixture
-def net() -> nn.Module:
-    torch.manual_seed(0)
-    net = build("nano", 2)
-    noise = np.random.default_rng(1).integers(0, 256, (8, 3, 64, 96), np.uint8)
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None
-        net.train()(normalise(torch.from_numpy(noise)))
-        for cls in net.bbox_head.rtm_cls:
-            cls.weight.normal_(std=0.4)
-    return net.eval()
+def net(random_net: Callable[..., nn.Module]) -> nn.Module:
+    return random_net(2, (96, 64))
 
 
 @pytest.fixture
