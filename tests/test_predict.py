@@ -494,10 +494,27 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path, content):
         load(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize("name", ["nonsense", "", "cuda:99", "privateuseone", "hpu", "meta"])
-def test_a_device_that_is_not_there_is_one_sentence(name):
-    with pytest.raises(InputError, match=r"There is no device '.*' on this machine; use cpu or auto"):
+@pytest.mark.parametrize(
+    "name", ["nonsense", "", "cuda:", "cuda:-1", "CUDA", "auto:0", "mps:1", "hpu", "meta"]
+)
+def test_what_is_no_device_is_refused_with_the_devices(name):
+    with pytest.raises(InputError, match=r"one of the devices auto, cpu, cuda, cuda:1, mps, found '.*'"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["cuda:99", "cuda:999", *(() if torch.backends.mps.is_available() else ("mps",))]
+)
+def test_in_place_of_a_device_that_cannot_be_used_the_cpu_is_taken_with_a_sentence(name, capsys):
+    assert choose_device(name) == torch.device("cpu")
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == 1
+    assert f"the device {name} cannot be used here" in said.err and "the CPU is taken" in said.err
+
+
+def test_a_device_is_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(InputError, match="devices"):
+        load(tmp_path / "missing.pth", device="gpu")
 
 
 def test_auto_takes_cuda_where_there_is_one(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ SHOW_SCORE = 0.3
 """A picture shows detections above this; AP wants nearly all of them (0.001)."""
 RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
 """What a run directory is asked for, in this order."""
+DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
+"""What `--device` takes; of several GPUs any number."""
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """The package of each engine for exported models."""
 GPU_MARKS = ("/dev/nvidiactl", "/dev/kfd")
@@ -326,16 +329,18 @@ def load(
     Args:
         source: a run directory (its best weights, else its last), a native ``.safetensors``, an OpenMMLab
             ``.pth``, an exported ``.onnx`` or ``.xml``, or a zoo name such as ``rtmdet-tiny``.
-        device: auto (CUDA if there is one, else CPU), cpu, cuda, ...; exported models run on the CPU.
+        device: auto (CUDA if there is one, else CPU), cpu, cuda, cuda:1 or mps; in place of one that cannot
+            be used here the CPU, with a note. Exported models run on the CPU.
         input_size: side of the square input in pixels in place of the one that the weights state.
         engine: torch, onnx or openvino; auto takes torch for weights and for an exported model what runs it:
             ONNX Runtime first, for INT8 OpenVINO.
 
     Raises:
-        InputError: if there is no such thing, it holds no weights of a detector, or the engine is not
-            installed.
+        InputError: if there is no such thing, it holds no weights of a detector, the engine is not
+            installed, or the device is none.
     """
     _check_input_size(input_size)
+    check_device(device)
     if engine not in ENGINES:
         raise InputError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
     if engine in ("onnx", "openvino"):
@@ -524,19 +529,34 @@ def _fetch(source: str) -> Path:
     return zoo.fetch(source)
 
 
+def check_device(name: str | torch.device) -> None:
+    """Refuse what is no device's name; whether there is one is seen when it is chosen.
+
+    Raises:
+        InputError: naming those that are.
+    """
+    if not re.fullmatch(r"auto|(cpu|mps)(:0)?|cuda(:\d{1,3})?", str(name)):
+        raise InputError(f"Expected one of the devices {', '.join(DEVICES)}, found {str(name)!r}.")
+
+
 def choose_device(name: str | torch.device) -> torch.device:
     """Return the device that a request names; ``auto`` is CUDA where there is one, else the CPU.
 
+    In place of one that cannot be used here it is the CPU, and a note says why.
+
     Raises:
-        InputError: if it is not there.
+        InputError: if the name is none of a device.
     """
     import torch
 
-    if name == "auto":
+    check_device(name)
+    if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.ones(1, device=device).item()  # fails also where there is only the name
-    except (RuntimeError, AssertionError, ImportError):
-        raise InputError(f"There is no device {str(name)!r} on this machine; use cpu or auto.") from None
+    except (RuntimeError, AssertionError, ImportError) as error:
+        why = " ".join(str(error).split()).partition(". ")[0].rstrip(".")[:120]
+        console.note(f"the device {name} cannot be used here ({why}); the CPU is taken instead")
+        return torch.device("cpu")
     return device

@@ -48,7 +48,8 @@ def benchmark(
     image:
         Photograph for the way from file to detections; by default a drawn scene of 1024 x 768 pixels.
     device:
-        auto, cpu, cuda or mps, for torch; the other engines use the CPU.
+        auto, cpu, cuda, cuda:1 or mps, for torch; the CPU in place of one that cannot be used here, and for
+        the other engines.
     json_:
         Print one JSON document.
     """

@@ -62,7 +62,7 @@ def features(
     input_size:
         Side of the network's square input in pixels; by default the one it was trained at.
     device:
-        auto, cpu, cuda or mps.
+        auto, cpu, cuda, cuda:1 or mps; the CPU in place of one that cannot be used here.
     json_:
         Print one JSON document.
     """

@@ -58,7 +58,7 @@ def predict(
         What runs the network. auto takes for weights the ONNX file that `export` wrote beside them, if it is
         of these very weights, else torch.
     device:
-        auto, cpu, cuda or mps.
+        auto, cpu, cuda, cuda:1 or mps; the CPU in place of one that cannot be used here.
     json_:
         Print one JSON document.
     """

@@ -115,7 +115,7 @@ def scorer_of_detector(
             (overlaps(of_image, explained) * of_point[:, classes]).amax(0)
             for of_image, of_point in zip(boxes, scores, strict=True)
         ]
-        return torch.stack(best).double().cpu().numpy()
+        return torch.stack(best).cpu().double().numpy()  # not every device has float64
 
     return score
 

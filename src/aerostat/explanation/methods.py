@@ -92,14 +92,14 @@ def ablationcam(activations: Tensor, drops: Tensor) -> Tensor:
 
 def principal_component(values: Tensor) -> Tensor:
     """Return (h, w) of either sign: each cell's channels, less their means, on their first component."""
-    cells = values.flatten(1).T.double()  # (h * w, C)
+    cells = values.flatten(1).T.cpu().double()  # (h * w, C); not every device has float64 or eigenvectors
     cells = cells - cells.mean(0)
     if cells.shape[0] >= cells.shape[1]:  # the smaller of the two products has the same first component
         component: Tensor = cells @ torch.linalg.eigh(cells.T @ cells).eigenvectors[:, -1]
     else:
         sizes, vectors = torch.linalg.eigh(cells @ cells.T)
         component = vectors[:, -1] * sizes[-1].clamp(min=0).sqrt()
-    return component.reshape(values.shape[1:]).float()
+    return component.reshape(values.shape[1:]).float().to(values.device)
 
 
 def _pointing_to(component: Tensor, values: Tensor) -> Tensor:

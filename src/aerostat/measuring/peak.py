@@ -77,6 +77,8 @@ def measure_peak(device: torch.device | str = "cpu", seconds: float = 2.0) -> Pe
     def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
 
     with torch.inference_mode():
         with _convolutions_precision(device) as precision:

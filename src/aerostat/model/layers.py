@@ -34,8 +34,9 @@ class ConvModule(nn.Module):
     def _learning(self, x: Tensor) -> Tensor:
         """Compute the same for a backward pass: nothing in place of what that needs, and fast on the CPU."""
         conv = self.conv
-        plain = x.dtype == conv.weight.dtype and not torch.is_autocast_enabled(x.device.type)
-        ours = plain and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+        plain = x.device.type == "cpu" and x.dtype == conv.weight.dtype
+        plain = plain and not torch.is_autocast_enabled("cpu")
+        ours = plain and x.is_contiguous(memory_format=torch.channels_last)
         if ours and conv.groups > 1 and conv.kernel_size[0] == KERNEL and conv.stride[0] == 1:
             y = depthwise_conv2d(x, conv.weight)
         else:

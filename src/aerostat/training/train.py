@@ -285,13 +285,11 @@ def _launch(recipe: Recipe) -> Fabric:
         raise InputError("The precision 16-mixed needs a GPU; on the CPU use bf16-mixed or 32-true.")
     seed_everything(recipe.run.seed, verbose=False)
     try:
-        fabric = Fabric(
-            accelerator=recipe.run.device, devices=recipe.run.devices, precision=recipe.optim.precision
-        )
+        fabric = Fabric(accelerator=device.type, devices=recipe.run.devices, precision=recipe.optim.precision)
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         why = str(error).rstrip(".")
-        raise InputError(f"Cannot train on {recipe.run.devices} x {recipe.run.device}: {why}.") from None
+        raise InputError(f"Cannot train on {recipe.run.devices} x {device.type}: {why}.") from None
     return fabric
 
 
