@@ -6,11 +6,11 @@ Results go to stdout; notes, warnings and progress go to stderr, so that ``--jso
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -24,12 +24,32 @@ LONGEST_SILENCE = 45.0
 """Off a terminal a line is printed after so many seconds even though not a single item was finished."""
 
 
-@cache
+_elsewhere: list[Console] = []
+
+
 def stderr() -> Console:
     """Return the console for notes and progress."""
+    return _elsewhere[-1] if _elsewhere else _terminal()
+
+
+@cache
+def _terminal() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def notes_to(path: Path) -> Iterator[None]:
+    """Let notes and progress go to the end of a file while the block runs, as plain lines."""
+    from rich.console import Console
+
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        _elsewhere.append(Console(file=file, emoji=False, highlight=False, soft_wrap=True, width=120))
+        try:
+            yield
+        finally:
+            _elsewhere.pop()
 
 
 @cache
@@ -54,6 +74,7 @@ class PlainLines:
 
     def __init__(self, line: Callable[[], str]) -> None:
         self._line = line
+        self._file = stderr().file  # what begins here is told here, wherever notes go meanwhile
         self._printed = time.monotonic()
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._break_silence, name="aerostat-progress", daemon=True)
@@ -75,8 +96,8 @@ class PlainLines:
 
     def _print(self) -> None:
         self._printed = time.monotonic()
-        sys.stderr.write(self._line() + "\n")  # in one piece, as two threads may print
-        sys.stderr.flush()
+        self._file.write(self._line() + "\n")  # in one piece, as two threads may print
+        self._file.flush()
 
     def _break_silence(self) -> None:
         left = LONGEST_SILENCE

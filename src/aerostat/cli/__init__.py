@@ -12,6 +12,7 @@ from aerostat.cli import (
     inspect,
     predict,
     report,
+    study,
     train,
 )
 from aerostat.cli.app import app as app
@@ -29,5 +30,6 @@ __all__ = [
     "inspect",
     "predict",
     "report",
+    "study",
     "train",
 ]

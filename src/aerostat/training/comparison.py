@@ -1,0 +1,149 @@
+"""Is one recipe better than another, or is it noise? Means, intervals and paired differences of few runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CONFIDENCE = 0.95
+"""Of the intervals, and 1 - it is what all comparisons of a study together may wrongly call a difference."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean of some runs, and how far to trust it.
+
+    Args:
+        count: of runs.
+        mean: of their values.
+        deviation: standard deviation of single runs (n - 1); NaN for one run.
+        low, high: interval of the mean at `CONFIDENCE`; NaN for one run.
+    """
+
+    count: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one recipe has over another, run by run on the same seeds and folds.
+
+    Args:
+        spread: of the differences.
+        p: two-sided probability of a mean this far from 0 if there were no difference; NaN for one pair.
+        real: whether it is more than noise, all comparisons of the study considered.
+        runs_needed: pairs that would tell a difference of this size from noise, about; None if it is told,
+            or nothing can be said.
+    """
+
+    spread: Spread
+    p: float
+    real: bool = False
+    runs_needed: int | None = None
+
+
+def spread(values: Sequence[float], *, test_share: float = 0.0) -> Spread:
+    """Return mean, deviation and interval (Student's t).
+
+    Args:
+        values: one of each run.
+        test_share: validation images for each training image where the runs are folds of one data set, else
+            0. Folds learn from the same images, so that their values say less than as many independent ones:
+            the variance of the mean is taken as (1/n + test_share) of that of single values (Nadeau and
+            Bengio, Inference for the Generalization Error, 2003, section 3).
+
+    Raises:
+        ValueError: without values.
+    """
+    if not values:
+        raise ValueError("expected at least one value")
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
+        return Spread(1, mean, math.nan, math.nan, math.nan)
+    deviation = float(np.std(values, ddof=1))
+    half = t_quantile((1 + CONFIDENCE) / 2, count - 1) * deviation * math.sqrt(1 / count + test_share)
+    return Spread(count, mean, deviation, mean - half, mean + half)
+
+
+def difference(ours: Sequence[float], theirs: Sequence[float], *, test_share: float = 0.0) -> Difference:
+    """Return the paired difference `ours` - `theirs` with the p-value of a paired t-test.
+
+    Args:
+        ours, theirs: values of the same seeds and folds, in the same order.
+        test_share: see `spread`.
+
+    Raises:
+        ValueError: if they are none, or not as many.
+    """
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    found = spread(differences, test_share=test_share)
+    if found.count == 1:
+        return Difference(found, math.nan)
+    error = found.deviation * math.sqrt(1 / found.count + test_share)
+    if error == 0:
+        return Difference(found, 1.0 if found.mean == 0 else 0.0)
+    return Difference(found, 2 * (1 - t_probability(abs(found.mean) / error, found.count - 1)))
+
+
+def judged(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the comparisons of one study with a verdict each.
+
+    Of twenty comparisons without any difference one has p < 0.05, so the thresholds are Holm's (A Simple
+    Sequentially Rejective Multiple Test Procedure, 1979): together they call noise a difference in one study
+    of twenty.
+    """
+    order = sorted(range(len(differences)), key=lambda i: (math.isnan(differences[i].p), differences[i].p))
+    verdicts, open_ = [False] * len(differences), True
+    for rank, place in enumerate(order):
+        p = differences[place].p
+        open_ = open_ and not math.isnan(p) and p < (1 - CONFIDENCE) / (len(differences) - rank)
+        verdicts[place] = open_
+    return [
+        Difference(d.spread, d.p, real, None if real else _runs_needed(d.spread))
+        for d, real in zip(differences, verdicts, strict=True)
+    ]
+
+
+def _runs_needed(spread: Spread) -> int | None:
+    """Return for how many pairs the interval would just leave out 0, by the normal approximation."""
+    if math.isnan(spread.deviation) or spread.mean == 0:
+        return None
+    return max(spread.count + 1, math.ceil((1.96 * spread.deviation / spread.mean) ** 2) + 2)
+
+
+def t_probability(t: float, freedom: int) -> float:
+    """Return the probability that Student's t with so many degrees of freedom is below `t`.
+
+    With t = sqrt(freedom) tan(a) its density is proportional to cos(a)^(freedom - 1), which is smooth and
+    ends at a right angle, so a plain sum will do.
+    """
+    limit = math.atan2(abs(t), math.sqrt(freedom))
+    half = _power_of_cosine(limit, freedom) / _power_of_cosine(math.pi / 2, freedom) / 2
+    return 0.5 + half if t >= 0 else 0.5 - half
+
+
+def _power_of_cosine(limit: float, freedom: int) -> float:
+    """Return the integral of cos(a)^(freedom - 1) from 0 to `limit` (Simpson's rule)."""
+    points = np.linspace(0.0, limit, 4001)
+    values = np.cos(points).clip(0) ** (freedom - 1)
+    weights = np.full(4001, 2.0)
+    weights[1::2] = 4.0
+    weights[[0, -1]] = 1.0
+    return float(values @ weights) * limit / 4000 / 3
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Return the value that Student's t stays below with a probability of at least 0.5."""
+    low, high = 0.0, 1.0
+    while t_probability(high, freedom) < probability:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_probability(middle, freedom) < probability else (low, middle)
+    return (low + high) / 2
