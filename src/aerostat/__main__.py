@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except UnicodeEncodeError as error:  # of a file name: what is printed never fails so
+        if error.encoding not in (sys.getfilesystemencoding(), "utf-8"):
+            raise
+        return _fail(_unnameable(error), 1)
     except OSError as error:  # a full disk, a folder that may not be written to
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"The system refused: {error.strerror or error}{where}.", 1)
@@ -58,6 +62,14 @@ def _describe(error: CycloptsError) -> str:
     if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
         sentence = f"{error.argument.name} is missing."
     return f"{sentence} See {' '.join(['aerostat', *(error.command_chain or ())])} --help."
+
+
+def _unnameable(error: UnicodeEncodeError) -> str:
+    name = os.path.basename(error.object)  # noqa: PTH119 - it may be no path
+    return (
+        f"This system writes the names of files in {error.encoding}, which has no way to write {name!r}; "
+        "set the environment variable PYTHONUTF8=1, or rename the file or class."
+    )
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -227,6 +227,7 @@ def _read(path: Path | str) -> str:
 
 def _said(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+        done = subprocess.run(command, capture_output=True, timeout=5, check=False)
+        return done.stdout.decode("utf-8", "replace").strip()
     except (OSError, subprocess.SubprocessError):
         return ""

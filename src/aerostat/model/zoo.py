@@ -186,9 +186,12 @@ def zoo_table() -> tuple[ZooRow, ...]:
 
 
 def weights_folder() -> Path:
-    """Return the folder of the cache that holds weights."""
-    home = os.environ.get("AEROSTAT_HOME")
-    return (Path(home).expanduser() if home else Path("~/.cache/aerostat").expanduser()) / "weights"
+    """Return the folder of the cache that holds weights, below the current one for a user without a home."""
+    cache = Path(os.environ.get("AEROSTAT_HOME") or "~/.cache/aerostat")
+    try:
+        return cache.expanduser() / "weights"
+    except RuntimeError:
+        return Path(*cache.parts[1:]).absolute() / "weights"
 
 
 def cached_path(entry: ZooEntry) -> Path:
@@ -263,7 +266,7 @@ def _alone(path: Path) -> Iterator[None]:
     """Keep other processes, such as the ranks of one training run, from fetching the same file meanwhile."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("w")
+        lock = path.with_name(path.name + ".lock").open("wb")
     except OSError as error:
         raise AerostatError(
             f"Cannot write to the cache {path.parent} ({error.strerror or error}); set AEROSTAT_HOME to a "

@@ -370,7 +370,8 @@ def draw_predictions(run: Run, split: Split, count: int = PICTURES) -> int:
     drawn, stems = 0, set[str]()
     for record, found in detector.predict_images(split.images[:count], on_unreadable=lambda *_: None):
         stem = Path(record.file_name).stem  # may be another image's too, in another folder
-        found.draw().save(run.predictions / (f"{stem}_{drawn}.jpg" if stem in stems else f"{stem}.jpg"))
-        stems.add(stem)
+        taken = stem.lower() in stems  # which are one file on some systems
+        found.draw().save(run.predictions / (f"{stem}_{drawn}.jpg" if taken else f"{stem}.jpg"))
+        stems.add(stem.lower())
         drawn += 1
     return drawn
