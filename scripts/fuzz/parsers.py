@@ -1,0 +1,629 @@
+"""What reads files of somebody else's: good files to start from, how to change them, and who reads them."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import io
+import json
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from scripts.fuzz import bytes_and_text, json_trees, pickles
+from scripts.fuzz.bytes_and_text import NUMBERS
+
+Change = Callable[[bytes, tuple[bytes, ...], random.Random], bytes]
+
+
+@dataclass(frozen=True)
+class Parser:
+    """One reader of files.
+
+    Args:
+        name: to ask for it.
+        file_name: what the file is called in its folder.
+        seeds: gives good files.
+        changes: of which one is taken for each input.
+        read: reads the file; `folder` has images beside it.
+    """
+
+    name: str
+    file_name: str
+    seeds: Callable[[], tuple[bytes, ...]]
+    changes: tuple[Change, ...]
+    read: Callable[[Path], object]
+
+    def input(self, number: int, seed: int = 0) -> bytes:
+        """Return one input, always the same for the same numbers; the first ones are the good files."""
+        seeds = self.seeds()
+        if number < len(seeds):
+            return seeds[number]
+        dice = random.Random(f"{seed}/{self.name}/{number}")
+        return dice.choice(self.changes)(dice.choice(seeds), seeds, dice)
+
+
+# ------------------------------------------------------------------------------------ annotations
+
+SIZE = 64, 48
+"""Width and height of the images beside annotations."""
+
+
+def put_images(folder: Path) -> None:
+    """Put what annotation files name into a folder, and beside the folder what they must not reach."""
+    from PIL import Image
+
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for name in ("a.png", "b.jpg", "images/c.png", "../secret.png"):
+        Image.new("RGB", SIZE, (90, 120, 30)).save(folder / name)
+
+
+_POLYGON = {"name": "polygon", "all_points_x": [5, 30, 30.5, 5, 5], "all_points_y": [5, 5, 40, 40, 5]}
+_SHAPES: tuple[dict[str, Any], ...] = (
+    _POLYGON,
+    {"name": "rect", "x": 1, "y": 2, "width": 20, "height": 10},
+    {"name": "circle", "cx": 30, "cy": 20, "r": 9.5},
+    {"name": "ellipse", "cx": 30, "cy": 20, "rx": 9, "ry": 4, "theta": 0.5},
+    {"name": "polyline", "all_points_x": [1, 9, 9], "all_points_y": [1, 1, 9]},
+)
+
+
+def _regions(name: str) -> list[dict[str, Any]]:
+    return [{"shape_attributes": shape, "region_attributes": {"class": name}} for shape in _SHAPES]
+
+
+@cache
+def _via() -> tuple[bytes, ...]:
+    first = {"filename": "a.png", "size": 12, "regions": _regions("balloon"), "file_attributes": {}}
+    old = {"fileref": "", "filename": "b.jpg", "size": 9, "regions": dict(enumerate(_regions("kite")))}
+    ticked = {"shape_attributes": _POLYGON, "region_attributes": {"kind": {"kite": True, "ball": False}}}
+    document = {"a.png12": first, "b.jpg9": old}
+    project = {"_via_settings": {"ui": {}}, "_via_img_metadata": document, "_via_attributes": {"region": {}}}
+    plain = {"a.png1": {"filename": "a.png", "size": 1, "regions": [ticked]}}
+    return tuple(json.dumps(part).encode() for part in (document, project, plain))
+
+
+_CSV_HEADER = (
+    *("filename", "file_size", "file_attributes", "region_count", "region_id"),
+    *("region_shape_attributes", "region_attributes"),
+)
+
+
+def _csv_of(rows: list[list[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+@cache
+def _via_csv() -> tuple[bytes, ...]:
+    rows = [list(_CSV_HEADER)]
+    for name in ("a.png", "b.jpg"):
+        for number, shape in enumerate(_SHAPES):
+            region = json.dumps(shape), json.dumps({"class": "kite"})
+            rows.append([name, "12", "{}", str(len(_SHAPES)), str(number), *region])
+    rows.append(["images/c.png", "1", "{}", "0", "0", "{}", "{}"])
+    return (_csv_of(rows), _csv_of(rows[:2]))
+
+
+def _change_cells(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    for _ in range(dice.choice((1, 1, 2, 5))):
+        row = dice.choice(rows)
+        column = dice.randrange(len(row))
+        match dice.randrange(5):
+            case 0:
+                row[column] = dice.choice((*NUMBERS, *bytes_and_text.NAMES))
+            case 1 | 2 if row[column].startswith("{"):
+                row[column] = json_trees.dump(json_trees.change(json_trees.parse(row[column]), dice))
+            case 3:
+                rows.extend([list(row)] * dice.choice((1, 5, 2000)))
+            case _:
+                row.pop(column) if len(row) > 1 and dice.random() < 0.5 else row.append(row[column])
+    return _csv_of(rows)
+
+
+@cache
+def _coco() -> tuple[bytes, ...]:
+    images = [
+        {"id": number, "file_name": name, "width": SIZE[0], "height": SIZE[1]}
+        for number, name in enumerate(("a.png", "b.jpg", "images/c.png"), start=1)
+    ]
+    outline = [5, 5, 30, 5, 30, 40.5, 5, 40]
+    common = {"category_id": 7, "bbox": [5, 5, 25, 35.5], "area": 887.5, "iscrowd": 0}
+    annotations = [
+        {"id": 1, "image_id": 1, **common, "segmentation": [outline]},
+        {"id": 2, "image_id": 1, **common, "segmentation": [outline, [1, 1, 9, 1, 9, 9]], "category_id": 2},
+        {"id": 3, "image_id": 2, **common, "segmentation": {"size": [48, 64], "counts": [500, 72, 2500]}},
+        {
+            "id": 4,
+            "image_id": 2,
+            **common,
+            "iscrowd": 1,
+            "segmentation": {"size": [48, 64], "counts": "P?`0[k2"},
+        },
+        {"id": 5, "image_id": 3, **common},
+    ]
+    categories = [{"id": 7, "name": "kite", "supercategory": "toy"}, {"id": 2, "name": "balloon"}]
+    whole = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+    small = {**whole, "images": images[:1], "annotations": annotations[:1]}
+    return json.dumps(whole).encode(), json.dumps(small).encode()
+
+
+def _change_json(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    text = json_trees.dump(json_trees.change(json_trees.parse(content), dice))
+    encoding = dice.choice(("utf-8",) * 8 + ("utf-8-sig", "utf-16"))
+    return text.encode(encoding, "surrogatepass")
+
+
+def _read_annotations(path: Path) -> object:
+    """Read, write in both formats, and read again: what was taken must be fit to be written."""
+    from aerostat.data.convert import convert
+    from aerostat.data.reading import read_dataset
+    from aerostat.errors import InputError
+
+    try:
+        read = read_dataset(path)
+    except InputError:
+        read = read_dataset(path, ["balloon", "kite"])
+    for split in read.splits.values():
+        if any(image.path.resolve().is_relative_to(path.parent.resolve()) is False for image in split.images):
+            raise AssertionError(f"an image outside of {path.parent}")
+    out = path.parent / "out"
+    for name in ("coco.json", "via.json"):
+        convert(path, out / name, classes=read.classes, images=path.parent, force=True)
+        if name == "coco.json" or any(i.instances for s in read.splits.values() for i in s.images):
+            read_dataset(out / name, read.classes, images=path.parent)
+    return read
+
+
+# ------------------------------------------------------------------------------------ recipes
+
+
+@cache
+def _recipes() -> tuple[bytes, ...]:
+    from aerostat.training.recipe import Recipe
+
+    whole = Recipe().to_toml().encode()
+    return whole, b'[model]\nsize = "nano"\n[optim]\nlr = 1e-3\n[augment]\nresize_ratio = [0.5, 2.0]\n'
+
+
+_TOML = (
+    *("x = " + "[" * depth + "]" * depth for depth in (1, 100, 1100, 50_000)),
+    *("x = " + "{a=" * depth + "1" + "}" * depth for depth in (1, 100, 1100)),
+    *(".".join(["a"] * depth) + " = 1" for depth in (2, 100, 1100, 20_000)),
+    *("[" + ".".join(["a"] * depth) + "]" for depth in (2, 1100)),
+    *('"""', "'''", "[[optim]]", "[optim]", "[optim.lr]", "[model]", "lr.x = 1", "a = 1979-05-27T07:32:00Z"),
+    *(
+        'x = "\\ud800"',
+        "x = '\x00'",
+        '[""]',
+        "= 1",
+        "x = inf",
+        "x = -nan",
+        "\r",
+        "\x00",
+        "x = 0x" + "f" * 5000,
+    ),
+)
+
+
+_VALUES = ("true", "[]", "{}", "[1, 2]", '"x"', "[[1]]")
+
+
+def _change_toml(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    lines = content.decode().splitlines()
+    for _ in range(dice.choice((1, 1, 2, 4))):
+        at = dice.randrange(len(lines) + 1)
+        key = lines[at % len(lines)].partition("=")[0].strip()
+        match dice.randrange(5):
+            case 0:
+                lines.insert(at, dice.choice(_TOML))
+            case 1:
+                lines.insert(at, f"{key} = {dice.choice(NUMBERS)}")
+            case 2 if at < len(lines):
+                lines[at] = f"{key} = {dice.choice((*NUMBERS, *_VALUES))}"
+            case 3:
+                lines[at:at] = lines[at : at + 1] * dice.choice((1, 2, 5000))
+            case _:
+                lines.insert(at, f"{key} = {json.dumps(dice.choice(bytes_and_text.NAMES))}")
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _read_recipe(path: Path) -> object:
+    from aerostat.training.recipe import parse_assignments, read_recipe
+
+    recipe = read_recipe(path)
+    recipe.write(path.parent / "out.toml")
+    if read_recipe(path.parent / "out.toml") != recipe and "nan" not in recipe.to_toml():
+        raise AssertionError("a recipe that is another one once it is written")
+    return parse_assignments([f"optim.lr={path.read_text('utf-8-sig')[:2000]}"])
+
+
+# ------------------------------------------------------------------------------------ safetensors
+
+
+def _safetensors(header: bytes, data: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes]:
+    (length,) = struct.unpack("<Q", content[:8])
+    return content[8 : 8 + length], content[8 + length :]
+
+
+def _change_header(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    """Change what the header says of the tensors, or lie about how long it is."""
+    header, data = _parts(content)
+    if dice.random() < 0.1:
+        length = dice.choice((0, 1, 2, len(header) - 1, len(header) + 1, 2**31, 2**62, 2**63, 2**64 - 1))
+        return struct.pack("<Q", length) + header + data
+    tree = json_trees.parse(header)
+    entries = [value for key, value in tree if key != "__metadata__"]
+    for _ in range(dice.choice((1, 1, 2))):
+        entry = dict(dice.choice(entries))
+        match dice.randrange(4):
+            case 0:
+                offsets = entry["data_offsets"]
+                offsets[dice.randrange(2)] = json_trees.Raw(dice.choice((*NUMBERS, str(len(data)))))
+            case 1:
+                entry["shape"][:] = [
+                    json_trees.Raw(dice.choice(NUMBERS)) for _ in range(dice.choice((0, 1, 2, 9)))
+                ]
+            case 2:
+                pair = next(pair for pair in dice.choice(entries) if pair[0] == "dtype")
+                pair[1] = dice.choice(
+                    ("F64", "F16", "BF16", "I8", "BOOL", "F8_E4M3", "F4", "C64", "U64", "X", "")
+                )
+            case _:
+                tree = json_trees.change(tree, dice)
+                break
+    return _safetensors(json_trees.dump(tree).encode("utf-8", "surrogatepass"), data)
+
+
+def _change_document(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    """Change the document that stands as text in the header."""
+    header, data = _parts(content)
+    tree = json_trees.parse(header)
+    metadata = next(value for key, value in tree if key == "__metadata__")
+    pair = dice.choice(metadata)
+    pair[1] = json_trees.dump(json_trees.change(json_trees.parse(pair[1]), dice))
+    return _safetensors(json_trees.dump(tree).encode("utf-8", "surrogatepass"), data)
+
+
+def _in_folder(write: Callable[[Path], object]) -> bytes:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "file")
+        return (Path(folder) / "file").read_bytes()
+
+
+@cache
+def _weights() -> tuple[bytes, ...]:
+    import torch
+
+    from aerostat.model.checkpoint import Header, save_weights
+
+    head = {"bbox_head.rtm_cls.0.weight": torch.zeros(2, 4, 1, 1), "a": torch.arange(6.0).reshape(2, 3)}
+    more = {**head, "half": torch.zeros(3, dtype=torch.float16), "count": torch.tensor(3)}
+    recipe = {"optim": {"lr": 0.1}}
+    headers = (
+        Header("nano", ("balloon", "kite"), (320, 320)),
+        Header("tiny", ("balloon", "kite"), recipe=recipe, metrics={"ap": 0.5}, notes=("a note",)),
+    )
+    return tuple(
+        _in_folder(lambda path, s=state, h=header: save_weights(path, s, h))
+        for state, header in zip((head, more), headers, strict=True)
+    )
+
+
+def _read_weights(path: Path) -> object:
+    from aerostat.model.checkpoint import load_weights, read_header
+
+    header = read_header(path)
+    weights = load_weights(path)
+    json.dumps(weights.header.metrics)
+    return header
+
+
+@cache
+def _states() -> tuple[bytes, ...]:
+    import numpy as np
+    import torch
+
+    from aerostat.model.training_state import save_state
+
+    tree = {
+        "weights": {"a": torch.arange(6.0), "b": torch.zeros(0)},
+        "epoch": 3,
+        "random": np.arange(4, dtype=np.uint32),
+        "scalar": np.float64(2.5),
+        "large": 2**100,
+        "nan": float("nan"),
+        "bytes": b"abc",
+        "numbered": {1: (1, 2), 2: [None, True]},
+    }
+    return _in_folder(lambda path: save_state(path, tree)), _in_folder(
+        lambda path: save_state(path, {"a": [torch.ones(2)]})
+    )
+
+
+def _read_state(path: Path) -> object:
+    from aerostat.model.training_state import load_state
+
+    return load_state(path)
+
+
+# ------------------------------------------------------------------------------------ .pth
+
+
+class HistoryBuffer:
+    """Stands for the training logs that OpenMMLab pickles beside the weights."""
+
+    def __init__(self) -> None:
+        self.values = [0.5, 0.25]
+
+
+@cache
+def _checkpoints() -> tuple[bytes, ...]:
+    import torch
+
+    whole = torch.arange(24.0)
+    state = collections.OrderedDict(
+        {
+            "backbone.stem.2.conv.weight": whole.reshape(4, 6).t(),
+            "bbox_head.rtm_cls.0.weight": whole[2:10].reshape(2, 4, 1, 1),
+            "half": torch.zeros(3, dtype=torch.float16),
+            "flags": torch.tensor([True, False]),
+            "count": torch.tensor(3),
+            "parameter": torch.nn.Parameter(torch.ones(2)),
+        }
+    )
+    meta = {"epoch": 3, "dataset_meta": {"classes": ("balloon", "kite")}, "seed": 1.5, "time": "now"}
+    content = {"meta": meta, "state_dict": state, "message_hub": {"loss": HistoryBuffer()}}
+    seeds = []
+    for tree in (content, {"state_dict": {"a": torch.zeros(3)}}):
+        for zipped in (True, False):
+            buffer = io.BytesIO()
+            torch.save(tree, buffer, _use_new_zipfile_serialization=zipped)
+            seeds.append(buffer.getvalue())
+    return tuple(seeds)
+
+
+def _change_pickle(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    """Change the pickle in a checkpoint of either format, and put it together again."""
+    altered = pickles.program if dice.random() < 0.1 else None
+    if not content.startswith(b"PK"):
+        cut = _stream_pickles(content)
+        which = dice.choice((3, 3, 3, 4, dice.randrange(5)))
+        cut[which] = altered(dice) if altered else pickles.change(cut[which], dice)
+        return b"".join(cut)
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(out, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                data = altered(dice) if altered else pickles.change(data, dice)
+            target.writestr(entry.filename, data)
+    return out.getvalue()
+
+
+def _stream_pickles(content: bytes) -> list[bytes]:
+    """Return the five pickles of torch's older format and what comes behind them."""
+    import pickletools
+
+    file, parts = io.BytesIO(content), []
+    for _ in range(5):
+        start = file.tell()
+        for _ in pickletools.genops(file):
+            pass
+        parts.append(content[start : file.tell()])
+    return [*parts, content[file.tell() :]]
+
+
+def _change_archive(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    """Change the archive: its entries, their order, their compression, what its directory says."""
+    if not content.startswith(b"PK"):
+        return bytes_and_text.change(content, others, dice)
+    if dice.random() < 0.5:
+        data = bytearray(content)
+        starts = [
+            m
+            for m in range(len(data) - 4)
+            if data[m : m + 4] in (b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04")
+        ]
+        at = dice.choice(starts) + dice.randrange(4, 46)
+        word = dice.choice((b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x01\x00", b"\xff\xff", b"\x08\x00"))
+        data[at : at + len(word)] = word
+        return bytes(data)
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(out, "w") as target:
+        entries = source.infolist()
+        dice.shuffle(entries)
+        for entry in entries[: dice.choice((1, 100))] + dice.sample(entries, 1):
+            kind = dice.choice((zipfile.ZIP_STORED,) * 6 + (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+            name = dice.choice((entry.filename,) * 6 + ("../data.pkl", "/data.pkl", "x/data/0", "data.pkl"))
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the same name twice
+                target.writestr(name, source.read(entry), compress_type=kind)
+    return out.getvalue()
+
+
+def _read_checkpoint(path: Path) -> object:
+    from aerostat.errors import InputError
+    from aerostat.model.checkpoint import load_weights
+    from aerostat.model.pth import read_pth
+
+    try:
+        file = read_pth(path)
+        for tensor in file.state.values():
+            tensor.sum()  # touches every element
+    finally:
+        with contextlib.suppress(InputError):
+            load_weights(path)
+    return file
+
+
+# ------------------------------------------------------------------------------------ ONNX
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _model(entry: bytes) -> bytes:
+    prop = _field(1, b"aerostat") + _field(2, entry)
+    return b"\x08\x08" + _field(7, b"\x00" * 30) + _field(14, prop) + _field(8, b"\x10\x11")
+
+
+_ENTRY = {
+    **{"format": 1, "size": "nano", "classes": ["balloon", "kite"], "input_size": [320, 320]},
+    **{"dynamic": False, "batch": 1, "precision": "float32", "score_threshold": None, "nms_iou": 0.65},
+    "weights_sha256": "ab" * 32,
+}
+
+
+@cache
+def _models() -> tuple[bytes, ...]:
+    return (_model(json.dumps(_ENTRY).encode()),)
+
+
+def _change_entry(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    tree = json_trees.change(json_trees.parse(json.dumps(_ENTRY)), dice)
+    return _model(json_trees.dump(tree).encode("utf-8", "surrogatepass"))
+
+
+def _read_model(path: Path) -> object:
+    from aerostat.engines.exported import read_onnx_entry
+
+    exported = read_onnx_entry(path)
+    if not 1 <= exported.input_size[0] * exported.input_size[1] < 2**32 or not isinstance(exported.size, str):
+        raise AssertionError(f"{exported} was believed")
+    return exported
+
+
+# ------------------------------------------------------------------------------------ images
+
+
+@cache
+def _images() -> tuple[bytes, ...]:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.add.outer(np.arange(SIZE[1]) * 2, np.arange(SIZE[0]) * 2).astype(np.uint8)
+    colour = Image.fromarray(np.stack([pixels, pixels[::-1], 255 - pixels], axis=2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made: list[bytes] = []
+
+    def add(image: Image.Image, format: str, **options: Any) -> None:
+        buffer = io.BytesIO()
+        try:
+            image.save(buffer, format, **options)
+        except (OSError, KeyError):  # this Pillow does not write it
+            return
+        made.append(buffer.getvalue())
+
+    add(colour, "JPEG", exif=exif)
+    add(colour, "JPEG", progressive=True)
+    add(colour.convert("CMYK"), "JPEG")
+    for mode in ("RGB", "RGBA", "P", "1", "L"):
+        add(colour.convert(mode), "PNG")
+    add(Image.fromarray(pixels.astype(np.uint16) * 200), "PNG")
+    add(colour, "BMP")
+    add(colour.convert("P"), "BMP")
+    for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
+        add(colour, "TIFF", **({"compression": compression} if compression else {}))
+    add(colour, "WEBP", exif=exif)
+    add(colour, "WEBP", lossless=True)
+    add(colour.convert("P"), "GIF", save_all=True, append_images=[colour.convert("P")])
+    add(colour, "AVIF")
+    add(colour, "JPEG2000")
+    add(colour, "PPM")
+    return tuple(made)
+
+
+def _change_size(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    """Write other numbers where a header may state width and height; mend a PNG's checksum."""
+    data = bytearray(content)
+    for word, order in ((">I", "big"), ("<I", "little"), (">H", "big"), ("<H", "little")):
+        for side in SIZE:
+            place = data.find(struct.pack(word, side))
+            if place >= 0 and dice.random() < 0.6:
+                large = dice.choice((0, 1, 63, 65, 5000, 30_000, 65_535, 100_000, 2**31 - 1, 2**32 - 1))
+                width = struct.calcsize(word)
+                data[place : place + width] = (large % 2 ** (8 * width)).to_bytes(width, order)  # type: ignore[arg-type]
+    if data.startswith(b"\x89PNG"):
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def _read_picture(path: Path) -> object:
+    from aerostat.data.image import read_image, read_resized, read_size
+    from aerostat.errors import InputError
+
+    with contextlib.suppress(InputError):
+        read_resized(path, (20, 20))
+    try:
+        size = read_size(path)
+    finally:
+        image = read_image(path)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype.name != "uint8":
+        raise AssertionError(f"an image of {image.shape} and {image.dtype}")
+    if (image.shape[1], image.shape[0]) != size:
+        raise AssertionError(f"an image of {image.shape} whose header says {size}")
+    return size
+
+
+# ------------------------------------------------------------------------------------ all
+
+_BYTES = bytes_and_text.change
+_JSON = (_BYTES, _change_json, _change_json, _change_json)
+
+PARSERS = {
+    parser.name: parser
+    for parser in (
+        Parser("via", "annotations.json", _via, _JSON, _read_annotations),
+        Parser(
+            "via-csv", "annotations.csv", _via_csv, (_BYTES, _change_cells, _change_cells), _read_annotations
+        ),
+        Parser("coco", "annotations.json", _coco, _JSON, _read_annotations),
+        Parser("recipe", "recipe.toml", _recipes, (_BYTES, _change_toml, _change_toml), _read_recipe),
+        Parser(
+            "weights",
+            "weights.safetensors",
+            _weights,
+            (_BYTES, _change_header, _change_document, _change_document),
+            _read_weights,
+        ),
+        Parser("state", "last.ckpt", _states, (_BYTES, _change_header, _change_document), _read_state),
+        Parser(
+            "pth",
+            "x.pth",
+            _checkpoints,
+            (_BYTES, _change_pickle, _change_pickle, _change_archive),
+            _read_checkpoint,
+        ),
+        Parser("onnx", "x.onnx", _models, (_BYTES, _change_entry, _change_entry), _read_model),
+        Parser("image", "image", _images, (_BYTES, _BYTES, _change_size), _read_picture),
+    )
+}
+"""By name."""
