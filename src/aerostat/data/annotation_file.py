@@ -43,7 +43,21 @@ def read_content(path: Path) -> bytes:
         content = content.decode("utf-16", "replace").encode()
     if not content or content.isspace():
         raise InputError(f"{path} is empty: expected COCO or VIA annotations; export them again.")
-    return content.removeprefix(codecs.BOM_UTF8)
+    return _quote_no_numbers(content.removeprefix(codecs.BOM_UTF8))
+
+
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+
+
+def _quote_no_numbers(content: bytes) -> bytes:
+    """Return JSON with NaN and Infinity, which Python writes and no standard knows, as texts.
+
+    So the records that hold them can be told from the others, which stay.
+    """
+    is_json = content[:_HEAD_BYTES].lstrip().startswith((b"{", b"["))
+    if not is_json or not (b"NaN" in content or b"Infinity" in content):
+        return content
+    return _NO_NUMBER.sub(lambda m: m[0] if m[0].startswith(b'"') else b'"' + m[0] + b'"', content)
 
 
 def may_hold_annotations(path: Path) -> bool:

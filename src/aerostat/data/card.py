@@ -34,13 +34,15 @@ CONSEQUENCES: dict[ProblemKind, str] = {
     "no class": "object dropped",
     "unknown image": "object dropped",
     "unknown category": "object dropped",
-    "malformed record": "object dropped",
+    "malformed record": "left out",
     "clipped": "kept, cut at the border of the image",
+    "number in another form": "read as the number that it says",
     "degenerate polygon": "kept by its box",
     "self-crossing polygon": "kept, its box is sound",
     "unusable mask": "kept by its box",
     "wrong size": "the size in the image file counts",
     "placeholder category": "left out of the classes",
+    "repeated category": "counted once",
     "not checked": "trusted as stated",
 }
 """What is done about each kind of problem."""

@@ -28,11 +28,13 @@ ProblemKind = Literal[
     "unknown category",
     "malformed record",
     "clipped",
+    "number in another form",
     "degenerate polygon",
     "self-crossing polygon",
     "unusable mask",
     "wrong size",
     "placeholder category",
+    "repeated category",
     "not checked",
 ]
 """What can be wrong with annotations; `aerostat.data.card.CONSEQUENCES` says what is done about each."""
@@ -122,12 +124,16 @@ class Problem:
         file_name: the image concerned.
         kind: what happened, to count by.
         detail: one clause for a person: which record, what was found, what was done.
+        record: the annotation or region concerned; empty if it is the image or the file.
+        box_xyxy: the box as it is stated, where the problem is about one.
     """
 
     split: str
     file_name: str
     kind: ProblemKind
     detail: str
+    record: str = ""
+    box_xyxy: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 import gc
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,13 @@ def test_outlines_make_the_box_and_the_area_where_none_is_stated(read) -> None:
         ({"bbox": [1, 1, 5, 5], "segmentation": {"counts": [9]}}, (1, 1, 6, 6), ["unusable mask"]),
         ({"bbox": [1, 1, 5, 5], "segmentation": None}, (1, 1, 6, 6), []),
         ({"bbox": [1, 1, 5, 5], "segmentation": []}, (1, 1, 6, 6), []),
+        ({"bbox": ["1", 1.0, "5", 5]}, (1, 1, 6, 6), ["number in another form"]),
+        ({"bbox": [1, 1, 5, 5], "category_id": 7.0}, (1, 1, 6, 6), ["number in another form"]),
+        ({"bbox": [1, 1, math.nan, 5]}, None, ["malformed record"]),
+        ({"bbox": [1, -math.inf, 5, 5]}, None, ["malformed record"]),
+        ({"bbox": [1, 1, 5, 5], "area": math.nan}, (1, 1, 6, 6), ["number in another form"]),
+        ({"bbox": [1, 1, 2.0**40, 5]}, (1, 1, 100, 6), ["clipped"]),
+        ({"bbox": [2.0**40, 1, 5, 5]}, None, ["outside the image"]),
         ({"bbox": [1, 1, 5, 5], "image_id": 99}, None, ["unknown image"]),
         ({"bbox": [1, 1, 5, 5], "category_id": 99}, None, ["unknown category"]),
         ({"bbox": [1, 1, 5, 5], "category_id": None}, None, ["malformed record"]),
@@ -238,6 +246,45 @@ def test_a_record_of_another_form_is_named_by_its_place(read) -> None:
     with pytest.raises(InputError, match=r"file_name.*images\[0\]"):
         read(document(images=[{"id": 1}]))
     assert recognise(json.dumps(document()).encode(), Path("x")) == "coco"
+
+
+def test_records_of_images_and_categories_cost_themselves(read) -> None:
+    content = document(
+        {"bbox": [1, 2, 3, 4], "image_id": 1, "category_id": 1},
+        {"bbox": [1, 2, 3, 4], "image_id": 2, "category_id": 1},
+        {"bbox": [1, 2, 3, 4], "image_id": 1, "category_id": 9},
+        images=[
+            {"id": 1, "file_name": "a.png", "width": "100", "height": math.nan},
+            {"id": 2, "file_name": None},
+            "no image",
+        ],
+        categories=[{"id": 1, "name": "disc"}, {"id": 1, "name": "disc"}, {"id": None, "name": "x"}],
+    )
+    split = read(content)
+    assert (split.classes, split.category_ids, len(split), split.box_count) == (("disc",), (1,), 1, 1)
+    assert [(p.kind, p.record) for p in split.problems] == [
+        ("malformed record", "images[1]"),
+        ("malformed record", "images[2]"),
+        ("malformed record", "categories[2]"),
+        ("repeated category", "category 1"),
+        ("wrong size", ""),
+        ("unknown category", "annotation 3"),
+    ]
+
+
+def test_one_id_for_two_categories_is_refused(read) -> None:
+    with pytest.raises(InputError, match="1 category id more than once, first 1"):
+        read(document(categories=[{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]))
+
+
+def test_numbers_of_any_length_are_read(read) -> None:
+    content = document(
+        {"bbox": [1, 2, 3, 4], "image_id": 10**30, "category_id": 2**31},
+        images=[{"id": 10**30, "file_name": "a.png", "width": 10**400, "height": 80}],
+        categories=[{"id": 2**31, "name": "disc"}],
+    )
+    split = read(content)
+    assert (split.images[0].id, split.category_ids, split.box_count) == (10**30, (2**31,), 1)
 
 
 def test_huge_data_sets_skip_the_slow_checks_and_say_so(read, monkeypatch) -> None:

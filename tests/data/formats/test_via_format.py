@@ -87,9 +87,13 @@ def test_round_and_open_shapes_become_outlines(read, shape, box, area) -> None:
     assert len(instance.polygons) == 1
 
 
-def test_a_point_is_refused_by_name(read) -> None:
-    with pytest.raises(InputError, match=r"^In a\.png, region 0 is a point, .*\.$"):
-        read(entry("a.png", region({"name": "point", "cx": 1, "cy": 1})), ["balloon"])
+def test_a_point_costs_itself_and_is_named(read) -> None:
+    point = region({"name": "point", "cx": 1, "cy": 1})
+    split = read(entry("a.png", point, region(RECT)), ["balloon"])
+    assert split.box_count == 1
+    (problem,) = split.problems
+    assert (problem.file_name, problem.kind, problem.record) == ("a.png", "malformed record", "region 0")
+    assert "is a point, which has no extent" in problem.detail
 
 
 # --- classes ---
@@ -203,6 +207,34 @@ def test_a_degenerate_polygon_keeps_no_outline_and_a_crossing_one_does(read) -> 
     flat, crossing = read(entry("a.png", region(line), region(bow)), ["balloon"]).images[0].instances
     assert (flat.polygons, flat.area) == ((), 30 * 40)
     assert len(crossing.polygons) == 1
+
+
+def test_numbers_as_text_are_read_and_said(read) -> None:
+    as_text = {"name": "rect", "x": "5", "y": "6.5", "width": 10, "height": "10"}
+    split = read(entry("a.png", region(as_text)), ["balloon"])
+    assert split.images[0].instances[0].box_xyxy == (5, 6.5, 15, 16.5)
+    assert [(p.kind, p.record) for p in split.problems] == [("number in another form", "region 0")]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_python_writes_for_no_number_costs_its_region_alone(read, number: float) -> None:
+    broken = {**RECT, "x": number}
+    split = read(entry("a.png", region(broken), region(RECT)), ["balloon"])
+    assert split.box_count == 1
+    assert [(p.kind, p.record) for p in split.problems] == [("malformed record", "region 0")]
+
+
+def test_entries_and_regions_of_another_form_cost_themselves(read) -> None:
+    document = entry("a.png", region(RECT), region(RECT))
+    document["a.png123"]["regions"].append([7])
+    document |= {"b": {"filename": 5, "regions": []}, "c": {"filename": "c.png", "regions": "none"}}
+    split = read(document, ["balloon"])
+    assert split.box_count == 2 and split.images[0].file_name == "a.png"
+    assert [(p.kind, p.file_name, p.record) for p in split.problems if p.kind == "malformed record"] == [
+        ("malformed record", "a.png", "region 2"),
+        ("malformed record", "via.json", "entry b"),
+        ("malformed record", "c.png", "regions"),
+    ]
 
 
 # --- images ---

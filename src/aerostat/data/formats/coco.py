@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -16,6 +18,7 @@ from aerostat.data.dataset import Instance, Problem, Split
 from aerostat.data.fitting import box_area
 from aerostat.data.formats.coco_annotations import (
     BATCH,
+    BROKEN,
     AnnotationReader,
     Id,
     Target,
@@ -25,6 +28,7 @@ from aerostat.data.formats.coco_annotations import (
 from aerostat.data.formats.exact_box import width_and_height
 from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
 from aerostat.data.image_folder import ImageFolder, upright_size
+from aerostat.errors import InputError
 from aerostat.files import write_bytes
 
 CHECKED_IMAGES = 20_000
@@ -37,8 +41,8 @@ SILENT_BATCHES = 128
 class _Image(msgspec.Struct):
     id: Id
     file_name: str
-    width: int | float | None = None
-    height: int | float | None = None
+    width: Any = None  # whatever stands there costs nothing but a header to read
+    height: Any = None
 
 
 class _Category(msgspec.Struct):
@@ -53,6 +57,19 @@ class _Document(msgspec.Struct):
         msgspec.Raw
     ]  # decoded a batch at a time: all at once would take several times the memory
     categories: list[_Category] = []
+
+
+class _LooseDocument(msgspec.Struct):
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw] = []
+
+
+class _IdOf(msgspec.Struct):
+    id: Id
+
+
+_Row = TypeVar("_Row", _Image, _Category)
 
 
 def read_coco(
@@ -75,18 +92,20 @@ def read_coco(
     Raises:
         InputError: the file is no whole COCO file, or names an image, an id or a category twice.
     """
-    document = decode(content if content is not None else read_content(path), _Document, path)
+    problems: list[Problem] = []
+    document, unusable = _decode(
+        content if content is not None else read_content(path), path, split, problems
+    )
     del content
     refuse_without_images(document.images, path)
     _refuse_duplicates(document, path)
-    problems: list[Problem] = []
     thorough = len(document.images) <= CHECKED_IMAGES
     if not thorough:
         detail = f"headers and crossing outlines are not checked beyond {CHECKED_IMAGES} images"
         problems.append(Problem(split, path.name, "not checked", detail))
     with collector_off():
         folder = ImageFolder.choose(image_roots, (image.file_name for image in document.images))
-        targets = _find_images(document.images, folder, split, thorough, problems)
+        targets = dict.fromkeys(unusable) | _find_images(document.images, folder, split, thorough, problems)
         categories = _without_placeholder(document, split, path, problems)
         known, ids, labels = _number_classes(categories, document.annotations, path, classes)
         parts = batches(document.annotations)
@@ -97,6 +116,59 @@ def read_coco(
             parts[number] = b""
         records = tuple(target.record() for target in targets.values() if target is not None)
     return Split(split, known, ids, records, tuple(problems), "coco")
+
+
+def _decode(
+    content: bytes, path: Path, split: str, problems: list[Problem]
+) -> tuple[_Document, Sequence[Id]]:
+    """Return the document, and the ids of images whose records cannot be used; both are reported.
+
+    Raises:
+        InputError: the file is no whole COCO file, or none of its images' records can be used.
+    """
+    try:
+        document, unusable = decode(content, _Document, path), list[Id]()
+    except InputError as error:
+        loose = decode(content, _LooseDocument, path)
+        images, unusable = _usable(loose.images, _Image, "images", path, split, problems)
+        categories, _ = _usable(loose.categories, _Category, "categories", path, split, problems)
+        if not images or (loose.categories and not categories):
+            raise error from None
+        document = _Document(images, loose.annotations, categories)
+    same = Counter((category.id, str(category.name)) for category in document.categories)
+    for (id_, name), times in same.items():
+        if times > 1:
+            detail = f"category {id_!r}, {name!r}, stands there {times} times; counted once"
+            problems.append(Problem(split, path.name, "repeated category", detail, f"category {id_}"))
+    if len(same) < len(document.categories):
+        once = {(category.id, str(category.name)): category for category in document.categories}
+        document.categories = list(once.values())
+    return document, unusable
+
+
+def _usable(
+    rows: Sequence[msgspec.Raw], shape: type[_Row], what: str, path: Path, split: str, problems: list[Problem]
+) -> tuple[list[_Row], list[Id]]:
+    """Return the records that can be used, and the ids of the others as far as they have one."""
+    usable: list[_Row] = []
+    ids: list[Id] = []
+    for number, raw in enumerate(rows):
+        where = f"{what}[{number}]"
+        try:
+            usable.append(msgspec.json.decode(raw, type=shape))
+            continue
+        except BROKEN as error:
+            reason = error
+        try:
+            usable.append(msgspec.json.decode(raw, type=shape, strict=False))
+            detail = f"{where} states a number in another form ({reason}); read as the number that it says"
+            problems.append(Problem(split, path.name, "number in another form", detail, where))
+        except BROKEN:
+            detail = f"{where} is no record of its kind ({reason}); left out with its objects"
+            problems.append(Problem(split, path.name, "malformed record", detail, where))
+            with contextlib.suppress(*BROKEN):
+                ids.append(msgspec.json.decode(raw, type=_IdOf).id)
+    return usable, ids
 
 
 def _told(batch_numbers: range, path: Path) -> Iterable[int]:
@@ -130,8 +202,9 @@ def _find_images(
             if isinstance(size, Problem):
                 problems.append(size)
             continue
-        if stated is not None and stated != size:
-            detail = f"is {size[0]} x {size[1]} upright, the annotations say {stated[0]} x {stated[1]}"
+        if stated != size and not (image.width is None and image.height is None):
+            said = stated or (_shortened(image.width), _shortened(image.height))
+            detail = f"is {size[0]} x {size[1]} upright, the annotations say {said[0]} x {said[1]}"
             problems.append(Problem(split, image.file_name, "wrong size", detail))
         number = int(image.id) if numbered else position
         targets[image.id] = Target(path, image.file_name, *size, number)
@@ -139,9 +212,16 @@ def _find_images(
 
 
 def _stated_size(image: _Image) -> tuple[int, int] | None:
-    if not image.width or not image.height or image.width < 0 or image.height < 0:
+    """Return the size (width, height) that annotations state, None if they state none that an image has."""
+    sides = image.width, image.height
+    if not all(type(side) in (int, float) and 0 < side < 2**63 for side in sides):
         return None
     return round(image.width), round(image.height)
+
+
+def _shortened(value: object) -> str:
+    text = str(value) if isinstance(value, (int, float)) else repr(value)
+    return text if len(text) <= 20 else f"{text[:20]}..."
 
 
 def _without_placeholder(

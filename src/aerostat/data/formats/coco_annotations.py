@@ -52,6 +52,7 @@ class _CategoryOf(msgspec.Struct):
 
 
 _ONE = msgspec.json.Decoder(_Annotation)
+_ONE_IN_ANY_FORM = msgspec.json.Decoder(_Annotation, strict=False)
 _ALL = msgspec.json.Decoder(list[_Annotation])
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -123,12 +124,13 @@ class AnnotationReader:
         outlines = _Outlines.of(records.found, sizes, self.thorough)
         boxes = _plain_boxes(records.found)
         plain = outlines.plain & _fit_without_doubt(boxes, records.found, sizes)
-        plain[list(records.spoilt)] = False
+        plain[[*records.spoilt, *records.forms]] = False
         rows = zip(records.found, targets, map(tuple, boxes.tolist()), plain.tolist(), strict=True)
         for place, (annotation, target, box, is_plain) in enumerate(rows):
             if annotation is None:
-                detail = f"annotations[{first + place}] is no annotation ({records.errors[place]}); dropped"
-                self.problems.append(Problem(self.split, self.source, "malformed record", detail))
+                where = f"annotations[{first + place}]"
+                detail = f"{where} is no annotation ({records.errors[place]}); dropped"
+                self.problems.append(Problem(self.split, self.source, "malformed record", detail, where))
             elif target is None:
                 continue
             elif target is _NOWHERE or (label := self.labels.get(annotation.category_id)) is None:
@@ -141,21 +143,27 @@ class AnnotationReader:
                 kinds: dict[ProblemKind, str] = {}
                 if place in records.spoilt:
                     kinds["unusable mask"] = _UNUSABLE
+                if place in records.forms:
+                    form = f"states a number in another form ({records.forms[place]})"
+                    kinds["number in another form"] = f"{form}; read as the number that it says"
                 careful = _instance(annotation, label, target, outlines, place, kinds)
                 if careful is not None:
                     target.instances.append(careful)
+                where = _where(annotation, first + place)
+                stated = _box(annotation, outlines.of_record(place)) if kinds else None
                 for kind, detail in kinds.items():
-                    detail = f"{_where(annotation, first + place)} {detail}"
-                    self.problems.append(Problem(self.split, target.file_name, kind, detail))
+                    self.problems.append(
+                        Problem(self.split, target.file_name, kind, f"{where} {detail}", where, stated)
+                    )
 
     def _report_stray(self, annotation: _Annotation, target: Target, number: int) -> None:
         where = _where(annotation, number)
         if target is _NOWHERE:
             detail = f"{where} names the image id {annotation.image_id!r}, which no image has; dropped"
-            self.problems.append(Problem(self.split, self.source, "unknown image", detail))
+            self.problems.append(Problem(self.split, self.source, "unknown image", detail, where))
         else:
             detail = f"{where} has the category id {annotation.category_id!r}, which no category has; dropped"
-            self.problems.append(Problem(self.split, target.file_name, "unknown category", detail))
+            self.problems.append(Problem(self.split, target.file_name, "unknown category", detail, where))
 
 
 _UNUSABLE = "has a segmentation that is neither polygons nor RLE; kept by its box"
@@ -169,38 +177,52 @@ class _Records:
         found: in the order of the file; None for one that is no annotation.
         errors: why, by place.
         spoilt: places of those whose segmentation cannot be used.
+        forms: why, by place, those are no plain records whose numbers are texts, or whole ones as decimals.
     """
 
     found: Sequence[_Annotation | None]
     errors: Mapping[int, Exception]
     spoilt: Set[int]
+    forms: Mapping[int, Exception]
 
 
 def _decode(batch: bytes) -> _Records:
     """Return the records of a JSON array."""
     with contextlib.suppress(*BROKEN):
-        return _Records(_ALL.decode(batch), {}, frozenset())
+        return _Records(_ALL.decode(batch), {}, frozenset(), {})
     found: list[_Annotation | None] = []  # one of them at least is broken: each is looked at by itself
     errors: dict[int, Exception] = {}
     spoilt: set[int] = set()
+    forms: dict[int, Exception] = {}
     for place, raw in enumerate(_RECORDS.decode(batch)):
-        try:
-            found.append(_ONE.decode(raw))
-        except BROKEN:
+        annotation, error = _decode_strictly_or_not(raw)
+        if annotation is None:
             try:
-                found.append(_without_segmentation(raw))
+                annotation, error = _decode_strictly_or_not(_without_segmentation(raw))
                 spoilt.add(place)
-            except BROKEN as error:
-                found.append(None)
-                errors[place] = error
-    return _Records(found, errors, spoilt)
+            except BROKEN as other:  # not even an object
+                error = other
+        found.append(annotation)
+        if error is not None:
+            (errors if annotation is None else forms)[place] = error
+    return _Records(found, errors, spoilt - errors.keys(), forms)
 
 
-def _without_segmentation(raw: msgspec.Raw) -> _Annotation:
+def _decode_strictly_or_not(raw: msgspec.Raw) -> tuple[_Annotation | None, Exception | None]:
+    """Return a record, None if it is none whatever is let pass, and what is wrong with it."""
+    try:
+        return _ONE.decode(raw), None
+    except BROKEN as error:
+        with contextlib.suppress(*BROKEN):
+            return _ONE_IN_ANY_FORM.decode(raw), error
+        return None, error
+
+
+def _without_segmentation(raw: msgspec.Raw) -> msgspec.Raw:
     """Return a record as if it stated none."""
     fields = _FIELDS.decode(raw)
     fields["segmentation"] = msgspec.Raw(b"null")
-    return _ONE.decode(msgspec.json.encode(fields))
+    return msgspec.Raw(msgspec.json.encode(fields))
 
 
 def _where(annotation: _Annotation, number: int) -> str:

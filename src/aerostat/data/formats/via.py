@@ -2,7 +2,7 @@
 
 The shapes are those of https://www.robots.ox.ac.uk/~vgg/software/via/: polygon, polyline, rect, circle and
 ellipse (`theta` in radians). A polyline is read as the outline that it draws. A point has no extent and is
-refused.
+dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -25,9 +25,11 @@ from aerostat.data.fitting import Box, box_area, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
 from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
 from aerostat.data.image_folder import ImageFolder, upright_size
-from aerostat.errors import InputError
+from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
 from aerostat.wording import listed
+
+T = TypeVar("T")
 
 CLASS_ATTRIBUTE = "class"
 """The region attribute that written files use."""
@@ -46,8 +48,21 @@ class _Entry(msgspec.Struct):
     regions: dict[str, _Region] | list[_Region] | None = None
 
 
+class _RawEntry(msgspec.Struct):
+    filename: str
+    regions: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _Project(msgspec.Struct):
     metadata: dict[str, _Entry] = msgspec.field(name="_via_img_metadata")
+
+
+class _RawProject(msgspec.Struct):
+    metadata: dict[str, msgspec.Raw] = msgspec.field(name="_via_img_metadata")
+
+
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a part of a document can raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +93,10 @@ def read_via(
         content: the file's bytes, where the caller has them already.
 
     Raises:
-        InputError: the file is no whole VIA file, names an image twice, has a point or leaves the class open.
+        InputError: the file is no whole VIA file, names an image twice, or leaves the class open.
     """
-    photographs = _parse(content if content is not None else read_content(path), path)
+    problems: list[Problem] = []
+    photographs = _parse(content if content is not None else read_content(path), path, split, problems)
     refuse_without_images(photographs, path)
     refuse_repeated((p.file_name for p in photographs), ("file name", "file names"), path)
     attribute = _class_attribute(photographs, path, classes, class_attribute)
@@ -96,7 +112,6 @@ def read_via(
     refuse_unlisted([name for name in found if name not in known], known, path)
     folder = ImageFolder.choose(image_roots, (p.file_name for p in photographs))
     labels = {name: label for label, name in enumerate(known)}
-    problems: list[Problem] = []
     images = []
     for number, (photograph, row) in enumerate(zip(photographs, names, strict=True), start=1):
         row_labels = [labels[ticked[0]] if len(ticked) == 1 else None for ticked in row]
@@ -107,24 +122,62 @@ def read_via(
     return Split(split, tuple(known), ids, tuple(images), tuple(problems), "via")
 
 
-def _parse(content: bytes, path: Path) -> list[_Photograph]:
+def _parse(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
     if not content.lstrip().startswith(b"{"):
-        return _parse_csv(content, path)
+        return _parse_csv(content, path, split, problems)
     keys = decode(content, dict[str, msgspec.Raw], path)
-    if "_via_img_metadata" in keys:
-        entries = decode(content, _Project, path).metadata
-    else:
-        entries = decode(content, dict[str, _Entry], path)
+    is_project = "_via_img_metadata" in keys
+    try:
+        if is_project:
+            entries = decode(content, _Project, path).metadata
+        else:
+            entries = decode(content, dict[str, _Entry], path)
+    except InputError:
+        parts = decode(content, _RawProject, path).metadata if is_project else keys
+        photographs = _usable(parts, split, path, problems)
+        if not photographs:
+            raise
+        return photographs
     return [_Photograph(entry.filename, _by_name(entry.regions)) for entry in entries.values()]
 
 
-def _by_name(regions: dict[str, _Region] | list[_Region] | None) -> dict[str, _Region]:
+def _by_name(regions: dict[str, T] | list[T] | None) -> dict[str, T]:
     if isinstance(regions, dict):
         return regions
     return {str(number): region for number, region in enumerate(regions or [])}
 
 
-def _parse_csv(content: bytes, path: Path) -> list[_Photograph]:
+def _usable(
+    parts: Mapping[str, msgspec.Raw], split: str, path: Path, problems: list[Problem]
+) -> list[_Photograph]:
+    """Return what can be used of entries at least one of which is broken, and report the rest."""
+    photographs = []
+    for key, raw in parts.items():
+        try:
+            entry = msgspec.json.decode(raw, type=_RawEntry)
+        except _BROKEN as error:
+            detail = f"the entry {key[:60]!r} is no image ({error}); left out with its objects"
+            problems.append(Problem(split, path.name, "malformed record", detail, f"entry {key[:60]}"))
+            continue
+        try:
+            shape = dict[str, msgspec.Raw] | list[msgspec.Raw] | None
+            stated = _by_name(msgspec.json.decode(entry.regions, type=shape))
+        except _BROKEN as error:
+            detail = f"has no list of regions ({error}); kept without objects"
+            problems.append(Problem(split, entry.filename, "malformed record", detail, "regions"))
+            stated = {}
+        regions: dict[str, _Region] = {}
+        for name, part in stated.items():
+            try:
+                regions[name] = msgspec.json.decode(part, type=_Region)
+            except _BROKEN as error:
+                detail = f"region {name} is no region ({error}); dropped"
+                problems.append(Problem(split, entry.filename, "malformed record", detail, f"region {name}"))
+        photographs.append(_Photograph(entry.filename, regions))
+    return photographs
+
+
+def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
     files: dict[tuple[str, str], dict[str, _Region]] = {}
     for line, row in csv_rows(content, path):
         if "filename" not in row or "region_attributes" not in row:
@@ -133,10 +186,17 @@ def _parse_csv(content: bytes, path: Path) -> list[_Photograph]:
                 "it again."
             )
         regions = files.setdefault((row["filename"], row.get("file_size", "")), {})
-        shape, attributes = (
-            decode(row[column].encode() or b"{}", dict[str, Any], f"{path}, line {line}, {column}")
-            for column in ("region_shape_attributes", "region_attributes")
-        )
+        try:
+            shape, attributes = (
+                decode(row[column].encode() or b"{}", dict[str, Any], f"{path}, line {line}, {column}")
+                for column in ("region_shape_attributes", "region_attributes")
+            )
+        except InputError as error:
+            reason = f"is no region ({clause(error)}); dropped"
+            problems.append(
+                Problem(split, row["filename"], "malformed record", f"line {line} {reason}", f"line {line}")
+            )
+            continue
         if shape:  # an image without regions has one row with an empty shape
             regions[str(len(regions))] = _Region(shape, attributes)
     return [_Photograph(name, regions) for (name, _), regions in files.items()]
@@ -197,9 +257,8 @@ def _read_image(
     for (name, region), label in zip(photograph.regions.items(), labels, strict=True):
         where = f"region {name}"
         if label is None:
-            problems.append(
-                Problem(split, photograph.file_name, "no class", f"{where} names no single class; dropped")
-            )
+            detail = f"{where} names no single class; dropped"
+            problems.append(Problem(split, photograph.file_name, "no class", detail, where))
             continue
         instance = _read_region(region, label, where, photograph.file_name, size, split, problems)
         if instance is not None:
@@ -218,15 +277,15 @@ def _read_region(
 ) -> Instance | None:
     """Return the instance of a region, or None if it is dropped; problems are appended."""
 
+    box: Box | None = None
+
     def report(kind: ProblemKind, detail: str) -> None:
-        problems.append(Problem(split, file_name, kind, f"{where} {detail}"))
+        problems.append(Problem(split, file_name, kind, f"{where} {detail}", where, box))
 
     shape = region.shape_attributes
     if shape.get("name") == "point":
-        raise InputError(
-            f"In {file_name}, {where} is a point, which has no extent; "
-            "draw a rect, circle, ellipse or polygon instead."
-        )
+        report("malformed record", "is a point, which has no extent; dropped, draw a rect or a polygon")
+        return None
     try:
         outline = _outline(shape)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -234,6 +293,9 @@ def _read_region(
         return None
     box = outline if isinstance(outline, tuple) else polygons.bounds(outline)
     fitted, kind = fit_box(box, *size)
+    if fitted is not None and (stated := _first_text(shape)) is not None:
+        form = f"states a number in another form (the text {stated[:20]!r})"
+        report("number in another form", f"{form}; read as the number that it says")
     polygon = None
     if fitted is not None and not isinstance(outline, tuple):
         polygon, outline_kind = fit_polygon(outline, *size)
@@ -253,6 +315,18 @@ def _read_region(
     if polygon is None:
         return Instance(fitted, label, area=box_area(fitted))
     return Instance(polygons.bounds(polygon), label, (polygon,), area=polygons.area(polygon))
+
+
+_NUMBERS = frozenset(
+    ("all_points_x", "all_points_y", "x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "theta")
+)
+
+
+def _first_text(shape: Mapping[str, Any]) -> str | None:
+    """Return the first text that stands where a shape has numbers."""
+    numbers = (value for key, value in shape.items() if key in _NUMBERS)
+    flat = (n for value in numbers for n in (value if isinstance(value, list) else [value]))
+    return next((number for number in flat if isinstance(number, str)), None)
 
 
 def _reason(error: Exception) -> str:
