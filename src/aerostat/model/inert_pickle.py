@@ -3,7 +3,8 @@
 A pickle is a program for a small stack machine; Python's own machine imports modules and calls functions on
 the way. The one here has no instruction for that: a name stays a `Name`, a call stays a `Call`, an outside
 reference stays a `Persistent`, and whoever reads the result decides which of these records it understands.
-Nothing is ever looked up. Memory is bounded by the length of the pickle, and nothing recurses.
+Nothing is ever looked up, and nothing recurses. Time and memory are bounded by the length of the pickle: an
+instruction of one byte can make an object of a hundred, so there may be no more of those than in real ones.
 """
 
 from __future__ import annotations
@@ -11,6 +12,40 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Iterator
 from typing import Any, Protocol
+
+MOST_INSTRUCTIONS = 4_000_000
+"""About five seconds' worth; a checkpoint of OpenMMLab with its training logs has some ten thousand."""
+_ALLOWANCE = 1_000_000
+_BYTES_PER_OBJECT = 4
+"""Beyond the allowance, on average: pickle writes two instructions or more for a container and its memo."""
+_MAKING = frozenset(
+    (
+        *(
+            "MARK",
+            "EMPTY_DICT",
+            "EMPTY_LIST",
+            "EMPTY_SET",
+            "LIST",
+            "TUPLE",
+            "FROZENSET",
+            "DICT",
+            "TUPLE1",
+            "TUPLE2",
+        ),
+        *(
+            "TUPLE3",
+            "PUT",
+            "BINPUT",
+            "LONG_BINPUT",
+            "MEMOIZE",
+            "PERSID",
+            "BINPERSID",
+            "GLOBAL",
+            "STACK_GLOBAL",
+        ),
+        *("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"),
+    )
+)
 
 
 class Source(Protocol):
@@ -56,6 +91,7 @@ class _Machine:
         self.below: list[list[Any]] = []  # the stacks under the open MARKs
         self.memo: dict[int, Any] = {}  # a dict, so that a memo index of 2**31 costs nothing
         self.persistent: list[Persistent] = []
+        self.copied = 0  # entries of lists that became ordered dicts; one list may be asked for many times
 
     def step(self, opcode: str, arg: Any) -> None:
         """Carry out one instruction; a KeyError or IndexError means that the pickle is damaged."""
@@ -134,17 +170,26 @@ class _Machine:
                 if opcode == "NEWOBJ_EX":
                     self.stack.pop()  # keyword arguments
                 args, function = self.stack.pop(), self.stack.pop()
-                self.stack.append(_made(Call(function, args)))
+                self.stack.append(self._made(Call(function, args)))
             case "OBJ":
                 function, *args = self._items()
-                self._push(_made(Call(function, tuple(args))))
+                self._push(self._made(Call(function, tuple(args))))
             case "INST":
-                self._push(_made(Call(_name(arg), tuple(self._items()))))
+                self._push(self._made(Call(_name(arg), tuple(self._items()))))
             case "BUILD":
                 self.stack.pop()  # attributes for an object that was never made
             case _:
                 return False
         return True
+
+    def _made(self, call: Call) -> Any:
+        """Return the call, or a dict in place of an ordered one, because later instructions fill it."""
+        if call.name != "collections.OrderedDict":
+            return call
+        pairs = call.args[0] if call.args and isinstance(call.args[0], (list, tuple)) else ()
+        self.copied += len(pairs)
+        items = [x for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2 for x in pair]
+        return _filled({}, items)
 
     def _push(self, value: Any) -> None:
         """Put a value on the stack as it is once the value is known, which `_items` may have replaced."""
@@ -180,15 +225,6 @@ def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
     return target
 
 
-def _made(call: Call) -> Any:
-    """Return the call, or a dict in place of an ordered one, because later instructions fill it."""
-    if call.name != "collections.OrderedDict":
-        return call
-    pairs = call.args[0] if call.args and isinstance(call.args[0], (list, tuple)) else ()
-    items = [x for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2 for x in pair]
-    return _filled({}, items)
-
-
 def read(source: Source) -> tuple[Any, list[Persistent]]:
     """Read one pickle from `source` and leave `source` right behind it.
 
@@ -200,14 +236,23 @@ def read(source: Source) -> tuple[Any, list[Persistent]]:
         ValueError: if the bytes are no pickle, or a damaged one.
     """
     machine = _Machine()
+    made = 0
     try:
-        for opcode, arg in _instructions(source):
+        for number, (opcode, arg, position) in enumerate(_instructions(source)):
+            made += opcode in _MAKING
             machine.step(opcode, arg)
+            if number >= MOST_INSTRUCTIONS:
+                raise ValueError(f"more than {MOST_INSTRUCTIONS} instructions")
+            if made > _ALLOWANCE + position // _BYTES_PER_OBJECT or machine.copied > position:
+                raise ValueError("more objects than its length warrants")
         return machine.stack[-1], machine.persistent
     except (IndexError, KeyError, TypeError, OverflowError, ValueError) as error:
         raise ValueError(f"damaged pickle ({str(error)[:100] or type(error).__name__})") from None
 
 
-def _instructions(source: Source) -> Iterator[tuple[str, Any]]:
-    for opcode, arg, _ in pickletools.genops(source):  # type: ignore[arg-type]
-        yield opcode.name, arg
+def _instructions(source: Source) -> Iterator[tuple[str, Any, int]]:
+    start: int | None = None
+    for opcode, arg, position in pickletools.genops(source):  # type: ignore[arg-type]
+        place = position or 0  # of a source that can tell; a pickle may begin in the middle of one
+        start = place if start is None else start
+        yield opcode.name, arg, place - start

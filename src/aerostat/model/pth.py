@@ -46,6 +46,14 @@ _DTYPES = {
 _REBUILD = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"}
 _PARAMETER = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
 _MAX_DIMENSIONS = 8
+_MOST_SHARING = 16
+"""Tensors may have so many times the file's bytes, as float32: RTMDet shares each of its head's convolutions
+three times.
+
+Without a limit a small file could show one storage as thousands of tensors, each of which is a copy of it.
+"""
+_MOST_NUMBERS = 100
+"""A list in ``meta`` with more numbers is no plain fact."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class PthFile:
     Args:
         path: the file.
         state: its tensors under the names that they have there, on the CPU, in their stored dtype.
-        meta: plain values (str, int, float, bool, None, sequences of numbers) of the file's ``meta``, and
+        meta: plain values (str, int, float, bool, None, at most 100 numbers) of the file's ``meta``, and
             ``classes`` (tuple of str) if the file names them.
         skipped: names of entries of the state dict that are no tensors.
     """
@@ -138,7 +146,7 @@ def _from_zip(path: Path) -> PthFile:
                 raise _Damaged(f"the tensor data {key[:40]!r} is missing")
             return bytearray(archive.read(f"{root}data/{key}"))
 
-        return _taken(path, content, _Storages(record, big_endian))
+        return _taken(path, content, _Storages(record, big_endian, _MOST_SHARING * path.stat().st_size))
 
 
 def _from_stream(path: Path) -> PthFile:
@@ -166,7 +174,7 @@ def _from_stream(path: Path) -> PthFile:
             first, length = spans[key]
             return bytearray(view[first : first + length])
 
-        return _taken(path, content, _Storages(record, big_endian=False))
+        return _taken(path, content, _Storages(record, False, _MOST_SHARING * len(view)))
 
 
 @dataclass(frozen=True)
@@ -192,11 +200,29 @@ def _storage(reference: Any) -> _StorageRecord | None:
 
 @dataclass
 class _Storages:
-    """The storages of one file, read when a tensor first needs them; `record` returns one's raw bytes."""
+    """The storages of one file, read when a tensor first needs them.
+
+    Args:
+        record: returns the raw bytes of one.
+        big_endian: whether the file was written on such a machine.
+        room: bytes that the tensors may yet take.
+        read: those that were read.
+    """
 
     record: Callable[[str], bytearray]
     big_endian: bool
+    room: int
     read: dict[str, Tensor] = field(default_factory=dict)
+
+    def take_room(self, numel: int, dtype: torch.dtype) -> None:
+        """Count a tensor of so many elements, which may become float32.
+
+        Raises:
+            _Damaged: all tensors together are out of proportion to the file.
+        """
+        self.room -= numel * max(dtype.itemsize, 4)
+        if self.room < 0:
+            raise _Damaged(f"tensors of more than {_MOST_SHARING} times its size")
 
     def flat(self, storage: _StorageRecord) -> Tensor:
         """Return the storage as a tensor (numel,), in the machine's byte order."""
@@ -249,6 +275,7 @@ def _tensor(value: Any, storages: _Storages) -> Tensor | None:
         raise _Damaged(f"a tensor of shape {size[:_MAX_DIMENSIONS]} that leaves its data")
     if numel == 0:
         return torch.empty(size, dtype=storage.dtype)
+    storages.take_room(numel, storage.dtype)
     return storages.flat(storage).as_strided(size, stride, offset).contiguous()
 
 
@@ -281,7 +308,7 @@ def _taken(path: Path, content: Any, storages: _Storages) -> PthFile:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
-        return all(type(item) in (int, float) for item in value)
+        return len(value) <= _MOST_NUMBERS and all(type(item) in (int, float) for item in value)
     return isinstance(value, (str, int, float, bool, type(None)))
 
 

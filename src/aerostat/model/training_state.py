@@ -55,7 +55,15 @@ def load_state(path: str | Path) -> Any:
     tensors = safe_file.read_tensors(path)
     try:
         return _decode(tree, tensors)
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"The state in {path} is damaged ({str(error)[:100]}); start the run again or take a copy."
         ) from None
@@ -114,7 +122,7 @@ def _raw(value: bytes) -> Tensor:
 
 
 def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return the value whose JSON form is `tree`."""
+    """Return the value whose JSON form is `tree`, taking its `tensors` out: each stands in one place only."""
     if isinstance(tree, list):
         return [_decode(item, tensors) for item in tree]
     if not isinstance(tree, dict):
@@ -123,17 +131,17 @@ def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
         case None:
             return {key: _decode(item, tensors) for key, item in tree.items()}
         case "tensor":
-            return tensors[tree["at"]]
+            return tensors.pop(tree["at"])
         case "array" | "scalar":
-            raw = bytearray(tensors[tree["at"]].numpy().tobytes())
-            array = np.frombuffer(raw, np.dtype(tree["dtype"])).reshape(tree["shape"])
+            raw = bytearray(tensors.pop(tree["at"]).numpy().tobytes())
+            array = np.frombuffer(raw, np.dtype(str(tree["dtype"])[:20])).reshape(tree["shape"])
             return array if tree["$"] == "array" else array[()]
         case "int":
             return int(tree["hex"], 16)
         case "float":
             return float(tree["is"])
         case "bytes":
-            return tensors[tree["at"]].numpy().tobytes()
+            return tensors.pop(tree["at"]).numpy().tobytes()
         case "dict":
             return {_decode(key, tensors): _decode(item, tensors) for key, item in tree["items"]}
         case "tuple":
