@@ -552,3 +552,17 @@ def test_weights_that_are_no_numbers_are_said_to_be_damaged() -> None:
     nn.init.constant_(net.bbox_head.rtm_cls[0].bias, math.nan)
     with pytest.raises(AerostatError, match="not numbers"):
         explain(Detector(TorchEngine(net), ("thing",), (64, 64)), noise(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("box", "sentence"),
+    [(None, "sees nothing on the image"), ((5, 5, 30, 30), "No candidate of the network overlaps the box")],
+)
+def test_a_network_whose_candidates_have_no_area_is_one_sentence(box: Any, sentence: str) -> None:
+    torch.manual_seed(0)
+    net = build("nano", 1).eval()
+    for level in range(3):
+        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
+        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, -1.0)  # every edge on the wrong side
+    with pytest.raises(InputError, match=sentence):
+        explain(Detector(TorchEngine(net), ("disc",), (64, 64)), noise(64, 48), box_xyxy=box)

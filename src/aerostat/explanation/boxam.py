@@ -341,6 +341,8 @@ def _asked_detections(
     """
     if not len(found):
         best = _best_candidate(scene, None)
+        if best is None:
+            raise InputError(f"The network sees nothing on {scene.where}: none of its candidates has an area.")
         candidate = scene.detections(best)[0]
         place = ",".join(f"{value:.0f}" for value in candidate.box_xyxy)
         raise InputError(
@@ -381,9 +383,9 @@ def _asked_candidate(
             f"Expected a box on the photograph of {width} x {height} px, found {asked_for} outside of it."
         )
     best = _best_candidate(scene, scene.letterbox.boxes_to_input(inside)[0])
-    overlap = float(pairwise_iou(scene.detections(best).boxes_xyxy.astype(np.float64), inside)[0, 0])
-    if not overlap > 0:
+    if best is None:
         raise InputError(f"No candidate of the network overlaps the box {asked_for} on {scene.where} at all.")
+    overlap = float(pairwise_iou(scene.detections(best).boxes_xyxy.astype(np.float64), inside)[0, 0])
     same = np.flatnonzero(
         (births.levels == best.levels[0])
         & (births.points == best.points[0])
@@ -411,8 +413,10 @@ def _why_not(births: Births, found: Detections, best: Births, score: float, nms_
 
 
 @torch.no_grad()
-def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Births:
+def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Births | None:
     """Return the raw candidate with the largest product of score and IoU with a box, whatever its score.
+
+    None if that is 0 for all of them.
 
     Args:
         scene: with the raw outputs.
@@ -434,7 +438,8 @@ def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Birt
         row = Boxes(boxes_xyxy[[point]], scores[[point], [label]], np.asarray([label], np.int64))
         birth = Births(row, np.asarray([level], np.int64), np.asarray([point], np.int64))
         candidates.append((float(worth[point, label]), birth))
-    return max(candidates, key=lambda candidate: candidate[0])[1]
+    worth_most, best = max(candidates, key=lambda candidate: candidate[0])
+    return best if worth_most > 0 else None
 
 
 def _explanations(
