@@ -171,6 +171,15 @@ def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:
     return f"{path} is not valid JSON: {cause} at byte {byte} (line {line}); export it again."
 
 
+def is_utf8(content: bytes) -> bool:
+    """Say whether bytes are UTF-8: what is saved otherwise is refused whole, for any name in it may be wrong."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 

@@ -13,7 +13,7 @@ import msgspec
 
 from aerostat.collector import collector_off
 from aerostat.console import track
-from aerostat.data.annotation_file import decode, read_content
+from aerostat.data.annotation_file import decode, is_utf8, read_content
 from aerostat.data.dataset import Instance, Problem, Split
 from aerostat.data.fitting import box_area
 from aerostat.data.formats.coco_annotations import (
@@ -129,6 +129,8 @@ def _decode(
     try:
         document, unusable = decode(content, _Document, path), list[Id]()
     except InputError as error:
+        if not is_utf8(content):
+            raise
         loose = decode(content, _LooseDocument, path)
         images, unusable = _usable(loose.images, _Image, "images", path, split, problems)
         categories, _ = _usable(loose.categories, _Category, "categories", path, split, problems)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.data import polygons
-from aerostat.data.annotation_file import csv_rows, decode, read_content
+from aerostat.data.annotation_file import csv_rows, decode, is_utf8, read_content
 from aerostat.data.dataset import ImageRecord, Instance, OtherClassesError, Problem, ProblemKind, Split
 from aerostat.data.fitting import Box, box_area, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
@@ -133,6 +133,8 @@ def _parse(content: bytes, path: Path, split: str, problems: list[Problem]) -> l
         else:
             entries = decode(content, dict[str, _Entry], path)
     except InputError:
+        if not is_utf8(content):
+            raise
         parts = decode(content, _RawProject, path).metadata if is_project else keys
         photographs = _usable(parts, split, path, problems)
         if not photographs:
