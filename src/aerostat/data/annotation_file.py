@@ -172,7 +172,7 @@ def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:
 
 
 def is_utf8(content: bytes) -> bool:
-    """Say whether bytes are UTF-8: what is saved otherwise is refused whole, for any name in it may be wrong."""
+    """Say whether bytes are UTF-8; what is not is refused whole, for any name in it may be wrong."""
     try:
         content.decode()
     except UnicodeDecodeError:
