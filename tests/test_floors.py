@@ -77,7 +77,10 @@ def imported_by(module: str, files: dict[str, Path] = FILES) -> set[str]:
             # `from aerostat.model import zoo` imports a module, `from aerostat.model import build` does not
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in files else str(node.module) for name in names}
-    return {name for name in found if name in files and name not in (module, "aerostat")}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)}
+    assert "aerostat" not in found, f"{module} imports by the front door, which hides what it leans on"
+    return {name for name in found if name in files and name != module}
 
 
 def unit(module: str) -> str:
@@ -88,12 +91,12 @@ def unit(module: str) -> str:
 MODULES = [module for module in FILES if module != "aerostat"]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_file_stands_on_a_floor_and_imports_only_from_lower_ones(module: str) -> None:
+def check_floors(module: str, files: dict[str, Path] = FILES) -> None:
+    """Refuse a module without a floor, and imports from its own floor's other folders or from above."""
     assert unit(module) in FLOORS, f"{module} has no floor: give it one here and in docs/architecture.md"
     packages = [name for name, file in FILES.items() if file.name == "__init__.py" and name != "aerostat"]
     folders = {unit(name) for name in packages}
-    for other in imported_by(module):
+    for other in imported_by(module, files):
         here, there = unit(module), unit(other)
         if here == there:
             continue
@@ -103,13 +106,23 @@ def test_every_file_stands_on_a_floor_and_imports_only_from_lower_ones(module: s
         )
 
 
-def test_imports_make_no_circle() -> None:
+def order_of_imports(files: dict[str, Path] = FILES) -> list[str]:
+    """Return the modules, each after those that it imports; `graphlib.CycleError` names a circle."""
     graph = {
-        module: {other for other in imported_by(module) if (module, other) not in FRONT_DOORS}
-        for module in MODULES
+        module: {other for other in imported_by(module, files) if (module, other) not in FRONT_DOORS}
+        for module in files
+        if module != "aerostat"
     }
-    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError with the circle
-    assert set(order) >= set(graph)
+    return list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_file_stands_on_a_floor_and_imports_only_from_lower_ones(module: str) -> None:
+    check_floors(module)
+
+
+def test_imports_make_no_circle() -> None:
+    assert set(order_of_imports()) >= set(MODULES)
 
 
 def test_no_file_is_a_drawer_for_everything() -> None:
@@ -121,12 +134,64 @@ def test_no_file_is_a_drawer_for_everything() -> None:
     [
         ("from aerostat.errors import InputError", {"aerostat.errors"}),
         ("def f():\n    import aerostat.cli", {"aerostat.cli"}),
+        ("class A:\n    def f(self):\n        from aerostat.cli.app import app", {"aerostat.cli.app"}),
+        ("try:\n    from aerostat import cli\nexcept ImportError:\n    pass", {"aerostat.cli"}),
+        ("import numpy, aerostat.cli.app as x", {"aerostat.cli.app"}),
         ("from aerostat import console", {"aerostat.console"}),
+        ("from aerostat import console as c, files", {"aerostat.console", "aerostat.files"}),
         ("from aerostat.model import zoo, build", {"aerostat.model", "aerostat.model.zoo"}),
+        ("from aerostat.cli import *", {"aerostat.cli"}),
+        ("importlib.import_module('aerostat.cli')", {"aerostat.cli"}),
+        ("__import__('aerostat.cli.app')", {"aerostat.cli.app"}),
         ("if TYPE_CHECKING:\n    from aerostat.cli import app", set()),
+        ("if typing.TYPE_CHECKING:\n    import aerostat.cli", set()),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    import aerostat.cli", {"aerostat.cli"}),
         ("import numpy", set()),
     ],
 )
 def test_imports_are_found_wherever_they_stand(tmp_path: Path, text: str, expected: set[str]) -> None:
-    (tmp_path / "new.py").write_text(text)
-    assert imported_by("aerostat.new", {**FILES, "aerostat.new": tmp_path / "new.py"}) == expected
+    assert imported_by("aerostat.new", with_file(tmp_path, "aerostat.new", text)) == expected
+
+
+@pytest.mark.parametrize("text", ["from . import cli", "from .cli import app", "from ..model import zoo"])
+def test_relative_imports_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(AssertionError, match="relatively"):
+        imported_by("aerostat.new", with_file(tmp_path, "aerostat.new", text))
+
+
+@pytest.mark.parametrize("text", ["import aerostat", "import aerostat as ae", "from aerostat import load"])
+def test_the_front_door_is_for_others(tmp_path: Path, text: str) -> None:
+    with pytest.raises(AssertionError, match="front door"):
+        imported_by("aerostat.new", with_file(tmp_path, "aerostat.new", text))
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("aerostat.boxes", "import aerostat.predict"),
+        ("aerostat.errors", "def f():\n    from aerostat import console"),
+        ("aerostat.model.loss", "from aerostat.data.image import read_image"),
+        ("aerostat.data.reading", "def f():\n    import aerostat.draw.text"),
+        ("aerostat.training.ema", "from aerostat.report.page import build"),
+        ("aerostat.elsewhere", "import numpy"),
+    ],
+)
+def test_an_import_upwards_or_sideways_breaks_the_order(tmp_path: Path, module: str, text: str) -> None:
+    files = with_file(tmp_path, module, text)
+    with pytest.raises(AssertionError, match=r"imports|has no floor"):
+        check_floors(module, files)
+
+
+def test_a_circle_within_a_folder_is_found(tmp_path: Path) -> None:
+    one = with_file(tmp_path, "aerostat.boxes", "from aerostat.fusion import fuse")
+    other = with_file(tmp_path, "aerostat.fusion", "def f():\n    from aerostat import boxes")
+    files = {**one, "aerostat.fusion": other["aerostat.fusion"]}
+    with pytest.raises(graphlib.CycleError):
+        order_of_imports(files)
+
+
+def with_file(folder: Path, module: str, text: str) -> dict[str, Path]:
+    """Return the package's files with one that holds `text`, in place of what stands there or new."""
+    path = folder / f"{module.rpartition('.')[2]}.py"
+    path.write_text(text, "utf-8")
+    return {**FILES, module: path}
