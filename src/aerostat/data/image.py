@@ -8,7 +8,10 @@ What the reader makes of a file:
 - 16 bits per channel are scaled to 8 (the high byte, in TIFF rounded); floating-point images are refused;
 - CMYK (JPEG, TIFF) is converted to BGR;
 - of an animation (GIF, WebP, APNG) the first frame is read;
-- a file whose end is missing is refused, whatever the decoder could have made of its beginning.
+- a file whose end is missing is refused, whatever the decoder could have made of its beginning;
+- a file so small that its pixels would take more than 50 times its size and 180 MB beside is refused before
+  any is decoded, from 10 to 30 million pixels on, depending on the format: it is a bomb, or drawn. Pixels up
+  to the number in the environment's AEROSTAT_MOST_PIXELS are read from however small a file.
 
 File names may be in any script: the bytes are read by Python and only then decoded by OpenCV.
 
@@ -20,6 +23,8 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +53,6 @@ IMAGE_SUFFIXES = frozenset(
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _JPEG_START = b"\xff\xd8\xff"
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -56,6 +60,16 @@ _REDUCED = {
     1: cv2.IMREAD_COLOR,
 }
 _ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
+
+_BYTES_PER_PIXEL = {"TIFF": 14, "GIF": 9, "WEBP": 7, "AVIF": 18, "JPEG2000": 18}
+"""What decoding takes at most, measured at 4000 x 4000 with OpenCV 5.0; of other formats 6, and of a JPEG in
+which each pixel is refined several times 9."""
+_WITH_PILLOW = 22
+_MEMORY_PER_BYTE = 50
+_MEMORY_BESIDE = 180 << 20
+_MOST_SCANS = 64
+"""Of a JPEG; progressive ones have about ten. Each scan goes over all pixels, however few bytes it has: 51
+bytes take 15 ms at 5600 x 5600, so a megabyte of them would take five minutes."""
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
     # A broken file raises one sentence that names it; OpenCV's own lines on stderr name nothing.
@@ -93,7 +107,7 @@ def read_resized(path: Path | str, size: tuple[int, int]) -> NDArray[np.uint8]:
     if header is not None and content.startswith(_JPEG_START):
         smallest = min(header.size[0] / target[0], header.size[1] / target[1])
         factor = next((factor for factor in _REDUCED if factor <= smallest), 1)
-    image_bgr = _decode_stored(content, str(path), factor)
+    image_bgr = _decode_stored(content, str(path), header, factor)
     covered: tuple[float, float] = (image_bgr.shape[1], image_bgr.shape[0])
     if factor > 1 and header is not None and covered != header.size:
         # The last block of a row or column may reach beyond the image.
@@ -111,15 +125,18 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: the bytes are no image, or their end is missing.
     """
-    image_bgr = _decode_stored(content, name)
-    return np.ascontiguousarray(_turn_upright(image_bgr, _orientation(_open_header(io.BytesIO(content)))))
+    header = _open_header(io.BytesIO(content))
+    return np.ascontiguousarray(_turn_upright(_decode_stored(content, name, header), _orientation(header)))
 
 
-def _decode_stored(content: bytes, name: str, factor: int = 1) -> NDArray[np.uint8]:
+def _decode_stored(
+    content: bytes, name: str, header: Image.Image | None, factor: int = 1
+) -> NDArray[np.uint8]:
     """Decode the bytes of an image file to what is stored, not yet turned upright.
 
     Args:
         content, name: as for `decode_image`.
+        header: what `_open_header` makes of the bytes.
         factor: 1, 2, 4 or 8: a JPEG is decoded to a size so much smaller, rounded up.
     """
     if not content:
@@ -128,16 +145,97 @@ def _decode_stored(content: bytes, name: str, factor: int = 1) -> NDArray[np.uin
         raise InputError(
             f"Expected a whole image, found a JPEG file whose end is missing: {name}; copy it again."
         )
-    decoders: list[Callable[[bytes], NDArray[np.uint8] | None]]
-    decoders = [partial(_decode_with_opencv, factor=factor), _decode_with_pillow]
-    if content.startswith(_TIFF_STARTS) and _has_alpha(content):
+    size = _coded_size(content, header)
+    if size is not None:
+        _refuse_bomb(size, header, len(content), name)
+    if _has_too_many_scans(content):
+        raise InputError(
+            f"Expected an image, found a JPEG file that draws its pixels more than {_MOST_SCANS} times over: "
+            f"{name}; leave it out."
+        )
+    decoders: list[Callable[[], NDArray[np.uint8] | None]] = []
+    if size is not None:  # or nothing could be said of what it would cost
+        decoders.append(partial(_decode_with_opencv, content, factor))
+        if size[0] * size[1] * _WITH_PILLOW <= max(_room(len(content)), _trusted_pixels() * _WITH_PILLOW):
+            decoders.append(partial(_decode_with_pillow, content))
+    if header is not None and header.format == "TIFF" and header.mode == "RGBA":
         decoders.reverse()  # OpenCV would multiply the colours by alpha
-    decoded = (decode(content) for decode in decoders)
+    decoded = (decode() for decode in decoders)
     image_bgr = next((image for image in decoded if image is not None), None)
     if image_bgr is None:
-        found = "a broken or cut-off" if _open_header(io.BytesIO(content)) else "no readable"
+        found = "a broken or cut-off" if header else "no readable"
         raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
     return image_bgr
+
+
+def _room(length: int) -> int:
+    """Return how many bytes the decoding of a file of that length may take."""
+    return _MEMORY_PER_BYTE * length + _MEMORY_BESIDE
+
+
+def _trusted_pixels() -> int:
+    """Return the number of pixels that are read from however small a file."""
+    text = os.environ.get("AEROSTAT_MOST_PIXELS", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def _refuse_bomb(size: tuple[int, int], header: Image.Image | None, length: int, name: str) -> None:
+    """Refuse an image whose pixels are out of proportion to its file.
+
+    Raises:
+        InputError: naming both.
+    """
+    per_pixel = _BYTES_PER_PIXEL.get(header.format or "", 6) if header else 9
+    if header is not None and header.info.get("progressive"):
+        per_pixel = 9
+    pixels = size[0] * size[1]
+    if pixels * per_pixel > _room(length) and pixels > _trusted_pixels():
+        raise InputError(
+            f"Expected an image, found a file of {length} bytes that claims {size[0]} x {size[1]} pixels: "
+            f"{name}; leave it out, or set AEROSTAT_MOST_PIXELS={pixels} to read it all the same."
+        )
+
+
+def _coded_size(content: bytes, header: Image.Image | None) -> tuple[int, int] | None:
+    """Return the size (width, height) that the decoder will meet; None if nothing states one."""
+    if content.startswith(_JPEG_START) and header is None:  # Pillow may stumble over what is beside the image
+        return _jpeg_size(content)
+    if header is None:
+        return None
+    width, height = header.size
+    start = content.find(b"\xff\x4f\xff\x51") if header.format == "JPEG2000" else -1
+    if start >= 0:  # the codestream (ITU-T T.800, A.5.1) need not agree with the box before it
+        right, bottom, left, top = struct.unpack(">4I", content[start + 8 : start + 24].ljust(16, b"\0"))
+        return max(width, right - left), max(height, bottom - top)
+    return width, height
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Return the size in a JPEG's frame header (ITU-T T.81, B.2.2)."""
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
+            return width, height
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+def _has_too_many_scans(content: bytes) -> bool:
+    """Say whether a JPEG has more scans than `_MOST_SCANS` before its end; what follows it does not count."""
+    if not content.startswith(_JPEG_START) or content.count(b"\xff\xda") <= _MOST_SCANS:
+        return False
+    scans, at = 0, 2
+    while (match := _MARKER.search(content, at)) is not None and match[0] != b"\xff\xd9":
+        scans += match[0] == b"\xff\xda"
+        if scans > _MOST_SCANS:
+            return True
+        at = match.end() + int.from_bytes(content[match.end() : match.end() + 2], "big")
+    return False
 
 
 def _resample(
@@ -180,6 +278,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
             header = _open_header(file)
             if header is not None:
                 width, height = header.size
+                _refuse_bomb(header.size, header, os.fstat(file.fileno()).st_size, str(path))
                 return (height, width) if _orientation(header) >= 5 else (width, height)
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -242,11 +341,6 @@ def _is_cut_jpeg(content: bytes) -> bool:
     return at + 4 > len(content)
 
 
-def _has_alpha(content: bytes) -> bool:
-    header = _open_header(io.BytesIO(content))
-    return header is not None and header.mode == "RGBA"
-
-
 def _decode_with_opencv(content: bytes, factor: int = 1) -> NDArray[np.uint8] | None:
     # Which formats OpenCV turns upright depends on its version: `_turn_upright` does it by one rule.
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -264,7 +358,7 @@ def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
         return None
     try:
         image_rgb = np.asarray(header.convert("RGB"), np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except Exception:  # a plugin raises whatever broken pixels make it stumble over
         return None
     return image_rgb[:, :, ::-1]
 
