@@ -15,3 +15,26 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Return a value of somebody's file as a sentence can hold it: quoted, in one line, at most so long.
+
+    What does not print - a newline, an escape that a terminal would obey, letters that turn its direction -
+    stands there as Python writes it.
+    """
+    text = repr(value[: most + 1] if isinstance(value, str) else value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def plain(text: str) -> str:
+    """Return a line of text in which nothing but letters is left: a terminal obeys control characters.
+
+    Every character that does not print becomes the escape that Python writes for it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text
+    )

@@ -69,27 +69,43 @@ class Exported:
         try:
             entry = json.loads(text)
             version = int(entry.pop("format"))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
             entry, version = {}, FORMAT
         if version > FORMAT:
             raise InputError(
                 f"{path} was written by a newer aerostat (format {version}, expected {FORMAT} at most); "
                 "update this one or export again."
             )
-        try:
-            known: dict[str, Any] = {
-                k: tuple(v) if k in ("classes", "input_size") else v
-                for k, v in entry.items()
-                if k in cls.__dataclass_fields__
-            }
-            exported = cls(**known)
-            (width, height), names = exported.input_size, exported.classes
-            broken = min(width, height) < 1 or not names or not all(isinstance(name, str) for name in names)
-        except (ValueError, TypeError):
-            broken = True
-        if broken:
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v
+            for k, v in entry.items()
+            if k in cls.__dataclass_fields__
+        }
+        if not {"size", "classes", "input_size"} <= known.keys() or not _is_sound(exported := cls(**known)):
             raise InputError(f"{path} says about itself what nobody can read; export it again.")
         return exported
+
+
+_LARGEST_INPUT = 1 << 14
+"""Pixels of a side; the network needs gigabytes for a tenth of it."""
+
+
+def _is_sound(said: Exported) -> bool:
+    """Say whether all fields have their types and values of an export; a file may hold anything."""
+    sides, names = said.input_size, said.classes
+    shares = (said.score_threshold, said.nms_iou)
+    return (
+        isinstance(sides, tuple)
+        and len(sides) == 2
+        and all(type(side) is int and 0 < side <= _LARGEST_INPUT for side in sides)
+        and isinstance(names, tuple)
+        and len(names) > 0
+        and all(isinstance(name, str) and name for name in names)
+        and all(isinstance(text, str) for text in (said.size, said.precision, said.weights_sha256))
+        and isinstance(said.dynamic, bool)
+        and (said.batch is None or (type(said.batch) is int and 0 < said.batch < 1 << 16))
+        and all(share is None or (type(share) in (int, float) and 0 <= share <= 1) for share in shares)
+    )
 
 
 def read_onnx_entry(path: Path) -> Exported:

@@ -7,6 +7,7 @@ A weights file says what its weights are for (size, classes, input size, ...), s
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,10 +19,12 @@ from torch import Tensor
 from aerostat.errors import InputError
 from aerostat.model import openmmlab, pth, safe_file
 from aerostat.model.rtmdet import ARCHITECTURES, SIZES, build
-from aerostat.wording import counted, listed
+from aerostat.wording import counted, listed, shown
 
 KEY = "aerostat"
 _WHAT = "a weights file of aerostat or OpenMMLab"
+LARGEST_INPUT = 1 << 14
+"""Pixels of a side that a header may state; the network needs gigabytes for a tenth of it."""
 DEFAULT_LETTERBOX: Mapping[str, Any] = {"pad_value": 114, "align": "top-left"}
 
 
@@ -155,7 +158,9 @@ def _load_openmmlab(path: Path) -> Weights:
         notes += more
     side = ARCHITECTURES[identity.size].input_size
     match file.meta.get("input_size"):  # what `aerostat export` adds
-        case (int() as width, int() as height) if width > 0 and height > 0:
+        case (int() as width, int() as height) if (
+            0 < min(width, height) <= max(width, height) <= LARGEST_INPUT
+        ):
             input_size = (width, height)
         case _:
             input_size = (side, side)
@@ -191,31 +196,33 @@ def _native_header(path: Path) -> Header:
 
 def _check_header(header: Header, where: str) -> None:
     """Refuse a header that no weights can have; the types too, because a file may hold anything."""
-    if header.size not in SIZES:
+    if not isinstance(header.size, str) or header.size not in SIZES:
         raise InputError(
-            f"In {where} the size is {str(header.size)[:40]!r}; expected one of {', '.join(SIZES)}."
+            f"In {where} the size is {shown(header.size, 42)}; expected one of {', '.join(SIZES)}."
         )
     if header.kind not in ("detector", "backbone"):
-        raise InputError(f"In {where} the kind is {str(header.kind)[:40]!r}; expected detector or backbone.")
+        raise InputError(f"In {where} the kind is {shown(header.kind, 42)}; expected detector or backbone.")
     classes = header.classes
     if not isinstance(classes, tuple) or not all(isinstance(name, str) and name for name in classes):
-        raise InputError(f"In {where} the classes are {str(classes)[:60]}; expected a list of names.")
+        raise InputError(f"In {where} the classes are {shown(classes)}; expected a list of names.")
     if header.kind == "detector" and not classes:
         raise InputError(f"In {where} the list of classes is empty; a detector has at least one.")
     if len(set(classes)) != len(classes):
-        twice = next(name for name in classes if classes.count(name) > 1)
-        raise InputError(f"In {where} the class {twice!r} stands twice; expected every name once.")
+        twice = Counter(classes).most_common(1)[0][0]
+        raise InputError(f"In {where} the class {shown(twice)} stands twice; expected every name once.")
     size = header.input_size
-    if not (isinstance(size, tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)):
-        raise InputError(
-            f"In {where} the input size is {str(size)[:60]}; expected width and height in pixels."
-        )
+    if not (
+        isinstance(size, tuple)
+        and len(size) == 2
+        and all(type(n) is int and 0 < n <= LARGEST_INPUT for n in size)
+    ):
+        raise InputError(f"In {where} the input size is {shown(size)}; expected width and height in pixels.")
     if not isinstance(header.notes, tuple) or not all(isinstance(note, str) for note in header.notes):
-        raise InputError(f"In {where} the notes are {str(header.notes)[:60]}; expected a list of texts.")
+        raise InputError(f"In {where} the notes are {shown(header.notes)}; expected a list of texts.")
     for name in ("letterbox", "metrics", "recipe"):
         value = getattr(header, name)
         if not isinstance(value, Mapping) and not (name == "recipe" and value is None):
-            raise InputError(f"In {where} {name!r} is {str(value)[:60]}; expected a table of values.")
+            raise InputError(f"In {where} {name!r} is {shown(value)}; expected a table of values.")
 
 
 def _check_against(header: Header, state: Mapping[str, Tensor], path: Path) -> None:
@@ -286,11 +293,12 @@ def adapt_classes(
         InputError: if the rows and the names of the source differ in number.
     """
     rows = {name: i for i, name in reversed(list(enumerate(source_classes)))}
+    wanted = set(target_classes)
     kept = tuple(name for name in target_classes if name in rows)
     report = ClassReport(
         kept,
         tuple(name for name in target_classes if name not in rows),
-        tuple(name for name in source_classes if name not in target_classes),
+        tuple(name for name in source_classes if name not in wanted),
     )
     adapted = dict(state)
     if tuple(source_classes) == tuple(target_classes):

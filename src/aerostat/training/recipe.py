@@ -18,6 +18,10 @@ import tomli_w
 
 from aerostat.errors import InputError, nearest
 from aerostat.files import write_text
+from aerostat.wording import plain, shown
+
+_MOST_TEXT = 256 << 10
+_MOST_DOTS = 200
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["none", "backbone"]
@@ -25,7 +29,7 @@ Freeze = Literal["none", "backbone"]
 
 def _require(section: str, holds: bool, key: str, expected: str, found: object) -> None:
     if not holds:
-        raise InputError(f"The recipe's {section}.{key} must be {expected}, found {found!r}.")
+        raise InputError(f"The recipe's {section}.{key} must be {expected}, found {shown(found)}.")
 
 
 @dataclass(frozen=True)
@@ -251,11 +255,13 @@ class Recipe:
         for name, fields in values.items():
             if name not in sections:
                 raise InputError(
-                    f"Unknown recipe section {name!r} in {source}; expected {_names(sections)}."
+                    f"Unknown recipe section {shown(name)} in {source}; expected {_names(sections)}."
                     + (_in_section(name) or nearest(name, sections))
                 )
             if not isinstance(fields, Mapping):
-                raise InputError(f"Recipe section {name!r} in {source} must be a table, found {fields!r}.")
+                raise InputError(
+                    f"Recipe section {name!r} in {source} must be a table, found {shown(fields)}."
+                )
             sections[name] = _replace(sections[name], name, fields, source)
         return Recipe(**sections)
 
@@ -293,15 +299,35 @@ def _replace(section: T, name: str, values: Mapping[str, Any], source: str) -> T
     for key, value in values.items():
         if key not in types:
             close = _in_section(key) or nearest(key, types) or f" Known keys: {_names(types)}."
-            raise InputError(f"Unknown recipe key '{name}.{key}' in {source}.{close}")
+            raise InputError(f"Unknown recipe key {shown(f'{name}.{key}')} in {source}.{close}")
         try:
             converted[key] = msgspec.convert(value, types[key])
         except msgspec.ValidationError as error:
             choices = get_args(types[key]) if get_origin(types[key]) is Literal else ()
             expected = f"expected {_names(choices)}" if choices else error
-            raise InputError(f"Recipe key '{name}.{key}' in {source}: {expected}, found {value!r}.") from None
+            raise InputError(
+                f"Recipe key '{name}.{key}' in {source}: {expected}, found {shown(value)}."
+            ) from None
     replaced: T = dataclasses.replace(section, **converted)  # type: ignore[type-var]
     return replaced
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Return what TOML says.
+
+    Raises:
+        ValueError: it is no TOML, or what no recipe needs and the parser takes long or recurses for: numbers
+            of thousands of digits, values nested a thousand deep, keys of hundreds of parts.
+    """
+    if len(text) > _MOST_TEXT:
+        raise ValueError(f"it has {len(text)} characters, a recipe has some thousand")
+    # the parser goes over a dotted key once more for each of its parts, and keeps them all
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise ValueError(f"it has a line with more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -311,11 +337,12 @@ def read_values(path: Path) -> dict[str, Any]:
         InputError: if it is missing, no TOML, or has a key outside of a table.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a mark
+        text = path.read_text("utf-8-sig")  # some editors begin a file with a mark
+        values = _parse(text)
     except FileNotFoundError:
         raise InputError(f"There is no recipe file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is no readable TOML recipe: {error}.") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is no readable TOML recipe: {plain(str(error)[:200])}.") from None
     Recipe().override(values, source=str(path))  # whoever reads on may count on tables of known keys
     return values
 
@@ -338,8 +365,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and section and key):
             raise InputError(f"Expected section.key=value, for example optim.lr=0.001, found {text!r}.")
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            parsed = _parse(f"value = {value}")["value"]
+        except ValueError:
             parsed = value.strip()  # a bare word is meant as a string
         values.setdefault(section, {})[key] = parsed
     return values
