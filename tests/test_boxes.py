@@ -81,6 +81,11 @@ def test_iou_of_hand_worked_pairs() -> None:
     assert pairwise_iou(boxes, others).tolist() == [[1, 50 / 150, 0, 0.1, 0], [0, 0, 0, 0, 0]]
 
 
+def test_iou_does_not_depend_on_the_unit() -> None:
+    boxes = np.asarray([[0, 0, 0.01, 0.01], [0.005, 0, 0.015, 0.01]])
+    assert pairwise_iou(boxes, boxes).tolist() == [[1, pytest.approx(1 / 3)], [pytest.approx(1 / 3), 1]]
+
+
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0)])
 def test_iou_with_no_boxes_has_no_pairs(n: int, m: int) -> None:
     assert pairwise_iou(np.zeros((n, 4)), np.zeros((m, 4))).shape == (n, m)
@@ -139,6 +144,24 @@ def test_nms_of_no_boxes_keeps_none(labels: NDArray | None) -> None:
 def test_nms_keeps_boxes_without_area() -> None:
     boxes = np.asarray([[5, 5, 5, 9], [5, 5, 5, 9], [0, 0, 10, 10], [8, 8, 2, 2]], np.float32)
     assert nms(boxes, np.asarray([0.9, 0.8, 0.7, 0.6], np.float32)).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("swapped", [[10, 0, 0, 5], [0, 5, 10, 0]], ids=["in x", "in y"])
+def test_nms_gives_a_box_with_swapped_corners_no_area(swapped: list[int]) -> None:
+    boxes = np.asarray([swapped, [3, 1, 5, 3]], np.float32)  # a negative area would make any overlap too much
+    assert nms(boxes, np.asarray([0.9, 0.8], np.float32)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("start", [499.999, -999.999], ids=["the end of it", "it and more"])
+def test_nms_finds_a_partner_that_begins_as_far_away_as_the_threshold_lets_it(
+    start: float, axis: int
+) -> None:
+    whole, other = [0.0, 0, 1000, 1], [start, 0, 1000, 1]  # IoU above 0.5 by 3 to 10 parts in ten million
+    boxes = np.asarray([whole, other], np.float32)
+    if axis:
+        boxes = boxes[:, [1, 0, 3, 2]]
+    assert nms(boxes, np.asarray([0.9, 0.8], np.float32), iou_threshold=0.5).tolist() == [0]
 
 
 def test_nms_keeps_what_the_reference_implementation_keeps() -> None:

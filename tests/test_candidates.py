@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aerostat.candidates import Boxes, keep, select
+from aerostat.candidates import Boxes, keep, select, suppress
 
 SIDE = (32, 32)  # 16 + 4 + 1 points
 
@@ -82,3 +82,47 @@ def test_suppression_is_within_a_class_and_the_best_are_kept():
     found = keep(boxes, SIDE)
     np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.3])
     assert len(keep(boxes, SIDE, max_detections=2).scores) == 2
+
+
+def test_levels_of_an_input_that_is_not_square_have_as_many_points_as_it_has_cells():
+    table = np.full((16 * 4 + 8 * 2 + 4 * 1, 1), 0.5, np.float32)
+    found = select(table, np.zeros((len(table), 4), np.float32), (128, 32))
+    assert np.bincount(found.levels).tolist() == [64, 16, 4]
+    assert found.points.tolist() == [*range(64), *range(16), *range(4)]
+    assert np.bincount(select(table, np.zeros((len(table), 4), np.float32), (32, 128)).levels).tolist() == [
+        64,
+        16,
+        4,
+    ]
+
+
+def test_hundreds_of_equal_scores_keep_the_order_of_their_points():
+    table = np.resize(np.asarray([0.5, 0.25, 0.75], np.float32), (1344, 1))
+    found = select(table, np.zeros((1344, 4), np.float32), (256, 256))
+    first = found.points[found.levels == 0].tolist()
+    assert first == [*range(2, 1024, 3), *range(0, 1024, 3), *range(1, 1024, 3)]
+
+
+def test_suppression_alone_keeps_the_best_of_each_class_and_place_as_they_are():
+    boxes = Boxes(
+        np.asarray([[0, 0, 10, 10], [1, 0, 11, 10], [1, 0, 11, 10], [50, 0, 60, 10]], np.float32),
+        np.asarray([0.5, 0.9, 0.8, 0.3], np.float32),
+        np.asarray([0, 0, 1, 1]),
+    )
+    found = suppress(boxes)
+    np.testing.assert_array_equal(found.boxes_xyxy, boxes.boxes_xyxy[[1, 2, 3]])
+    np.testing.assert_array_equal(found.scores, boxes.scores[[1, 2, 3]])
+    assert found.labels.tolist() == [0, 1, 1]
+    assert len(suppress(boxes, nms_iou=0.95).scores) == 4
+    assert len(suppress(boxes, max_detections=2).scores) == 2
+
+
+def test_suppression_alone_keeps_three_hundred_unless_told_otherwise():
+    corners = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2) * 20
+    scores = np.linspace(0.9, 0.1, 400, dtype=np.float32)
+    boxes = Boxes(
+        np.concatenate([corners, corners + 10], 1).astype(np.float32), scores, np.zeros(400, np.int64)
+    )
+    assert len(suppress(boxes).scores) == 300
+    assert len(suppress(boxes, max_detections=None).scores) == 400
+    assert len(keep(boxes, (400, 400)).scores) == 300

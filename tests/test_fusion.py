@@ -88,3 +88,27 @@ def test_a_crowd_that_all_views_agree_on_comes_back_itself():
     )
     np.testing.assert_allclose(fused, boxes)
     np.testing.assert_allclose(fused_scores, scores)
+
+
+def test_equal_scores_keep_the_order_in_which_they_came():
+    corners = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2) * 20
+    boxes = np.concatenate([corners, corners + 10], 1)
+    scores = np.resize([0.5, 0.25, 0.75], 400)
+    fused, _, _ = weighted_box_fusion(boxes, scores, np.zeros(400, int), views=1)
+    expected = [*range(2, 400, 3), *range(0, 400, 3), *range(1, 400, 3)]
+    np.testing.assert_allclose(fused, boxes[expected])
+    # of two classes with the same scores the lower one comes first
+    fused, _, labels = weighted_box_fusion(boxes, scores, np.arange(400) % 2, views=1)
+    by_class = sorted(range(400), key=lambda i: (-scores[i], i % 2, i))
+    np.testing.assert_allclose(fused, boxes[by_class])
+    assert labels.tolist() == [i % 2 for i in by_class]
+
+
+def test_what_was_fused_away_in_one_class_takes_no_place_in_another():
+    boxes, scores, labels = fuse(
+        (0, 0, 10, 10, 0.6, 0), (0, 0, 10, 10, 0.4, 0), (30, 30, 40, 40, 0.9, 1),
+        (50, 50, 60, 60, 0.1, 1), views=1,
+    )  # fmt: skip
+    np.testing.assert_allclose(boxes, [[30, 30, 40, 40], [0, 0, 10, 10], [50, 50, 60, 60]])
+    np.testing.assert_allclose(scores, [0.9, 0.5, 0.1])
+    assert labels.tolist() == [1, 0, 1]

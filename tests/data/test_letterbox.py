@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aerostat.data.image import Letterbox
+from aerostat.data.image import Letterbox, resize_image
 from aerostat.errors import InputError
 
 sides = st.integers(1, 5000)
@@ -30,6 +30,7 @@ sides = st.integers(1, 5000)
         ((640, 640), (640, 640), (640, 640)),
         ((1000, 500), (320, 640), (320, 160)),
         ((10000, 1), (320, 320), (320, 1)),  # never less than a pixel
+        ((1, 10000), (320, 320), (1, 320)),
         ((1, 1), (320, 320), (320, 320)),
         ((8000, 6000), (640, 640), (640, 480)),
     ],
@@ -186,9 +187,68 @@ def test_an_image_of_another_size_is_refused():
         {"source_size": [0, 50], "input_size": [64, 64], "resized_size": [64, 32]},
         {"source_size": [100, 50], "input_size": [64, 64], "resized_size": ["wide", 32]},
         {"source_size": [100, 50], "input_size": [64, 64], "resized_size": [64, 32], "pad_left": 1},
+        {"source_size": [100, 50], "input_size": [64, 64], "resized_size": [64, 32], "pad_top": 33},
+        {"source_size": [100, 50], "input_size": [64, 64], "resized_size": [60, 32], "pad_left": -1},
+        {"source_size": [100, 50], "input_size": [64, 64], "resized_size": [60, 32], "pad_top": -1},
         {"source_size": [100, 50], "input_size": [64, 64], "resized_size": [64, 32], "colour": 1},
     ],
 )
 def test_a_broken_record_is_refused(broken):
     with pytest.raises(InputError):
         Letterbox.from_dict(broken)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slopes_come_back_through_padding_on_all_sides_of_an_input_that_is_not_square(strided, axis):
+    # The map has another resolution across than down; the photograph begins and ends within a cell.
+    letterbox = Letterbox((100, 75), (128, 192), (80, 60), pad_left=21, pad_top=42)
+    cells, start, length, source = [(24, 42, 60, 75), (32, 21, 80, 100)][axis]
+    cell = (192, 128)[axis] / cells
+    places = np.arange(cells) * cell + (0.5 if strided else cell / 2)
+    values = np.repeat(places[:, None], 32, 1) if axis == 0 else np.repeat(places[None], 24, 0)
+    back = letterbox.map_to_source(values, strided=strided)
+    assert back.shape == (75, 100)
+    expected = start + (np.arange(source) + 0.5) * length / source
+    first, last = places[int(start // cell)], places[int(np.ceil((start + length) / cell)) - 1]
+    assert strided or expected[0] < first
+    found = back[:, 50] if axis == 0 else back[30]
+    np.testing.assert_allclose(found, np.clip(expected, first, last), rtol=1e-9)
+
+
+def test_a_map_of_no_channels_is_a_map():
+    assert Letterbox.fit((100, 50), (64, 64)).map_to_source(np.zeros((8, 8, 0))).shape == (50, 100, 0)
+
+
+@pytest.mark.parametrize("size", [(3, 10), (8, 8), (5, 5), (8, 5)])
+def test_an_image_is_resized_whatever_sides_are_equal(size):
+    image = np.random.default_rng(0).integers(0, 256, (5, 8, 3), np.uint8)
+    out = resize_image(image, size)
+    assert (out == cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)).all()
+    assert out.shape == (size[1], size[0], 3)
+    tall = np.random.default_rng(0).integers(0, 256, (10, 7, 3), np.uint8)
+    assert resize_image(tall, (3, 10)).shape == (10, 3, 3)
+
+
+def test_a_record_is_plain_json_and_its_numbers_come_back_whole():
+    letterbox = Letterbox((100, 50), (64, 96), (60, 30), 2, 3, 7)
+    record = letterbox.to_dict()
+    assert record == {
+        "source_size": [100, 50],
+        "input_size": [64, 96],
+        "resized_size": [60, 30],
+        "pad_left": 2,
+        "pad_top": 3,
+        "pad_value": 7,
+    }
+    again = Letterbox.from_dict({key: v if isinstance(v, list) else float(v) for key, v in record.items()})
+    assert again == letterbox
+    assert [type(value) for value in (again.pad_left, again.pad_top, again.pad_value)] == [int] * 3
+    with pytest.raises(InputError):
+        Letterbox.from_dict({**record, "pad_left": "two"})
+
+
+def test_a_letterbox_that_is_given_no_padding_has_none_and_pads_with_114():
+    letterbox = Letterbox((10, 10), (20, 20), (10, 10))
+    assert (letterbox.pad_left, letterbox.pad_top, letterbox.pad_value) == (0, 0, 114)
+    assert letterbox.content_box == (0, 0, 10, 10)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from aerostat.data.fitting import Box
 
 CORNERS_KEY = "aerostat_box_xyxy"
 """Where no width gives the corner back in floating point, the corners stand under this key beside the box.
 
-x + width rounds to the even neighbour when it falls between two numbers, so for some corners no width exists.
-Such boxes come from computed outlines, never from numbers with a few decimals.
+x + width rounds to the even neighbour when it falls between two numbers, so for some corners no width exists:
+where x2 - x1 does not do, the sum falls half a step beside x2, and that of the next number half a step to its
+other side. Such boxes come from computed outlines, never from numbers with a few decimals.
 """
 
 _AGREE = 1e-6
@@ -19,18 +18,9 @@ _AGREE = 1e-6
 def width_and_height(box_xyxy: Box) -> tuple[tuple[float, float], dict[str, list[float]]]:
     """Return (width, height) of a box and what must be written beside them to read the same corners."""
     x1, y1, x2, y2 = box_xyxy
-    width, height = _extent(x1, x2), _extent(y1, y2)
+    width, height = x2 - x1, y2 - y1
     exact = x1 + width == x2 and y1 + height == y2
     return (width, height), {} if exact else {CORNERS_KEY: list(box_xyxy)}
-
-
-def _extent(start: float, end: float) -> float:
-    """Return the extent nearest to end - start which, added to `start`, gives `end` if there is one."""
-    extent = end - start
-    for candidate in (extent, math.nextafter(extent, math.inf), math.nextafter(extent, 0)):
-        if start + candidate == end:
-            return candidate
-    return extent
 
 
 def stated_box(box_xywh: tuple[float, float, float, float], corners: object) -> Box:
