@@ -18,12 +18,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`.
 
     The parent folder is made if it is missing. If the block raises, the temporary file is removed and
-    whatever stood at `path` before stands there still.
+    whatever stood at `path` before stands there still. Only the death of the process leaves a temporary file;
+    while it lives the file is locked, so that `clear_leftovers` can tell.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix if len(path.suffix) <= 20 else ""  # a name has 255 bytes, four for some letters
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=suffix, dir=path.parent)
-    os.close(handle)
+    locked = _lock(handle)
+    if not locked:
+        os.close(handle)  # Windows renames no open file
     temporary = Path(name)
     try:
         yield temporary
@@ -35,6 +38,105 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        if locked:
+            os.close(handle)
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to disk; without that a power cut may undo a rename.
+
+    Windows does so by itself, and a file system that refuses is none that could.
+    """
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+_TEMPORARY = re.compile(r"\.(?P<name>.{1,40})\.[a-z0-9_]{8}(?P<suffix>\.[^.]{0,19})?", re.DOTALL)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file's name is one that `replacing` gives while it writes."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
+    suffix = match["suffix"] or ""
+    return len(match["name"]) == 40 or Path(match["name"]).suffix == suffix  # a long name is cut off
+
+
+def clear_leftovers(folder: Path) -> int:
+    """Remove the temporary files that dead processes left in a folder, never those of living ones.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if is_temporary(path) and path.is_file() and not path.is_symlink() and not _in_use(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _in_use(path: Path) -> bool:
+    """Return whether a living process writes this temporary file; where that cannot be told, that it does."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return True
+    try:
+        return not _lock(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def held(folder: Path, sentence: str) -> Iterator[None]:
+    """Keep a folder for this process alone while the block runs; the system lets go when the process dies.
+
+    Nothing is written. Where the file system has no locks, nothing is kept.
+
+    Args:
+        folder: that exists.
+        sentence: said where another process keeps it.
+
+    Raises:
+        InputError: with that sentence.
+    """
+    handle = -1
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        if handle >= 0 and not _lock(handle, unless_refused=True):
+            raise InputError(sentence)
+        yield
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _lock(handle: int, *, unless_refused: bool = False) -> bool:
+    """Lock an open file until it is closed; False if another has it, or where there are no locks.
+
+    With `unless_refused` only the first of these is False.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return unless_refused
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network's file system
+        return unless_refused
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

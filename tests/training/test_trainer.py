@@ -22,10 +22,12 @@ from aerostat.evaluation.coco import evaluate_detections
 from aerostat.model import build, detection_loss, normalise
 from aerostat.model.checkpoint import read_header
 from aerostat.model.training_state import load_state
+from aerostat.predict import Detector
 from aerostat.training import trainer as module
 from aerostat.training.interruption import InterruptedRunError
 from aerostat.training.recipe import Recipe
 from aerostat.training.trainer import Trainer
+from aerostat.training.validation import Validation
 
 
 def log_of(trainer: Trainer, kind: str) -> list[dict]:
@@ -70,8 +72,8 @@ def stop_at(trainer: Trainer, monkeypatch, iteration: int, number: int = signal.
 def with_scores(monkeypatch, split, *aps: float) -> None:
     """Let validations find these figures, one after the other."""
     one = evaluate_detections(split.images, [_nothing(split)] * len(split), split.classes)
-    results = iter([replace(one, ap=ap) for ap in aps])
-    monkeypatch.setattr(module, "evaluate", lambda *_, **__: next(results))
+    results = iter([Validation(replace(one, ap=ap)) for ap in aps])
+    monkeypatch.setattr(module, "validate", lambda *_, **__: next(results))
 
 
 def _nothing(split):
@@ -331,9 +333,9 @@ def test_validation_uses_the_averaged_weights_in_evaluation_mode(discs, trainer_
     def looking(detector, split, **thresholds):
         used.append((detector.net, detector.input_size, split.name, thresholds))
         assert not detector.net.training
-        return evaluate_detections(split.images, [_nothing(split)] * len(split), split.classes)
+        return Validation(evaluate_detections(split.images, [_nothing(split)] * len(split), split.classes))
 
-    monkeypatch.setattr(module, "evaluate", looking)
+    monkeypatch.setattr(module, "validate", looking)
     trainer.fit()
     (net, size, split, thresholds), = used  # fmt: skip
     assert net is trainer.ema.net and net is not trainer.net
@@ -621,44 +623,82 @@ def test_after_a_crash_no_iteration_is_logged_twice(drawn, trainer_for, monkeypa
     assert_the_same_run(whole, again)
 
 
-def test_a_signal_during_the_last_validation_stops_nothing(discs, trainer_for, monkeypatch):
-    trainer = trainer_for(discs)
-    validate = trainer._validate
+def gone_on_with(stopped: Trainer, data: Dataset) -> Trainer:
+    """Return another trainer in the state that a run was left in, its network drawn anew."""
+    torch.manual_seed(99)
+    again = Trainer(
+        stopped.fabric,
+        build("nano", 1),
+        data.split("train"),
+        data.splits.get("val"),
+        recipe=stopped.recipe,
+        run=stopped.run,
+        source={},
+    )
+    again.restore()
+    return again
 
-    def interrupted(split):
-        os.kill(os.getpid(), signal.SIGINT)
-        validate(split)
 
-    monkeypatch.setattr(trainer, "_validate", interrupted)
-    assert trainer.fit().epoch == 1
+def signal_during_validation(monkeypatch, number: int, before_image: int = 0) -> None:
+    """Send a signal to this process while a validation looks at an image, once."""
+    predict = Detector.predict_images
+
+    def interrupted(self, images, **options):
+        for i, pair in enumerate(predict(self, images, **options)):
+            if i == before_image:
+                os.kill(os.getpid(), number)
+            yield pair
+
+    monkeypatch.setattr(Detector, "predict_images", interrupted)
 
 
-def test_a_signal_during_the_validation_that_ends_a_run_early_stops_nothing(discs, trainer_for, monkeypatch):
+@pytest.mark.parametrize("epochs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_signal_during_a_validation_leaves_at_once_with_the_epoch_and_the_validation_is_made_up_for(
+    discs, trainer_for, monkeypatch, epochs
+):
+    values = {"schedule": {"epochs": epochs}, "optim": {"lr": 0.01}}
+    whole = undisturbed(discs, trainer_for, **values)
+    stopped = trainer_for(discs, **values)
+    with monkeypatch.context() as patch:
+        signal_during_validation(patch, signal.SIGINT)
+        with pytest.raises(
+            InterruptedRunError, match="SIGINT after epoch 1, before its validation;"
+        ) as caught:
+            stopped.fit()
+    assert caught.value.exit_code == 130
+    position = load_state(stopped.run.checkpoint)["position"]
+    assert (position["epoch"], position["batch"], position["unvalidated"]) == (1, 0, True)
+    assert not stopped.run.best.exists()
+    again = gone_on_with(stopped, discs)
+    again.fit()
+    assert_the_same_run(whole, again)
+
+
+def test_a_signal_after_the_last_validation_stops_nothing(discs, trainer_for, monkeypatch):
     trainer = trainer_for(discs, schedule={"epochs": 9, "patience": 1})
     with_scores(monkeypatch, discs.split("val"), 0.3, 0.2)
-    validate = trainer._validate
+    record = trainer._record
 
-    def interrupted(split):
+    def interrupted(found):
         if trainer.position.epoch == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        validate(split)
+        record(found)
 
-    monkeypatch.setattr(trainer, "_validate", interrupted)
+    monkeypatch.setattr(trainer, "_record", interrupted)
     assert trainer.fit().stopped_early
 
 
-def test_a_signal_during_a_validation_is_heeded_after_it(discs, trainer_for, monkeypatch):
+def test_a_signal_after_a_validation_leaves_with_what_it_found(discs, trainer_for, monkeypatch):
     trainer = trainer_for(discs, schedule={"epochs": 3})
-    validate = trainer._validate
+    record = trainer._record
 
-    def interrupted(split):
+    def interrupted(found):
         os.kill(os.getpid(), signal.SIGINT)
-        validate(split)
+        record(found)
 
-    monkeypatch.setattr(trainer, "_validate", interrupted)
-    with pytest.raises(InterruptedRunError, match="SIGINT after epoch 1;") as caught:
+    monkeypatch.setattr(trainer, "_record", interrupted)
+    with pytest.raises(InterruptedRunError, match="SIGINT after epoch 1;"):
         trainer.fit()
-    assert caught.value.exit_code == 130
     assert load_state(trainer.run.checkpoint)["position"]["best_epoch"] == 1
 
 

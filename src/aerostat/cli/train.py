@@ -88,6 +88,8 @@ def train(
         Print the data card and the resolved recipe, and train nothing.
     """
     from aerostat.training import train as training
+    from aerostat.training.interruption import leaving_at_once
+    from aerostat.training.run import Run
 
     reading: dict[str, Any] = {
         "classes": split_names(classes),
@@ -115,7 +117,8 @@ def train(
         own |= {option: value for option, (_, _, value) in fields.items()}
         own |= {"--set": set_, "--dry-run": dry_run}
         refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
-        _report(_resumed(resume, data, reading))
+        with leaving_at_once(lambda: Run(resume).left):
+            _report(_resumed(resume, data, reading))
         return
     if data is None:
         hint = " (--classes takes every name up to the next option, so DATA goes before it)" * bool(classes)
@@ -129,11 +132,12 @@ def train(
         return
     run = _free_run(out, data)
     source = {"path": str(data.absolute()), **reading}
-    dataset = read(data, **reading)
-    trained = training.train(
-        dataset, model=model, weights=weights, out=run, preset=preset, values=values, source=source
-    )
-    _report(trained, dataset)
+    with leaving_at_once(lambda: Run(run).left):
+        dataset = read(data, **reading)
+        trained = training.train(
+            dataset, model=model, weights=weights, out=run, preset=preset, values=values, source=source
+        )
+        _report(trained, dataset)
 
 
 def recipe_values(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from aerostat import files
@@ -17,6 +17,23 @@ from aerostat.errors import InputError
 
 FORMAT = 1
 """Version of the documents; files of a newer one are refused."""
+
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""Names of the format (https://huggingface.co/docs/safetensors) for the types that a state holds."""
 
 
 def version() -> str:
@@ -36,9 +53,39 @@ def write(path: Path, tensors: Mapping[str, Tensor], key: str, document: Mapping
         key: the name of the document in the file's metadata, which tells the kinds of files apart.
         document: plain JSON values; the format number is added.
     """
-    text = json.dumps({"format": FORMAT, **document}, allow_nan=False)
-    with files.replacing(path) as temporary:
-        save_file(dict(tensors), temporary, {key: text})
+    write_safetensors(path, tensors, {key: json.dumps({"format": FORMAT, **document}, allow_nan=False)})
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    The format is eight bytes that say how long the header is, the header (JSON: type, shape and place of each
+    tensor) and the tensors' bytes. The library's own writer makes a temporary file of its own, which a killed
+    process would leave behind under a name that tells nobody whose it is; and its errors are no `OSError`.
+
+    Args:
+        path: where to.
+        tensors: by name, on the CPU.
+        metadata: texts by name.
+
+    Raises:
+        OSError: the system refuses; what stood there before stands there still.
+    """
+    # By falling size of their numbers, so that each begins at a multiple of it, as the library has them.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in names:
+        tensor = tensors[name]
+        place = [end, end + tensor.numel() * tensor.element_size()]
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": place}
+        end = place[1]
+    text = json.dumps(header, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def start(path: Path) -> bytes:

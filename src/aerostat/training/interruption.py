@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -34,12 +34,45 @@ def stop_requests() -> Iterator[list[int]]:
         for each, handler in before.items():
             signal.signal(each, handler)
         with suppress(RuntimeError):  # the signal may have come while something was being printed
-            console.note("stopping after this iteration; the state will be saved (again to stop at once)")
+            console.note("stopping as soon as can be; the state will be saved (again to stop at once)")
 
     for number in before:
         signal.signal(number, remember)
     try:
         yield requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def leaving_at_once(left: Callable[[], str]) -> Iterator[None]:
+    """End the block with one sentence on SIGINT or SIGTERM; a second one acts as if nobody listened.
+
+    This is for what is done before and after training itself, and for the second signal within it: there is
+    no state that would have to be saved.
+
+    Args:
+        left: says what is left of the work, a clause; asked when a signal comes.
+
+    Raises:
+        InterruptedRunError: on a signal; the exit code is 128 + its number.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # What is ignored stays so: a job that is to outlive its terminal, or one in the background of a script.
+    before = {n: h for n in (signal.SIGINT, signal.SIGTERM) if (h := signal.getsignal(n)) != signal.SIG_IGN}
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        raise InterruptedRunError(f"Stopped at once by {signal.Signals(number).name}; {left()}", number)
+
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

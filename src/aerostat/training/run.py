@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aerostat.errors import InputError
-from aerostat.files import write_text
+from aerostat.files import clear_leftovers, held, is_temporary, write_text
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,11 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line: iterations (`kind` train), validations (val), stage changes (stage)."""
+        """One JSON object a line, with its `kind`.
+
+        Iterations (train), validations (val), stage changes (stage), what training noticed (warning), where
+        the run was gone on with (resume) and its end (end).
+        """
         return self.path / "metrics.jsonl"
 
     @property
@@ -68,9 +74,12 @@ class Run:
         """Refuse to write over anything.
 
         Raises:
-            InputError: if something other than an empty directory is there already.
+            InputError: if something is there other than a directory with nothing in it, or with nothing but
+                what a process left that died while it wrote its first state.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (
+            not self.path.is_dir() or not all(is_temporary(inside) for inside in self.path.iterdir())
+        ):
             go_on = (
                 f", go on with --resume {shlex.quote(str(self.path))}" if self.checkpoint.is_file() else ""
             )
@@ -88,10 +97,39 @@ class Run:
         except OSError as error:
             raise InputError(f"Cannot make the run directory {self.path}: {error.strerror}.") from None
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the run for this process alone, and clear away what dead ones left half-written in it.
+
+        Raises:
+            InputError: if another process is training it.
+        """
+        sentence = f"{self.path} is being trained by another process; wait for its end, or stop it."
+        with held(self.path, sentence):
+            for folder in (self.path, self.plots, self.predictions):
+                clear_leftovers(folder)
+            yield
+
     @property
     def resume_command(self) -> str:
         """What to type to go on with the run."""
         return shlex.join(["aerostat", "train", "--resume", str(self.path)])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run came to its end, curves and pictures included."""
+        return self.metrics.is_file() and any(r.get("kind") == "end" for r in self.read_metrics()[-1:])
+
+    @property
+    def left(self) -> str:
+        """What is left of the run where it is ended from outside, a clause."""
+        if not self.checkpoint.is_file():
+            return "nothing had been learned and nothing is kept"
+        if self.ended:
+            return f"the run in {self.path} is whole; make its page with: " + shlex.join(
+                ["aerostat", "report", str(self.path)]
+            )
+        return f"the last whole state is kept; go on with: {self.resume_command}"
 
     def next_commands(self, source: Mapping[str, Any]) -> list[str]:
         """Return what to type to use the run's weights.
@@ -122,10 +160,28 @@ class Run:
             environment = {}
         write_text(self.environment, json.dumps({**environment, "data": dict(source)}, indent=2))
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Append one line to the metrics."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+    def log(self, *records: Mapping[str, Any]) -> None:
+        """Append lines to the metrics, all of them or none.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        with self.metrics.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            try:
+                content = lines.encode("utf-8")
+                while content:
+                    content = content[file.write(content) :]
+            except OSError:
+                file.truncate(end)  # half a line would spoil the next one, too
+                raise
+
+    def flush_log(self) -> None:
+        """Bring the metrics to disk."""
+        if self.metrics.is_file():
+            with self.metrics.open("ab") as file:
+                os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of the metrics; a last line that was cut off is left out.
@@ -136,11 +192,13 @@ class Run:
         if not self.metrics.is_file():
             raise InputError(f"{self.path} is no run: it has no {self.metrics.name}.")
         records = []
-        for line in self.metrics.read_text("utf-8").splitlines():
+        for line in self.metrics.read_text("utf-8", errors="replace").splitlines():
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                record = json.loads(line)
+            except (json.JSONDecodeError, RecursionError):
                 continue
+            if isinstance(record, dict):
+                records.append(record)
         return records
 
     def cut_metrics(self, epoch: int, batch: int) -> None:
@@ -155,7 +213,7 @@ class Run:
         places = {"stage": 1, "val": math.inf}  # a stage begins with its first iteration
 
         def place(record: dict[str, Any]) -> tuple[int, float]:
-            return record["epoch"], record.get("batch", places.get(record["kind"], math.inf))
+            return record.get("epoch", 0), record.get("batch", places.get(record.get("kind", ""), math.inf))
 
         kept = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning_fabric import Fabric, seed_everything
 
@@ -16,18 +17,19 @@ from aerostat.data.card import data_card, require_usable
 from aerostat.data.dataset import Dataset, Split
 from aerostat.draw.curves import plot_training
 from aerostat.errors import InputError, nearest
-from aerostat.files import write_text
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build, zoo
 from aerostat.model.checkpoint import Weights, fit_to, load_weights, read_header
+from aerostat.model.safe_file import version
 from aerostat.model.training_state import load_state
 from aerostat.predict import choose_device, load, weights_path
-from aerostat.training.machine import describe_environment, environment_line
+from aerostat.training.machine import describe_environment, environment_line, is_main_process
 from aerostat.training.preset import choose
 from aerostat.training.progress import clock
 from aerostat.training.recipe import Recipe
+from aerostat.training.resumption import differences, in_order_of, require_same_classes
 from aerostat.training.run import Run
-from aerostat.training.trainer import Trainer
-from aerostat.wording import counted, listed
+from aerostat.training.trainer import Position, Trainer
+from aerostat.wording import counted
 
 NANO_WEIGHTS = "rtmdet-nano-person"
 """There is no nano of COCO's 80 classes; the person detector is the widest trained one."""
@@ -36,6 +38,7 @@ DEFAULT_SIZE = "tiny"
 PICTURES = 16
 """Validation photographs drawn at the end of a run."""
 
+T = TypeVar("T")
 Values = Mapping[str, Mapping[str, Any]]
 
 
@@ -150,9 +153,6 @@ def train(
         show_plan(data, planned)
         console.note(report)
         run.create()
-        recipe.write(run.recipe)
-        record = {**environment, "data": dict(source or {}), "data_card": data_card(data).to_dict()}
-        write_text(run.environment, json.dumps(record, indent=2, default=str))
     fabric.barrier()
     trainer = Trainer(
         fabric,
@@ -162,14 +162,20 @@ def train(
         recipe=recipe,
         run=run,
         source=_plain(source or {}),
+        papers=_papers(run, recipe, environment, data, source or {}),
     )
-    return _run(trainer)
+    with run.kept() if fabric.is_global_zero else nullcontext():
+        trainer.begin()
+        return _run(trainer)
 
 
 def resume(
     run: Run | Path | str, data: Dataset | None = None, *, source: Mapping[str, Any] | None = None
 ) -> Run:
-    """Go on with a run from its checkpoint.
+    """Go on with a run from its checkpoint; what was half-written when it died is cleared away.
+
+    What must be the same as before and what may differ stands in `aerostat.training.resumption`; what differs
+    is said with both values and taken down in the log.
 
     Args:
         run: its directory.
@@ -177,53 +183,99 @@ def resume(
         source: how to read `data` again, remembered from now on in place of where they were.
 
     Raises:
-        InputError: if there is no checkpoint, the run is finished, or the data are others.
+        InputError: if there is no checkpoint, the run is finished or being trained, or the data are others.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     if not run.checkpoint.is_file():
         raise InputError(
             f"{run.path} has no {run.checkpoint.name} to go on from; name the directory of an unfinished run."
         )
+    with run.kept() if is_main_process() else nullcontext():
+        return _run(_restored(run, data, source))
+
+
+def _restored(run: Run, data: Dataset | None, source: Mapping[str, Any] | None) -> Trainer:
+    """Return the trainer of a run as it was when its state was saved, after looking at what is asked for."""
     state = load_state(run.checkpoint)
     recipe = Recipe().override(state["recipe"], source=str(run.checkpoint))
-    position = state["position"]
-    if position["epoch"] >= recipe.schedule.epochs or position["stopped_early"]:
+    position = _position(state, run)
+    restart = f"--weights {shlex.quote(str(run.path))}"
+    ended = position.epoch >= recipe.schedule.epochs or position.stopped_early
+    if ended and not position.unvalidated and run.ended:
         raise InputError(
-            f"{run.path} is finished ({position['epoch']} of {counted(recipe.schedule.epochs, 'epoch')}); "
-            f"start a new run from its weights with --weights {shlex.quote(str(run.path))}."
+            f"{run.path} is finished ({position.epoch} of {counted(recipe.schedule.epochs, 'epoch')}); "
+            f"start a new run from its weights with {restart}."
         )
     known = state["source"]
     if data is None:
         if not known.get("path"):
             raise InputError(f"{run.path} does not know where its data are; name them.")
         data = Dataset.read(**known)
-    if list(data.classes) != state["classes"]:
-        raise InputError(
-            f"{run.path} was trained on {listed(state['classes'])}, but the data have "
-            f"{listed(data.classes)}; name the data that it was trained on."
-        )
+    require_same_classes(state, data.classes, run.path)
     train_split, val_split = choose_splits(data)
-    if len(train_split) != state["train_images"]:
-        raise InputError(
-            f"{run.path} was trained on {counted(state['train_images'], 'image')}, but the data have "
-            f"{len(train_split)}; start a new run from its weights with --weights "
-            f"{shlex.quote(str(run.path))}."
-        )
+    train_split = in_order_of(state, train_split, run.path, restart)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     fabric = _launch(recipe)
+    environment = describe_environment()
     if fabric.is_global_zero:
-        console.note(environment_line(describe_environment(), fabric.device))
-    net = build(recipe.model.size, len(data.classes))
+        console.note(environment_line(environment, fabric.device))
     known = known if source is None else _plain(source)
-    trainer = Trainer(fabric, net, train_split, val_split, recipe=recipe, run=run, source=known)
+    trainer = Trainer(
+        fabric,
+        build(recipe.model.size, len(data.classes)),
+        train_split,
+        val_split,
+        recipe=recipe,
+        run=run,
+        source=known,
+        papers=_papers(run, recipe, environment, data, known),
+    )
     trainer.restore()
-    if fabric.is_global_zero and source is not None:
-        run.record_source(known)
     if fabric.is_global_zero:
-        console.note(
-            f"going on with {run.path} after epoch {position['epoch']}, iteration {position['batch']}"
+        if source is not None:
+            run.record_source(known)
+        differing = differences(
+            state,
+            now=trainer.made_with,
+            train_split=train_split,
+            val_split=val_split,
+            recipe=recipe,
+            recipe_file=run.recipe,
         )
-    return _run(trainer)
+        _say_where(trainer, differing)
+    return trainer
+
+
+def _position(state: Mapping[str, Any], run: Run) -> Position:
+    try:
+        return Position(**state["position"])
+    except TypeError:
+        by = (state.get("made_with") or {}).get("aerostat", "another version")
+        raise InputError(
+            f"{run.checkpoint} was saved by aerostat {by}, and this aerostat {version()} does not know all "
+            "of its state; go on with that version."
+        ) from None
+
+
+def _say_where(trainer: Trainer, differing: Sequence[str]) -> None:
+    """Say and take down where a run is gone on with, and what differs from before."""
+    position = trainer.position
+    console.note(
+        f"going on with {trainer.run.path} after epoch {position.epoch}, iteration {position.batch}"
+        + ", at its validation" * position.unvalidated
+    )
+    for text in differing:
+        console.note(f"  - differs: {text}")
+    place = {"epoch": position.epoch + 1, "batch": position.batch + 1}
+    trainer.saver.log({"kind": "resume", **place, "differences": list(differing)})
+
+
+def _papers(
+    run: Run, recipe: Recipe, environment: Mapping[str, Any], data: Dataset, source: Mapping[str, Any]
+) -> dict[Path, str]:
+    """Return what stands in a run's directory for people: its recipe, and where and on what it was made."""
+    record = {**environment, "data": dict(source), "data_card": data_card(data).to_dict()}
+    return {run.recipe: recipe.to_toml(), run.environment: json.dumps(record, indent=2, default=str)}
 
 
 def _plain(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,34 +386,52 @@ def _choose_weights(size: str, weights: str | None) -> tuple[str, str]:
 
 def _run(trainer: Trainer) -> Run:
     """Train, then draw the curves and some predictions, and say what came out."""
-    run, recipe = trainer.run, trainer.recipe
+    run = trainer.run
     try:
         position = trainer.fit()
     finally:
-        if trainer.fabric.is_global_zero and run.metrics.is_file():
-            plot_training(run.read_metrics(), run.plots)
+        if trainer.fabric.is_global_zero:
+            _draw(lambda: plot_training(run.read_metrics(), run.plots) if run.metrics.is_file() else None)
     if not trainer.fabric.is_global_zero:
         return run
-    if trainer.val_split is not None and not run.best.is_file():
-        raise InputError(f"{run.path} has lost {run.best.name}, which validation wrote; take {run.last}.")
     lines = [f"finished {counted(position.epoch, 'epoch')} in {clock(position.seconds)}"]
     if position.stopped_early:
-        lines[0] += f": AP did not rise for {counted(recipe.schedule.patience, 'validation')}"
-    if trainer.val_split is not None:
-        last = trainer.last_result
-        if last is not None:
-            console.note(f"validation of epoch {position.epoch}:\n{last.render()}\n")
-        lines.append(f"  best    AP {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}")
-        lines.append(
-            f"  last    AP {last.ap:.3f}  epoch {position.epoch}  {run.last}" if last else f"  {run.last}"
-        )
-        drawn = draw_predictions(run, trainer.val_split)
-        lines.append(f"  {counted(drawn, 'picture')} in {run.predictions}, curves in {run.plots}")
-    else:
-        lines.append(f"  last    {run.last}")
+        patience = counted(trainer.recipe.schedule.patience, "validation")
+        lines[0] += f": AP did not rise for {patience}"
+    lines += _outcome(trainer)
     lines += ["next:", *(f"  {command}" for command in run.next_commands(trainer.source))]
     console.note("\n".join(lines))
+    trainer.saver.log({"kind": "end", "epoch": position.epoch, "seconds": round(position.seconds, 1)})
     return run
+
+
+def _outcome(trainer: Trainer) -> list[str]:
+    """Draw what the best weights find, and return lines about all weights."""
+    run, position, last = trainer.run, trainer.position, trainer.last_result
+    if trainer.val_split is None:
+        return [f"  last    {run.last}"]
+    if not run.best.is_file():
+        raise InputError(f"{run.path} has lost {run.best.name}, which validation wrote; take {run.last}.")
+    if last is not None:
+        console.note(f"validation of epoch {position.epoch}:\n{last.render()}\n")
+    lines = [
+        f"  best    AP {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}",
+        f"  last    AP {last.ap:.3f}  epoch {position.epoch}  {run.last}" if last else f"  {run.last}",
+    ]
+    split = trainer.val_split
+    drawn = _draw(lambda: draw_predictions(run, split))
+    if drawn is not None:
+        lines.append(f"  {counted(drawn, 'picture')} in {run.predictions}, curves in {run.plots}")
+    return lines
+
+
+def _draw(draw: Callable[[], T]) -> T | None:
+    """Draw, or say why not: no picture is a reason to call a training failed."""
+    try:
+        return draw()
+    except OSError as error:
+        console.note(f"pictures could not be written: {error.strerror or error} ({error.filename})")
+        return None
 
 
 def draw_predictions(run: Run, split: Split, count: int = PICTURES) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import gc
 import math
+import shlex
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aerostat import console
@@ -25,23 +26,28 @@ from aerostat.data.loader import Batch, TrainLoader
 from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import CocoResult
-from aerostat.evaluation.evaluate import evaluate
-from aerostat.files import replacing
 from aerostat.memory import kept_memory
 from aerostat.model import RTMDet, detection_loss, normalise
-from aerostat.model.checkpoint import Header, save_weights
+from aerostat.model.checkpoint import Header, read_header, save_weights
 from aerostat.model.folding import folded
-from aerostat.model.training_state import load_state, save_state
+from aerostat.model.safe_file import write_safetensors
+from aerostat.model.training_state import load_state
 from aerostat.predict import Detector
 from aerostat.training.ema import ExponentialMovingAverage
+from aerostat.training.guards import Guards
 from aerostat.training.interruption import InterruptedRunError, stop_requests
 from aerostat.training.machine import memory_mb, thread_count
 from aerostat.training.optimiser import build_optimiser, load_optimiser_state, set_training_mode
 from aerostat.training.progress import EpochDisplay, EpochProgress, showing
 from aerostat.training.recipe import Recipe
+from aerostat.training.resumption import Fingerprint, made_with
 from aerostat.training.run import Run
+from aerostat.training.saving import Saver, Weights
 from aerostat.training.schedule import lr_factor
+from aerostat.training.shortage import in_parts, is_out_of_memory
 from aerostat.training.transfer import Placed, placed
+from aerostat.training.validation import Validation, validate
+from aerostat.wording import counted
 
 STEPS_UNREAD = 1
 """On a GPU the losses of a step are read while it works on the next one: reading them at once would wait."""
@@ -61,6 +67,7 @@ class Position:
         stale: validations since then.
         seconds: that the run has worked.
         stopped_early: whether patience ran out.
+        unvalidated: whether the validation of the last finished epoch is still to come.
     """
 
     epoch: int = 0
@@ -70,6 +77,7 @@ class Position:
     stale: int = 0
     seconds: float = 0.0
     stopped_early: bool = False
+    unvalidated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +89,8 @@ class Step:
         number: of the iteration in its epoch, from 1.
         lr: learning rate.
         stepped: whether the optimiser stepped.
-        losses: (3,) float32 in the host's memory, in the order of `LOSSES`; complete once `done` is.
+        values: (4,) float32 in the host's memory, in the order of `LOSSES`, then 1 where a gradient was not
+            finite, else 0; complete once `done` is.
         done: None where there is nothing to wait for.
     """
 
@@ -89,14 +98,15 @@ class Step:
     number: int
     lr: float
     stepped: bool
-    losses: Tensor
+    values: Tensor
     done: torch.cuda.Event | None = None
 
-    def read(self) -> dict[str, float]:
-        """Return the losses by name, waiting for them if need be."""
+    def read(self) -> tuple[dict[str, float], bool]:
+        """Return the losses by name and whether the gradients were finite, waiting for them if need be."""
         if self.done is not None:
             self.done.synchronize()
-        return dict(zip(LOSSES, self.losses.tolist(), strict=True))
+        *losses, broken = self.values.tolist()
+        return dict(zip(LOSSES, losses, strict=True)), broken == 0
 
 
 LOSSES = ("loss", "loss_cls", "loss_bbox")
@@ -149,6 +159,7 @@ class Trainer:
         recipe: resolved.
         run: directory that exists.
         source: what else the checkpoint shall remember (where the data came from).
+        papers: texts that belong into the directory besides, by their place.
     """
 
     def __init__(
@@ -161,10 +172,16 @@ class Trainer:
         recipe: Recipe,
         run: Run,
         source: dict[str, Any],
+        papers: Mapping[Path, str] | None = None,
     ) -> None:
         self.fabric, self.recipe, self.run, self.source = fabric, recipe, run, source
         self.classes, self.val_split = train_split.classes, val_split
-        self.position = Position()
+        self.position, self.guards, self.saver = Position(), Guards(), Saver(run, papers)
+        self.fingerprint = {
+            "train": Fingerprint.of(train_split).state(),
+            "val": Fingerprint.of(val_split).state() if val_split else None,
+        }
+        self.made_with = made_with(fabric.device)
         self.last_result: CocoResult | None = None
         self._scored_at: tuple[int, int] | None = None
         self._unreadable: set[str] = set()
@@ -180,6 +197,8 @@ class Trainer:
         self.learner = TrainedNetwork(net)
         self.wrapped, self.optimiser = fabric.setup(self.learner, optimiser)
         self._unread: deque[Step] = deque()
+        self._parts = 1  # in which a batch goes through the network
+        self._group: list[Placed] = []  # whose gradients have been added up since the last step
 
     # ------------------------------------------------------------------------------------------ the loop
 
@@ -188,28 +207,48 @@ class Trainer:
 
         Raises:
             InterruptedRunError: if a signal asked to stop; the state is saved.
-            AerostatError: on a loss that is not finite; the batch is saved and named.
+            AerostatError: on a loss that is not finite, or gradients that are not several times in a row; the
+                batch is saved and named. Also if the last state could not be saved.
         """
-        schedule, position = self.recipe.schedule, self.position
+        position = self.position
         began = time.monotonic() - position.seconds
         with stop_requests() as requested, kept_memory(), _settled_objects():
-            while position.epoch < schedule.epochs and not position.stopped_early:
-                asked = self._epoch(position.epoch, requested)
+            while not self.finished:
+                asked = 0 if position.unvalidated else self._learn(requested)
                 position.seconds = time.monotonic() - began
-                self._require_finite_weights()
                 if asked:
                     self._leave(asked)
-                position.epoch, position.batch = position.epoch + 1, 0
-                last = position.epoch == schedule.epochs
-                if self.val_split and (last or position.epoch % self.recipe.eval.interval == 0):
-                    self._validate(self.val_split)
-                    position.stopped_early = 0 < schedule.patience <= position.stale
-                position.seconds = time.monotonic() - began
+                if position.unvalidated and self.val_split:
+                    asked = self._validate(self.val_split, requested)
+                    position.seconds = time.monotonic() - began
+                    if asked:
+                        self._leave(asked)
+                position.unvalidated = False
                 self.save()
                 asked = self._agreed(requested)
-                if asked and not (last or position.stopped_early):
+                if asked and not self.finished:
                     self._leave(asked)
+        self.saver.require_saved()
         return position
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to learn and to validate."""
+        position = self.position
+        ended = position.epoch >= self.recipe.schedule.epochs or position.stopped_early
+        return ended and not position.unvalidated
+
+    def _learn(self, requested: list[int]) -> int:
+        """Finish an epoch, or leave off within it: returns the signal that asked to, 0 for none."""
+        position, schedule = self.position, self.recipe.schedule
+        asked = self._epoch(position.epoch, requested)
+        self._require_finite_weights()
+        if not asked:
+            position.epoch, position.batch = position.epoch + 1, 0
+            last = position.epoch == schedule.epochs
+            due = last or position.epoch % self.recipe.eval.interval == 0
+            position.unvalidated = due and self.val_split is not None
+        return asked
 
     def _epoch(self, epoch: int, requested: list[int]) -> int:
         """Work through the rest of an epoch; returns the signal that asked to stop within it, 0 for none."""
@@ -250,41 +289,123 @@ class Trainer:
         lr = self._lr(epoch * len(self.loader) + self.position.batch)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        cls, reg = self.wrapped(batch.images)
-        losses = detection_loss(
-            cls,
-            reg,
-            batch.boxes,
-            batch.labels,
-            average=self._average if self.fabric.world_size > 1 else None,
-        )
-        loss = losses["loss_cls"] + losses["loss_bbox"]
         place = self.position.batch % optim.accumulate
         left = len(self.loader) - (self.position.batch - place)
-        group = min(optim.accumulate, left)  # the last group of an epoch may be smaller
-        self.fabric.backward(loss / group)
-        stepped = place + 1 == group
-        if stepped:
-            if optim.clip_grad_norm > 0:
-                self.fabric.clip_gradients(
-                    self.wrapped, self.optimiser, max_norm=optim.clip_grad_norm, error_if_nonfinite=False
-                )
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self.ema.update(self.net)
-        values = torch.stack([loss, losses["loss_cls"], losses["loss_bbox"]]).detach()
+        iterations = min(optim.accumulate, left)  # the last group of an epoch may be smaller
+        losses = self._backward(batch, iterations)
+        stepped = place + 1 == iterations
+        broken = self._optimise() if stepped else losses.new_zeros(())
+        values = torch.cat([losses, broken[None]])
         return Step(batch.batch, self.position.batch + 1, lr, stepped, *_on_its_way(values))
+
+    def _backward(self, batch: Placed, iterations: int) -> Tensor:
+        """Add a batch's gradients to those of its group of so many iterations; returns its losses (3,).
+
+        Where memory does not suffice the group is learned from again, in smaller parts from now on.
+        """
+        todo = [batch]
+        while True:
+            try:
+                for each in todo:
+                    losses = self._add_gradients(each, iterations)
+                self._group.append(batch)
+                return losses
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error)
+            self._divide(batch, reason)  # not before the error is gone, which holds what it failed with
+            todo = [*self._group, batch]
+
+    def _add_gradients(self, batch: Placed, iterations: int) -> Tensor:
+        total: Tensor | None = None
+        for part in in_parts(batch, self._parts):
+            cls, reg = self.wrapped(part.images)
+            losses = detection_loss(
+                cls,
+                reg,
+                part.boxes,
+                part.labels,
+                average=self._average if self.fabric.world_size > 1 else None,
+            )
+            loss = losses["loss_cls"] + losses["loss_bbox"]
+            share = len(part.boxes) / len(batch.boxes)
+            self.fabric.backward(loss * (share / iterations))
+            values = torch.stack([loss, losses["loss_cls"], losses["loss_bbox"]]).detach() * share
+            total = values if total is None else total + values
+        assert total is not None
+        return total
+
+    def _divide(self, batch: Placed, reason: str) -> None:
+        """Let batches go through the network in twice as many parts; what was added to gradients is lost."""
+        size, side = len(batch.boxes), self.recipe.data.input_size
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.fabric.device.type == "cuda":
+            torch.cuda.empty_cache()
+        before = math.ceil(size / self._parts)
+        if self._parts >= size or self.fabric.world_size > 1:  # other processes wait for these gradients
+            found = " ".join(reason.split())[:120].rstrip(".")
+            raise AerostatError(
+                f"Memory does not suffice for {counted(before, 'image')} of {side} px at a time ({found}); "
+                "train with a smaller --batch-size, --input-size or model."
+            )
+        self._parts *= 2
+        self._warn(
+            f"memory does not suffice for {counted(before, 'image')} at a time: from here on "
+            f"{math.ceil(size / self._parts)} go through the network at a time, and the optimiser steps "
+            f"after as many as before ({size * self.recipe.optim.accumulate}), though batch normalisation "
+            "sees fewer",
+            self.position.batch + 1,
+        )
+
+    def _optimise(self) -> Tensor:
+        """Step with the gradients of a group; returns 1 if they were not finite and the step was left out."""
+        optim = self.recipe.optim
+        broken = self._not_finite()
+        if optim.clip_grad_norm > 0:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimiser, max_norm=optim.clip_grad_norm, error_if_nonfinite=False
+            )
+        if broken.device.type != "cpu":  # the fused step looks there, and then leaves all as it is
+            self.optimiser.optimizer.found_inf = broken
+        if broken.device.type != "cpu" or not broken:
+            self.optimiser.step()
+            self.ema.update(self.net)
+        self.optimiser.zero_grad(set_to_none=True)
+        self._group.clear()
+        return broken
+
+    def _not_finite(self) -> Tensor:
+        """Return 1 (float32, on the device) if a gradient is not finite, else 0."""
+        if self.recipe.optim.precision == "16-mixed":  # the scaler of the losses sees to it
+            return torch.zeros((), device=self.fabric.device)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+        return 1 - torch.stack(norms).isfinite().all().float()
 
     def _read(self, epoch: int, progress: EpochProgress, display: EpochDisplay, leave: int = 0) -> None:
         """Read the losses of all but the last `leave` steps and log them; stop on one that is no number."""
         while len(self._unread) > leave:
             step = self._unread.popleft()
-            losses = step.read()
+            losses, finite = step.read()
             if not math.isfinite(losses["loss"]):
-                self._refuse(step, losses)
+                values = ", ".join(f"{name} {losses[name]}" for name in LOSSES[1:])
+                self._refuse(step, f"The loss is not finite ({values})")
+            self._look_at(step, losses["loss"], finite)
             progress.add(losses, len(step.batch.images) * self.fabric.world_size)
             display.update(step.lr, memory_mb(self.fabric.device))
             self._log_iteration(epoch, step, losses, progress)
+
+    def _look_at(self, step: Step, loss: float, finite: bool) -> None:
+        """Say what is conspicuous about an iteration; stop where nothing will be learned any more."""
+        names = step.batch.file_names
+        if jump := self.guards.see_loss(loss, names):
+            self._warn(jump, step.number)
+        if step.stepped and (left_out := self.guards.see_gradients(finite, names)):
+            self._warn(left_out, step.number)
+            if self.guards.hopeless:
+                count = counted(self.guards.skipped, "step")
+                self._refuse(step, f"Gradients are not finite for {count} in a row, the last")
 
     def _agreed_within(self, requested: list[int]) -> int:
         """Return the signal to stop at within an epoch; several processes ask each other now and then."""
@@ -318,12 +439,12 @@ class Trainer:
         assert isinstance(averaged, Tensor)
         return averaged
 
-    def _validate(self, split: Split) -> None:
-        """Score the averaged weights; keep them as the best ones if they are."""
-        recipe, position = self.recipe, self.position
+    def _validate(self, split: Split, requested: list[int]) -> int:
+        """Score the averaged weights; returns the signal that asked to leave off, 0 for none."""
+        recipe, position, asked = self.recipe, self.position, 0
         if self.fabric.is_global_zero:
             size = (recipe.data.input_size, recipe.data.input_size)
-            result = evaluate(
+            found = validate(
                 Detector(TorchEngine(self.ema.net), self.classes, size),
                 split,
                 score_threshold=recipe.eval.score_threshold,
@@ -332,25 +453,43 @@ class Trainer:
                 batch_size=recipe.eval.batch_size,
                 threads=thread_count(recipe),
                 on_unreadable=self._leave_out,
+                stop=lambda: bool(requested),
             )
-            self.last_result, self._scored_at = result, (position.epoch, position.batch)
-            figures = result.to_dict()
-            per_class = {row["name"]: row["ap"] for row in figures.pop("per_class")}
-            self._log({"kind": "val", "epoch": position.epoch, **figures, "per_class": per_class})
-            better = result.ap > position.best_ap
-            if better:
-                position.best_ap, position.best_epoch, position.stale = result.ap, position.epoch, 0
-                self._save_weights(best=True)
+            if found is None:
+                asked = requested[0]
             else:
-                position.stale += 1
-            mark = (
-                "  best so far" if better else f"  (best {position.best_ap:.3f}, epoch {position.best_epoch})"
-            )
-            console.note(
-                f"  validation  AP {result.ap:.3f}  AP50 {result.ap50:.3f}  AP75 {result.ap75:.3f}{mark}"
-            )
+                self._record(found)
         self.fabric.barrier()
-        position.stale = self.fabric.broadcast(position.stale)
+        position.stale, position.stopped_early, asked = self.fabric.broadcast(
+            (position.stale, position.stopped_early, asked)
+        )
+        return asked
+
+    def _record(self, found: Validation) -> None:
+        """Take down what a validation found, and whether these are the best weights so far."""
+        position, result = self.position, found.result
+        self.last_result, self._scored_at = result, (position.epoch, position.batch)
+        figures = result.to_dict()
+        per_class = {row["name"]: row["ap"] for row in figures.pop("per_class")}
+        self._log({"kind": "val", "epoch": position.epoch, **figures, "per_class": per_class})
+        better = result.ap > position.best_ap
+        if better:
+            position.best_ap, position.best_epoch, position.stale = result.ap, position.epoch, 0
+        else:
+            position.stale += 1
+        position.stopped_early = 0 < self.recipe.schedule.patience <= position.stale
+        mark = "  best so far" if better else f"  (best {position.best_ap:.3f}, epoch {position.best_epoch})"
+        console.note(
+            f"  validation  AP {result.ap:.3f}  AP50 {result.ap50:.3f}  AP75 {result.ap75:.3f}{mark}"
+        )
+        for text in self.guards.see_validation(
+            best_ap=position.best_ap,
+            same_scores=found.same_scores,
+            share=position.epoch / self.recipe.schedule.epochs,
+            fresh=not self.recipe.model.weights,
+            inspect=shlex.join(["aerostat", "inspect", str(self.source.get("path") or "DATA")]),
+        ):
+            self._warn(text)
 
     def _leave_out(self, record: ImageRecord, error: InputError) -> None:
         """Go on without a photograph that cannot be read, as training does: hours of work hang on it."""
@@ -361,29 +500,50 @@ class Trainer:
     # ------------------------------------------------------------------------------------------ state
 
     def save(self) -> None:
-        """Write the averaged weights, then the whole state, each whole or not at all."""
+        """Write the whole state and the averaged weights; if that fails it is said, and tried again later."""
         if not self.fabric.is_global_zero:
             return
-        self._save_weights(best=False)
-        save_state(
-            self.run.checkpoint,
-            {
-                "net": self.net.state_dict(),
-                "ema": self.ema.net.state_dict(),
-                "ema_updates": self.ema.updates,
-                "optimiser": self.optimiser.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-                "torch_random_state": torch.get_rng_state(),
-                "position": dataclasses.asdict(self.position),
-                "recipe": self.recipe.to_dict(),
-                "classes": list(self.classes),
-                "train_images": len(self.loader.images),
-                "source": self.source,
-            },
-        )
+        position = self.position
+        best = self._scored_at == (position.epoch, position.batch) and position.best_epoch == position.epoch
+        self.saver.save(self._state(), self._weights(), best=best, of=self._place)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "ema": self.ema.net.state_dict(),
+            "ema_updates": self.ema.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "torch_random_state": torch.get_rng_state(),
+            "position": dataclasses.asdict(self.position),
+            "figures": self._figures(),
+            "guards": self.guards.state(),
+            "parts": self._parts,
+            "recipe": self.recipe.to_dict(),
+            "classes": list(self.classes),
+            "train_images": len(self.loader.images),
+            "fingerprint": self.fingerprint,
+            "made_with": self.made_with,
+            "source": self.source,
+        }
+
+    def begin(self) -> None:
+        """Write the state before the first iteration, so that the run can be gone on with from there.
+
+        Raises:
+            AerostatError: if it cannot be written, before hours of work show it.
+        """
+        if self.fabric.is_global_zero:
+            self.saver.save(self._state(), None, best=False, of=self._place)
+            if self.saver.failure:
+                raise AerostatError(
+                    f"{self.run.path} cannot be written to ({self.saver.failure}), so nothing was trained; "
+                    "make room, or choose another --out."
+                )
+        self.fabric.barrier()
 
     def restore(self) -> None:
-        """Go on from the run's checkpoint."""
+        """Go on from the run's checkpoint, after mending what a process that died left behind it."""
         state = load_state(self.run.checkpoint)
         self.net.load_state_dict(state["net"])
         self.learner.forget()
@@ -393,35 +553,78 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["torch_random_state"])
         self.position = Position(**state["position"])
+        self.guards = Guards.of(state.get("guards") or {})
+        self._parts = state.get("parts", 1)
+        self.saver.saved = self._place
         if self.fabric.is_global_zero:
             self.run.cut_metrics(self.position.epoch + 1, self.position.batch + 1)
+            self._mend(state.get("figures") or {})
         self.fabric.barrier()  # nothing is written anew before every process has read
 
-    def _save_weights(self, *, best: bool) -> None:
+    def _mend(self, figures: Mapping[str, Any]) -> None:
+        """Write what follows from the state and is missing or older: the state is written first."""
+        position, weights = self.position, self._weights(figures)
+        if position.epoch == position.batch == 0:
+            return
+        try:
+            save_weights(self.run.last, *weights)
+            if self.val_split is None or position.best_epoch == 0:
+                return
+            if position.best_epoch == position.epoch and not (position.batch or position.unvalidated):
+                save_weights(self.run.best, *weights)
+                return
+        except OSError as error:
+            console.note(f"the weights in {self.run.path} could not be written: {error.strerror or error}")
+        held = _epoch_and_ap(self.run.best)
+        if held is None or held[0] < position.best_epoch:  # of a disk that was full, or removed by hand
+            now = f"that of epoch {held[0]}" if held else "that of the next validation"
+            console.note(
+                f"{self.run.best} is not that of epoch {position.best_epoch}, whose AP of "
+                f"{position.best_ap:.3f} is the best so far; {now} takes its place"
+            )
+            position.best_epoch, position.best_ap = held or (0, -1.0)
+
+    def _weights(self, figures: Mapping[str, Any] | None = None) -> Weights:
+        """Return the averaged weights with what they are for."""
         size = self.recipe.data.input_size
-        # Figures of an earlier epoch are none of these weights'.
-        at = (self.position.epoch, self.position.batch)
-        result = self.last_result if self._scored_at == at else None
-        figures = {k: v for k, v in result.to_dict().items() if isinstance(v, float | int)} if result else {}
         header = Header(
             size=self.recipe.model.size,
             classes=self.classes,
             input_size=(size, size),
             recipe=self.recipe.to_dict(),
-            metrics={"epoch": self.position.epoch, **figures},
+            metrics={"epoch": self.position.epoch, **(self._figures() if figures is None else figures)},
         )
-        save_weights(self.run.best if best else self.run.last, self.ema.net.state_dict(), header)
+        return self.ema.net.state_dict(), header
+
+    def _figures(self) -> dict[str, float]:
+        """Return what validation found of these very weights, nothing if they were not validated."""
+        at = (self.position.epoch, self.position.batch)
+        result = self.last_result if self._scored_at == at else None
+        return {k: v for k, v in result.to_dict().items() if isinstance(v, float | int)} if result else {}
+
+    @property
+    def _place(self) -> str:
+        """Where the run stands, such as ``epoch 3``."""
+        position = self.position
+        if position.batch:
+            return f"epoch {position.epoch + 1} up to iteration {position.batch} of {len(self.loader)}"
+        if position.epoch == 0:
+            return "the beginning"
+        return f"epoch {position.epoch}" + " before its validation" * position.unvalidated
 
     def _leave(self, signal_number: int) -> None:
         self.save()
         self.fabric.barrier()  # a process that ends takes the others with it
         position, name = self.position, signal.Signals(signal_number).name
-        place = f"after epoch {position.epoch}"
+        place = f"after epoch {position.epoch}" + ", before its validation" * position.unvalidated
         if position.batch:
             place = f"in epoch {position.epoch + 1}, after iteration {position.batch} of {len(self.loader)}"
+        state = "the state is saved"
+        if self.saver.failure:
+            newest = f"that of {self.saver.saved} is whole"
+            state = f"the state could not be saved ({self.saver.failure}), but {newest}"
         raise InterruptedRunError(
-            f"Stopped by {name} {place}; the state is saved; go on with: {self.run.resume_command}",
-            signal_number,
+            f"Stopped by {name} {place}; {state}; go on with: {self.run.resume_command}", signal_number
         )
 
     def _require_finite_weights(self) -> None:
@@ -434,29 +637,40 @@ class Trainer:
                 f"{saved if self.run.checkpoint.is_file() else ''}; try a lower learning rate."
             )
 
-    def _refuse(self, step: Step, losses: dict[str, float]) -> None:
-        """Save the batch that gave a loss that is no number, and stop; nothing is saved of the weights."""
+    def _refuse(self, step: Step, what: str) -> None:
+        """Save the batch that gave what is no number, and stop; nothing is saved of the weights."""
         self._unread.clear()
         batch = step.batch
         path = self.run.path / f"nonfinite_batch_rank{self.fabric.global_rank}.safetensors"
         tensors = {"images": batch.images.contiguous()}
         for i, (boxes, labels) in enumerate(zip(batch.boxes, batch.labels, strict=True)):
             tensors |= {f"boxes.{i}": boxes, f"labels.{i}": labels}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, {"file_names": "\n".join(batch.file_names)})
-        values = ", ".join(f"{name} {losses[name]}" for name in LOSSES[1:])
+        try:
+            write_safetensors(path, tensors, {"file_names": "\n".join(batch.file_names)})
+            where = f"is in {path}"
+        except OSError as error:
+            where = f"could not be saved: {error.strerror or error}"
         names = ", ".join(batch.file_names[:3]) + (", ..." if len(batch.file_names) > 3 else "")
         raise AerostatError(
-            f"The loss is not finite ({values}) in epoch {self.position.epoch + 1}, iteration "
-            f"{step.number}; the batch ({names}) is in {path}; "
-            "try a lower learning rate, or check these images."
+            f"{what} in epoch {self.position.epoch + 1}, iteration {step.number}; the batch ({names}) "
+            f"{where}; try a lower learning rate, or check these images."
         )
 
     # ------------------------------------------------------------------------------------------ records
 
     def _log(self, record: dict[str, Any]) -> None:
         if self.fabric.is_global_zero:
-            self.run.log(record)
+            self.saver.log(record)
+
+    def _warn(self, text: str, iteration: int = 0) -> None:
+        """Say something and take it down, about an iteration of the present epoch or about the last epoch."""
+        if not self.fabric.is_global_zero:
+            return
+        epoch = self.position.epoch + (1 if iteration else 0)
+        where = f"epoch {epoch}" + f", iteration {iteration}" * bool(iteration)
+        console.note(f"warning: {where}: {text}")
+        record = {"kind": "warning", "epoch": epoch, "text": text}
+        self._log({**record, "batch": iteration} if iteration else record)
 
     def _log_iteration(
         self, epoch: int, step: Step, losses: dict[str, float], progress: EpochProgress
@@ -474,6 +688,15 @@ class Trainer:
             "memory_mb": round(memory_mb(self.fabric.device), 1),
         }
         self._log(record)
+
+
+def _epoch_and_ap(path: Path) -> tuple[int, float] | None:
+    """Return which epoch's weights a file holds, and their AP; None if it holds none with such figures."""
+    try:
+        metrics = read_header(path).metrics
+        return int(metrics["epoch"]), float(metrics["ap"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
