@@ -11,10 +11,13 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
-    """Return ``a, b, c``; of more than `most` names only so many are said and the others counted."""
+    """Return ``a, b, c``; of more than `most` names only so many are said and the others counted.
+
+    A name of more than 80 characters is cut.
+    """
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    return ", ".join(name if len(name) <= 80 else f"{name[:77]}..." for name in names[:most]) + rest
 
 
 def shown(value: object, most: int = 60) -> str:

@@ -110,7 +110,7 @@ GOOD = {"format": 1, "size": "tiny", "classes": ["balloon"]}
     [
         ({"size": "huge"}, "the size is 'huge'; expected one of nano, tiny, s, m, l, x"),
         ({"size": ["tiny"]}, "the size is"),
-        ({"size": None}, "the size is 'None'"),
+        ({"size": None}, "the size is None"),
         ({"classes": []}, "the list of classes is empty"),
         ({"classes": [1, 2]}, r"the classes are \(1, 2\); expected a list of names"),
         ({"classes": "balloon"}, "expected a list of names"),
@@ -121,7 +121,7 @@ GOOD = {"format": 1, "size": "tiny", "classes": ["balloon"]}
         ({"input_size": [640, "640"]}, "the input size is"),
         ({"input_size": [640, -1]}, "the input size is"),
         ({"letterbox": 3}, "'letterbox' is 3"),
-        ({"recipe": "x"}, "'recipe' is x"),
+        ({"recipe": "x"}, "'recipe' is 'x'"),
         ({"metrics": None}, "'metrics' is None"),
         ({"kind": "poem"}, "the kind is 'poem'"),
         ({"notes": [1]}, "the notes are"),
