@@ -1,0 +1,415 @@
+"""What README and docs say holds: links lead somewhere, commands are understood and run, snippets run."""
+
+import itertools
+import json
+import re
+import shlex
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from aerostat.__main__ import main
+from aerostat.cli import app
+from aerostat.data.balloons import write_balloons
+from aerostat.model import build, zoo
+from aerostat.model.checkpoint import Header, save_weights
+from aerostat.training.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "benchmarks").glob("*.md")),
+]
+NAMES = [document.relative_to(ROOT).as_posix() for document in DOCUMENTS]
+IMAGE_SUFFIXES = (".jpg", ".png")
+
+NOT_HERE = {
+    "aerostat demo": "trains for minutes; tests/test_demo.py has its own",
+    "aerostat train --resume runs/balloon": "goes on with a run that was stopped; tests/training have it",
+}
+"""Commands that are understood, but not run by these tests."""
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+# --- what stands in a document
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """Return a document without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def spans(text: str) -> list[str]:
+    """Return what stands between backticks outside of blocks."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(text))]
+
+
+def lines(text: str) -> list[str]:
+    """Return the commands of the shell blocks, and of indented lines, one at a time and without comments."""
+    typed = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    typed += re.findall(r"^    (?:aerostat|python -m aerostat) .*$", prose(text), re.MULTILINE)
+    commands = [shlex.join(shlex.split(line, comments=True)) for line in typed]
+    return [
+        part.strip()
+        for command in commands
+        for part in command.replace("'&&'", "&&").split("&&")
+        if part.strip()
+    ]
+
+
+def headings(text: str) -> list[tuple[int, str]]:
+    """Return level and words of the headings."""
+    return [(len(marks), words) for marks, words in re.findall(r"^(#+) (.+)$", prose(text), re.MULTILINE)]
+
+
+def anchors(text: str) -> set[str]:
+    """Return the names under which a page of the project's host shows its headings."""
+    found: set[str] = set()
+    for _, words in headings(text):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", words).lower()
+        kept = "".join(c for c in words if c in " -_" or unicodedata.category(c)[0] in "LN")
+        name = kept.replace(" ", "-")
+        found.add(next(n for i in range(99) if (n := f"{name}-{i}" if i else name) not in found))
+    return found
+
+
+def links(text: str) -> list[str]:
+    """Return where links and pictures lead."""
+    return re.findall(r"!?\[[^\]]*\]\(([^)\s]+)\)", prose(text))
+
+
+# --- links
+
+
+def broken(link: str, document: Path) -> str | None:
+    """Return what is wrong with a link, None if nothing is."""
+    if "://" in link:
+        parts = urlsplit(link)
+        sane = parts.scheme == "https" and re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc)
+        return None if sane else "no https address"
+    target, _, anchor = link.partition("#")
+    path = (document.parent / target).resolve() if target else document
+    if not path.exists():
+        return "leads nowhere"
+    if not path.is_relative_to(ROOT):
+        return "leads out of the project"
+    if anchor and anchor not in anchors(path.read_text("utf-8")):
+        return f"there is no heading {anchor!r}"
+    return None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    assert {link: why for link in links(text_of(name)) if (why := broken(link, ROOT / name))} == {}
+
+
+@pytest.mark.parametrize(
+    "link", ["missing.md", "#no-such-heading", "docs/nothing.md#x", "http://a.b/c", "https://x", "../../x"]
+)
+def test_a_broken_link_is_found(link: str) -> None:
+    assert broken(link, ROOT / "README.md")
+
+
+@pytest.mark.parametrize(
+    "link", ["#can-i-trust-it", "docs/architecture.md#floors", "LICENSE", "https://arxiv.org/abs/2212.07784"]
+)
+def test_a_good_link_passes(link: str) -> None:
+    assert broken(link, ROOT / "README.md") is None
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_pictures_are_small_enough_to_load(name: str) -> None:
+    for link in links(text_of(name)):
+        if link.endswith(IMAGE_SUFFIXES):
+            assert (ROOT / link).stat().st_size < 1_000_000
+
+
+# --- commands are understood
+
+
+def understood(command: str) -> None:
+    """Let the command line read a command without running it; it raises where it does not understand."""
+    words = shlex.split(command.replace("VERB", "predict"))[1:]
+    words = words[2:] if words[:2] == ["-m", "aerostat"] else words
+    if words and not set(words) & {"--help", "--version"}:
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def commands(name: str) -> list[str]:
+    """Return what a document tells to type, in blocks and in its sentences."""
+    text = text_of(name)
+    typed = [line for line in lines(text) if re.match(r"(python -m )?aerostat\b", line)]
+    typed += [span for span in spans(text) if re.match(r"aerostat [a-zA-Z-]", span) and "..." not in span]
+    named = [command for command in typed if len(command.split()) > 2 or command.split()[1].startswith("-")]
+    verbs = [command for command in typed if command not in named]
+    assert all(command.split()[1] in app for command in verbs), verbs
+    return named
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_is_one_of_the_command_line(name: str) -> None:
+    for command in commands(name):
+        try:
+            understood(command)
+        except Exception as error:
+            pytest.fail(f"{name}: {command!r}: {error}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "aerostat predikt a b",
+        "aerostat predict a b --nope",
+        "aerostat eval runs/a",
+        "aerostat export a --to tensorrt",
+    ],
+)
+def test_a_command_that_is_none_is_found(command: str) -> None:
+    with pytest.raises(Exception, match=r"Unknown|requires|Invalid"):
+        understood(command)
+
+
+def known_options() -> set[str]:
+    """Return the options of every verb, and of the scripts and benchmarks of a checkout."""
+    verbs = [app[name] for name in app if not name.startswith("-")]
+    options = {name for verb in verbs for a in verb.assemble_argument_collection() for name in a.names}
+    scripts = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").rglob("*.py")]
+    for script in scripts:
+        options |= set(re.findall(r"[\"'](--[a-z][a-z0-9-]*)[\"']", script.read_text("utf-8")))
+    return options | {"--help", "--version"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_that_is_named_exists(name: str) -> None:
+    named = {word for span in spans(text_of(name)) if span.startswith("--") for word in span.split()}
+    options = {word.partition("=")[0] for word in named if word.startswith("--")}
+    assert options - known_options() == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_programs_are_told_files_that_are_there(name: str) -> None:
+    """`pip install -c FILE`, `python scripts/FILE`, `python -m benchmarks`."""
+    for command in [*lines(text_of(name)), *spans(text_of(name))]:
+        words = command.split()
+        files = [after for before, after in itertools.pairwise(words) if before == "-c" and words[0] == "pip"]
+        if words[0] == "python" and len(words) > 1 and words[1].endswith(".py"):
+            files.append(words[1])
+        if words[:2] == ["python", "-m"] and words[2:3] == ["benchmarks"]:
+            files.append("benchmarks/__main__.py")
+        assert [file for file in files if not (ROOT / file).is_file()] == [], command
+
+
+def test_extras_that_are_named_exist() -> None:
+    import tomllib
+
+    extras = tomllib.loads(text_of("pyproject.toml"))["project"]["optional-dependencies"]
+    for name in NAMES:
+        for found in re.findall(r'"?\.\[([a-z,]+)\]"?', text_of(name)):
+            assert set(found.split(",")) <= set(extras), name
+
+
+# --- the two READMEs
+
+
+def without_comments(block: str) -> list[str]:
+    return [re.sub(r"\s*#.*", "", line) for line in block.splitlines()]
+
+
+def test_both_readmes_have_the_same_sections_commands_and_code() -> None:
+    ours, theirs = text_of("README.md"), text_of("README.zh-CN.md")
+    assert [level for level, _ in headings(ours)] == [level for level, _ in headings(theirs)]
+    for language in ("sh", "python"):
+        pairs = zip(blocks(ours, language), blocks(theirs, language), strict=True)
+        assert all(without_comments(a) == without_comments(b) for a, b in pairs)
+    assert lines(ours) == lines(theirs)
+    items = [re.findall(r"^- \*\*(\w+)\*\*", text, re.MULTILINE) for text in (ours, theirs)]
+    assert items[0] == items[1]
+    targets = [set(links(text)) - {"README.md", "README.zh-CN.md"} for text in (ours, theirs)]
+    assert targets[0] == targets[1]
+
+
+def test_both_readmes_name_the_same_options_and_files() -> None:
+    ours, theirs = (set(spans(text_of(name))) for name in ("README.md", "README.zh-CN.md"))
+    assert ours ^ theirs == set()
+
+
+def test_both_readmes_give_the_same_figures() -> None:
+    """Numbers with a decimal point are measured ones, and change in both languages or in none."""
+    ours, theirs = (
+        sorted(re.findall(r"\d+\.\d+", prose(text_of(n)))) for n in ("README.md", "README.zh-CN.md")
+    )
+    assert ours == theirs
+
+
+# --- commands and snippets run, on drawn photographs and with a network of random weights
+
+SIDE = 64
+"""Of the network's input: these tests ask whether things run, not what is found."""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano network that has learnt nothing, but finds plenty."""
+    torch.manual_seed(0)
+    net = build("nano", 1)
+    for level in range(3):
+        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
+        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_weights(path, net.state_dict(), Header("nano", ("balloon",), (SIDE, SIDE)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_balloons(tmp_path_factory.mktemp("drawn") / "balloon", train=3, val=2)
+
+
+@pytest.fixture
+def place(tmp_path: Path, weights: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A current folder with what the documents speak of: balloon/, party.jpg, the published weights."""
+    shutil.copytree(drawn, tmp_path / "balloon")
+    shutil.copy(drawn / "val" / "scene_0001.jpg", tmp_path / "party.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AEROSTAT_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def fetched(name: str) -> Path:
+        assert name == "rtmdet-nano-person"
+        return weights
+
+    monkeypatch.setattr(zoo, "fetch", fetched)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+def make_run(folder: Path, weights: Path) -> None:
+    """Write what a finished run leaves behind, with weights that find something."""
+    run = Run(folder)
+    run.create()
+    for path in (run.best, run.last):
+        shutil.copy(weights, path)
+
+
+def run_commands(typed: list[str], more: Callable[[str], list[str]] = lambda _: []) -> list[str]:
+    """Run the `aerostat` commands among what is typed; returns those that were run."""
+    done = []
+    for command in typed:
+        if not command.startswith("aerostat ") or command in NOT_HERE:
+            continue
+        words = [*shlex.split(command)[1:], *more(command)]
+        assert main(words) == 0, command
+        done.append(command)
+    return done
+
+
+def quick(command: str) -> list[str]:
+    """Return what makes a training of minutes one of seconds."""
+    if command.startswith("aerostat train "):
+        return ["--epochs", "1", "--batch-size", "2", "--device", "cpu"]
+    return []
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_one_after_the_other(place: Path, weights: Path) -> None:
+    typed = lines(text_of("README.md"))
+    until = next(i for i, command in enumerate(typed) if command.startswith("aerostat eval "))
+    done = run_commands(typed[:until], quick)
+    assert [command.split()[1] for command in done] == ["convert", "inspect", "train"]
+    assert {"best.safetensors", "last.safetensors", "last.ckpt", "recipe.toml", "metrics.jsonl", "plots"} <= {
+        path.name for path in (place / "runs" / "balloon").iterdir()
+    }
+    assert json.loads((place / "train.json").read_text("utf-8"))["categories"][0]["name"] == "balloon"
+    for name in ("best", "last"):  # what was trained for a second finds nothing to explain
+        shutil.copy(weights, place / "runs" / "balloon" / f"{name}.safetensors")
+    done = run_commands(typed[until:])
+    assert [command.split()[1] for command in done] == ["eval", "predict", "features", "explain"]
+    for folder in ("predictions", "features", "explanations"):
+        assert list((place / folder).glob("party*.jpg")), folder
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_explanations_run(place: Path, weights: Path, monkeypatch) -> None:
+    demo = place / "aerostat-demo"
+    make_run(demo / "run", weights)
+    shutil.copytree(place / "balloon" / "train", demo / "photographs")
+    monkeypatch.chdir(demo)
+    typed = lines(text_of("docs/explain-a-detection.md"))
+    assert typed[0] == "cd aerostat-demo"
+    done = run_commands(typed)
+    assert len(done) == 5
+    for folder in ("sheet", "place", "measured"):
+        assert list((demo / "explanations" / folder).iterdir())
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_snippet_of_the_page_on_shipping_run(place: Path, weights: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    make_run(place / "runs" / "balloon", weights)
+    (place / "photos").mkdir()
+    shutil.copy(place / "party.jpg", place / "photos")
+    text = text_of("docs/ship-a-detector.md")
+    typed = [command for command in lines(text) if command.startswith("aerostat ")]
+    run_commands(typed[:1])
+    shutil.copy(place / "runs" / "balloon" / "best.onnx", place / "best.onnx")
+    assert len(run_commands(typed[1:])) == len(typed) - 1 == 2
+    assert main(["export", "runs/balloon", "--nms", "--out", "best-nms.onnx"]) == 0
+    (snippet,) = blocks(text, "python")
+    run_python(snippet)
+
+
+def run_python(snippet: str) -> dict[str, object]:
+    known: dict[str, object] = {"__name__": "snippet"}
+    exec(compile(snippet, "snippet", "exec"), known)
+    return known
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(place: Path) -> None:
+    (snippet,) = blocks(text_of("README.md"), "python")
+    assert "epochs=40" in snippet
+    known = run_python(snippet.replace("epochs=40", "epochs=1").partition("found = ")[0])
+    assert (place / "runs" / "train" / "best.safetensors").is_file()
+    # the rest with weights that find something: what was trained for a second does not
+    known["model"] = __import__("aerostat").load(zoo.fetch("rtmdet-nano-person"))
+    exec(compile("found = " + snippet.partition("found = ")[2], "snippet", "exec"), known)
+    assert (place / "found.jpg").is_file() and (place / "why.jpg").is_file()
+
+
+@pytest.mark.slow
+def test_the_python_of_the_page_on_explanations_runs(place: Path, weights: Path) -> None:
+    make_run(place / "run", weights)
+    shutil.copytree(place / "balloon" / "train", place / "photographs")
+    (snippet,) = blocks(text_of("docs/explain-a-detection.md"), "python")
+    run_python(snippet)
+    image = cv2.imread(str(place / "why.jpg"))
+    assert image is not None and np.ptp(image) > 0
+
+
+def test_no_snippet_is_left_out() -> None:
+    """A new page with Python or commands needs a test above."""
+    have = {name for name in NAMES if blocks(text_of(name), "python")}
+    assert have == {"README.md", "README.zh-CN.md", "docs/explain-a-detection.md", "docs/ship-a-detector.md"}
+    typed = {
+        name for name in NAMES if re.search(r"^aerostat ", "".join(blocks(text_of(name), "sh")), re.MULTILINE)
+    }
+    assert typed == have, "run its commands, or show them as indented lines that are only understood"
