@@ -41,6 +41,7 @@ CONSEQUENCES: dict[ProblemKind, str] = {
     "self-crossing polygon": "kept, its box is sound",
     "unusable mask": "kept by its box",
     "wrong size": "the size in the image file counts",
+    "swapped size": "the image is turned upright, its boxes are taken as they stand",
     "placeholder category": "left out of the classes",
     "repeated category": "counted once",
     "not checked": "trusted as stated",

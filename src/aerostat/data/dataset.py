@@ -33,6 +33,7 @@ ProblemKind = Literal[
     "self-crossing polygon",
     "unusable mask",
     "wrong size",
+    "swapped size",
     "placeholder category",
     "repeated category",
     "not checked",

@@ -286,6 +286,38 @@ def read_size(path: Path | str) -> tuple[int, int]:
     return width, height
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of an image file says.
+
+    Args:
+        format: Pillow's name of it, such as ``JPEG``.
+        stored_size: (width, height) in pixels as they are stored.
+        orientation: EXIF's, 1 to 8; from 5 on rows and columns change places.
+    """
+
+    format: str
+    stored_size: tuple[int, int]
+    orientation: int
+
+
+def read_header(path: Path | str) -> Header | None:
+    """Return what the header of an image file says; None if it is none that is known.
+
+    Raises:
+        InputError: there is no file, or it cannot be opened.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            header = _open_header(file)
+            if header is None:
+                return None
+            return Header(header.format or "", header.size, _orientation(header))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
 def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
     """Return the image files of a folder by their suffix, sorted by path, hidden files left out.
 

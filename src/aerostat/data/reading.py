@@ -20,7 +20,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aerostat.data.annotation_file import Format, may_hold_annotations, read_content, recognise
-from aerostat.data.dataset import LOSSES, ONLY_SPLIT, SPLIT_NAMES, Dataset, Split, split_name
+from aerostat.data.dataset import (
+    LOSSES,
+    ONLY_SPLIT,
+    SPLIT_NAMES,
+    Dataset,
+    OtherClassesError,
+    Split,
+    split_name,
+)
 from aerostat.data.formats.coco import read_coco
 from aerostat.data.formats.via import read_via
 from aerostat.data.image import IMAGE_SUFFIXES, what_stands_at
@@ -66,6 +74,49 @@ def read_dataset(
         splits.append(split)
     agreed = _agree_on_classes(splits, classes)
     return Dataset(agreed, {split.name: _relabelled(split, agreed) for split in splits})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Annotations that cannot be read, or not together with the others, and why in one sentence."""
+
+    split: str
+    annotations: Path
+    sentence: str
+
+
+def read_what_can_be_read(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+) -> tuple[list[Dataset], list[Refusal]]:
+    """Return one data set where `read_dataset` does, else each split that can be read by itself.
+
+    Raises:
+        InputError: nothing that could be data stands there, or the classes have to be named.
+    """
+    try:
+        return [read_dataset(path, classes, class_attribute=class_attribute, images=images)], []
+    except OtherClassesError:
+        raise
+    except InputError as error:
+        why = error
+    parts: list[Dataset] = []
+    refusals: list[Refusal] = []
+    for source in find_sources(path, images):
+        try:
+            split = _read_split(source, classes, class_attribute, None)
+            if split.images:
+                parts.append(Dataset(split.classes, {split.name: split}))
+            else:
+                _refuse_unusable(split, source, strict=False)
+        except InputError as error:
+            refusals.append(Refusal(source.split, source.annotations, str(error)))
+    if not refusals:  # each by itself is sound
+        refusals.append(Refusal(", ".join(name for part in parts for name in part.splits), path, str(why)))
+    return parts, refusals
 
 
 def _read_split(

@@ -14,7 +14,7 @@ import msgspec
 from aerostat.collector import collector_off
 from aerostat.console import track
 from aerostat.data.annotation_file import decode, is_utf8, read_content
-from aerostat.data.dataset import Instance, Problem, Split
+from aerostat.data.dataset import Instance, Problem, ProblemKind, Split
 from aerostat.data.fitting import box_area
 from aerostat.data.formats.coco_annotations import (
     BATCH,
@@ -207,7 +207,8 @@ def _find_images(
         if stated != size and not (image.width is None and image.height is None):
             said = stated or (_shortened(image.width), _shortened(image.height))
             detail = f"is {size[0]} x {size[1]} upright, the annotations say {said[0]} x {said[1]}"
-            problems.append(Problem(split, image.file_name, "wrong size", detail))
+            kind: ProblemKind = "swapped size" if stated == size[::-1] else "wrong size"
+            problems.append(Problem(split, image.file_name, kind, detail))
         number = int(image.id) if numbered else position
         targets[image.id] = Target(path, image.file_name, *size, number)
     return targets

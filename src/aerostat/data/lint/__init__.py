@@ -1,0 +1,1 @@
+"""What is wrong with annotated images, found before anybody trains on them."""
