@@ -82,7 +82,7 @@ def assert_as_described(match, image: int, boxes, logits, points, gts, labels, c
     assert match.iou[image].tolist() == pytest.approx(overlap, abs=1e-5)
 
 
-@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("classes", [1, 2, 3])
 @pytest.mark.parametrize("objects", [1, 2, 7])
 @pytest.mark.parametrize("seed", range(6))
 def test_points_learn_what_the_description_says(seed: int, objects: int, classes: int) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from aerostat.data.annotation_file import recognise
 from aerostat.data.dataset import ImageRecord, Instance, Split
-from aerostat.data.formats import coco
+from aerostat.data.formats import coco, coco_annotations
 from aerostat.data.formats.coco import read_coco, write_coco
 from aerostat.data.formats.coco_annotations import rle_area
 from aerostat.errors import InputError
@@ -322,9 +322,13 @@ def messy(count: int, seed: int) -> list[dict[str, Any]]:
     return made
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_what_becomes_of_many_annotations_is_what_becomes_of_each(read, seed: int) -> None:
-    annotations = messy(1200, seed)  # more than two batches
+@pytest.mark.parametrize(("seed", "batch"), [(0, 64), (1, 100), (2, 1)])
+def test_what_becomes_of_many_annotations_is_what_becomes_of_each(
+    read, monkeypatch, seed: int, batch: int
+) -> None:
+    for module in (coco, coco_annotations):
+        monkeypatch.setattr(module, "BATCH", batch)
+    annotations = messy(150, seed)
     together = read(document(*annotations))
     alone = [read(document(annotation)) for annotation in annotations]
     assert [i for split in alone for i in split.images[0].instances] == list(together.images[0].instances)
