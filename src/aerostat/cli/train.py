@@ -83,11 +83,10 @@ def train(
     images:
         Folder of the images, if they are not beside their annotations.
     strict:
-        Refuse data of which anything would be dropped.
+        Refuse data about which lint has an error or a warning.
     dry_run:
         Print the data card and the resolved recipe, and train nothing.
     """
-    from aerostat.training import train as training
     from aerostat.training.interruption import leaving_at_once
     from aerostat.training.run import Run
 
@@ -125,17 +124,28 @@ def train(
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
     preset, values = recipe_values(recipe, set_ or [], list(fields.values()), model)
     if dry_run:
+        from aerostat.training import train as training
+
         dataset = read(data, **reading)
         planned = training.plan(dataset, model=model, weights=weights, preset=preset, values=values)
-        training.show_plan(dataset, planned)
+        training.show_plan(dataset, planned, training.look_at(dataset, strict=strict))
         print(planned.recipe.to_toml(), end="")
         return
     run = _free_run(out, data)
     source = {"path": str(data.absolute()), **reading}
     with leaving_at_once(lambda: Run(run).left):
+        from aerostat.training import train as training
+
         dataset = read(data, **reading)
         trained = training.train(
-            dataset, model=model, weights=weights, out=run, preset=preset, values=values, source=source
+            dataset,
+            model=model,
+            weights=weights,
+            out=run,
+            preset=preset,
+            values=values,
+            source=source,
+            strict=strict,
         )
         _report(trained, dataset)
 

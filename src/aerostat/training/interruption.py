@@ -45,6 +45,14 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+class _AtOnce(KeyboardInterrupt):
+    """A signal on its way out of a block; like an interrupt from the keyboard nothing in between takes it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @contextmanager
 def leaving_at_once(left: Callable[[], str]) -> Iterator[None]:
     """End the block with one sentence on SIGINT or SIGTERM; a second one acts as if nobody listened.
@@ -53,7 +61,7 @@ def leaving_at_once(left: Callable[[], str]) -> Iterator[None]:
     no state that would have to be saved.
 
     Args:
-        left: says what is left of the work, a clause; asked when a signal comes.
+        left: says what is left of the work, a clause; asked once the block has been left.
 
     Raises:
         InterruptedRunError: on a signal; the exit code is 128 + its number.
@@ -64,15 +72,20 @@ def leaving_at_once(left: Callable[[], str]) -> Iterator[None]:
     # What is ignored stays so: a job that is to outlive its terminal, or one in the background of a script.
     before = {n: h for n in (signal.SIGINT, signal.SIGTERM) if (h := signal.getsignal(n)) != signal.SIG_IGN}
 
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     def leave(number: int, _frame: FrameType | None) -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        raise InterruptedRunError(f"Stopped at once by {signal.Signals(number).name}; {left()}", number)
+        restore()
+        raise _AtOnce(number)
 
     for number in before:
         signal.signal(number, leave)
     try:
         yield
+    except _AtOnce as stopped:
+        name = signal.Signals(stopped.number).name
+        raise InterruptedRunError(f"Stopped at once by {name}; {left()}", stopped.number) from None
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -15,6 +15,8 @@ from lightning_fabric import Fabric, seed_everything
 from aerostat import console
 from aerostat.data.card import data_card, require_usable
 from aerostat.data.dataset import Dataset, Split
+from aerostat.data.lint.findings import LintReport
+from aerostat.data.lint.lint import lint, require_clean
 from aerostat.draw.curves import plot_training
 from aerostat.errors import InputError, nearest
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build, zoo
@@ -120,6 +122,7 @@ def train(
     epochs: int | None = None,
     values: Values | None = None,
     source: Mapping[str, Any] | None = None,
+    strict: bool = False,
 ) -> Run:
     """Train a detector and return its run directory.
 
@@ -132,6 +135,7 @@ def train(
         epochs: in place of the preset's; what depends on it follows.
         values: recipe fields that override the preset's, section -> key -> value.
         source: how to read the data again, remembered for resuming: arguments of `Dataset.read`.
+        strict: refuse data about which lint has an error or a warning.
 
     Raises:
         InputError: if the request does not fit; nothing is written.
@@ -145,12 +149,13 @@ def train(
     run.require_absent()
     planned = plan(data, model=model, weights=weights, preset=preset, values=explicit)
     recipe = planned.recipe
+    findings = look_at(data, strict=strict) if strict or is_main_process() else None
     fabric = _launch(recipe)
     environment = describe_environment()
     net, report = start_network(planned, data.classes)
     if fabric.is_global_zero:
         console.note(environment_line(environment, fabric.device))
-        show_plan(data, planned)
+        show_plan(data, planned, findings)
         console.note(report)
         run.create()
     fabric.barrier()
@@ -162,7 +167,7 @@ def train(
         recipe=recipe,
         run=run,
         source=_plain(source or {}),
-        papers=_papers(run, recipe, environment, data, source or {}),
+        papers=_papers(run, recipe, environment, data, source or {}, findings),
     )
     with run.kept() if fabric.is_global_zero else nullcontext():
         trainer.begin()
@@ -270,11 +275,30 @@ def _say_where(trainer: Trainer, differing: Sequence[str]) -> None:
     trainer.saver.log({"kind": "resume", **place, "differences": list(differing)})
 
 
+def look_at(data: Dataset, *, strict: bool = False) -> LintReport:
+    """Return what lint finds in the time that a training may wait for it.
+
+    Raises:
+        InputError: it finds an error or a warning, and the request is `strict`.
+    """
+    report = lint(data, brief=True)
+    if strict:
+        require_clean(report)
+    return report
+
+
 def _papers(
-    run: Run, recipe: Recipe, environment: Mapping[str, Any], data: Dataset, source: Mapping[str, Any]
+    run: Run,
+    recipe: Recipe,
+    environment: Mapping[str, Any],
+    data: Dataset,
+    source: Mapping[str, Any],
+    findings: LintReport | None = None,
 ) -> dict[Path, str]:
     """Return what stands in a run's directory for people: its recipe, and where and on what it was made."""
     record = {**environment, "data": dict(source), "data_card": data_card(data).to_dict()}
+    if findings is not None:
+        record["lint"] = findings.to_dict(most=20)
     return {run.recipe: recipe.to_toml(), run.environment: json.dumps(record, indent=2, default=str)}
 
 
@@ -300,9 +324,11 @@ def choose_splits(data: Dataset) -> tuple[Split, Split | None]:
     return train_split, None
 
 
-def show_plan(data: Dataset, planned: Plan) -> None:
-    """Print the data card and the recipe's reasons."""
-    console.stderr().print(data_card(data).render())
+def show_plan(data: Dataset, planned: Plan, findings: LintReport | None = None) -> None:
+    """Print the data card, what lint has found, and the recipe's reasons."""
+    console.stderr().print(data_card(data).render(problems=findings is None))
+    if findings is not None:
+        console.stderr().print(findings.render("aerostat lint --json names all"))
     recipe = planned.recipe
     console.note(
         f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, "
