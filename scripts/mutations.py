@@ -62,6 +62,11 @@ WRAPPERS = frozenset(
 SYMMETRIC = frozenset({"min", "max", "minimum", "maximum", "clip"})
 """Functions whose first two arguments may change places; numpy's clip is the minimum of a maximum."""
 
+CONTEXT = 50
+"""So many letters on both sides of a change are told with it."""
+
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
 PROGRESS = frozenset({"track", "note"})
 
 Path = tuple[tuple[str, int | None], ...]
@@ -190,7 +195,8 @@ def _inside(module: str, tree: ast.Module, statement: ast.stmt, path: Path, oute
     for way, node in _nodes(statement, path):
         default = is_function and len(way) > len(path) and way[len(path)][0] == "args"
         for replacement in (*_statement_replacements(node), *_expression_replacements(node)):
-            home, before, after = _texts(tree, way, replacement)
+            home, *texts = _texts(tree, way, replacement)
+            before, after = _shortened(*texts)
             lines = (home.lineno, _last_line(home))
             yield Mutant(module, where, before, after, lines, default, stamp, way, replacement)
 
@@ -200,7 +206,7 @@ def _last_line(statement: ast.stmt) -> int:
     body = getattr(statement, "body", None)
     if isinstance(statement, ast.FunctionDef) or not body:
         return statement.end_lineno or statement.lineno
-    return max(statement.lineno, body[0].lineno - 1)
+    return max(statement.lineno, int(body[0].lineno) - 1)
 
 
 def _nodes(node: ast.AST, path: Path) -> Iterator[tuple[Path, ast.AST]]:
@@ -266,6 +272,23 @@ def _head(node: ast.AST) -> str:
                 setattr(short, name, [])
         return ast.unparse(ast.fix_missing_locations(short)).removesuffix("pass").rstrip().rstrip(":")
     return ast.unparse(ast.fix_missing_locations(copy.deepcopy(node)))
+
+
+def _shortened(before: str, after: str) -> tuple[str, str]:
+    """Return two texts without most of what they begin and end with in common."""
+    first = _common(before, after)
+    last = _common(before[first:][::-1], after[first:][::-1])
+    start = first - CONTEXT if first > CONTEXT + 1 else 0
+    end = last - CONTEXT if last > CONTEXT + 1 else 0
+    left, right = ELLIPSIS * (start > 0), ELLIPSIS * (end > 0)
+    shown, becomes = (f"{left}{text[start : len(text) - end]}{right}" for text in (before, after))
+    return shown, becomes
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many letters two texts begin with in common."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _with(node: ast.AST, **fields: Any) -> Any:
@@ -340,7 +363,7 @@ def _other_values(value: object) -> Iterator[object]:
 
 def _called(call: ast.Call) -> str:
     """Return the last name of what is called."""
-    return getattr(call.func, "attr", None) or getattr(call.func, "id", "")
+    return str(getattr(call.func, "attr", None) or getattr(call.func, "id", ""))
 
 
 def _other_calls(call: ast.Call) -> Iterator[ast.AST]:

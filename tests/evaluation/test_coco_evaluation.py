@@ -483,3 +483,37 @@ def test_a_large_set_gives_the_figures_of_pycocotools() -> None:
     result = evaluate_detections(images, detections, classes)
     assert result.images == 600
     assert twelve(result) == pytest.approx(Peer(images, detections, classes).stats, abs=1e-9, rel=0)
+
+
+def test_the_area_of_a_box_that_states_none_is_width_times_height() -> None:
+    images = [picture(thing(0, 0, 20, 100, area=0.0))]  # 2000, though 100 * 100 would be large
+    result = evaluate_detections(images, [found((0, 0, 20, 100, 0.9))], ["balloon"])
+    assert (result.ap_small, result.ap_medium, result.ap_large) == (-1, 1, -1)
+    tiny = [picture(thing(0, 0, 100, 100, area=0.5))]  # less than a pixel is an area, too
+    result = evaluate_detections(tiny, [found((0, 0, 100, 100, 0.9))], ["balloon"])
+    assert (result.ap_small, result.ap_medium, result.ap_large) == (1, -1, -1)
+
+
+def test_the_json_has_the_fields_of_the_result_and_lists() -> None:
+    images = [picture(thing(10, 10, 60, 60))]
+    result = evaluate_detections(
+        images, [found((10, 10, 60, 60, 0.9), classes=("balloon", "kite"))], ["balloon", "kite"]
+    )
+    plain = result.to_dict()
+    assert set(plain) == {*TWELVE, "per_class", "images", "instances", "detections", "left_out", "max_dets"}
+    assert plain["max_dets"] == [1, 10, 100]
+    assert plain["per_class"][1] == {"name": "kite", "ap": None, "ap50": None, "instances": 0}
+
+
+def test_how_far_it_is_is_told_where_it_is_asked_for_and_there_are_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(protocol, "track", lambda items, title: told.append(title) or items)
+    case = random_case(0, exact=True)
+    evaluate_detections(*case, progress=True)
+    monkeypatch.setattr(protocol, "AT_ONCE", 1)
+    evaluate_detections(*case)
+    assert told == []
+    evaluate_detections(*case, progress=True)
+    assert told == ["scoring classes"]

@@ -85,3 +85,12 @@ def test_a_detection_knows_the_level_and_point_where_it_was_born() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(boxes, birth.boxes, strict=True))
     (none,) = decode_births(cls, reg, [(64, 64)], score_threshold=0.99)
     assert len(none.levels) == len(none.points) == 0
+
+
+def test_hundreds_of_equal_scores_keep_the_order_of_their_points():
+    cls, reg = outputs(classes=1, size=256)
+    cls[0][0, 0] = torch.tensor([0.5, -0.5, 1.5]).repeat(342)[:1024].reshape(32, 32)
+    candidates = candidate_boxes([x[0] for x in cls], [x[0] for x in reg], score_threshold=0.1)
+    order = [*range(2, 1024, 3), *range(0, 1024, 3), *range(1, 1024, 3)]
+    expected = [[i % 32 * 8 - 4, i // 32 * 8 - 4, i % 32 * 8 + 4, i // 32 * 8 + 4] for i in order]
+    assert candidates.boxes_xyxy.tolist() == expected
