@@ -1,4 +1,4 @@
-"""``python -m scripts.fuzz [PARSER ...] [--inputs 5000] [--first 0] [--seed 0] [--keep DIR]``."""
+"""``python -m scripts.fuzz [PARSER ...] [--inputs 5000] [--first 0] [--seed 0] [--keep DIR] [--bombs]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from scripts.fuzz.bombs import BOMBS
 from scripts.fuzz.parsers import PARSERS
 from scripts.fuzz.watch import GOOD, Verdict, Watch
 
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=5000, help="for each parser")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bombs", action="store_true", help="the files made to cost, and no others")
     parser.add_argument("--keep", type=Path, help="folder for inputs that went wrong")
     asked = parser.parse_args()
     names = asked.parsers or list(PARSERS)
@@ -27,6 +29,8 @@ def main() -> int:
     wrong, total = 0, 0
     started = time.monotonic()
     with Watch() as watch:
+        if asked.bombs:
+            return _explode(watch, [name for name in BOMBS if name.partition("/")[0] in names])
         for name in names:
             verdicts = {
                 number: watch.verdict(name, number, asked.seed)
@@ -61,6 +65,18 @@ def _tell(name: str, verdicts: dict[int, Verdict], seed: int, keep: Path | None)
             keep.mkdir(parents=True, exist_ok=True)
             (keep / f"{name}-{seed}-{number}").write_bytes(PARSERS[name].input(number, seed))
     return sum(told.values())
+
+
+def _explode(watch: Watch, names: list[str]) -> int:
+    """Try the files made to cost and print a line for each; return 1 if any cost too much."""
+    wrong = 0
+    for name in names:
+        verdict = watch.verdict(name, 0)
+        wrong += not verdict.good
+        figures = f"{verdict.seconds:6.2f} s {verdict.peak / 2**20:6.0f} MB of {verdict.size / 2**20:6.2f} MB"
+        print(f"{figures}  {name}: {verdict.outcome} {verdict.said[:150]}", flush=True)
+    print(f"{len(names)} bombs, {wrong} went off")
+    return 1 if wrong else 0
 
 
 def _alike(text: str) -> str:

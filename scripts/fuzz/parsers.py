@@ -20,6 +20,9 @@ from typing import Any
 from scripts.fuzz import bytes_and_text, json_trees, pickles
 from scripts.fuzz.bytes_and_text import NUMBERS
 
+_LARGEST = 8 << 20
+"""Bytes of an input: beyond, its size alone would take the time."""
+
 Change = Callable[[bytes, tuple[bytes, ...], random.Random], bytes]
 
 
@@ -47,7 +50,7 @@ class Parser:
         if number < len(seeds):
             return seeds[number]
         dice = random.Random(f"{seed}/{self.name}/{number}")
-        return dice.choice(self.changes)(dice.choice(seeds), seeds, dice)
+        return dice.choice(self.changes)(dice.choice(seeds), seeds, dice)[:_LARGEST]
 
 
 # ------------------------------------------------------------------------------------ annotations
@@ -124,7 +127,7 @@ def _change_cells(content: bytes, others: tuple[bytes, ...], dice: random.Random
             case 1 | 2 if row[column].startswith("{"):
                 row[column] = json_trees.dump(json_trees.change(json_trees.parse(row[column]), dice))
             case 3:
-                rows.extend([list(row)] * dice.choice((1, 5, 2000)))
+                rows.extend([list(row)] * (dice.choice((1, 5, 2000)) if len(rows) < 100 else 1))
             case _:
                 row.pop(column) if len(row) > 1 and dice.random() < 0.5 else row.append(row[column])
     return _csv_of(rows)
@@ -566,7 +569,7 @@ def _change_size(content: bytes, others: tuple[bytes, ...], dice: random.Random)
     data = bytearray(content)
     for word, order in ((">I", "big"), ("<I", "little"), (">H", "big"), ("<H", "little")):
         for side in SIZE:
-            place = data.find(struct.pack(word, side))
+            place = dice.choice((data.find, data.rfind))(struct.pack(word, side))
             if place >= 0 and dice.random() < 0.6:
                 large = dice.choice((0, 1, 63, 65, 5000, 30_000, 65_535, 100_000, 2**31 - 1, 2**32 - 1))
                 width = struct.calcsize(word)

@@ -7,6 +7,7 @@ hook (PEP 578) writes down whatever an input makes it open, run, import or conne
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.fuzz import limits
+from scripts.fuzz.bombs import BOMBS
 from scripts.fuzz.faults import FAULTS
 from scripts.fuzz.parsers import PARSERS, Parser, put_images
 
@@ -101,10 +103,10 @@ def main() -> None:
         warm: set[str] = set()
         for line in sys.stdin:
             request = json.loads(line)
-            parser = (PARSERS | FAULTS)[request["parser"]]
-            if parser.name not in warm:
-                warm.add(parser.name)
-                _warm_up(parser, folder)
+            parser = (PARSERS | FAULTS | BOMBS)[request["parser"]]
+            if (of := parser.name.partition("/")[0]) not in warm:
+                warm.add(of)
+                _warm_up((PARSERS | FAULTS)[of], folder)
             answers.write(json.dumps(_try(parser, request["number"], request["seed"], folder, trace)) + "\n")
             answers.flush()
 
@@ -117,6 +119,7 @@ def _warm_up(parser: Parser, folder: Path) -> None:
     """Read the good files, so that what is imported late is here and memory is what it stays at."""
     if parser.name in FAULTS:
         return
+    importlib.import_module("rich.progress")  # what is shown where reading takes long
     for content in parser.seeds():
         (folder / parser.file_name).write_bytes(content)
         try:
