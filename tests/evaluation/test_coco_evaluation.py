@@ -420,8 +420,17 @@ def test_the_class_table_lines_up_in_any_script() -> None:
         ([picture()], [found()], ["balloon"], (1, 100), "three ascending"),
         ([picture()], [found()], ["balloon"], (0, 10, 100), "three ascending"),
         ([picture()], [found()], ["balloon"], (10, 10, 100), "three ascending"),
+        ([picture()], [found()], ["balloon"], (1, 10, 10), "three ascending"),
     ],
-    ids=["lengths", "label without class", "no class in common", "two limits", "zero", "not ascending"],
+    ids=[
+        "lengths",
+        "label without class",
+        "no class in common",
+        "two limits",
+        "zero",
+        "not ascending",
+        "ascending no more",
+    ],
 )
 def test_what_cannot_be_evaluated_is_said_in_one_sentence(
     images: list, detections: list, classes: list, max_dets: tuple, says: str
@@ -517,3 +526,18 @@ def test_how_far_it_is_is_told_where_it_is_asked_for_and_there_are_parts(
     assert told == []
     evaluate_detections(*case, progress=True)
     assert told == ["scoring classes"]
+
+
+def test_numpys_integers_as_limits_become_plain_ones() -> None:
+    result = evaluate_detections(
+        [picture()], [found()], ["balloon"], max_dets=tuple(np.asarray([1, 10, 100]))
+    )
+    assert json.loads(json.dumps(result.to_dict()))["max_dets"] == [1, 10, 100]
+    assert [type(limit) for limit in result.max_dets] == [int] * 3
+
+
+def test_one_detector_with_a_class_in_common_is_enough() -> None:
+    images = [picture(thing(10, 10, 60, 60), id=1), picture(thing(10, 10, 60, 60), id=2)]
+    both = [found((10, 10, 60, 60, 0.9)), found((10, 10, 60, 60, 0.9), classes=("person",))]
+    result = evaluate_detections(images, both, ["balloon"])
+    assert (result.detections, result.left_out, result.ar100) == (1, 1, 0.5)
