@@ -254,7 +254,11 @@ def test_no_option_can_be_said_in_an_undocumented_way() -> None:
         for a in app[verb].assemble_argument_collection(parse_docstring=True)
         for n in a.names
     }
-    assert {n for n in names if n.startswith(("--no-", "--empty-"))} == {"--no-pictures", "--no-flip"}
+    assert {n for n in names if n.startswith(("--no-", "--empty-"))} == {
+        "--no-pictures",
+        "--no-flip",
+        "--no-pixels",
+    }
 
 
 @pytest.mark.parametrize(
@@ -393,15 +397,6 @@ BROKEN_VIA: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "duplicate file name": (
         lambda r: edit(r / "val/via.json", lambda d: d.update(again=d["0.jpg1"])),
         ["more than once", "'0.jpg'"],
-    ),
-    "a point": (
-        lambda r: edit(
-            r / "val/via.json",
-            lambda d: d["0.jpg1"]["regions"]["0"].update(
-                shape_attributes={"name": "point", "cx": 1, "cy": 2}
-            ),
-        ),
-        ["0.jpg", "point"],
     ),
 }
 BROKEN_COCO: dict[str, tuple[Callable[[Path], object], list[str]]] = {

@@ -40,8 +40,8 @@ def inspect(
 ) -> None:
     """Look at annotated images before training on them.
 
-    Prints the data card; draws the images, their labels, the batches that the network will see, and plots of
-    sizes, shapes and places.
+    Prints the data card and what lint finds; draws the images, their labels, the batches that the network
+    will see, and plots of sizes, shapes and places.
 
     Parameters
     ----------
@@ -70,25 +70,26 @@ def inspect(
     images:
         Folder of the images, if they are not beside their annotations.
     strict:
-        Refuse data of which anything would be dropped.
+        Show everything all the same, and then fail if lint has an error or a warning.
     force:
         Write into a folder that holds something else than an earlier inspection.
     json_:
         Print one JSON document.
     """
     from aerostat.data.card import data_card
-    from aerostat.inspection.folder import check_request, inspect_to_folder
+    from aerostat.data.lint.lint import lint, require_clean
+    from aerostat.inspection.folder import DOCUMENT, check_request, inspect_to_folder
     from aerostat.training.preview import plan_to_show
 
     check_request(out, limit=limit, force=force)
     flags = [("data", "input_size", input_size), ("run", "seed", seed)]
     preset, values = recipe_values(recipe, set_ or [], flags, model)
-    dataset = read(
-        data, classes=split_names(classes), class_attribute=class_attribute, images=images, strict=strict
-    )
+    dataset = read(data, classes=split_names(classes), class_attribute=class_attribute, images=images)
     planned, refusal = plan_to_show(dataset, model=model, weights=weights, preset=preset, values=values)
+    findings = lint(dataset)
     if not json_:
-        console.stdout().print(data_card(dataset).render())
+        console.stdout().print(data_card(dataset).render(problems=False))
+        console.stdout().print(findings.render(f"all stand in {out / DOCUMENT}"))
     if refusal:
         console.note(f"train would refuse these data: {refusal}")
     decided = planned.recipe if planned else None
@@ -107,8 +108,11 @@ def inspect(
         input_size=decided.data.input_size if decided else None,
         recipe=decided.to_dict() if decided else None,
         refusal=refusal,
+        findings=findings,
     )
     print(document(done.to_dict()) if json_ else "\n".join(done.lines()))
+    if strict:
+        require_clean(findings)
 
 
 def _batches(planned: Plan | None, limit: int) -> Sequence[StagePictures]:

@@ -25,7 +25,7 @@ def lint(
 ) -> int:
     """Look for everything that is known to be wrong with annotated images.
 
-    Names file and record, and says what training does about it. Ends with the exit code 1 if there are errors.
+    Names file and record, and says what training does about it. The exit code is 1 if there are errors.
 
     Parameters
     ----------

@@ -100,12 +100,16 @@ class DataCard:
         """Return the card as JSON can hold it."""
         return asdict(self)
 
-    def render(self) -> RenderableType:
-        """Return tables for a console at least 80 columns wide."""
+    def render(self, problems: bool = True) -> RenderableType:
+        """Return tables for a console at least 80 columns wide.
+
+        Args:
+            problems: with what reading the annotations met, where nobody else tells it.
+        """
         from rich.console import Group
 
         parts: list[RenderableType] = [_overview(self.splits), "", _class_table(self.classes, self.splits)]
-        if any(split.problems for split in self.splits):
+        if problems and any(split.problems for split in self.splits):
             parts.append(_problem_table(self.splits))
         return Group(*parts)
 

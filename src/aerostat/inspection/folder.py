@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aerostat import console
 from aerostat.data.card import DataCard, data_card
 from aerostat.data.dataset import Dataset, ImageRecord, Split
+from aerostat.data.lint.findings import LintReport
 from aerostat.draw import statistics as charts
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError, clause
@@ -63,6 +64,7 @@ class Inspection:
         recipe: that the batches follow; None without batches.
         seed: of the choice of images.
         refusal: what `train` would refuse the data for; an empty text if nothing.
+        findings: of lint; None if nobody looked.
     """
 
     out: Path
@@ -76,6 +78,7 @@ class Inspection:
     recipe: Mapping[str, Any] | None = None
     seed: int = 0
     refusal: str = ""
+    findings: LintReport | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -103,6 +106,7 @@ class Inspection:
             "seed": self.seed,
             "recipe": self.recipe,
             "refusal": self.refusal or None,
+            "lint": None if self.findings is None else self.findings.to_dict(),
             "splits": splits,
             "batches": [dict(batch) for batch in self.batches],
             "plots": {name: str(path) for name, path in self.plots.items()},
@@ -160,6 +164,7 @@ def inspect_to_folder(
     input_size: int | None = None,
     recipe: Mapping[str, Any] | None = None,
     refusal: str = "",
+    findings: LintReport | None = None,
 ) -> Inspection:
     """Write pictures and plots of a data set.
 
@@ -173,6 +178,7 @@ def inspect_to_folder(
         input_size: side of the network's input in pixels, for the plot of box sizes.
         recipe: that the batches follow, for the document.
         refusal: what `train` would refuse the data for, for the document.
+        findings: of lint, for the document.
 
     Raises:
         InputError: the limit is out of range, or the folder holds something else; nothing was written.
@@ -194,7 +200,18 @@ def inspect_to_folder(
         unreadable[split.name] = list(some.unreadable)
     stages = [_write_stage(stage, out) for stage in (batches() if batches else ())]
     done = Inspection(
-        out, data_card(data), statistics, plots, pictures, shown, unreadable, stages, recipe, seed, refusal
+        out,
+        data_card(data),
+        statistics,
+        plots,
+        pictures,
+        shown,
+        unreadable,
+        stages,
+        recipe,
+        seed,
+        refusal,
+        findings,
     )
     for path in set(earlier) - set(done.files):
         path.unlink(missing_ok=True)  # of images, splits and stages that are no longer shown

@@ -153,7 +153,7 @@ def test_sizes_come_from_the_header_where_the_file_states_none_or_a_wrong_one(re
     listed = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png", "width": 80, "height": 100}]
     split = read(document(images=listed))
     assert [(i.width, i.height) for i in split.images] == [(100, 80), (100, 80)]
-    assert [(p.kind, p.file_name) for p in split.problems] == [("wrong size", "b.png")]
+    assert [(p.kind, p.file_name) for p in split.problems] == [("swapped size", "b.png")]
 
 
 def test_missing_and_broken_images_are_named_and_left_out_with_their_objects(read, tmp_path: Path) -> None:
