@@ -1,12 +1,26 @@
 """Files are whole or absent, whatever happens while they are written."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from aerostat.files import nearest_existing, replacing, sha256, write_bytes, write_text
+from aerostat.errors import InputError
+from aerostat.files import (
+    clear_leftovers,
+    flush_folder,
+    held,
+    is_temporary,
+    nearest_existing,
+    replacing,
+    sha256,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -99,3 +113,67 @@ def test_the_nearest_thing_that_exists_is_the_path_itself_or_above_it(tmp_path, 
     assert nearest_existing(tmp_path / "gone" / "gone") == tmp_path
     monkeypatch.chdir(tmp_path)
     assert nearest_existing(Path("gone")) == tmp_path
+
+
+# ------------------------------------------------------------------------- what a process leaves that dies
+
+
+def test_what_dead_processes_left_is_cleared_and_what_living_ones_write_is_not(tmp_path):
+    left = (".last.ckpt.ab12_xyz.ckpt", ".metrics.jsonl.00000000.jsonl", ".noend.abcdefgh")
+    other = (".hidden", ".gitignore", "last.ckpt", ".last.ckpt.ab12_xyz.png", ".a.b.c", "x.abcdefgh.ckpt")
+    for name in (*left, *other):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".folder.abcdefgh").mkdir()
+    with replacing(tmp_path / "best.safetensors") as temporary:
+        assert is_temporary(temporary)
+        assert clear_leftovers(tmp_path) == len(left)
+        assert temporary.exists()
+        temporary.write_text("whole")
+    assert names(tmp_path) == sorted([*other, ".folder.abcdefgh", "best.safetensors"])
+
+
+def test_a_temporary_file_of_a_long_name_is_known_too(tmp_path):
+    with replacing(tmp_path / f"{'n' * 60}.safetensors") as temporary:
+        assert is_temporary(temporary)
+        temporary.write_text("x")
+
+
+def test_there_is_nothing_to_clear_where_there_is_no_folder(tmp_path):
+    assert clear_leftovers(tmp_path / "none") == 0
+    assert clear_leftovers(tmp_path) == 0
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from aerostat.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_and_something_to_clear(tmp_path):
+    (tmp_path / "f.bin").write_text("old")
+    done = subprocess.run([sys.executable, "-c", DYING, tmp_path / "f.bin"])
+    assert done.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 2
+    assert clear_leftovers(tmp_path) == 1
+    assert names(tmp_path) == ["f.bin"]
+    assert (tmp_path / "f.bin").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
+def test_a_folder_is_kept_for_one_at_a_time_and_nothing_is_written(tmp_path):
+    with held(tmp_path, "somebody else has it"):
+        with pytest.raises(InputError, match="somebody else has it"), held(tmp_path, "somebody else has it"):
+            raise AssertionError("not reached")
+        assert names(tmp_path) == []
+    with held(tmp_path, "somebody else has it"):
+        pass
+
+
+def test_the_names_in_a_folder_can_be_flushed_and_where_there_is_none_nothing_happens(tmp_path):
+    flush_folder(tmp_path)
+    flush_folder(tmp_path / "none")

@@ -71,7 +71,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     Raises:
         OSError: the system refuses; what stood there before stands there still.
     """
-    # By falling size of their numbers, so that each begins at a multiple of it, as the library has them.
+    # By falling size of their numbers, so that each begins at a multiple of it.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
