@@ -1,10 +1,12 @@
 """Nothing under GPL or AGPL comes along, and the table of licences names what comes."""
 
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -21,20 +23,31 @@ def check() -> ModuleType:
     return module
 
 
-def test_everything_that_comes_along_is_under_a_permissive_licence(check):
-    assert [one.fault for one in check.every_licence() if one.fault] == []
+@pytest.fixture(scope="module")
+def licences(check: ModuleType) -> Any:
+    """Of all that is required; away from CI somebody may work without every extra."""
+    try:
+        return check.every_licence()
+    except SystemExit as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
 
 
-def test_the_table_names_what_comes_along(check):
+def test_everything_that_comes_along_is_under_a_permissive_licence(licences):
+    assert [one.fault for one in licences if one.fault] == []
+
+
+def test_the_table_names_what_comes_along(licences):
     rows = re.findall(
         r"^\| ([a-z0-9.-]+) \|", (ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.MULTILINE
     )
     named = {row for row in rows if row != "package"}
-    assert named == {one.name for one in check.every_licence()}, "python scripts/check_licences.py --write"
+    assert named == {one.name for one in licences}, "python scripts/check_licences.py --write"
 
 
-def test_the_requirements_themselves_are_among_them(check):
-    names = {one.name for one in check.every_licence()}
+def test_the_requirements_themselves_are_among_them(licences):
+    names = {one.name for one in licences}
     assert {"torch", "opencv-python-headless", "onnxruntime", "openvino", "pytest"} <= names
     assert not {"torchvision", "timm", "grad-cam", "albumentations", "numba", "ultralytics"} & names
 
