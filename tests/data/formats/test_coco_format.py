@@ -328,7 +328,7 @@ def test_what_becomes_of_many_annotations_is_what_becomes_of_each(
 ) -> None:
     for module in (coco, coco_annotations):
         monkeypatch.setattr(module, "BATCH", batch)
-    annotations = messy(150, seed)
+    annotations = messy(80, seed)
     together = read(document(*annotations))
     alone = [read(document(annotation)) for annotation in annotations]
     assert [i for split in alone for i in split.images[0].instances] == list(together.images[0].instances)
