@@ -338,9 +338,11 @@ def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tup
         return tuple(classes)
     stated = any(split.source_format == "coco" for split in splits)
     largest = max(splits, key=lambda split: len(split.classes))  # the first of the largest
+    there = set(largest.classes)
     for split in splits:
-        missing = [name for name in split.classes if name not in largest.classes]
-        absent = [name for name in largest.classes if name not in split.classes]
+        here = set(split.classes)
+        missing = [name for name in split.classes if name not in there]
+        absent = [name for name in largest.classes if name not in here]
         if missing or (stated and absent):
             raise InputError(
                 f"The classes differ between the splits: {_difference(largest, absent)}, "

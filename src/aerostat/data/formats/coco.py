@@ -26,10 +26,16 @@ from aerostat.data.formats.coco_annotations import (
     categories_in_use,
 )
 from aerostat.data.formats.exact_box import width_and_height
-from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
+from aerostat.data.formats.refusals import (
+    BrokenRecords,
+    refuse_repeated,
+    refuse_unlisted,
+    refuse_without_images,
+)
 from aerostat.data.image_folder import ImageFolder, upright_size
 from aerostat.errors import InputError
 from aerostat.files import write_bytes
+from aerostat.wording import shown
 
 CHECKED_IMAGES = 20_000
 """Up to so many images, headers are read and outlines tested for crossings; beyond, that takes minutes."""
@@ -111,7 +117,9 @@ def read_coco(
         parts = batches(document.annotations)
         del document  # and with it the text of the file, of which each batch has its part
         reader = AnnotationReader(targets, labels, split, path.name, thorough, problems)
+        broken = BrokenRecords(problems, path)
         for number in _told(range(len(parts)), path):
+            broken.refuse_too_many()
             reader.add(number * BATCH, parts[number])
             parts[number] = b""
         records = tuple(target.record() for target in targets.values() if target is not None)
@@ -140,8 +148,10 @@ def _decode(
     same = Counter((category.id, str(category.name)) for category in document.categories)
     for (id_, name), times in same.items():
         if times > 1:
-            detail = f"category {id_!r}, {name!r}, stands there {times} times; counted once"
-            problems.append(Problem(split, path.name, "repeated category", detail, f"category {id_}"))
+            detail = f"category {shown(id_)}, {shown(name)}, stands there {times} times; counted once"
+            problems.append(
+                Problem(split, path.name, "repeated category", detail, f"category {str(id_)[:60]}")
+            )
     if len(same) < len(document.categories):
         once = {(category.id, str(category.name)): category for category in document.categories}
         document.categories = list(once.values())
@@ -154,7 +164,9 @@ def _usable(
     """Return the records that can be used, and the ids of the others as far as they have one."""
     usable: list[_Row] = []
     ids: list[Id] = []
+    broken = BrokenRecords(problems, path)
     for number, raw in enumerate(rows):
+        broken.refuse_too_many()
         where = f"{what}[{number}]"
         try:
             usable.append(msgspec.json.decode(raw, type=shape))
@@ -254,7 +266,8 @@ def _number_classes(
     """
     id_of = {str(category.name): category.id for category in categories}
     known = tuple(classes) if classes is not None else tuple(id_of)
-    unlisted = [name for name in id_of if name not in known]
+    wanted = set(known)
+    unlisted = [name for name in id_of if name not in wanted]
     used = categories_in_use(annotations) if unlisted else set()
     refuse_unlisted([name for name in unlisted if id_of[name] in used], known, path)
     labels = {id_of[name]: label for label, name in enumerate(known) if name in id_of}

@@ -18,6 +18,7 @@ from aerostat.data import polygons
 from aerostat.data.dataset import ImageRecord, Instance, Problem, ProblemKind
 from aerostat.data.fitting import Box, box_area, fit_as_they_are, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import stated_box
+from aerostat.wording import shown
 
 Id = int | str
 
@@ -159,10 +160,12 @@ class AnnotationReader:
     def _report_stray(self, annotation: _Annotation, target: Target, number: int) -> None:
         where = _where(annotation, number)
         if target is _NOWHERE:
-            detail = f"{where} names the image id {annotation.image_id!r}, which no image has; dropped"
+            detail = f"{where} names the image id {shown(annotation.image_id)}, which no image has; dropped"
             self.problems.append(Problem(self.split, self.source, "unknown image", detail, where))
         else:
-            detail = f"{where} has the category id {annotation.category_id!r}, which no category has; dropped"
+            detail = (
+                f"{where} has the category id {shown(annotation.category_id)}, which no category has; dropped"
+            )
             self.problems.append(Problem(self.split, target.file_name, "unknown category", detail, where))
 
 
@@ -226,7 +229,7 @@ def _without_segmentation(raw: msgspec.Raw) -> msgspec.Raw:
 
 
 def _where(annotation: _Annotation, number: int) -> str:
-    return f"annotations[{number}]" if annotation.id is None else f"annotation {annotation.id}"
+    return f"annotations[{number}]" if annotation.id is None else f"annotation {str(annotation.id)[:60]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -399,13 +402,23 @@ def _area(outlines: Sequence[NDArray[np.float64]], rle: Mapping[str, Any] | None
     """Return the area of what is annotated where the file states none that holds."""
     if outlines:
         return sum(polygons.area(outline) for outline in outlines)
-    return float(rle_area(rle["counts"])) or box_area(box_xyxy) if rle else box_area(box_xyxy)
+    if rle is None:
+        return box_area(box_xyxy)
+    height, width = rle["size"]
+    pixels = rle_area(rle["counts"])
+    return float(pixels) if 0 < pixels <= height * width else box_area(box_xyxy)
 
 
 def rle_area(counts: str | Sequence[int]) -> int:
-    """Return the number of pixels in a run-length mask, plain or compressed as in COCO's maskApi."""
+    """Return the number of pixels in a run-length mask, plain or compressed as in COCO's maskApi.
+
+    Nonsense has a nonsensical number, and a compressed mask with a run beyond 2^60 has none: 0.
+    """
     runs = _decompress(counts) if isinstance(counts, str) else counts
     return sum(runs[1::2])
+
+
+_MOST_BITS = 60
 
 
 def _decompress(text: str) -> list[int]:
@@ -416,6 +429,8 @@ def _decompress(text: str) -> list[int]:
         digit = ord(character) - 48
         value |= (digit & 0x1F) << shift
         shift += 5
+        if shift > _MOST_BITS:  # a number without an end grows with each digit
+            return []
         if digit & 0x20:  # more digits follow
             continue
         if digit & 0x10:

@@ -4,11 +4,48 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 
-from aerostat.data.dataset import OtherClassesError
+from aerostat.data.dataset import OtherClassesError, Problem
 from aerostat.errors import InputError
-from aerostat.wording import counted, listed
+from aerostat.wording import counted, listed, shown
+
+MOST_BROKEN = 100_000
+"""Records of a file that are none, or name no class; what is said of each takes a hundred times its bytes."""
+
+
+@dataclass(slots=True)
+class BrokenRecords:
+    """Counts the records that are none or name no class, and refuses a file of nothing else.
+
+    Args:
+        problems: what is wrong with the file, in which they are found.
+        path: the file.
+    """
+
+    problems: Sequence[Problem]
+    path: Path
+    _seen: int = 0
+    _broken: int = 0
+
+    def refuse_too_many(self) -> None:
+        """Refuse the file once there are more than `MOST_BROKEN`; cheap to ask again and again.
+
+        Raises:
+            InputError: naming the first.
+        """
+        if len(self.problems) == self._seen:
+            return
+        new = self.problems[self._seen :]
+        self._broken += sum(problem.kind in ("malformed record", "no class") for problem in new)
+        self._seen = len(self.problems)
+        if self._broken > MOST_BROKEN:
+            first = next(p for p in self.problems if p.kind in ("malformed record", "no class"))
+            raise InputError(
+                f"{self.path} has more than {MOST_BROKEN} records that cannot be used, first "
+                f"{shown(first.file_name)}: {first.detail[:200]}; export it again."
+            )
 
 
 def refuse_without_images(images: Sized, path: Path) -> None:
@@ -35,7 +72,7 @@ def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: Pat
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
         raise InputError(
-            f"{path} lists {counted(len(twice), *what)} more than once, first {twice[0]!r}; "
+            f"{path} lists {counted(len(twice), *what)} more than once, first {shown(twice[0])}; "
             "keep one entry for each."
         )
 

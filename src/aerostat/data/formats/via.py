@@ -23,7 +23,12 @@ from aerostat.data.annotation_file import csv_rows, decode, is_utf8, read_conten
 from aerostat.data.dataset import ImageRecord, Instance, OtherClassesError, Problem, ProblemKind, Split
 from aerostat.data.fitting import Box, box_area, fit_box, fit_polygon
 from aerostat.data.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
-from aerostat.data.formats.refusals import refuse_repeated, refuse_unlisted, refuse_without_images
+from aerostat.data.formats.refusals import (
+    BrokenRecords,
+    refuse_repeated,
+    refuse_unlisted,
+    refuse_without_images,
+)
 from aerostat.data.image_folder import ImageFolder, upright_size
 from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
@@ -39,8 +44,8 @@ LEFT_OUT = "crowd regions left out"
 
 
 class _Region(msgspec.Struct):
-    shape_attributes: dict[str, Any] = {}
-    region_attributes: dict[str, Any] = {}
+    shape_attributes: dict[str, Any] | None = None  # an empty one each would take ten times its text
+    region_attributes: dict[str, Any] | None = None
 
 
 class _Entry(msgspec.Struct):
@@ -67,10 +72,11 @@ _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class _Photograph:
-    """One entry of the file: a file name and its regions by their name or number."""
+    """One entry of the file: a file name and its regions, with the name or number of each."""
 
     file_name: str
-    regions: Mapping[str, _Region]
+    names: Sequence[str | int]
+    regions: Sequence[_Region]
 
 
 def read_via(
@@ -102,20 +108,21 @@ def read_via(
     attribute = _class_attribute(photographs, path, classes, class_attribute)
     names = [
         [
-            list(classes or ()) if attribute is None else _ticked(r.region_attributes.get(attribute))
-            for r in p.regions.values()
+            list(classes or ()) if attribute is None else _ticked((r.region_attributes or {}).get(attribute))
+            for r in p.regions
         ]
         for p in photographs
     ]
     found = sorted({name for row in names for ticked in row for name in ticked})
     known = list(classes) if classes is not None else found
-    refuse_unlisted([name for name in found if name not in known], known, path)
-    folder = ImageFolder.choose(image_roots, (p.file_name for p in photographs))
     labels = {name: label for label, name in enumerate(known)}
+    refuse_unlisted([name for name in found if name not in labels], known, path)
+    folder = ImageFolder.choose(image_roots, (p.file_name for p in photographs))
+    broken = BrokenRecords(problems, path)
     images = []
     for number, (photograph, row) in enumerate(zip(photographs, names, strict=True), start=1):
         row_labels = [labels[ticked[0]] if len(ticked) == 1 else None for ticked in row]
-        image = _read_image(photograph, row_labels, folder, split, problems)
+        image = _read_image(photograph, row_labels, folder, split, problems, broken)
         if image is not None:
             images.append(replace(image, id=number))
     ids = tuple(range(1, len(known) + 1))
@@ -140,13 +147,14 @@ def _parse(content: bytes, path: Path, split: str, problems: list[Problem]) -> l
         if not photographs:
             raise
         return photographs
-    return [_Photograph(entry.filename, _by_name(entry.regions)) for entry in entries.values()]
+    return [_Photograph(entry.filename, *_named(entry.regions)) for entry in entries.values()]
 
 
-def _by_name(regions: dict[str, T] | list[T] | None) -> dict[str, T]:
+def _named(regions: dict[str, T] | list[T] | None) -> tuple[Sequence[str | int], Sequence[T]]:
+    """Return what regions are called, and the regions."""
     if isinstance(regions, dict):
-        return regions
-    return {str(number): region for number, region in enumerate(regions or [])}
+        return list(regions), list(regions.values())
+    return range(len(regions or ())), regions or ()
 
 
 def _usable(
@@ -154,7 +162,9 @@ def _usable(
 ) -> list[_Photograph]:
     """Return what can be used of entries at least one of which is broken, and report the rest."""
     photographs = []
+    broken = BrokenRecords(problems, path)
     for key, raw in parts.items():
+        broken.refuse_too_many()
         try:
             entry = msgspec.json.decode(raw, type=_RawEntry)
         except _BROKEN as error:
@@ -163,31 +173,34 @@ def _usable(
             continue
         try:
             shape = dict[str, msgspec.Raw] | list[msgspec.Raw] | None
-            stated = _by_name(msgspec.json.decode(entry.regions, type=shape))
+            names, stated = _named(msgspec.json.decode(entry.regions, type=shape))
         except _BROKEN as error:
             detail = f"has no list of regions ({error}); kept without objects"
             problems.append(Problem(split, entry.filename, "malformed record", detail, "regions"))
-            stated = {}
-        regions: dict[str, _Region] = {}
-        for name, part in stated.items():
+            names, stated = (), ()
+        regions: dict[str | int, _Region] = {}
+        for name, part in zip(names, stated, strict=True):
             try:
                 regions[name] = msgspec.json.decode(part, type=_Region)
             except _BROKEN as error:
                 detail = f"region {name} is no region ({error}); dropped"
                 problems.append(Problem(split, entry.filename, "malformed record", detail, f"region {name}"))
-        photographs.append(_Photograph(entry.filename, regions))
+                broken.refuse_too_many()
+        photographs.append(_Photograph(entry.filename, list(regions), list(regions.values())))
     return photographs
 
 
 def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
-    files: dict[tuple[str, str], dict[str, _Region]] = {}
+    files: dict[tuple[str, str], list[_Region]] = {}
+    broken = BrokenRecords(problems, path)
     for line, row in csv_rows(content, path):
+        broken.refuse_too_many()
         if "filename" not in row or "region_attributes" not in row:
             raise InputError(
                 f"{path} lacks the column 'filename' or 'region_attributes' of a CSV export of VIA; export "
                 "it again."
             )
-        regions = files.setdefault((row["filename"], row.get("file_size", "")), {})
+        regions = files.setdefault((row["filename"], row.get("file_size", "")), [])
         try:
             shape, attributes = (
                 decode(row[column].encode() or b"{}", dict[str, Any], f"{path}, line {line}, {column}")
@@ -200,16 +213,18 @@ def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) 
             )
             continue
         if shape:  # an image without regions has one row with an empty shape
-            regions[str(len(regions))] = _Region(shape, attributes)
-    return [_Photograph(name, regions) for (name, _), regions in files.items()]
+            regions.append(_Region(shape, attributes))
+    return [_Photograph(name, range(len(regions)), regions) for (name, _), regions in files.items()]
 
 
 def _class_attribute(
     photographs: list[_Photograph], path: Path, classes: Sequence[str] | None, asked: str | None
 ) -> str | None:
     """Return the region attribute that holds the class; None where `classes` names that of every region."""
-    regions = [region for p in photographs for region in p.regions.values()]
-    in_use = sorted({key for r in regions for key, value in r.region_attributes.items() if _ticked(value)})
+    regions = [region for p in photographs for region in p.regions]
+    in_use = sorted(
+        {k for r in regions for k, value in (r.region_attributes or {}).items() if _ticked(value)}
+    )
     names = listed(map(repr, in_use), 10)
     if asked is not None:
         if regions and asked not in in_use:
@@ -233,13 +248,13 @@ def _class_attribute(
     return None
 
 
-def _ticked(value: Any) -> list[str]:
+def _ticked(value: Any) -> Sequence[str]:
     """Return the names in an attribute's value: its text, or the boxes that are ticked."""
     if isinstance(value, dict):  # a checkbox; some exports write "true" as text
         return [name for name, on in value.items() if on is True or on == "true"]
     if value is None or isinstance(value, (list, bool)):
-        return []
-    return [text] if (text := str(value).strip()) else []
+        return ()
+    return (text,) if (text := str(value).strip()) else ()
 
 
 def _read_image(
@@ -248,6 +263,7 @@ def _read_image(
     folder: ImageFolder,
     split: str,
     problems: list[Problem],
+    broken: BrokenRecords,
 ) -> ImageRecord | None:
     path = folder.claim(photograph.file_name)
     size = upright_size(path, photograph.file_name, folder, split)
@@ -256,7 +272,8 @@ def _read_image(
             problems.append(size)
         return None
     instances = []
-    for (name, region), label in zip(photograph.regions.items(), labels, strict=True):
+    for name, region, label in zip(photograph.names, photograph.regions, labels, strict=True):
+        broken.refuse_too_many()
         where = f"region {name}"
         if label is None:
             detail = f"{where} names no single class; dropped"
@@ -284,7 +301,7 @@ def _read_region(
     def report(kind: ProblemKind, detail: str) -> None:
         problems.append(Problem(split, file_name, kind, f"{where} {detail}", where, box))
 
-    shape = region.shape_attributes
+    shape = region.shape_attributes or {}
     if shape.get("name") == "point":
         report("malformed record", "is a point, which has no extent; dropped, draw a rect or a polygon")
         return None
