@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from aerostat import console
 from aerostat.cli.app import (
     Classes,
     Flag,
@@ -21,6 +22,8 @@ from aerostat.cli.app import (
     tell_losses,
 )
 from aerostat.cli.tta import ONE_LOOK, TtaOptions
+from aerostat.errors import AerostatError, InputError, clause
+from aerostat.wording import counted
 
 if TYPE_CHECKING:
     from aerostat.data.dataset import ImageRecord, Split
@@ -96,15 +99,24 @@ def evaluate(
     part = split_to_evaluate(dataset, split)
     tell_losses(dataset, part)
     require_usable(dataset, [part.name])
-    found = detect(detector, part, tta=tta or False)
+    unreadable: list[str] = []
+
+    def leave_out(record: ImageRecord, error: InputError) -> None:
+        unreadable.append(record.file_name)
+        console.note(f"{part.name}: {record.file_name} is left out with its objects: {clause(error)}")
+
+    found = detect(detector, part, tta=tta or False, on_unreadable=leave_out)
+    if not found:
+        raise AerostatError(f"None of the {counted(len(part), 'image')} of {part.name} can be read.")
+    records = [record for record, _ in found]
     result = evaluate_detections(
-        part.images, [detections for _, detections in found], part.classes, max_dets=max_dets
+        records, [detections for _, detections in found], part.classes, max_dets=max_dets
     )
     if save is not None:
         _save_results(save, part, found)
     views = None if tta is None else tta.plan(detector.input_size)
     if json_:
-        print(document(result.to_dict() | {"tta": views and views.to_dict()}))
+        print(document(result.to_dict() | {"tta": views and views.to_dict(), "unreadable": unreadable}))
     else:
         print(result.render() + (f"\n{views.describe()}" if views else ""))
 

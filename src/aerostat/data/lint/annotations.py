@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from itertools import count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +85,13 @@ def _of_problem(problem: Problem) -> Finding:
         code = "number-too-large"
     elif box is not None and problem.kind == "degenerate box" and (box[2] < box[0] or box[3] < box[1]):
         code = "box-swapped-corners"
+    # The sentence names the file with its whole path; here the file is named already.
+    detail = problem.detail
+    if problem.kind == "unreadable image":
+        name = re.escape(problem.file_name.replace("\\", "/").rpartition("/")[2])
+        detail = re.sub(rf": [^;]*{name}(?=;|$)", "", detail)
     severity: Severity | None = None if code != "number-too-large" or problem.kind in LOSSES else "warning"
-    return finding(
-        code, problem.split, problem.file_name, problem.detail, record=problem.record, severity=severity
-    )
+    return finding(code, problem.split, problem.file_name, detail, record=problem.record, severity=severity)
 
 
 def check_boxes(data: Dataset) -> list[Finding]:
@@ -129,7 +134,7 @@ def _box(box_xyxy: NDArray[np.float64]) -> str:
 def check_classes(data: Dataset) -> list[Finding]:
     """Return classes that cannot be learned or measured, and category ids that are worth a word."""
     found = []
-    counts = {
+    counts: dict[str, NDArray[np.int64]] = {
         split.name: np.bincount(
             [o.label for image in split.images for o in image.instances if not o.crowd],
             minlength=len(data.classes),
@@ -138,7 +143,7 @@ def check_classes(data: Dataset) -> list[Finding]:
     }
     every = ", ".join(counts)
     for label, name in enumerate(data.classes):
-        there = [split for split, count in counts.items() if count[label]]
+        there = [split for split, objects in counts.items() if objects[label]]
         if not there:
             wrong = f"{name!r} has no object in {every}"
             found.append(finding("class-without-objects", every, "", wrong, record=name))
@@ -147,12 +152,15 @@ def check_classes(data: Dataset) -> list[Finding]:
             wrong = f"{name!r} has {counts[there[0]][label]} in {there[0]} and none in {rest}"
             found.append(finding("class-in-one-split", there[0], "", wrong, record=name))
     for split in data.splits.values():
-        ids = sorted(split.category_ids)
+        known = set(split.category_ids)
+        ids = sorted(known)
         if split.source_format != "coco" or not ids:
             continue
         if ids[-1] - ids[0] >= len(ids):
-            missing = sorted(set(range(ids[0], min(ids[-1], ids[0] + 1000))) - set(ids))
-            wrong = f"ids from {ids[0]} to {ids[-1]} without {listed(map(str, missing))}"
+            holes = ids[-1] - ids[0] + 1 - len(ids)
+            first = islice((id_ for id_ in count(ids[0]) if id_ not in known), min(holes, 5))
+            more = f" and {holes - 5} more" if holes > 5 else ""
+            wrong = f"ids from {ids[0]} to {ids[-1]} without {', '.join(map(str, first))}{more}"
             found.append(finding("category-ids-with-holes", split.name, "", wrong))
         for id_, name in zip(split.category_ids, split.classes, strict=True):
             if abs(id_) >= LARGEST_NUMBER:
