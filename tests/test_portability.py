@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from aerostat.__main__ import main
+from aerostat.data.balloons import write_balloons
 from aerostat.model import build, zoo
 from aerostat.model.checkpoint import Header, save_weights
 
@@ -293,3 +294,45 @@ def test_a_user_without_a_home_has_the_cache_below_the_current_folder(tmp_path, 
     monkeypatch.delenv("AEROSTAT_HOME", raising=False)
     assert zoo.weights_folder() == tmp_path / ".cache" / "aerostat" / "weights"
     assert main(["models"]) == 0
+
+
+@pytest.mark.slow
+def test_a_training_on_two_devices_starts_its_processes_however_it_was_started(tmp_path):
+    """Windows starts `aerostat.exe`, which tells its own name without the suffix: that of no file."""
+    write_balloons(tmp_path / "balloons", train=4, val=1, size=(64, 64))
+    script = tmp_path / "started.py"
+    script.write_text(
+        "import sys\nfrom aerostat.__main__ import main\n"
+        "sys.argv[0] = 'C:/nowhere/aerostat'\nsys.exit(main())\n",
+        "utf-8",
+    )
+    words = [
+        "train",
+        "balloons",
+        "--classes",
+        "balloon",
+        "--model",
+        "rtmdet-nano",
+        "--epochs",
+        "1",
+        "--input-size",
+        "64",
+    ]
+    words += [
+        "--batch-size",
+        "2",
+        "--device",
+        "cpu",
+        "--set",
+        "data.threads=0",
+        "--set",
+        "run.devices=2",
+        "--out",
+        "run",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AEROSTAT_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, script, *words], cwd=tmp_path, env=environment, capture_output=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+    assert (tmp_path / "run" / "last.safetensors").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import sys
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from aerostat.cli import app
     from aerostat.errors import AerostatError
 
+    if arguments is None:
+        _let_processes_be_started()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -50,6 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"The system refused: {error.strerror or error}{where}.", 1)
     return code if isinstance(code, int) else 0
+
+
+def _let_processes_be_started() -> None:
+    """Let the processes of a training on several devices be started as ``python -m aerostat``.
+
+    Fabric starts again what was typed, and Windows' ``aerostat.exe`` calls itself by the name of no file.
+    """
+    started = sys.modules["__main__"]
+    if started.__spec__ is None:
+        started.__spec__ = importlib.util.find_spec("aerostat.__main__")
 
 
 def _describe(error: CycloptsError) -> str:
