@@ -290,8 +290,13 @@ def outlines(instance: Instance) -> tuple[NDArray[np.float64], ...]:
     if high * wide > MOST_MASK_PIXELS:
         return ()
     counts = instance.rle["counts"]
-    packed = instance.rle if isinstance(counts, str) else masks.frPyObjects(dict(instance.rle), high, wide)
-    filled = np.ascontiguousarray(masks.decode(packed), np.uint8).reshape(high, wide)
+    try:
+        packed = (
+            instance.rle if isinstance(counts, str) else masks.frPyObjects(dict(instance.rle), high, wide)
+        )
+        filled = np.ascontiguousarray(masks.decode(packed), np.uint8).reshape(high, wide)
+    except (ValueError, RuntimeError, TypeError, OverflowError):  # its runs are none of a mask of this size
+        return ()
     found, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return tuple(np.asarray(contour, np.float64).reshape(-1, 2) + 0.5 for contour in found)
 
