@@ -15,6 +15,8 @@ FEWEST = 20
 """Of fewer iterations a median says nothing yet."""
 SPIKE = 5.0
 """Times the median; the losses of sound runs (balloons, batches of 8) stay below 1.5 times."""
+ABOVE_ALL = 2.0
+"""Times the highest: losses of single images, from fresh weights, vary more than fivefold as a rule."""
 UNTIL = 0.1
 """Share of a run after which something has to be found."""
 NOTHING = 0.0005
@@ -51,8 +53,9 @@ class Guards:
     def see_loss(self, loss: float, file_names: Sequence[str]) -> str:
         """Remember the loss of an iteration; returns a warning about a jump, empty if there is none."""
         usual = median(self.recent) if len(self.recent) >= FEWEST else 0.0
+        highest = max(self.recent, default=loss)
         self.recent = [*self.recent[-WINDOW + 1 :], loss]
-        if usual <= 0 or loss <= SPIKE * usual:
+        if usual <= 0 or loss <= SPIKE * usual or loss <= ABOVE_ALL * highest:
             return ""
         return self._once(
             "loss spike",
