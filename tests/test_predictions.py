@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from aerostat.data.dataset import ImageRecord
+from aerostat.__main__ import main
+from aerostat.data.dataset import Dataset, ImageRecord, Instance, Split
 from aerostat.detections import Detections
 from aerostat.errors import InputError
-from aerostat.predictions import Outcome, find_images, predict_to_folder
+from aerostat.evaluation.verdicts import judge_by
+from aerostat.predictions import Judge, Outcome, find_images, predict_to_folder
 
 CLASSES = ("balloon", "kite")
 GREY = (120, 120, 120)
@@ -156,6 +158,7 @@ def test_where_nothing_could_be_read_nothing_is_written_and_said_so(tmp_path: Pa
             {"file": str(tmp_path / "broken.jpg"), "reason": "expected an image, found an empty file"}
         ],
         "tta": None,
+        "sorted": None,
     }
 
 
@@ -304,3 +307,69 @@ def test_a_file_whose_name_looks_like_a_pattern_is_itself(album: Path) -> None:
 def test_a_source_without_images_is_refused_by_name(album: Path, sources: list[str], words: str) -> None:
     with pytest.raises(InputError, match=words):
         find_images(sources)
+
+
+# --- sorting ---
+
+EXACT = (Instance((10, 20, 50, 60), 0), Instance((5.5, 6.5, 30, 40), 1))
+"""What `KnownDetector` finds everywhere."""
+
+
+def judge_of(album: Path, objects: dict[str, tuple[Instance, ...]]) -> Callable[[Any], Judge]:
+    records = tuple(ImageRecord(album / name, name, 80, 64, found) for name, found in objects.items())
+    data = Dataset(CLASSES, {"val": Split("val", CLASSES, (1, 2), records)})
+    return lambda _: judge_by(data, CLASSES)
+
+
+def test_pictures_are_sorted_into_correct_errors_and_not_annotated(tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    for name in ("right.png", "missed.png", "nobody.png"):
+        photograph(album / name)
+    (album / "empty.png").touch()
+    more = (*EXACT, Instance((60, 1, 70, 9), 0))
+    judge = judge_of(album, {"right.png": EXACT, "missed.png": more, "empty.png": EXACT})
+    done = predict(album, out=out, judge=judge)
+    pictures = ["correct/right.png", "errors/missed.png", "not-annotated/nobody.png"]
+    assert files_below(out) == sorted([*pictures, "detections.json"])
+    assert "correct 1, errors 1, not-annotated 1" in done.lines()
+    assert any(
+        line.endswith("missed.png: 1 balloon (0.90), 1 kite (0.50) - 1 missed") for line in done.lines()
+    )
+    assert done.to_dict()["sorted"] == [
+        {"file": str(album / "missed.png"), "folder": "errors", "missed": 1, "false": 0},
+        {"file": str(album / "nobody.png"), "folder": "not-annotated"},
+        {"file": str(album / "right.png"), "folder": "correct", "missed": 0, "false": 0},
+    ]
+
+
+def test_a_picture_that_is_sorted_anew_leaves_its_old_folder(tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    photograph(album / "a.png")
+    predict(album, out=out, judge=judge_of(album, {"a.png": ()}))
+    assert "errors/a.png" in files_below(out)
+    predict(album, out=out, judge=judge_of(album, {"a.png": EXACT}))
+    assert files_below(out) == ["correct/a.png", "detections.json"]
+
+
+def test_a_photograph_in_a_folder_to_sort_into_is_spared(tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    photograph(album / "errors" / "a.png")
+    with pytest.raises(InputError, match="would replace the photographs"):
+        predict(album / "errors", out=album, judge=judge_of(album, {}))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--sort", "--no-pictures"), "--no-pictures"),
+        (("--truth", "x"), "--truth says what --sort sorts by"),
+        (("--sort",), "--sort needs annotations"),
+        (("--sort", "--truth", "nowhere"), "found nothing at nowhere"),
+    ],
+)
+def test_sorting_that_cannot_be_is_refused_before_the_detector_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    picture = photograph(tmp_path / "a.png")
+    assert main(["predict", "no-weights.safetensors", str(picture), *words]) == 2
+    assert said in capsys.readouterr().err

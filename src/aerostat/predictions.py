@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aerostat import console
 from aerostat.data.dataset import ImageRecord
@@ -17,7 +18,7 @@ from aerostat.errors import InputError, clause
 from aerostat.files import require_folder
 from aerostat.predict import Detector
 from aerostat.tta import TTA, ViewPlan
-from aerostat.wording import counted
+from aerostat.wording import counted, listed
 
 Format = Literal["json", "csv", "coco"]
 FILES: dict[Format, str] = {
@@ -25,6 +26,29 @@ FILES: dict[Format, str] = {
     "csv": "detections.csv",
     "coco": "detections_coco.json",
 }
+
+FOLDERS = ("correct", "errors", "not-annotated")
+"""Where pictures are sorted: all objects found and nothing else, something wrong, nobody knows."""
+
+
+class Verdict(Protocol):
+    """How right the detections on a photograph are."""
+
+    @property
+    def missed(self) -> int:
+        """Objects that were not found."""
+
+    @property
+    def false(self) -> int:
+        """Detections that find nothing."""
+
+    @property
+    def right(self) -> bool:
+        """Whether neither is there."""
+
+
+Judge = Callable[[Path, Detections], Verdict | None]
+"""Gives the verdict on a photograph; None if it is not annotated."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,7 @@ class Outcome:
         files: with the detections.
         failed: images that could not be read, with the reason.
         tta: the views that were taken of each image, if there were several.
+        verdicts: by path, where pictures were sorted; None for an image that is not annotated.
     """
 
     found: tuple[tuple[str, Detections], ...]
@@ -44,6 +69,7 @@ class Outcome:
     files: tuple[Path, ...]
     failed: tuple[tuple[str, str], ...]
     tta: ViewPlan | None = None
+    verdicts: Mapping[str, Verdict | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
@@ -53,22 +79,40 @@ class Outcome:
             "files": [str(path) for path in self.files],
             "failed": [{"file": name, "reason": reason} for name, reason in self.failed],
             "tta": None if self.tta is None else self.tta.to_dict(),
+            "sorted": None if self.verdicts is None else [self._sorted(name) for name in self.verdicts],
         }
+
+    def _sorted(self, name: str) -> dict[str, Any]:
+        verdict = self.verdicts[name] if self.verdicts else None
+        counts = {"missed": verdict.missed, "false": verdict.false} if verdict else {}
+        return {"file": name, "folder": folder_of(verdict), **counts}
 
     def lines(self) -> list[str]:
         """Return what a person wants to know: one line an image, then what was written or was not."""
-        lines = [f"{name}: {_count(found)}" for name, found in self.found]
+        lines = [f"{name}: {_count(found)}{self._said_of(name)}" for name, found in self.found]
         lines += [f"{name}: NOT READ ({reason})" for name, reason in self.failed]
         total = sum(len(found) for _, found in self.found)
         lines.append(f"{counted(total, 'detection')} on {counted(len(self.found), 'image')}")
         if self.tta is not None:
             lines.append(self.tta.describe())
-        if self.pictures:
+        if self.verdicts is not None:
+            counts = Counter(map(folder_of, self.verdicts.values()))
+            lines.append(", ".join(f"{folder} {counts[folder]}" for folder in FOLDERS if counts[folder]))
+        if self.pictures and self.verdicts is not None:
+            folders = dict.fromkeys(str(picture.parent) for picture in self.pictures)
+            lines.append(f"wrote {counted(len(self.pictures), 'picture')} to {listed(sorted(folders))}")
+        elif self.pictures:
             lines.append(f"wrote {counted(len(self.pictures), 'picture')} to {self.pictures[0].parent}")
         lines += [f"wrote {path}" for path in self.files]
         if not self.found:
             lines.append("nothing was written: no image could be read")
         return lines
+
+    def _said_of(self, name: str) -> str:
+        if self.verdicts is None:
+            return ""
+        verdict = self.verdicts[name]
+        return " - not annotated" if verdict is None else f" - {verdict}"
 
 
 def predict_to_folder(
@@ -81,6 +125,7 @@ def predict_to_folder(
     tta: TTA | None = None,
     formats: Sequence[Format] = ("json",),
     pictures: bool = True,
+    judge: Callable[[Detector], Judge] | None = None,
 ) -> Outcome:
     """Detect on all images that the sources name and write what was found.
 
@@ -93,6 +138,8 @@ def predict_to_folder(
         score, nms_iou, tta: see `Detector.predict`.
         formats: of the files with the detections.
         pictures: whether to draw.
+        judge: makes of the detector what says how right the detections on a photograph are; pictures are then
+            sorted into the folders `FOLDERS` below `out`. None leaves them in one.
 
     Raises:
         InputError: if a source is not there, names no image, or would be written over.
@@ -101,14 +148,17 @@ def predict_to_folder(
     names = _unique_names(paths)
     require_folder(out)
     if pictures:
-        _spare_photographs(paths, [_picture(out, name) for name in names], out)
+        places = [out] if judge is None else [out / folder for folder in FOLDERS]
+        _spare_photographs(paths, [_picture(place, name) for place in places for name in names], out)
     detector = load_detector()
+    verdict_on = None if judge is None else judge(detector)
     records = [
         ImageRecord(path, name, 0, 0, id=i) for i, (path, name) in enumerate(zip(paths, names, strict=True))
     ]
     failed: list[tuple[str, str]] = []
     found: list[tuple[str, Detections]] = []
     drawn: list[Path] = []
+    verdicts: dict[str, Verdict | None] = {}
     results = detector.predict_images(
         records,
         score=score,
@@ -118,11 +168,30 @@ def predict_to_folder(
     )
     for record, detections in console.track(results, "predicting", total=len(records)):
         found.append((str(record.path), detections))
+        folder = out
+        if verdict_on is not None:
+            verdicts[str(record.path)] = verdict = verdict_on(record.path, detections)
+            folder = out / folder_of(verdict)
         if pictures:
-            drawn.append(detections.draw().save(_picture(out, record.file_name)))
+            drawn.append(detections.draw().save(_picture(folder, record.file_name)))
+            if verdict_on is not None:
+                _forget(out, folder, record.file_name)
     files = tuple(_write(out / FILES[kind], kind, found) for kind in formats) if found else ()
     plan = None if tta is None else tta.plan(detector.input_size, nms_iou)
-    return Outcome(tuple(found), tuple(drawn), files, tuple(failed), plan)
+    sorted_ = None if verdict_on is None else verdicts
+    return Outcome(tuple(found), tuple(drawn), files, tuple(failed), plan, sorted_)
+
+
+def folder_of(verdict: Verdict | None) -> str:
+    """Return the folder in which the picture of a photograph belongs."""
+    return FOLDERS[2] if verdict is None else FOLDERS[0] if verdict.right else FOLDERS[1]
+
+
+def _forget(out: Path, folder: Path, name: str) -> None:
+    """Remove the picture of an earlier call from the folders in which it does not belong any more."""
+    for other in FOLDERS:
+        if out / other != folder:
+            _picture(out / other, name).unlink(missing_ok=True)
 
 
 def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:
