@@ -615,6 +615,9 @@ class Trainer:
     def _leave(self, signal_number: int) -> None:
         self.save()
         self.fabric.barrier()  # a process that ends takes the others with it
+        if not self.fabric.is_global_zero:
+            # With another code Fabric would kill the first process, were that one not quicker to end.
+            raise SystemExit(0)
         position, name = self.position, signal.Signals(signal_number).name
         place = f"after epoch {position.epoch}" + ", before its validation" * position.unvalidated
         if position.batch:
