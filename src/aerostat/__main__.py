@@ -86,7 +86,9 @@ def _unnameable(error: UnicodeEncodeError) -> str:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"aerostat: {sentence}", file=sys.stderr)
+    from aerostat.wording import plain
+
+    print(f"aerostat: {plain(sentence)}", file=sys.stderr)
     return code
 
 

@@ -1,6 +1,7 @@
 """What a person sees while work goes on: a bar on a terminal, plain lines elsewhere.
 
-Results go to stdout; notes, warnings and progress go to stderr, so that ``--json`` output stays clean.
+Results go to stdout; notes, warnings and progress go to stderr, so that ``--json`` output stays clean. Names
+of files and classes come from somebody's archive: nothing in them reaches a terminal as more than text.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aerostat.wording import plain
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
 
 T = TypeVar("T")
 
@@ -36,7 +40,7 @@ def stderr() -> Console:
 def _terminal() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
+    return _harmless(Console(stderr=True, emoji=False, highlight=False, soft_wrap=True))
 
 
 @contextlib.contextmanager
@@ -45,7 +49,8 @@ def notes_to(path: Path) -> Iterator[None]:
     from rich.console import Console
 
     with path.open("a", encoding="utf-8", buffering=1) as file:
-        _elsewhere.append(Console(file=file, emoji=False, highlight=False, soft_wrap=True, width=120))
+        plain_file = Console(file=file, emoji=False, highlight=False, soft_wrap=True, width=120)
+        _elsewhere.append(_harmless(plain_file))
         try:
             yield
         finally:
@@ -57,11 +62,37 @@ def stdout() -> Console:
     """Return the console for results."""
     from rich.console import Console
 
-    return Console(emoji=False, highlight=False, soft_wrap=True)
+    return _harmless(Console(emoji=False, highlight=False, soft_wrap=True))
+
+
+def _harmless(console: Console) -> Console:
+    """Let a console write what does not print as escapes, in whatever it is given; its own colours stay."""
+    from rich.segment import Segment
+
+    @dataclass(frozen=True)
+    class Escaped:
+        renderable: Any
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+            for text, style, control in console.render(self.renderable, options):
+                yield Segment(text if control else plain(text, lines=True), style, control)
+
+    class Hook:
+        def process_renderables(self, renderables: list[Any]) -> list[Any]:
+            return [Escaped(renderable) for renderable in renderables]
+
+    console.push_render_hook(Hook())  # type: ignore[arg-type]  # asks for no more than that method
+    return console
+
+
+def tell(*lines: str) -> None:
+    """Print lines of a result on stdout; what does not print, a line's end too, stands there as an escape."""
+    for line in lines:
+        print(plain(line))
 
 
 def note(text: str) -> None:
-    """Print one line for the person who waits, on stderr, as it is: a file may be called ``[red]``."""
+    """Print a line or more for the person who waits, on stderr, as text: a file may be called ``[red]``."""
     stderr().print(text, markup=False)
 
 
@@ -132,6 +163,7 @@ def activity() -> Iterator[Callable[[str], None]]:
 
 def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Yield `items` while showing how far along they are (a bar on a terminal, plain lines elsewhere)."""
+    title = plain(title)
     if total is None and isinstance(items, Sized):
         total = len(items)
     console = stderr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -30,14 +31,17 @@ def shown(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def plain(text: str) -> str:
-    """Return a line of text in which nothing but letters is left: a terminal obeys control characters.
+def plain(text: str, lines: bool = False) -> str:
+    """Return a text in which every character prints, since a terminal obeys those that do not.
 
-    Every character that does not print becomes the escape that Python writes for it.
+    The others become the escapes that Python writes for them, except for odd spaces, and except for the ends
+    of lines if `lines`.
     """
     if text.isprintable():
         return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        letter
+        if letter.isprintable() or (lines and letter == "\n") or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )

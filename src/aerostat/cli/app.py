@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,8 +130,9 @@ def split_names(classes: list[str] | None) -> list[str] | None:
 
 
 def document(content: Any) -> str:
-    """Return the JSON document that --json prints."""
-    return json.dumps(content, indent=2, ensure_ascii=not _prints_unicode())
+    """Return the JSON document that --json prints; characters that a terminal would obey are escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=not _prints_unicode())
+    return re.sub(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _prints_unicode() -> bool:

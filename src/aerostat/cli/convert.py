@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from aerostat import console
 from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, split_names
 
 
@@ -69,4 +70,7 @@ def convert(
         strict=strict,
         force=force,
     )
-    print(document(done.to_dict()) if json_ else "\n".join(done.lines()))
+    if json_:
+        print(document(done.to_dict()))
+    else:
+        console.tell(*done.lines())

@@ -118,7 +118,7 @@ def evaluate(
     if json_:
         print(document(result.to_dict() | {"tta": views and views.to_dict(), "unreadable": unreadable}))
     else:
-        print(result.render() + (f"\n{views.describe()}" if views else ""))
+        console.tell(*result.render().split("\n"), *(views.describe().split("\n") if views else ()))
 
 
 def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:

@@ -166,16 +166,16 @@ def explain(
         print(document({**content, "files": [str(path) for path in files]}))
         return
     for number, (line, picture) in enumerate(zip(made.lines(), pictures, strict=True)):
-        print(f"{line} -> {picture}")
+        console.tell(f"{line} -> {picture}")
         if faithfulness:
             print(_faithfulness_text(groups[number], curves[number]))
     if faithfulness:
         console.note(LEGEND)
     if box is None and per == "detection" and len(made.found) > len(pictures):
         console.note(f"the best {top} of {len(made.found)} detections are explained; see --top, --per all")
-    print(f"wrote {counted(len(pictures), 'picture')} to {out}")
+    console.tell(f"wrote {counted(len(pictures), 'picture')} to {out}")
     if arrays:
-        print(f"wrote {arrays}")
+        console.tell(f"wrote {arrays}")
 
 
 def _faithfulness_text(measured: Sequence[Faithfulness], curves: Path) -> str:

@@ -136,7 +136,7 @@ def _export_openmmlab(source: Path, target: Path) -> None:
         raise InputError(f"{source} holds a pretrained backbone, no detector; there is nothing to export.")
     state = in_published_order(loaded, source)
     write_pth(target, state, loaded.header.classes, {"input_size": loaded.header.input_size})
-    print(f"wrote {target}: rtmdet-{loaded.header.size}, classes {listed(loaded.header.classes)}")
+    console.tell(f"wrote {target}: rtmdet-{loaded.header.size}, classes {listed(loaded.header.classes)}")
 
 
 def _export_graph(
@@ -191,7 +191,10 @@ def _export_graph(
             f"AP on {split.name} ({counted(len(split), 'image')}): float32 {both['float32']:.3f}, "
             f"int8 {both['int8']:.3f}"
         )
-    print(document(figures) if json_ else "\n".join(lines))
+    if json_:
+        print(document(figures))
+    else:
+        console.tell(*lines)
 
 
 def _photographs(

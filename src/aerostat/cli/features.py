@@ -108,7 +108,6 @@ def features(
     if json_:
         print(document({**maps.to_dict(), "files": [str(path) for path in files]}))
         return
-    print("\n".join(maps.lines()))
-    print(f"wrote {counted(len(maps), 'picture')} to {out}")
+    console.tell(*maps.lines(), f"wrote {counted(len(maps), 'picture')} to {out}")
     for path in files[len(maps) :]:
-        print(f"wrote {path}")
+        console.tell(f"wrote {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aerostat import console
 from aerostat.cli.app import app, read
 from aerostat.errors import InputError
 
@@ -31,4 +32,4 @@ def report(run: Path, data: Path | None = None, /) -> None:
     if data is not None:
         reading = {name: value for name, value in recorded_source(known).items() if name != "path"}
         dataset = read(data, **reading)
-    print(f"wrote {write_report(known, dataset)}")
+    console.tell(f"wrote {write_report(known, dataset)}")
