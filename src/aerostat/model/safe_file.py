@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aerostat import files
 from aerostat.errors import InputError
+from aerostat.wording import plain
 
 FORMAT = 1
 """Version of the documents; files of a newer one are refused."""
@@ -156,4 +157,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"{path} is cut off or damaged ({str(error)[:100]}); copy or fetch it again."
+    return f"{path} is cut off or damaged ({plain(str(error)[:100])}); copy or fetch it again."
