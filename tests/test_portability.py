@@ -17,7 +17,10 @@ import pytest
 from aerostat.__main__ import main
 from aerostat.data.balloons import write_balloons
 from aerostat.model import build, zoo
-from aerostat.model.checkpoint import Header, save_weights
+from aerostat.model.checkpoint import Header, load_weights, save_weights
+from aerostat.model.openmmlab import write_pth
+from aerostat.model.training_state import load_state, save_state
+from aerostat.predict import load
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "aerostat"
 
@@ -294,6 +297,24 @@ def test_a_user_without_a_home_has_the_cache_below_the_current_folder(tmp_path, 
     monkeypatch.delenv("AEROSTAT_HOME", raising=False)
     assert zoo.weights_folder() == tmp_path / ".cache" / "aerostat" / "weights"
     assert main(["models"]) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux' list of mapped files")
+def test_files_that_were_read_are_let_go_of_so_that_windows_can_replace_them(balloons, tmp_path):
+    """Windows replaces no file that is open or mapped, and a run's files are replaced after every epoch."""
+    import torch
+
+    weights, state = balloons / "w.safetensors", tmp_path / "last.ckpt"
+    save_state(state, {"tensor": torch.ones(1000), "list": [1, 2]})
+    loaded = load_weights(weights)
+    kept = [loaded, load_state(state), load(weights)]
+    write_pth(tmp_path / "w.pth", loaded.state, loaded.header.classes, {})
+    kept.append(load_weights(tmp_path / "w.pth"))
+    held = Path("/proc/self/maps").read_text("utf-8") + "".join(
+        f"{entry.readlink()}\n" for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()
+    )
+    assert len(kept) == 4
+    assert not [path for path in (weights, state, tmp_path / "w.pth") if str(path) in held]
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _awaited(coming: Placed, aside: torch.cuda.Stream, device: torch.device) -> Placed:
+def _awaited(coming: Placed, aside: torch.cuda.Stream, device: torch.device) -> Placed:  # only on a GPU
     """Let the present stream go on only when the copies are done, and keep their memory until it has."""
     present = torch.cuda.current_stream(device)
     present.wait_stream(aside)
