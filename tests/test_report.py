@@ -511,6 +511,26 @@ def test_an_unfinished_run_says_so_and_how_to_go_on(tmp_path):
     assert {c.name: c.value for c in summary.cards}["Time"] == "59 s"
 
 
+def test_what_training_noticed_is_told_by_epoch_and_of_very_much_the_first(tmp_path):
+    lines = [
+        {"kind": "warning", "epoch": 2, "batch": 1, "text": "the loss jumped on <b>.jpg"},
+        {"kind": "resume", "epoch": 3, "batch": 1, "differences": ["torch: 2.4 before, 2.5 now"]},
+        {"kind": "resume", "epoch": 3, "batch": 2, "differences": []},
+        {"kind": "end", "epoch": 3, "seconds": 1.0},
+    ]
+    summary = chapter(run_chapters(make_run(tmp_path / "few", lines)), "Summary")
+    (table,) = (table for table in summary.tables if table.caption == "What training noticed")
+    assert list(table.rows) == [
+        ("2", "the loss jumped on <b>.jpg"),
+        ("3", "gone on with; differs from before: torch: 2.4 before, 2.5 now"),
+    ]
+    summary = chapter(run_chapters(make_run(tmp_path / "many", lines[:1] * 50)), "Summary")
+    (table,) = (table for table in summary.tables if table.caption.startswith("What training noticed"))
+    assert len(table.rows) == 20 and table.caption.endswith(": the first 20 of 50")
+    summary = chapter(run_chapters(make_run(tmp_path / "none", [])), "Summary")
+    assert all(not table.caption.startswith("What training") for table in summary.tables)
+
+
 def test_a_run_that_stopped_early_is_finished(tmp_path):
     run = make_run(tmp_path / "pets", [val_line(1), val_line(2, ap=0.1)], epochs=9)
     add_checkpoint(run, 2, 5400.0, stopped_early=True)

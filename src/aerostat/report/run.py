@@ -29,6 +29,9 @@ MOST_PREDICTIONS = 16
 MOST_CLASSES = 100
 """Rows of a table of classes; of more, the most telling are shown."""
 
+MOST_REMARKS = 20
+"""Lines about what training noticed."""
+
 _NOTHING = "–"
 _SIZES = "Sizes of objects are COCO's: small is below 32 × 32 px, large above 96 × 96 px."
 _PRECISION = {
@@ -66,6 +69,7 @@ class Story:
         epoch: epochs finished.
         seconds: that it worked, 0 if nothing tells it.
         finished: whether it came to its end.
+        remarks: epoch and text of what training warned of, and of what differed when it was gone on with.
     """
 
     run: Run
@@ -78,6 +82,7 @@ class Story:
     epoch: int
     seconds: float
     finished: bool
+    remarks: Sequence[tuple[int, str]] = ()
 
     @property
     def best(self) -> Mapping[str, Any] | None:
@@ -176,8 +181,19 @@ def read_story(run: Run) -> Story:
         classes=[str(name) for name in classes],
         epoch=epoch,
         seconds=float(position.get("seconds", 0.0)),
-        finished=epoch >= recipe.schedule.epochs or bool(position.get("stopped_early")),
+        finished=(epoch >= recipe.schedule.epochs or bool(position.get("stopped_early")))
+        and not position.get("unvalidated"),
+        remarks=[(int(r["epoch"]), text) for r in records for text in _remarks(r)],
     )
+
+
+def _remarks(record: Mapping[str, Any]) -> list[str]:
+    """Return what a line of the metrics says to people, in sentences."""
+    if record.get("kind") == "warning":
+        return [str(record.get("text"))]
+    if record.get("kind") == "resume" and isinstance(record.get("differences"), list):
+        return [f"gone on with; differs from before: {text}" for text in record["differences"]]
+    return []
 
 
 def _read_environment(run: Run) -> Mapping[str, Any]:
@@ -263,8 +279,16 @@ def _summary(story: Story) -> Chapter:
         cards=cards,
         paragraphs=[_state_of_things(story)],
         commands=_commands(story),
-        tables=[Table(("file", "size", "what it is"), rows, "Files")],
+        tables=[*_remark_tables(story), Table(("file", "size", "what it is"), rows, "Files")],
     )
+
+
+def _remark_tables(story: Story) -> list[Table]:
+    """Return a table of what training noticed, if it noticed anything."""
+    shown = story.remarks[:MOST_REMARKS]
+    rows = [(str(epoch), text) for epoch, text in shown]
+    caption = "What training noticed" + _rest(len(story.remarks), len(shown), "the first")
+    return [Table(("epoch", "what"), rows, caption)] if rows else []
 
 
 def _ap_cards(story: Story) -> list[Card]:

@@ -192,7 +192,7 @@ class Run:
         if not self.metrics.is_file():
             raise InputError(f"{self.path} is no run: it has no {self.metrics.name}.")
         records = []
-        for line in self.metrics.read_text("utf-8", errors="replace").splitlines():
+        for line in self.metrics.read_text("utf-8").splitlines():
             try:
                 record = json.loads(line)
             except (json.JSONDecodeError, RecursionError):
