@@ -54,7 +54,8 @@ def test_area_and_limit():
 
 def run(*options: object, path: Path | None = None) -> tuple[int, str]:
     command = [sys.executable, str(PROJECT / "scripts" / "mutate.py"), *map(str, options)]
-    environment = {**os.environ, "PYTHONPATH": str(path or "")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environment["PYTHONPATH"] = str(path or "")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
