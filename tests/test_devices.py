@@ -4,8 +4,10 @@ Tensors on the device `meta` have a type and a shape and nothing else, so the co
 device that is not there, up to where values are looked at.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,8 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from aerostat.__main__ import main
+from aerostat.data.balloons import write_balloons
 from aerostat.explanation.methods import eigencam, eigengradcam, gradcampp, principal_component
 from aerostat.model import build, decode_boxes, detection_loss, flatten_levels, level_points, normalise
+from aerostat.model.checkpoint import Header, save_weights
 from aerostat.model.folding import folded
 
 STAND_IN = "meta"
@@ -115,3 +119,43 @@ def test_every_verb_that_runs_a_network_refuses_an_unknown_device_with_the_list(
     cv2.imwrite("p.jpg", np.zeros((32, 32, 3), np.uint8))
     assert main([*words, "--device", "gpu"]) == 2
     assert "auto, cpu, cuda, cuda:1, mps" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that find plenty, a photograph, and a split of it."""
+    folder = tmp_path_factory.mktemp("devices")
+    torch.manual_seed(0)
+    net = build("nano", 1)
+    for level in range(3):
+        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
+        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
+    save_weights(folder / "w.safetensors", net.state_dict(), Header("nano", ("balloon",), (64, 64)))
+    write_balloons(folder / "data", train=0, val=1, size=(96, 64))
+    (folder / "data" / "train" / "via_region_data.json").unlink()
+    (folder / "data" / "train").rmdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "w.safetensors", "data/val/scene_0001.jpg"),
+        ("eval", "w.safetensors", "data"),
+        ("features", "w.safetensors", "data/val/scene_0001.jpg"),
+        ("explain", "w.safetensors", "data/val/scene_0001.jpg", "--top", "1"),
+        pytest.param(
+            ("benchmark", "w.safetensors", "--engine", "torch", "--batch", "1", "--seconds", "0.2"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_every_verb_goes_on_with_the_cpu_and_says_so_beside_its_document(
+    words, folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    out = ("--out", str(tmp_path / "out")) if words[0] not in ("eval", "benchmark") else ()
+    assert main([*words, *out, "--device", "cuda:99", "--json"]) == 0
+    said = capsys.readouterr()
+    json.loads(said.out)
+    assert said.err.count("the device cuda:99 cannot be used here") == 1
