@@ -146,10 +146,14 @@ def test_nms_keeps_boxes_without_area() -> None:
     assert nms(boxes, np.asarray([0.9, 0.8, 0.7, 0.6], np.float32)).tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("swapped", [[10, 0, 0, 5], [0, 5, 10, 0]], ids=["in x", "in y"])
-def test_nms_gives_a_box_with_swapped_corners_no_area(swapped: list[int]) -> None:
-    boxes = np.asarray([swapped, [3, 1, 5, 3]], np.float32)  # a negative area would make any overlap too much
+@pytest.mark.parametrize("axis", [0, 1])
+def test_nms_gives_a_box_with_swapped_corners_no_area(axis: int) -> None:
+    # A negative area of the first, 10 wide the wrong way, would make no overlap at all too much of the union.
+    boxes = np.asarray([[10, 0, 0, 5], [10, 1, 12, 3]], np.float32)
+    if axis:
+        boxes = boxes[:, [1, 0, 3, 2]]
     assert nms(boxes, np.asarray([0.9, 0.8], np.float32)).tolist() == [0, 1]
+    assert nms(boxes, np.asarray([0.8, 0.9], np.float32)).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("axis", [0, 1])
