@@ -1,5 +1,6 @@
 """`aerostat benchmark` as a person meets it."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
+from aerostat import console
 from aerostat.__main__ import main
 from aerostat.measuring import benchmark as measuring
 from aerostat.measuring import latency
@@ -171,3 +174,18 @@ def test_a_wrong_request_ends_with_one_sentence(
     assert (code, out) == (2, "")
     assert said in err
     assert "Traceback" not in err
+
+
+def test_a_terminal_is_shown_the_same_figures_as_tables(
+    aerostat: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr(console, "stdout", lambda: terminal)
+    reports = []
+    take = measuring.benchmark
+    monkeypatch.setattr(measuring, "benchmark", lambda *a, **k: reports.append(take(*a, **k)) or reports[0])
+    code, out, err = aerostat(*QUICK)
+    assert code == 0 and out == "", err
+    plain = [word for line in reports[0].lines() for word in line.split()]
+    assert set(plain) <= set(shown.getvalue().split())

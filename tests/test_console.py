@@ -125,3 +125,12 @@ def test_a_title_is_no_markup_on_a_terminal(monkeypatch):
     monkeypatch.setattr(console, "stderr", lambda: terminal)
     list(console.track([1], "evaluating [val]"))
     assert "evaluating [val]" in screen.getvalue()
+
+
+def test_on_a_terminal_what_is_being_done_is_shown_as_it_is(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "stderr", lambda: Console(file=shown, force_terminal=True, width=80))
+    with console.activity() as begun:
+        begun("measuring [red]onnx[/red]")
+    assert "measuring [red]onnx[/red]" in shown.getvalue()
+    assert shown.getvalue().endswith("\x1b[2K"), "the line is taken away at the end"
