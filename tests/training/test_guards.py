@@ -215,3 +215,17 @@ def test_a_run_that_finds_nothing_says_so_once(discs, trainer_for, capsys):
     trainer.fit()
     assert capsys.readouterr().err.count("warning: epoch 1: after 50% of the run AP is still 0") == 1
     assert [(w["epoch"], "batch" in w) for w in warnings_of(trainer)] == [(1, False)]
+
+
+def test_the_fused_step_leaves_all_as_it_is_where_it_is_told_that_gradients_are_not_finite():
+    """On a GPU that is how a step is left out without the host waiting to hear of it."""
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimiser = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    weight.grad = torch.ones(4)
+    optimiser.step()
+    before = [weight.detach().clone(), *(value.clone() for value in optimiser.state[weight].values())]
+    weight.grad = torch.full((4,), math.nan)
+    optimiser.found_inf = torch.tensor(1.0)
+    optimiser.step()
+    after = [weight, *optimiser.state[weight].values()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -36,13 +36,13 @@ def test_the_batches_are_those_that_the_trainer_steps_on(
     trainer = trainer_for(discs, schedule=VALUES["schedule"], run=VALUES["run"])
     seen: dict[int, list[torch.Tensor]] = {}
     targets: dict[int, list[torch.Tensor]] = {}
-    monkeypatch.setattr(trainer, "_validate", lambda _: None)
+    monkeypatch.setattr(trainer, "_validate", lambda *_: 0)
     monkeypatch.setattr(trainer, "save", lambda: None)
 
     def step(batch, epoch: int):
         seen.setdefault(epoch, []).append(batch.images)
         targets.setdefault(epoch, []).extend(batch.boxes)
-        return Step(batch.batch, trainer.position.batch + 1, 0.0, False, torch.zeros(3))
+        return Step(batch.batch, trainer.position.batch + 1, 0.0, False, torch.zeros(4))
 
     monkeypatch.setattr(trainer, "_step", step)
     trainer.fit()

@@ -101,12 +101,16 @@ class Step:
     values: Tensor
     done: torch.cuda.Event | None = None
 
-    def read(self) -> tuple[dict[str, float], bool]:
-        """Return the losses by name and whether the gradients were finite, waiting for them if need be."""
+    def read(self) -> dict[str, float]:
+        """Return the losses by name, waiting for them if need be."""
         if self.done is not None:
             self.done.synchronize()
-        *losses, broken = self.values.tolist()
-        return dict(zip(LOSSES, losses, strict=True)), broken == 0
+        return dict(zip(LOSSES, self.values[:-1].tolist(), strict=True))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all gradients were finite; known once the losses have been read."""
+        return not self.values[-1]
 
 
 LOSSES = ("loss", "loss_cls", "loss_bbox")
@@ -366,7 +370,7 @@ class Trainer:
             self.fabric.clip_gradients(
                 self.wrapped, self.optimiser, max_norm=optim.clip_grad_norm, error_if_nonfinite=False
             )
-        if broken.device.type != "cpu":  # the fused step looks there, and then leaves all as it is
+        if broken.device.type == "cuda":  # the fused step looks there, and then leaves all as it is
             self.optimiser.optimizer.found_inf = broken
         if broken.device.type != "cpu" or not broken:
             self.optimiser.step()
@@ -387,21 +391,21 @@ class Trainer:
         """Read the losses of all but the last `leave` steps and log them; stop on one that is no number."""
         while len(self._unread) > leave:
             step = self._unread.popleft()
-            losses, finite = step.read()
+            losses = step.read()
             if not math.isfinite(losses["loss"]):
                 values = ", ".join(f"{name} {losses[name]}" for name in LOSSES[1:])
                 self._refuse(step, f"The loss is not finite ({values})")
-            self._look_at(step, losses["loss"], finite)
+            self._look_at(step, losses["loss"])
             progress.add(losses, len(step.batch.images) * self.fabric.world_size)
             display.update(step.lr, memory_mb(self.fabric.device))
             self._log_iteration(epoch, step, losses, progress)
 
-    def _look_at(self, step: Step, loss: float, finite: bool) -> None:
+    def _look_at(self, step: Step, loss: float) -> None:
         """Say what is conspicuous about an iteration; stop where nothing will be learned any more."""
         names = step.batch.file_names
         if jump := self.guards.see_loss(loss, names):
             self._warn(jump, step.number)
-        if step.stepped and (left_out := self.guards.see_gradients(finite, names)):
+        if step.stepped and (left_out := self.guards.see_gradients(step.finite, names)):
             self._warn(left_out, step.number)
             if self.guards.hopeless:
                 count = counted(self.guards.skipped, "step")
