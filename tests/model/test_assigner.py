@@ -162,7 +162,7 @@ def test_one_point_alone_learns_the_cheapest_box(objects: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("part", ["boxes", "logits", "truth"])
 def test_half_precision_in_gives_float32_out_as_of_the_same_numbers(part: str, seed: int) -> None:
-    boxes, logits, points, gts, labels = random_image(seed, 5, 3)
+    boxes, logits, points, gts, labels = random_image(seed, 5, 80)
     boxes, logits, gts = boxes.half(), logits.half(), gts.half()
     expected = assign(boxes[None].float(), logits[None].float(), points, [gts.float()], [labels])
     boxes = boxes if part == "boxes" else boxes.float()

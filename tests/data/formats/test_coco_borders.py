@@ -281,6 +281,9 @@ def test_categories_in_use_are_those_of_records_that_can_be_read() -> None:
         ({"bbox": [10, -20, 30, 40], "area": 5}, (10, 0, 40, 20), 600, ["clipped"]),
         ({"bbox": [10, 80, 30, 40]}, None, 0, ["outside the image"]),
         ({"bbox": [10, 20, 30, 0]}, None, 0, ["degenerate box"]),
+        ({"bbox": [10, 20, 30, 0], "area": 9}, None, 0, ["degenerate box"]),
+        ({"bbox": [10, 20, 0, 40], "area": 9}, None, 0, ["degenerate box"]),
+        ({"bbox": [10, 20, 30, -1], "area": 9}, None, 0, ["degenerate box"]),
         ({"bbox": [10, 20, 30, 40, 50]}, None, 0, ["malformed record"]),
         ({**BOX, "aerostat_box_xyxy": [10, 20, 40.0000005, 60]}, (10, 20, 40.0000005, 60), None, []),
         ({**BOX, "aerostat_box_xyxy": [10, 20, 41, 60]}, (10, 20, 40, 60), 1200, []),
@@ -413,6 +416,19 @@ def test_crowds_may_be_told_in_numbers_or_words(read) -> None:
 )
 def test_the_pixels_of_a_mask_are_every_other_run(runs: list[int], pixels: int) -> None:
     assert rle_area(runs) == pixels
+
+
+def test_a_mask_of_one_pixel_or_of_all_has_its_own_area(read) -> None:
+    masks = [{"size": [80, 100], "counts": counts} for counts in ([5, 1, 7994], [0, 8000], [0, 8001])]
+    split = read(document(*({**BOX, "segmentation": mask} for mask in masks)))
+    assert [i.area for i in split.images[0].instances] == [1, 8000, 1200]  # more than all is nonsense
+    assert [type(i.area) for i in split.images[0].instances] == [float] * 3
+
+
+def test_runs_have_twelve_digits_at_most() -> None:
+    # A digit of six bits: 32 says that more follow, and the lowest come first; "0" is 0 and "P" is 32.
+    assert rle_area("0" + "P" * 11 + "1") == 2**55
+    assert rle_area("0" + "P" * 12 + "1") == 0
 
 
 # --------------------------------------------------------------------------------------------------- writing
