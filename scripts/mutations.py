@@ -212,7 +212,7 @@ def _last_line(statement: ast.stmt) -> int:
 def _nodes(node: ast.AST, path: Path) -> Iterator[tuple[Path, ast.AST]]:
     """Yield a node and what is below it, leaving out what is left alone."""
     yield path, node
-    if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom) or _is_text(node):
+    if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom) or _is_idle(node):
         return
     hidden = {"annotation", "returns", "decorator_list", "names"}
     if isinstance(node, ast.Call) and _called(node) in PROGRESS:
@@ -229,9 +229,11 @@ def _nodes(node: ast.AST, path: Path) -> Iterator[tuple[Path, ast.AST]]:
                     yield from _nodes(inner, (*path, (name, place)))
 
 
-def _is_text(node: ast.AST) -> bool:
-    """Say whether a statement is a docstring."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+def _is_idle(node: ast.AST) -> bool:
+    """Say whether a statement is a docstring or makes a type variable."""
+    value = getattr(node, "value", None)
+    text = isinstance(node, ast.Expr) and isinstance(value, ast.Constant)
+    return text or (isinstance(value, ast.Call) and _called(value) == "TypeVar")
 
 
 def _follow(node: Any, path: Path) -> Any:

@@ -126,3 +126,11 @@ def test_suppression_alone_keeps_three_hundred_unless_told_otherwise():
     assert len(suppress(boxes).scores) == 300
     assert len(suppress(boxes, max_detections=None).scores) == 400
     assert len(keep(boxes, (400, 400)).scores) == 300
+
+
+def test_without_a_word_the_settings_are_the_published_ones_for_ap():
+    table, boxes = all_points({(0, 0): 0.0015, (1, 0): 0.0005, (2, 0): 0.001})
+    assert select(table, boxes, SIDE).points.tolist() == [0]  # above 0.001, as float32 has it
+    same = np.asarray([[0, 0, 100, 100], [0, 0, 100, 64], [0, 0, 100, 66]], np.float32)  # IoU 0.64 and 0.66
+    found = keep(Boxes(same, np.asarray([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64)), (100, 100))
+    np.testing.assert_allclose(found.scores, [0.9, 0.8])

@@ -170,3 +170,15 @@ def test_half_precision_in_gives_float32_out_as_of_the_same_numbers(part: str, s
     match = assign(boxes[None], logits[None], points, [gts if part == "truth" else gts.float()], [labels])
     assert torch.equal(match.gt_index, expected.gt_index) and torch.equal(match.iou, expected.iou)
     assert match.iou.dtype == torch.float32
+
+
+def test_no_overlap_costs_as_much_as_the_published_smallest_one() -> None:
+    # The first point stands on the centre, but its own box overlaps nothing: -3 ln 1e-7 + softplus(0) / 4
+    # = 48.5. The second one's overlaps by half (3 ln 2 = 2.1), 4.65 strides away (10^1.65 = 44.7): 46.7, so it
+    # is cheaper. At 4.67 strides (10^1.67 = 46.8) it costs 48.9, and is not.
+    gts, first = torch.tensor([[0.0, 0, 80, 80]]), torch.tensor([40.0, 40, 8])
+    boxes = torch.tensor([[500.0, 500, 510, 510], [0, 0, 80, 40]])
+    for strides, chosen in ((4.65, [0, 1]), (4.67, [1, 0])):
+        points = torch.stack([first, torch.tensor([40 + 8 * strides, 40, 8])])
+        match = assign(boxes[None], torch.zeros(1, 2, 1), points, [gts], [torch.tensor([0])])
+        assert match.gt_index.tolist() == [chosen]
