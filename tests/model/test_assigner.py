@@ -174,8 +174,8 @@ def test_half_precision_in_gives_float32_out_as_of_the_same_numbers(part: str, s
 
 def test_no_overlap_costs_as_much_as_the_published_smallest_one() -> None:
     # The first point stands on the centre, but its own box overlaps nothing: -3 ln 1e-7 + softplus(0) / 4
-    # = 48.5. The second one's overlaps by half (3 ln 2 = 2.1), 4.65 strides away (10^1.65 = 44.7): 46.7, so it
-    # is cheaper. At 4.67 strides (10^1.67 = 46.8) it costs 48.9, and is not.
+    # = 48.5. The second one's overlaps by half (3 ln 2 = 2.1), 4.65 strides away (10^1.65 = 44.7): 46.7, so
+    # it is cheaper. At 4.67 strides (10^1.67 = 46.8) it costs 48.9, and is not.
     gts, first = torch.tensor([[0.0, 0, 80, 80]]), torch.tensor([40.0, 40, 8])
     boxes = torch.tensor([[500.0, 500, 510, 510], [0, 0, 80, 40]])
     for strides, chosen in ((4.65, [0, 1]), (4.67, [1, 0])):
