@@ -1,10 +1,17 @@
 """The zoo: what it lists, and downloads that are whole and right or absent, from a server on this machine."""
 
+import contextlib
+import errno
 import hashlib
 import http.server
+import io
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +22,13 @@ from aerostat.model import zoo
 
 CONTENT = bytes(range(256)) * 9000  # 2.3 MB: three pieces
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
+
+
+ONE_ENTRY = (
+    "zoo._ENTRIES = (zoo.ZooEntry('x', 'detection', 'nano', '', (320, 320), None, None, "
+    f"'a/test-{DIGITS}.pth'),)"
+)
+"""For a process of its own."""
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -49,6 +63,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         elif server.behaviour.isdigit():
             self.send_error(int(server.behaviour))
+        elif server.behaviour in ("without end", "trickling"):
+            self.send_for_ever(0 if server.behaviour == "without end" else 0.02)
         elif wanted and server.behaviour != "no ranges" and start >= len(CONTENT):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
@@ -56,10 +72,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_content(start if server.behaviour != "no ranges" else 0)
 
+    def send_for_ever(self, pause: float) -> None:
+        """Send zeros without saying how many, until the other side has enough."""
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(bytes(1 if pause else 1 << 16))
+                time.sleep(pause)
+
     def send_content(self, start: int) -> None:
         body = CONTENT[start:] if self.server.behaviour != "wrong" else b"x" * len(CONTENT[start:])
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(10**12 if self.server.behaviour == "endless" else len(body)))
+        lies = {"endless": 10**12, "half said": len(body) // 2, "twice said": 2 * len(body)}
+        self.send_header("Content-Length", str(lies.get(self.server.behaviour, len(body))))
         if start:
             shift = 5 if self.server.behaviour == "wrong range" else 0
             self.send_header("Content-Range", f"bytes {start + shift}-{len(CONTENT) - 1}/{len(CONTENT)}")
@@ -68,7 +94,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = body[:1000] if not start else b""
         elif self.server.behaviour == "cut once":
             self.server.behaviour, body = "good", body[: 1500 * 1024]
-        self.wfile.write(body)
+        with contextlib.suppress(OSError):  # the other side has heard enough
+            self.wfile.write(body)
 
 
 @pytest.fixture
@@ -257,6 +284,96 @@ def test_a_refusal_says_which_file_to_put_where(server: Server, tmp_path: Path, 
     assert f"{server.url}/mirror/a/b/test-{DIGITS}.pth cannot be fetched" in message
     assert message.endswith(f"get that file and put it at {cached(tmp_path)}.")
     assert "\n" not in message and len(server.asked) == 1 and files_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("behaviour", ["without end", "half said"])
+def test_more_bytes_than_the_file_has_leave_nothing(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
+) -> None:
+    monkeypatch.setattr(zoo, "_MAX_BYTES", 5_000_000)
+    server.behaviour = behaviour
+    with pytest.raises(AerostatError, match=r"it does not end|SHA-256 should begin"):
+        zoo.fetch("rtmdet-test")
+    assert files_of(tmp_path) == []
+
+
+def test_a_length_that_never_comes_is_asked_for_again(server: Server, tmp_path: Path) -> None:
+    server.behaviour = "twice said"
+    assert zoo.fetch("rtmdet-test").read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked] == [None, f"bytes={len(CONTENT)}-"]
+
+
+def test_a_server_that_trickles_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(zoo, "ATTEMPTS", 2)
+    server.behaviour = "trickling"  # a byte each 20 ms: no single wait is ever too long
+    with pytest.raises(AerostatError, match="less than 1000 bytes a second"):
+        zoo.fetch("rtmdet-test")
+    assert not cached(tmp_path).exists()
+    server.behaviour = "good"
+    with pytest.raises(AerostatError, match="something else than was published"):
+        zoo.fetch("rtmdet-test")  # what trickled in was no part of the file
+    assert files_of(tmp_path) == []
+    assert zoo.fetch("rtmdet-test").read_bytes() == CONTENT
+
+
+def test_a_redirect_in_a_circle_is_refused(server: Server, tmp_path: Path) -> None:
+    server.behaviour, server.location = "redirect", "/again.pth"
+    with pytest.raises(AerostatError, match=r"cannot be fetched \(HTTP 302"):
+        zoo.fetch("rtmdet-test")
+    assert files_of(tmp_path) == [] and len(server.asked) < 20
+
+
+@pytest.mark.parametrize("written", [0, 1_500_000])
+def test_a_full_disk_leaves_nothing_and_names_the_folder(
+    server: Server, tmp_path: Path, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.FileIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            if self.tell() + len(data) > written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data) or 0
+
+    opened = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, *a, **k: Full(path, "w") if path.suffix == ".part" else opened(path, *a, **k),
+    )
+    with pytest.raises(AerostatError) as raised:
+        zoo.fetch("rtmdet-test")
+    assert str(raised.value) == (
+        f"rtmdet-test cannot be written to the cache {cached(tmp_path).parent} (No space left on device), so "
+        "nothing was kept; make room there or set AEROSTAT_HOME to another folder."
+    )
+    assert files_of(tmp_path) == [] and len(server.asked) == 1
+    monkeypatch.undo()
+
+
+@pytest.mark.slow
+def test_a_file_that_may_not_grow_is_refused_by_the_system_itself(server: Server, tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\nfrom aerostat.__main__ import main\nfrom aerostat.model import zoo\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        f"{ONE_ENTRY}\n"
+        "from aerostat.errors import AerostatError\n"
+        "try:\n    zoo.fetch('x')\nexcept AerostatError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "cannot be written to the cache" in done.stdout and "File too large" in done.stdout
+    assert files_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_download_once(server: Server, tmp_path: Path) -> None:
+    code = f"from aerostat.model import zoo\n{ONE_ENTRY}\nprint(zoo.fetch('x'))"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert {process.communicate()[0].strip() for process in both} == {str(cached(tmp_path))}
+    assert cached(tmp_path).read_bytes() == CONTENT and len(server.asked) == 1
 
 
 def test_wrong_bytes_in_a_range_are_refused(server: Server, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ Environment:
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import math
 import os
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -27,6 +29,7 @@ from typing import IO, Any, Literal
 from aerostat import files
 from aerostat.console import note, track
 from aerostat.errors import AerostatError, InputError, nearest
+from aerostat.wording import plain
 
 try:
     import fcntl
@@ -39,6 +42,8 @@ _POSE = "mmpose/v1/projects/rtmposev1"
 
 TIMEOUT_SECONDS = 30.0
 """Without a byte for so long a connection counts as cut."""
+SLOWEST = 1000
+"""Bytes a second; a connection that stays below after `TIMEOUT_SECONDS` counts as cut: some send for ever."""
 ATTEMPTS = 5
 """Connections for one file; each goes on where the last was cut."""
 _CHUNK = 1 << 20
@@ -305,6 +310,10 @@ class _NoMore(Exception):  # noqa: N818 - never leaves this module
     """The server cannot or will not give the file; asking again is no use."""
 
 
+class _NoRoom(Exception):  # noqa: N818 - never leaves this module
+    """What was received cannot be written; the server is not to blame."""
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follow redirects to https only, or to http too if the first address was http (a mirror's)."""
 
@@ -323,7 +332,15 @@ def _download(name: str, url: str, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     if not _digits_in(path.name):
         part.unlink(missing_ok=True)  # without digits to check, halves of two versions could be joined
-    if reason := _complete(name, url, part):
+    try:
+        reason = _complete(name, url, part)
+    except _NoRoom as refusal:
+        part.unlink(missing_ok=True)
+        raise AerostatError(
+            f"{name} cannot be written to the cache {path.parent} ({refusal}), so nothing was kept; make "
+            f"room there or set AEROSTAT_HOME to another folder."
+        ) from None
+    if reason:
         raise AerostatError(
             f"{name} is not in the cache and {url} cannot be fetched ({reason}); "
             f"get that file and put it at {path}."
@@ -335,7 +352,8 @@ def _download(name: str, url: str, path: Path) -> None:
             f"{url} sent something else than was published: its SHA-256 should begin {expected} but begins "
             f"{found[:8]}; nothing was kept, try again or another mirror."
         )
-    files.write_text(path.with_name(path.name + ".sha256"), f"{found}  {path.name}\n")
+    with contextlib.suppress(OSError):  # the last bytes of a full disk; `_verify` tries again
+        files.write_text(path.with_name(path.name + ".sha256"), f"{found}  {path.name}\n")
     part.replace(path)
 
 
@@ -349,9 +367,9 @@ def _complete(name: str, url: str, part: Path) -> str:
                 return ""
             reason = "the connection was cut"
         except _NoMore as refusal:
-            return str(refusal)
+            return plain(str(refusal))
         except (OSError, http.client.HTTPException) as error:
-            reason = " ".join(str(getattr(error, "reason", "") or error).split())[:120]
+            reason = plain(" ".join(str(getattr(error, "reason", "") or error).split())[:120])
         if _length(part) == before:
             break
     return reason
@@ -386,9 +404,17 @@ def _receive(name: str, url: str, part: Path) -> bool:
         if (total or 0) > _MAX_BYTES:
             raise _NoMore(f"it claims to have {total} bytes")
         note(f"Downloading {url}" + (f", going on at {start / 1e6:.1f} MB" if start else ""))
-        with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            _append(response, file, f"{name} (MiB)", None if total is None else total - start)
+        try:
+            with part.open("r+b" if start else "wb") as file:
+                file.seek(start)
+                _append(response, file, f"{name} (MiB)", None if total is None else total - start)
+        except _NoMore:
+            part.unlink(missing_ok=True)  # gigabytes that nobody can use
+            raise
+        except OSError as error:
+            if error.filename or error.errno in _DISK_FULL:
+                raise _NoRoom(error.strerror or str(error)) from None
+            raise
     return total is None or _length(part) == total
 
 
@@ -397,12 +423,40 @@ def _first_byte(response: Any) -> int:
     return int(match[1]) if match else -1
 
 
+_DISK_FULL = (errno.ENOSPC, errno.EROFS, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
 def _append(response: Any, file: IO[bytes], title: str, length: int | None) -> None:
     """Copy a response to an open file in pieces, showing progress."""
-    pieces = iter(lambda: response.read(_CHUNK), b"")
+    pieces = _pieces(response)
     for piece in track(pieces, title, None if length is None else math.ceil(length / _CHUNK)):
         file.write(piece)
         if file.tell() > _MAX_BYTES:
             raise _NoMore("it does not end")
     file.flush()
     os.fsync(file.fileno())
+
+
+def _pieces(response: Any) -> Iterator[bytes]:
+    """Yield what a response holds in pieces of `_CHUNK`; what came before it broke off, too.
+
+    Raises:
+        TimeoutError: it trickles.
+    """
+    started, received, gathered = time.monotonic(), 0, bytearray()
+    try:
+        while piece := response.read1(_CHUNK):
+            received += len(piece)
+            gathered += piece
+            if len(gathered) >= _CHUNK:
+                yield bytes(gathered)
+                gathered.clear()
+            waited = time.monotonic() - started
+            if waited > TIMEOUT_SECONDS and received < SLOWEST * waited:
+                raise TimeoutError(f"it sends less than {SLOWEST} bytes a second")
+    except (OSError, http.client.HTTPException):
+        if gathered:
+            yield bytes(gathered)
+        raise
+    if gathered:
+        yield bytes(gathered)
