@@ -65,7 +65,11 @@ COCO_TESTS = (
     "data/formats/test_exact_box.py",
     "data/test_round_trip.py",
 )
-EVALUATION_TESTS = ("evaluation/test_coco_evaluation.py", "evaluation/test_evaluate.py")
+EVALUATION_TESTS = (
+    "evaluation/test_protocol.py",
+    "evaluation/test_coco_evaluation.py",
+    "evaluation/test_evaluate.py",
+)
 
 
 @dataclass(frozen=True)

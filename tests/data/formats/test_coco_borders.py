@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aerostat.data.dataset import ImageRecord, Instance, Split
-from aerostat.data.formats import coco, coco_annotations
+from aerostat.data.formats import coco, coco_annotations, refusals
 from aerostat.data.formats.coco import read_coco, write_coco
 from aerostat.data.formats.coco_annotations import categories_in_use, rle_area
 from aerostat.errors import InputError
@@ -382,6 +382,26 @@ def test_records_that_belong_nowhere_are_named_by_their_place(read) -> None:
         ("train", "a.png", "unknown category", "annotation 3"),
         ("train", "coco.json", "malformed record", "annotations[3]"),
     ]
+
+
+def test_a_file_of_too_many_broken_records_is_refused_with_the_first(read, monkeypatch) -> None:
+    monkeypatch.setattr(refusals, "MOST_BROKEN", 2)
+    for module in (coco, coco_annotations):
+        monkeypatch.setattr(module, "BATCH", 1)
+    rows = document(BOX, BOX)
+    rows["annotations"][1:1] = [{"image_id": None}] * 2
+    assert kinds(read(rows)) == ["malformed record"] * 2
+    rows["annotations"][1:1] = [{"image_id": None}]
+    with pytest.raises(InputError, match=r"more than 2 records.*annotations\[1\]"):
+        read(rows)
+    images = [
+        IMAGE,
+        *({"id": n, "file_name": None} for n in range(3)),
+        {**IMAGE, "id": 12, "file_name": "b.png"},
+    ]
+    with pytest.raises(InputError, match=r"more than 2 records.*images\[1\]"):
+        read(document(images=images))
+    assert kinds(read(document(images=[*images[:3], images[4]]))) == ["malformed record"] * 2
 
 
 def test_places_are_counted_through_all_batches(read, monkeypatch) -> None:
