@@ -127,7 +127,7 @@ def _change_cells(content: bytes, others: tuple[bytes, ...], dice: random.Random
             case 1 | 2 if row[column].startswith("{"):
                 row[column] = json_trees.dump(json_trees.change(json_trees.parse(row[column]), dice))
             case 3:
-                rows.extend([list(row)] * (dice.choice((1, 5, 2000)) if len(rows) < 100 else 1))
+                rows.extend([list(row)] * (dice.choice((1, 5, 2000)) if len(str(rows)) < 20_000 else 1))
             case _:
                 row.pop(column) if len(row) > 1 and dice.random() < 0.5 else row.append(row[column])
     return _csv_of(rows)

@@ -44,9 +44,15 @@ class Verdict:
 
 
 class Watch:
-    """Hands inputs to a worker, one at a time; begins a new worker where one was lost."""
+    """Hands inputs to a worker, one at a time; begins a new worker where one was lost.
 
-    def __init__(self, hangs_after: float = limits.HANGS_AFTER) -> None:
+    Args:
+        seconds: of processor time that an input may take.
+        hangs_after: seconds without an answer after which a worker is ended.
+    """
+
+    def __init__(self, seconds: float = limits.SECONDS, hangs_after: float = limits.HANGS_AFTER) -> None:
+        self._seconds = seconds
         self._hangs_after = hangs_after
         self._worker: subprocess.Popen[str] | None = None
 
@@ -64,7 +70,7 @@ class Watch:
         """Return what became of an input of a parser."""
         worker = self._worker or self._begin()
         assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(json.dumps({"parser": parser, "number": number, "seed": seed}) + "\n")
+        worker.stdin.write(json.dumps([parser, number, seed, self._seconds]) + "\n")
         worker.stdin.flush()
         ready, _, _ = select.select([worker.stdout], [], [], self._hangs_after)
         if not ready:

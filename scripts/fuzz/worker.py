@@ -102,12 +102,13 @@ def main() -> None:
         trace = Trace(folder)
         warm: set[str] = set()
         for line in sys.stdin:
-            request = json.loads(line)
-            parser = (PARSERS | FAULTS | BOMBS)[request["parser"]]
+            name, number, seed, seconds = json.loads(line)
+            parser = (PARSERS | FAULTS | BOMBS)[name]
             if (of := parser.name.partition("/")[0]) not in warm:
                 warm.add(of)
                 _warm_up((PARSERS | FAULTS)[of], folder)
-            answers.write(json.dumps(_try(parser, request["number"], request["seed"], folder, trace)) + "\n")
+            verdict = _try(parser, parser.input(number, seed), seconds, folder, trace)
+            answers.write(json.dumps(verdict) + "\n")
             answers.flush()
 
 
@@ -128,15 +129,13 @@ def _warm_up(parser: Parser, folder: Path) -> None:
             continue
 
 
-def _try(parser: Parser, number: int, seed: int, folder: Path, trace: Trace) -> dict[str, Any]:
-    """Return what became of one input."""
+def _try(parser: Parser, content: bytes, longest: float, folder: Path, trace: Trace) -> dict[str, Any]:
+    """Return what became of one input, which may take so many seconds."""
     from aerostat.errors import AerostatError
 
-    content = parser.input(number, seed)
     path = folder / parser.file_name
     path.write_bytes(content)
     size = len(content)
-    del content
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM is this input's
     allowed = limits.memory(size)
@@ -161,7 +160,7 @@ def _try(parser: Parser, number: int, seed: int, folder: Path, trace: Trace) -> 
     peak = _memory("VmHWM") - before
     if trace.found:
         outcome, sentence = "reached out", trace.found[0]
-    elif outcome in ("result", "refused") and seconds > limits.SECONDS:
+    elif outcome in ("result", "refused") and seconds > longest:
         outcome = "too slow"
     elif outcome in ("result", "refused") and peak > allowed:
         outcome = "too much memory"
