@@ -138,6 +138,13 @@ def test_every_kind_of_problem_that_reading_meets_is_a_finding() -> None:
     assert len(found) == len(PROBLEM_KINDS) and {f.code for f in found} <= set(KINDS)
 
 
+def test_the_document_tells_every_kind_as_it_is() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "lint.md").read_text("utf-8")
+    rows = [row.strip("| ").split(" | ") for row in text.splitlines() if row.startswith("| `")]
+    told = [(row[0].strip("`"), row[1], row[3]) for row in rows]
+    assert told == [(code, kind.severity, kind.training) for code, kind in KINDS.items()]
+
+
 # --- orientation, from boxes alone ---
 
 
