@@ -190,21 +190,24 @@ def _usable(
     return photographs
 
 
+_CSV_COLUMNS = ("region_shape_attributes", "region_attributes")
+
+
 def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
     files: dict[tuple[str, str], list[_Region]] = {}
     broken = BrokenRecords(problems, path)
     for line, row in csv_rows(content, path):
         broken.refuse_too_many()
-        if "filename" not in row or "region_attributes" not in row:
+        lacking = [column for column in ("filename", *_CSV_COLUMNS) if column not in row]
+        if lacking:
             raise InputError(
-                f"{path} lacks the column 'filename' or 'region_attributes' of a CSV export of VIA; export "
-                "it again."
+                f"{path} lacks the column {lacking[0]!r} of a CSV export of VIA; export it again."
             )
         regions = files.setdefault((row["filename"], row.get("file_size", "")), [])
         try:
             shape, attributes = (
                 decode(row[column].encode() or b"{}", dict[str, Any], f"{path}, line {line}, {column}")
-                for column in ("region_shape_attributes", "region_attributes")
+                for column in _CSV_COLUMNS
             )
         except InputError as error:
             reason = f"is no region ({clause(error)}); dropped"
