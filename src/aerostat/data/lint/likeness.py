@@ -37,7 +37,7 @@ _FEATURE_SIDE = 640
 _FEATURES = 500
 _FLAT = 2.0
 _BINS = (12, 6, 6)
-_BITS_AT_ONCE = 1 << 23
+_BITS_AT_ONCE = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
