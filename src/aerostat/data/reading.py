@@ -33,7 +33,7 @@ from aerostat.data.formats.coco import read_coco
 from aerostat.data.formats.via import read_via
 from aerostat.data.image import IMAGE_SUFFIXES, what_stands_at
 from aerostat.errors import InputError
-from aerostat.wording import counted, listed
+from aerostat.wording import counted, listed, shown
 
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])")
 
@@ -162,7 +162,7 @@ def _refuse_unusable(split: Split, source: Source, strict: bool) -> None:
     if not split.images:
         first = next(p for p in split.problems if p.kind in ("missing image", "unreadable image"))
         raise InputError(
-            f"None of the images that {source.annotations} lists can be read, first {first.file_name!r}: "
+            f"None of the images that {source.annotations} lists can be read, first {shown(first.file_name)}: "
             f"{first.detail}; name their folder with --images."
         )
     lost = [problem for problem in split.problems if problem.kind in LOSSES]
