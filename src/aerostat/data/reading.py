@@ -162,8 +162,8 @@ def _refuse_unusable(split: Split, source: Source, strict: bool) -> None:
     if not split.images:
         first = next(p for p in split.problems if p.kind in ("missing image", "unreadable image"))
         raise InputError(
-            f"None of the images that {source.annotations} lists can be read, first {shown(first.file_name)}: "
-            f"{first.detail}; name their folder with --images."
+            f"None of the images that {source.annotations} lists can be read, first "
+            f"{shown(first.file_name)}: {first.detail}; name their folder with --images."
         )
     lost = [problem for problem in split.problems if problem.kind in LOSSES]
     if strict and lost:
