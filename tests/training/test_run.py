@@ -118,3 +118,52 @@ def test_what_follows_the_checkpoint_is_cut_off(tmp_path, epoch, batch, kept):
 def test_cutting_where_nothing_was_logged_makes_no_file(tmp_path):
     Run(tmp_path).cut_metrics(1, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------ of runs that were killed
+
+
+def test_a_directory_with_nothing_but_what_a_dead_process_was_writing_may_be_used(tmp_path):
+    (tmp_path / ".last.ckpt.ab12cd34.ckpt").write_bytes(b"half")
+    Run(tmp_path).create()
+    with Run(tmp_path).kept():
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_dead_processes_left_in_a_run_is_cleared_in_all_its_folders(tmp_path):
+    run = Run(tmp_path)
+    for folder in (run.path, run.plots, run.predictions):
+        folder.mkdir(exist_ok=True)
+        (folder / ".loss.png.ab12cd34.png").write_bytes(b"half")
+        (folder / "loss.png").write_bytes(b"whole")
+    with run.kept():
+        assert sorted(p.name for p in tmp_path.rglob("*.png")) == ["loss.png"] * 3
+
+
+def test_a_run_has_ended_when_its_last_line_says_so(tmp_path):
+    run = Run(tmp_path)
+    assert not run.ended
+    run.log({"kind": "val", "epoch": 1})
+    assert not run.ended
+    run.log({"kind": "end", "epoch": 1})
+    assert run.ended
+    run.log({"kind": "resume", "epoch": 2})
+    assert not run.ended
+
+
+def test_what_is_left_of_a_run_says_what_to_type(tmp_path):
+    run = Run(tmp_path / "my run")
+    assert run.left == "nothing had been learned and nothing is kept"
+    run.create()
+    run.checkpoint.write_bytes(b"x")
+    assert run.left.endswith(f"go on with: aerostat train --resume '{run.path}'")
+    run.log({"kind": "end", "epoch": 1})
+    assert run.left.endswith(f"aerostat report '{run.path}'")
+
+
+def test_lines_that_are_no_records_are_passed_over(tmp_path):
+    run = Run(tmp_path)
+    run.metrics.write_text('[1]\n7\n{"kind": "val", "epoch": 1}\n{}\n{"kind": "val", "ep')
+    assert run.read_metrics() == [{"kind": "val", "epoch": 1}, {}]
+    run.cut_metrics(1, 1)
+    assert run.read_metrics() == [{}]
