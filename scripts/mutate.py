@@ -362,6 +362,7 @@ class Hot:
         self.files = {target.module: str(target.file) for target in self.targets}
         self.tests = {target.module: frozenset(target.tests) for target in self.targets}
         self.marks = {target.module: _mark(target) for target in self.targets}
+        self._require_any_order()
         todo = [m for m in _to_do(self.targets, self.results, self.function) if m.in_function]
         print(f"{len(todo)} mutants in functions to try, {len(self.items)} tests", flush=True)
         work_off(todo, self._work, self._report, jobs=self.jobs, deadline=self.deadline)
@@ -379,11 +380,38 @@ class Hot:
         reaching = self.reached.of(mutant, self.files[mutant.module])
         tests = [test for test in reaching if test in self.items and self.items[test].path in asked]
         before = [test for test, _ in self.killers[mutant.place].most_common(4) if test in tests]
+        return list(dict.fromkeys(before + self._quick_first(tests)))
+
+    def _quick_first(self, tests: Iterable[str]) -> list[str]:
         seconds = self.reached.seconds
-        rest = sorted(
+        return sorted(
             tests, key=lambda test: (sum(seconds[test] > s for s in (0.02, 0.1, 0.5)), self.order[test])
         )
-        return list(dict.fromkeys(before + rest))
+
+    def _require_any_order(self) -> None:
+        """Run the tests of each file once without any mutant, as they are run against one: all must pass."""
+        for target in self.targets:
+            done = self.results.path.with_suffix(f".{self.marks[target.module]}.control")
+            if done.is_file():
+                continue
+            names = [name for name, item in self.items.items() if item.path in target.tests]
+            folder = Path(tempfile.mkdtemp(prefix="mutate-"))
+            pid = os.fork()
+            if not pid:
+                status = 1
+                try:
+                    failed = self._run([self.items[name] for name in self._quick_first(names)], folder)
+                    print(failed, end="", flush=True)
+                    status = int(bool(failed))
+                finally:
+                    os._exit(status)
+            status = os.waitpid(pid, 0)[1]
+            shutil.rmtree(folder, ignore_errors=True)
+            if status:
+                raise SystemExit(
+                    f" fails without any mutant, in another order of the tests of {target.module}"
+                )
+            done.touch()
 
     def _try(self, mutant: Mutant, tests: Sequence[str], folder: Path) -> str:
         put_in_place(mutant, self.sources[mutant.module])

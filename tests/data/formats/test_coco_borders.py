@@ -65,9 +65,9 @@ def test_a_file_of_no_images_is_refused(read) -> None:
     ("listed", "categories", "said"),
     [
         ([{**IMAGE, "id": n // 2} for n in range(4)], CATS, "1 file name more"),
-        ([{**IMAGE, "id": n // 2, "file_name": f"{n}.png"} for n in range(4)], CATS, "2 image ids"),
-        ([IMAGE], [{"id": n // 2, "name": f"c{n}"} for n in range(4)], "2 category ids"),
-        ([IMAGE], [{"id": n, "name": f"c{n // 2}"} for n in range(4)], "2 categories"),
+        ([{**IMAGE, "id": n // 2, "file_name": f"{n}.png"} for n in range(4)], CATS, "2 image ids more"),
+        ([IMAGE], [{"id": n // 2, "name": f"c{n}"} for n in range(4)], "2 category ids more"),
+        ([IMAGE], [{"id": n, "name": f"c{n // 2}"} for n in range(4)], "2 categories more"),
         ([IMAGE], [{"id": n, "name": "c"} for n in range(2)], "1 category more"),
         ([IMAGE], [{"id": 1, "name": f"c{n}"} for n in range(2)], "1 category id more"),
         ([{**IMAGE, "file_name": f"{n}.png"} for n in range(2)], CATS, "1 image id more"),
@@ -362,14 +362,20 @@ def test_a_mask_of_a_box_that_is_dropped_is_not_asked_for(read) -> None:
     assert kinds(split) == ["outside the image"]
 
 
-def test_numbers_in_another_form_are_read_and_told(read) -> None:
-    split = read(
-        document(BOX, {"bbox": ["10", 20, 30, 40]}, {**BOX, "category_id": 7.0}, {**BOX, "iscrowd": "1"})
-    )
+@pytest.mark.parametrize("area", [{}, {"area": 9}], ids=["without an area", "with one"])
+def test_numbers_in_another_form_are_read_and_told(read, area: dict[str, int]) -> None:
+    other = [{"bbox": ["10", 20, 30, 40]}, {**BOX, "category_id": 7.0}, {**BOX, "iscrowd": "1"}]
+    split = read(document(*({**row, **area} for row in (BOX, *other))))
     assert [i.box_xyxy for i in split.images[0].instances] == [(10, 20, 40, 60)] * 4
     assert [(p.kind, p.record) for p in split.problems] == [
         ("number in another form", f"annotation {n}") for n in (2, 3, 4)
     ]
+
+
+def test_a_segmentation_that_is_none_is_told_beside_an_area_too(read) -> None:
+    split = read(document({**BOX, "area": 9, "segmentation": "text"}))
+    assert (only(split).area, only(split).rle, only(split).polygons) == (9, None, ())
+    assert kinds(split) == ["unusable mask"]
 
 
 def test_records_that_belong_nowhere_are_named_by_their_place(read) -> None:
@@ -409,8 +415,12 @@ def test_places_are_counted_through_all_batches(read, monkeypatch) -> None:
         monkeypatch.setattr(module, "BATCH", 2)
     rows = document(*[BOX] * 7)
     rows["annotations"][4] = {"image_id": "none"}
+    rows["annotations"][5] = {"image_id": 11, "category_id": 7, "bbox": [90, 20, 30, 40]}
     split = read(rows)
-    assert [problem.record for problem in split.problems] == ["annotations[4]"]
+    assert [(problem.kind, problem.record) for problem in split.problems] == [
+        ("malformed record", "annotations[4]"),
+        ("clipped", "annotations[5]"),
+    ]
     assert len(split.images[0].instances) == 6
 
 
