@@ -285,6 +285,7 @@ def test_categories_in_use_are_those_of_records_that_can_be_read() -> None:
         ({"bbox": [10, 20, 0, 40], "area": 9}, None, 0, ["degenerate box"]),
         ({"bbox": [10, 20, 30, -1], "area": 9}, None, 0, ["degenerate box"]),
         ({"bbox": [10, 20, 30, 40, 50]}, None, 0, ["malformed record"]),
+        ({"bbox": [10, 20, 30, 40, 50], "area": 9}, None, 0, ["malformed record"]),
         ({**BOX, "aerostat_box_xyxy": [10, 20, 40.0000005, 60]}, (10, 20, 40.0000005, 60), None, []),
         ({**BOX, "aerostat_box_xyxy": [10, 20, 41, 60]}, (10, 20, 40, 60), 1200, []),
     ],
@@ -322,16 +323,19 @@ SQUARE, TRIANGLE = [10, 20, 40, 20, 40, 60, 10, 60], [50, 20, 60, 20, 60, 40]
         ([SQUARE, [], TRIANGLE], [SQUARE, TRIANGLE], ["degenerate polygon"]),
         ([[1, 2, 3], SQUARE], [SQUARE], ["degenerate polygon"]),
         ([[1, 2, 3, 4], TRIANGLE], [TRIANGLE], ["degenerate polygon"]),
+        ([[1, 2, 3], [1, 2, 3, 4], SQUARE], [SQUARE], ["degenerate polygon"]),
+        ([[1, 2, 3], [1, 2, 3, 4]], [], ["degenerate polygon"]),
         ([[90, 20, 120, 20, 120, 40, 90, 40]], [[90, 20, 100, 20, 100, 40, 90, 40]], ["clipped"]),
         ([[1, 1, 9, 9, 9, 1, 1, 8]], [[1, 1, 9, 9, 9, 1, 1, 8]], ["self-crossing polygon"]),
         ({"size": [100, 80], "counts": [0, 5]}, [], ["unusable mask"]),
         ("text", [], ["unusable mask"]),
     ],
 )
-def test_outlines_worked_by_hand(read, segmentation, kept, told: list[str]) -> None:
+@pytest.mark.parametrize("area", [{}, {"area": 9}], ids=["without an area", "with one"])
+def test_outlines_worked_by_hand(read, segmentation, kept, told: list[str], area: dict[str, int]) -> None:
     # Others before and after in the same batch: each record has its own outlines, and no other's.
-    others = [{**BOX, "segmentation": [TRIANGLE, SQUARE]}, {**BOX, "segmentation": [SQUARE]}, BOX]
-    split = read(document(others[0], {**BOX, "segmentation": segmentation}, *others[1:]))
+    rows = ([TRIANGLE, SQUARE], segmentation, [SQUARE], None)
+    split = read(document(*({**BOX, **area, "segmentation": row} for row in rows)))
     outlines = [[p.ravel().tolist() for p in i.polygons] for i in split.images[0].instances]
     assert outlines == [[TRIANGLE, SQUARE], kept, [SQUARE], []]
     assert kinds(split) == told
