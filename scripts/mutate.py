@@ -13,7 +13,7 @@ survivors the tests, stay as they are.
 
 A process that has imported and collected everything is forked for each mutant, whose function gets other
 code; what is not in a function is worked off by processes that import the changed file anew. Needs `fork`
-and /proc.
+and /proc. Tests write many small files: `TMPDIR=/dev/shm`, in memory, helps where disks are slow.
 """
 
 from __future__ import annotations
