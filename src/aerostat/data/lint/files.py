@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,11 +20,12 @@ from aerostat.data.ahead import made_ahead
 from aerostat.data.dataset import Dataset, ImageRecord
 from aerostat.data.image import IMAGE_SUFFIXES, Header, decode_image, read_header
 from aerostat.data.lint.findings import Finding, finding
-from aerostat.data.lint.likeness import Signature, signature
+from aerostat.data.lint.likeness import SIDE, Signature, shrink, signature
 from aerostat.errors import InputError, clause
 from aerostat.wording import listed
 
 V = TypeVar("V")
+W = TypeVar("W")
 
 SUFFIXES: dict[str, frozenset[str]] = {
     "JPEG": frozenset((".jpg", ".jpeg", ".jpe", ".jfif")),
@@ -81,12 +82,12 @@ def image_files(data: Dataset) -> list[ImageFile]:
 def look_at_headers(files: Sequence[ImageFile], threads: int) -> None:
     """Fill in what the headers say, and the digests of files that are as long as another one."""
     shown = len(files) > SILENT_IMAGES
-    _each(_look_at_header, files, threads, "reading headers" if shown else "")
+    deque(_each(_look_at_header, files, threads, "reading headers" if shown else ""), maxlen=0)
     by_length = defaultdict[int, list[ImageFile]](list)
     for file in files:
         by_length[file.length].append(file)
     alike = [file for group in by_length.values() if len(group) > 1 for file in group]
-    _each(_digest, alike, threads, "comparing files" if len(alike) > SILENT_IMAGES else "")
+    deque(_each(_digest, alike, threads, "comparing files" if len(alike) > SILENT_IMAGES else ""), maxlen=0)
 
 
 def _look_at_header(file: ImageFile) -> None:
@@ -116,10 +117,12 @@ def look_at_pixels(files: Sequence[ImageFile], threads: int, seconds: float | No
     order = list(files)
     if seconds is not None:
         order = [files[k] for k in np.random.default_rng(0).permutation(len(files))]
-    _each(_look_at_pixels, order, threads, "reading pixels", seconds)
+    for file, small_bgr in _each(_look_at_pixels, order, threads, "reading pixels", seconds):
+        # Here and not in the threads: it is many calls too short for threads to take turns at.
+        file.signature = None if small_bgr is None else signature(small_bgr)
 
 
-def _look_at_pixels(file: ImageFile) -> None:
+def _look_at_pixels(file: ImageFile) -> tuple[ImageFile, NDArray[np.uint8] | None]:
     path = file.record.path
     file.looked = True
     try:
@@ -127,28 +130,28 @@ def _look_at_pixels(file: ImageFile) -> None:
         image_bgr = decode_image(content, str(path))
     except OSError as error:
         file.broken = error.strerror or str(error)
-        return
+        return file, None
     except InputError as error:
         file.broken = clause(error)
-        return
+        return file, None
     file.digest = hashlib.sha256(content).digest()
     pixels = hashlib.sha256(f"{image_bgr.shape}".encode())
     pixels.update(np.ascontiguousarray(image_bgr).data)
     file.pixel_digest = pixels.digest()
-    file.signature = signature(image_bgr)
+    return file, shrink(image_bgr, SIDE)
 
 
 def _each(
-    work: Callable[[V], None],
+    work: Callable[[V], W],
     items: Sequence[V],
     threads: int,
     title: str,
     seconds: float | None = None,
-) -> None:
-    """Do some work on each of many items in threads, until they are done or the time is over."""
+) -> Iterator[W]:
+    """Yield what becomes of each of many items in threads, until they are done or the time is over."""
     started = time.monotonic()
 
-    def batches() -> Iterator[list[Callable[[], None]]]:
+    def batches() -> Iterator[list[Callable[[], W]]]:
         for start in range(0, len(items), _BATCH):
             if seconds is not None and time.monotonic() - started > seconds:
                 return
@@ -156,8 +159,7 @@ def _each(
 
     with closing(made_ahead(batches(), threads)) as made:
         done = (one for batch in made for one in batch)
-        for _ in console.track(done, title, total=len(items)) if title else done:
-            pass
+        yield from console.track(done, title, total=len(items)) if title else done
 
 
 def check_headers(files: Sequence[ImageFile]) -> list[Finding]:

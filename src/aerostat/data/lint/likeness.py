@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+SIDE = 256
+"""Signatures are made of images reduced to so many pixels along their longer side."""
 HASH_DISTANCE = 10
 """Bits of 63 in which hashes of nearly the same image differ at most.
 
@@ -32,7 +34,6 @@ than the bound.
 COMMON_FEATURES = 8
 """Local features that moved together in two views of a scene: 17 in that pair, at most 3 in 2,700 others."""
 
-_SIDE = 256
 _FEATURE_SIDE = 640
 _FEATURES = 500
 _FLAT = 2.0
@@ -62,7 +63,7 @@ class Signature:
 
 def signature(image_bgr: NDArray[np.uint8]) -> Signature:
     """Return the signature of an image (H, W, 3) uint8 BGR."""
-    small = shrink(image_bgr, _SIDE)
+    small = shrink(image_bgr, SIDE)
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
     square = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     waves = cv2.dct(square)[:8, :8].ravel()[1:]  # the first is the mean
