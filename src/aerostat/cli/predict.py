@@ -117,12 +117,14 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
     from aerostat.evaluation.verdicts import judge_by
 
     if not pictures:
-        raise InputError("--sort sorts the pictures, which --no-pictures leaves out; give one of them.")
+        raise InputError(
+            "The option --sort sorts the pictures, which --no-pictures leaves out; give one of them."
+        )
     folder = Path(sources[0]) if len(sources) == 1 and Path(sources[0]).is_dir() else None
     data = truth or folder
     if data is None:
         raise InputError(
-            "--sort needs annotations: name them with --truth, or give a data set's folder as SOURCE."
+            "The option --sort needs annotations: name them with --truth, or give a data set's folder as SOURCE."
         )
     find_sources(data)
     images = folder if data.is_file() else None  # annotations that stand elsewhere
