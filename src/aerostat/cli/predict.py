@@ -124,7 +124,8 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
     data = truth or folder
     if data is None:
         raise InputError(
-            "The option --sort needs annotations: name them with --truth, or give a data set's folder as SOURCE."
+            "The option --sort needs annotations: name them with --truth, or give a data set's folder "
+            "as SOURCE."
         )
     find_sources(data)
     images = folder if data.is_file() else None  # annotations that stand elsewhere
