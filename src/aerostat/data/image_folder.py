@@ -62,10 +62,18 @@ class ImageFolder:
         if folder not in self._listings:
             try:
                 with os.scandir(self.root.joinpath(*folder)) as entries:
-                    self._listings[folder] = {_composed(e.name): e.name for e in entries if e.is_file()}
+                    self._listings[folder] = {_composed(e.name): e.name for e in entries if is_file(e)}
             except (OSError, ValueError):
                 self._listings[folder] = {}
         return self._listings[folder]
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry of a folder is a file, or a link to one; a link in a circle leads to none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _parts(file_name: str) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from aerostat.data.dataset import (
 from aerostat.data.formats.coco import read_coco
 from aerostat.data.formats.via import read_via
 from aerostat.data.image import IMAGE_SUFFIXES, what_stands_at
+from aerostat.data.image_folder import is_file
 from aerostat.errors import InputError
 from aerostat.wording import counted, listed, shown
 
@@ -288,7 +289,7 @@ def _annotation_files(folder: Path) -> list[Path]:
     """Return the files of a folder that look like annotations, by their beginning."""
     with os.scandir(folder) as entries:
         names = [
-            e.name for e in entries if e.is_file() and not e.name.startswith(".") and not _is_image(e.name)
+            e.name for e in entries if is_file(e) and not e.name.startswith(".") and not _is_image(e.name)
         ]
     return sorted(path for path in map(folder.joinpath, names) if may_hold_annotations(path))
 
