@@ -166,11 +166,11 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_and_someth
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
 def test_a_folder_is_kept_for_one_at_a_time_and_nothing_is_written(tmp_path):
-    with held(tmp_path, "somebody else has it"):
-        with pytest.raises(InputError, match="somebody else has it"), held(tmp_path, "somebody else has it"):
+    with held(tmp_path, "being read"):
+        with pytest.raises(InputError, match="is being read by another"), held(tmp_path, "being read"):
             raise AssertionError("not reached")
         assert names(tmp_path) == []
-    with held(tmp_path, "somebody else has it"):
+    with held(tmp_path, "being read"):
         pass
 
 

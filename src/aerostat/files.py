@@ -97,24 +97,24 @@ def _in_use(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(folder: Path, sentence: str) -> Iterator[None]:
+def held(folder: Path, doing: str) -> Iterator[None]:
     """Keep a folder for this process alone while the block runs; the system lets go when the process dies.
 
     Nothing is written. Where the file system has no locks, nothing is kept.
 
     Args:
         folder: that exists.
-        sentence: said where another process keeps it.
+        doing: what is done to it meanwhile, such as ``being trained``.
 
     Raises:
-        InputError: with that sentence.
+        InputError: if another process keeps it.
     """
     handle = -1
     with contextlib.suppress(OSError):  # Windows opens no folders
         handle = os.open(folder, os.O_RDONLY)
     try:
         if handle >= 0 and not _lock(handle, unless_refused=True):
-            raise InputError(sentence)
+            raise InputError(f"{folder} is {doing} by another process; wait for its end, or stop it.")
         yield
     finally:
         if handle >= 0:

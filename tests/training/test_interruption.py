@@ -96,17 +96,20 @@ def test_where_nothing_has_to_be_saved_a_signal_ends_the_work_with_a_sentence(nu
         finally:
             cleaned.append(True)
 
-    with pytest.raises(InterruptedRunError) as caught, leaving_at_once(lambda: "nothing is kept"):
+    with pytest.raises(InterruptedRunError) as caught, leaving_at_once(lambda: ("nothing is kept", "")):
         work()
-    assert str(caught.value) == f"Stopped at once by {signal.Signals(number).name}; nothing is kept"
+    assert str(caught.value) == f"Stopped at once by {signal.Signals(number).name}; nothing is kept."
     assert caught.value.exit_code == code
     assert cleaned == [True]
 
 
 def test_the_second_signal_within_the_loop_is_answered_with_a_sentence_too():
     with (
-        pytest.raises(InterruptedRunError, match="at once by SIGINT; all is kept"),
-        leaving_at_once(lambda: "all is kept"),
+        pytest.raises(
+            InterruptedRunError,
+            match=r"at once by SIGINT; all is kept; go on with: aerostat train --resume r$",
+        ),
+        leaving_at_once(lambda: ("all is kept", "aerostat train --resume r")),
         stop_requests() as requested,
     ):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -118,7 +121,7 @@ def test_what_is_ignored_stays_ignored_and_what_was_there_comes_back():
     before = signal.getsignal(signal.SIGTERM)
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with leaving_at_once(lambda: ""):
+        with leaving_at_once(lambda: ("", "")):
             os.kill(os.getpid(), signal.SIGINT)
             assert signal.getsignal(signal.SIGTERM) != before
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -128,7 +131,7 @@ def test_what_is_ignored_stays_ignored_and_what_was_there_comes_back():
 
 
 def test_other_errors_pass_through():
-    with pytest.raises(ValueError, match="mine"), leaving_at_once(lambda: ""):
+    with pytest.raises(ValueError, match="mine"), leaving_at_once(lambda: ("", "")):
         raise ValueError("mine")
 
 
@@ -151,6 +154,6 @@ def test_a_signal_while_data_are_read_ends_the_command_with_a_sentence_and_nothi
         [sys.executable, "-c", EARLY, tmp_path / "data", tmp_path / "run"], capture_output=True, text=True
     )
     assert done.returncode == 143
-    sentence = "aerostat: Stopped at once by SIGTERM; nothing had been learned and nothing is kept"
+    sentence = "aerostat: Stopped at once by SIGTERM; nothing had been learned and nothing is kept."
     assert done.stderr.strip() == sentence
     assert not (tmp_path / "run").exists()

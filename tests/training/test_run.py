@@ -153,12 +153,12 @@ def test_a_run_has_ended_when_its_last_line_says_so(tmp_path):
 
 def test_what_is_left_of_a_run_says_what_to_type(tmp_path):
     run = Run(tmp_path / "my run")
-    assert run.left == "nothing had been learned and nothing is kept"
+    assert run.left == ("nothing had been learned and nothing is kept", "")
     run.create()
     run.checkpoint.write_bytes(b"x")
-    assert run.left.endswith(f"go on with: aerostat train --resume '{run.path}'")
+    assert run.left == ("the last whole state is kept", f"aerostat train --resume '{run.path}'")
     run.log({"kind": "end", "epoch": 1})
-    assert run.left.endswith(f"aerostat report '{run.path}'")
+    assert run.left[1] == f"aerostat report '{run.path}'"
 
 
 def test_lines_that_are_no_records_are_passed_over(tmp_path):

@@ -108,7 +108,9 @@ def test_an_end_that_cannot_be_saved_is_an_error_and_the_run_can_be_ended_later(
         trainer.fit()
     assert caught.value.exit_code == 1
     assert "\n" not in str(caught.value)
-    assert f"the state of epoch 2 with: aerostat train --resume {trainer.run.path}" in str(caught.value)
+    assert f"the state of epoch 2, go on with: aerostat train --resume {trainer.run.path}" in str(
+        caught.value
+    )
     again = Trainer(
         trainer.fabric, build("nano", 1), discs.split("train"), discs.split("val"),
         recipe=trainer.recipe, run=trainer.run, source={},

@@ -54,14 +54,15 @@ class _AtOnce(KeyboardInterrupt):
 
 
 @contextmanager
-def leaving_at_once(left: Callable[[], str]) -> Iterator[None]:
+def leaving_at_once(left: Callable[[], tuple[str, str]]) -> Iterator[None]:
     """End the block with one sentence on SIGINT or SIGTERM; a second one acts as if nobody listened.
 
     This is for what is done before and after training itself, and for the second signal within it: there is
     no state that would have to be saved.
 
     Args:
-        left: says what is left of the work, a clause; asked once the block has been left.
+        left: says what is left of the work, a clause, and what to type to go on, empty for nothing; asked
+            once the block has been left.
 
     Raises:
         InterruptedRunError: on a signal; the exit code is 128 + its number.
@@ -85,7 +86,11 @@ def leaving_at_once(left: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except _AtOnce as stopped:
-        name = signal.Signals(stopped.number).name
-        raise InterruptedRunError(f"Stopped at once by {name}; {left()}", stopped.number) from None
+        name, (rest, command) = signal.Signals(stopped.number).name, left()
+        if not command:
+            raise InterruptedRunError(f"Stopped at once by {name}; {rest}.", stopped.number) from None
+        raise InterruptedRunError(
+            f"Stopped at once by {name}; {rest}; go on with: {command}", stopped.number
+        ) from None
     finally:
         restore()

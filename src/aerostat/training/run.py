@@ -104,8 +104,7 @@ class Run:
         Raises:
             InputError: if another process is training it.
         """
-        sentence = f"{self.path} is being trained by another process; wait for its end, or stop it."
-        with held(self.path, sentence):
+        with held(self.path, "being trained"):
             for folder in (self.path, self.plots, self.predictions):
                 clear_leftovers(folder)
             yield
@@ -121,15 +120,13 @@ class Run:
         return self.metrics.is_file() and any(r.get("kind") == "end" for r in self.read_metrics()[-1:])
 
     @property
-    def left(self) -> str:
-        """What is left of the run where it is ended from outside, a clause."""
+    def left(self) -> tuple[str, str]:
+        """What is left of the run where it is ended from outside, a clause, and what to type then."""
         if not self.checkpoint.is_file():
-            return "nothing had been learned and nothing is kept"
+            return "nothing had been learned and nothing is kept", ""
         if self.ended:
-            return f"the run in {self.path} is whole; make its page with: " + shlex.join(
-                ["aerostat", "report", str(self.path)]
-            )
-        return f"the last whole state is kept; go on with: {self.resume_command}"
+            return "the run is whole but for its page", shlex.join(["aerostat", "report", str(self.path)])
+        return "the last whole state is kept", self.resume_command
 
     def next_commands(self, source: Mapping[str, Any]) -> list[str]:
         """Return what to type to use the run's weights.

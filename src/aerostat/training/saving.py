@@ -103,13 +103,14 @@ class Saver:
         Raises:
             AerostatError: saying what is, and what to do.
         """
-        if self.failure:
-            then = (
-                f"make room and go on from the state of {self.saved} with: {self.run.resume_command}"
-                if self.run.checkpoint.is_file()
-                else "nothing of it is left"
+        if not self.failure:
+            return
+        if self.run.checkpoint.is_file():
+            raise AerostatError(
+                f"Training came to its end, but could not be saved ({self.failure}); make room and, from the "
+                f"state of {self.saved}, go on with: {self.run.resume_command}"
             )
-            raise AerostatError(f"Training came to its end, but could not be saved ({self.failure}); {then}")
+        raise AerostatError(f"Training came to its end, but nothing of it could be saved ({self.failure}).")
 
     def _write_lines(self) -> None:
         if not self._lines:
