@@ -50,6 +50,7 @@ def test_a_sound_course_of_losses_is_not_talked_about(losses):
     assert len(guards.recent) <= WINDOW
 
 
+@pytest.mark.slow
 def test_a_spike_is_in_the_log_and_once_even_where_a_run_is_gone_on_with(drawn, trainer_for, monkeypatch):
     data = Dataset.read(drawn(train=4, val=0))
     trainer = trainer_for(data, optim={"batch_size": 1}, schedule={"epochs": 8})
@@ -113,6 +114,7 @@ def test_a_step_whose_gradients_are_not_finite_is_left_out_and_said(
     assert load_state(trainer.run.checkpoint)["guards"]["all_skipped"] == 1
 
 
+@pytest.mark.slow
 def test_steps_in_a_row_without_finite_gradients_stop_the_run_with_the_batch_saved(
     drawn, trainer_for, monkeypatch
 ):
@@ -197,6 +199,7 @@ def test_scores_are_the_same_where_many_span_next_to_nothing(scores, same):
     assert validation._same_scores([detections(*scores[:4]), detections(), detections(*scores[4:])]) == same
 
 
+@pytest.mark.slow
 def test_a_network_that_has_collapsed_is_noticed_in_a_run(discs, trainer_for, monkeypatch, capsys):
     """Whatever the image, logits are the bias of the last layer."""
     trainer = trainer_for(discs, schedule={"epochs": 2}, optim={"lr": 1e-9})

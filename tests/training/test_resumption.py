@@ -13,7 +13,6 @@ import torch
 
 from aerostat.data.dataset import Dataset, ImageRecord, Instance, Split
 from aerostat.errors import InputError
-from aerostat.model import build
 from aerostat.model.training_state import load_state, save_state
 from aerostat.training.interruption import InterruptedRunError
 from aerostat.training.resumption import Fingerprint, differences, in_order_of, made_with
@@ -122,6 +121,7 @@ def test_a_state_from_before_fingerprints_is_gone_on_with():
     assert in_order_of({"train_images": 3, "classes": []}, now, RUN, "") is now
 
 
+@pytest.mark.slow
 def test_a_state_of_a_newer_form_is_refused(discs, small, tmp_path):
     run = train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", values=small)
     state = load_state(run.checkpoint)
@@ -226,6 +226,7 @@ def test_what_differs_is_said_and_taken_down_and_the_run_goes_on(drawn, small, t
     assert run.ended
 
 
+@pytest.mark.slow
 def test_a_run_can_be_gone_on_with_before_its_first_iteration_is_over(drawn, small, tmp_path, monkeypatch):
     data = drawn()
 
@@ -296,19 +297,3 @@ def test_four_epochs_are_two_and_two_and_stops_within_to_the_bit(
             resume(run)
     resume(run)
     assert_same_state(run, whole)
-
-
-def test_a_network_of_other_weights_is_overwritten_as_a_whole(discs, trainer_for):
-    trainer = trainer_for(discs)
-    trainer.fit()
-    torch.manual_seed(7)
-    again = Trainer(
-        trainer.fabric, build("nano", 1), discs.split("train"), discs.split("val"),
-        recipe=trainer.recipe, run=trainer.run, source={},
-    )  # fmt: skip
-    again.restore()
-    for ours, theirs in ((again.net, trainer.net), (again.ema.net, trainer.ema.net)):
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
-        )

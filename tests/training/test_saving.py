@@ -97,6 +97,7 @@ def test_a_full_disk_is_said_once_training_goes_on_and_the_next_save_makes_up_fo
     )
 
 
+@pytest.mark.slow
 def test_an_end_that_cannot_be_saved_is_an_error_and_the_run_can_be_ended_later(
     discs, trainer_for, monkeypatch
 ):
@@ -153,6 +154,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_learne
     assert list((tmp_path / "run").iterdir()) == [], "the same command can be given again"
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_waits_in_memory_and_stops_nothing(
     discs, trainer_for, monkeypatch, capsys
 ):
@@ -229,9 +231,8 @@ def test_weights_that_are_older_than_the_state_are_made_from_it(discs, trainer_f
         assert all(torch.equal(tensor, weights[name]) for name, tensor in load_file(path).items())
 
 
-@pytest.mark.parametrize(
-    ("left", "ap", "epoch"), [("older", 0.1, 1), ("none", -1.0, 0), ("damaged", -1.0, 0)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("left", "ap", "epoch"), [("older", 0.1, 1), ("none", -1.0, 0)])
 def test_best_weights_that_were_lost_give_way_to_what_there_is_and_it_is_said(
     discs, trainer_for, monkeypatch, capsys, left, ap, epoch
 ):
@@ -246,13 +247,12 @@ def test_best_weights_that_were_lost_give_way_to_what_there_is_and_it_is_said(
             Saver(trainer.run).save(state, None, best=False, of="epoch 3")
         case "none":
             trainer.run.best.unlink()
-        case "damaged":
-            trainer.run.best.write_bytes(b"x" * 100)
     position = restored(trainer, discs).position
     assert (position.best_ap, position.best_epoch) == (ap, epoch)
     assert "takes its place" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_died_after_its_last_state_is_given_its_pictures(discs, small, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "aerostat.training.train._outcome", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
@@ -266,6 +266,7 @@ def test_a_run_that_died_after_its_last_state_is_given_its_pictures(discs, small
     assert run.ended and len(list(run.predictions.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_left_alone(discs, small, tmp_path):
     run = train(discs, model="rtmdet-nano", weights="", out=Path(tmp_path / "run"), values=small)
     with run.kept(), pytest.raises(AerostatError, match="is being trained by another process"):

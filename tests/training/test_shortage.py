@@ -113,6 +113,7 @@ def test_where_not_even_one_image_fits_the_run_ends_with_a_sentence(discs, train
     assert "--input-size" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_gone_on_with_keeps_its_parts(discs, trainer_for, monkeypatch):
     trainer = trainer_for(discs)
     small_memory(trainer, monkeypatch, most=1)
@@ -132,6 +133,7 @@ def test_another_error_is_not_taken_for_a_shortage(discs, trainer_for, monkeypat
         trainer.fit()
 
 
+@pytest.mark.slow
 def test_validation_that_does_not_fit_looks_at_fewer_at_a_time(discs, trainer_for, monkeypatch, capsys):
     trainer = trainer_for(discs, eval={"batch_size": 8})
     predict, asked = Detector.predict_images, []
