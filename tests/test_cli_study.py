@@ -64,7 +64,7 @@ def test_folds_of_two_recipes_make_a_table_a_picture_and_a_verdict(aerostat, dat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--seeds", "0"], "--seeds to be at least 1"),
         (["--folds", "1"], "at least 2 folds"),
         (["--folds", "7"], "at most as many folds as training images"),
         (["--vary", "optim.speed=1"], "Unknown recipe key 'optim.speed'"),

@@ -76,7 +76,7 @@ def study(
     from aerostat.training.study_report import plot, render
 
     if seeds is not None and seeds < 1:
-        raise InputError(f"--seeds must be at least 1, found {seeds}.")
+        raise InputError(f"Expected --seeds to be at least 1, found {seeds}.")
     arms = _arms(recipe or ["auto"], vary or [], set_ or [], model)
     dataset = read(
         data,

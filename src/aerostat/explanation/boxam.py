@@ -342,7 +342,7 @@ def _asked_detections(
     if not len(found):
         best = _best_candidate(scene, None)
         if best is None:
-            raise InputError(f"The network sees nothing on {scene.where}: none of its candidates has an area.")
+            raise InputError(f"Nothing is seen on {scene.where}: no candidate of the network has an area.")
         candidate = scene.detections(best)[0]
         place = ",".join(f"{value:.0f}" for value in candidate.box_xyxy)
         raise InputError(
