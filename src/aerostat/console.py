@@ -19,6 +19,7 @@ from aerostat.wording import plain
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
+    from rich.text import Text
 
 T = TypeVar("T")
 
@@ -139,25 +140,47 @@ class PlainLines:
                 left = LONGEST_SILENCE
 
 
-@contextlib.contextmanager
-def activity() -> Iterator[Callable[[str], None]]:
-    """Yield a function that is told what is being done: a spinner on a terminal, plain lines elsewhere."""
-    console = stderr()
-    doing = "starting"
-    if console.is_terminal:
+class _Living:
+    """What is being done, asked anew whenever the terminal is drawn."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self.text = text
+
+    def __rich__(self) -> Text:
         from rich.text import Text
 
+        return Text(self.text())
+
+
+@contextlib.contextmanager
+def activity() -> Iterator[Callable[[str | Callable[[], str]], None]]:
+    """Yield a function that is told what is being done: a spinner on a terminal, plain lines elsewhere.
+
+    It takes a text, or a function that gives one whenever it is shown, from another thread.
+    """
+    console = stderr()
+    doing: str | Callable[[], str] = "starting"
+
+    def line() -> str:
+        return doing if isinstance(doing, str) else doing()
+
+    if console.is_terminal:
         # Seldom redrawn: what is being done may be measuring.
-        with console.status(doing, refresh_per_second=2) as status:
-            yield lambda text: status.update(Text(text))
+        with console.status(_Living(line), refresh_per_second=2):
+
+            def turn_to(text: str | Callable[[], str]) -> None:
+                nonlocal doing
+                doing = text
+
+            yield turn_to
         return
 
-    def begin(text: str) -> None:
+    def begin(text: str | Callable[[], str]) -> None:
         nonlocal doing
         doing = text
         lines.item_done()
 
-    with PlainLines(lambda: doing) as lines:
+    with PlainLines(line) as lines:
         yield begin
 
 

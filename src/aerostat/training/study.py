@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,8 @@ def study(
                 if worked:
                     pace = (time.monotonic() - began) / worked
                     left = f", about {clock(pace * (len(trials) - number + 1))} left"
-                tell(f"run {number} of {len(trials)}: {_title(trial)}{left}; log {place / 'log.txt'}")
+                begun = f"run {number} of {len(trials)}: {_title(trial)}"
+                tell(partial(_state_of, begun, left, Run(place / "run")))
                 known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
                 worked += 1
                 console.note(
@@ -351,6 +353,17 @@ def _run(
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found
+
+
+def _state_of(begun: str, left: str, run: Run) -> str:
+    """Return how far along the study is, with the newest line of the run that is being made."""
+    try:
+        with run.metrics.open("rb") as file:
+            file.seek(max(0, run.metrics.stat().st_size - 4096))
+            epoch = json.loads(file.read().splitlines()[-1])["epoch"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"{begun}, starting{left}"
+    return f"{begun}, epoch {epoch}{left}"
 
 
 def _is_finished(run: Run) -> bool:
