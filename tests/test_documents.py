@@ -333,7 +333,7 @@ def test_the_commands_of_the_readme_run_one_after_the_other(place: Path, weights
     typed = lines(text_of("README.md"))
     until = next(i for i, command in enumerate(typed) if command.startswith("aerostat eval "))
     done = run_commands(typed[:until], quick)
-    assert [command.split()[1] for command in done] == ["convert", "inspect", "train"]
+    assert [command.split()[1] for command in done] == ["convert", "lint", "inspect", "train"]
     assert {"best.safetensors", "last.safetensors", "last.ckpt", "recipe.toml", "metrics.jsonl", "plots"} <= {
         path.name for path in (place / "runs" / "balloon").iterdir()
     }

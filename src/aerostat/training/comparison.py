@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -138,6 +139,7 @@ def _power_of_cosine(limit: float, freedom: int) -> float:
     return float(values @ weights) * limit / 4000 / 3
 
 
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """Return the value that Student's t stays below with a probability of at least 0.5."""
     low, high = 0.0, 1.0
