@@ -556,7 +556,10 @@ def test_weights_that_are_no_numbers_are_said_to_be_damaged() -> None:
 
 @pytest.mark.parametrize(
     ("box", "sentence"),
-    [(None, "Nothing is seen on the image"), ((5, 5, 30, 30), "No candidate of the network overlaps the box")],
+    [
+        (None, "Nothing is seen on the image"),
+        ((5, 5, 30, 30), "No candidate of the network overlaps the box"),
+    ],
 )
 def test_a_network_whose_candidates_have_no_area_is_one_sentence(box: Any, sentence: str) -> None:
     torch.manual_seed(0)
