@@ -76,6 +76,7 @@ def test_a_run_has_all_its_files(finished):
     path, _, _ = finished
     assert {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()} == {
         "recipe.toml",
+        "advice.json",
         "environment.json",
         "metrics.jsonl",
         "last.ckpt",

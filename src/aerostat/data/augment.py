@@ -25,6 +25,8 @@ from aerostat.errors import InputError
 STAGES = (1, 2)
 """1: Mosaic and MixUp; 2: the plain images at the end of a run."""
 
+PASTE_PLACES = 8
+"""So many places are tried before an object is not pasted."""
 CROP_TRIES = 20
 """So many crops are tried before one without any object is accepted; the reference takes another image."""
 
@@ -63,6 +65,7 @@ class Augmentation:
         mosaic_cache: Mosaic's partners lie at most so many positions back; 40 for the published s to x.
         mixup_cache: MixUp's partner lies at most so many positions back; 20 for the published s to x.
         min_box_size: boxes narrower or lower than this after all steps are dropped, in pixels.
+        copy_paste: at most so many outlined objects of other images are pasted into a sample of stage 1.
     """
 
     input_size: int = 640
@@ -74,6 +77,7 @@ class Augmentation:
     mosaic_cache: int = 20
     mixup_cache: int = 10
     min_box_size: float = 1.0
+    copy_paste: int = 0
 
     def __post_init__(self) -> None:
         low, high = self.resize_ratio
@@ -86,6 +90,7 @@ class Augmentation:
             "hsv_delta": (min(self.hsv_delta) >= 0, "three numbers that are not negative"),
             "mosaic_cache": (self.mosaic_cache >= 1, "at least 1"),
             "mixup_cache": (self.mixup_cache >= 1, "at least 1"),
+            "copy_paste": (self.copy_paste >= 0, "a number that is not negative"),
             "min_box_size": (self.min_box_size >= 0, "a number that is not negative"),
         }
         for name, (holds, expected) in checks.items():
@@ -93,6 +98,25 @@ class Augmentation:
                 raise InputError(
                     f"Expected {expected} for the augmentation's {name}, found {getattr(self, name)}."
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pasting:
+    """The random draws about one pasted object.
+
+    Args:
+        back: its image stands so many positions back.
+        choice: which of the image's outlined objects, as a share of how many there are, in [0, 1).
+        ratio: of its size to that in the image fitted to the input.
+        places: x, y as shares in [0, 1) of the room, tried in turn.
+        flip: whether it is mirrored.
+    """
+
+    back: int
+    choice: float
+    ratio: float
+    places: tuple[tuple[float, float], ...]
+    flip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +132,7 @@ class Plan:
         flip: whether the sample is flipped.
         mixup_partner: how many positions back MixUp's partner lies; None for no MixUp.
         mixup_flip: whether that partner is flipped.
+        pastings: objects of other images that are pasted in before MixUp.
     """
 
     mosaic_partners: tuple[int, int, int] | None
@@ -118,6 +143,7 @@ class Plan:
     flip: bool
     mixup_partner: int | None
     mixup_flip: bool
+    pastings: tuple[Pasting, ...] = ()
 
 
 def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) -> Plan:
@@ -145,6 +171,11 @@ def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) 
     hue, saturation, value = gains.astype(np.int16).tolist()
     flipped, mixup_flip = bool(rng.random() < augmentation.flip), bool(rng.random() < 0.5)
     partner = int(rng.integers(1, augmentation.mixup_cache + 1))
+    pastings: tuple[Pasting, ...] = ()
+    if augmentation.copy_paste and stage == 1:  # drawn last, so that it moves no other draw
+        pastings = _draw_pastings(
+            rng, augmentation.copy_paste, augmentation.mosaic_cache, augmentation.resize_ratio
+        )
     return Plan(
         mosaic_partners=(first, second, third) if mosaic else None,
         mosaic_centre=(centre_x, centre_y),
@@ -154,4 +185,21 @@ def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) 
         flip=flipped,
         mixup_partner=partner if mixup else None,
         mixup_flip=mixup_flip,
+        pastings=pastings,
+    )
+
+
+def _draw_pastings(
+    rng: np.random.Generator, most: int, farthest: int, ratio: tuple[float, float]
+) -> tuple[Pasting, ...]:
+    """Draw between none and `most` objects, of images up to `farthest` positions back."""
+    return tuple(
+        Pasting(
+            back=int(rng.integers(1, farthest + 1)),
+            choice=float(rng.random()),
+            ratio=float(rng.uniform(*ratio)),
+            places=tuple((x, y) for x, y in rng.random((PASTE_PLACES, 2)).tolist()),
+            flip=bool(rng.random() < 0.5),
+        )
+        for _ in range(int(rng.integers(0, most + 1)))
     )

@@ -131,7 +131,7 @@ def arrange(plan: Plan, augmentation: Augmentation, stage: int, sources: Sequenc
     tiles = []
     for number, (source, place) in enumerate(zip(sources, places, strict=True)):
         is_small = plan.mosaic_partners is not None or max(whole) <= side
-        read_at = _read_size(source.size, place.size, side if is_small else 2 * side)
+        read_at = read_size_for(source.size, place.size, side if is_small else 2 * side)
         spans = (
             _span(canvas[axis], whole[axis], crop[axis], size[axis], start, place.size[axis], read_at[axis])
             for axis, start in enumerate((place.left, place.top))
@@ -199,7 +199,7 @@ def _scales(old: Size, new: Size) -> tuple[float, float]:
     return new[0] / old[0], new[1] / old[1]
 
 
-def _fitted(size: Size, side: int) -> Size:
+def fitted_size(size: Size, side: int) -> Size:
     """Return the size of an image in a Mosaic; the reference cuts to whole pixels, and rounds elsewhere."""
     ratio = min(side / size[0], side / size[1])
     return max(1, int(size[0] * ratio)), max(1, int(size[1] * ratio))
@@ -213,7 +213,7 @@ def _mosaic_places(sizes: Sequence[Size], centre: Size, side: int) -> list[_Plac
     """
     places = []
     for corner, size in enumerate(sizes):
-        width, height = _fitted(size, side)
+        width, height = fitted_size(size, side)
         left = centre[0] - width if corner in (0, 2) else centre[0]
         top = centre[1] - height if corner in (0, 1) else centre[1]
         places.append(_Place(left, top, (width, height)))
@@ -241,13 +241,13 @@ def _placed_boxes(
     return boxes[kept], labels[kept]
 
 
-def _read_size(source: Size, placed: Size, largest: int) -> Size:
+def read_size_for(source: Size, placed: Size, largest: int) -> Size:
     """Return the size to read an image at: no larger than it is, nor than `largest`, nor than it is placed.
 
     It follows from the image and the plan alone, never from what a cache holds.
     """
     if max(placed) > largest:
-        placed = _fitted(placed, largest)
+        placed = fitted_size(placed, largest)
     return placed if max(placed) < max(source) else source
 
 

@@ -28,7 +28,8 @@ from aerostat.data.ahead import BATCHES_AHEAD, made_ahead
 from aerostat.data.augment import Augmentation, Plan, Sample, draw_plan
 from aerostat.data.dataset import ImageRecord
 from aerostat.data.image import read_resized, read_size
-from aerostat.data.layout import Size, Source, arrange, mirror_boxes
+from aerostat.data.layout import Layout, Size, Source, arrange, fitted_size, mirror_boxes, read_size_for
+from aerostat.data.paste import CutOut, outlined, paste, place_for
 from aerostat.data.render import Image, mix, render
 from aerostat.errors import AerostatError, InputError, clause
 
@@ -237,8 +238,28 @@ class TrainLoader:
             whole = [image for image in images if image is not None]
             if len(whole) == len(images):
                 render(layout, whole, plan.hsv_gains, plan.flip, out_bgr)
-                return layout.boxes_xyxy, layout.labels
+                return self._pasted(position, plan, layout, out_bgr)
             broken |= {index for (index, _), image in zip(read, images, strict=True) if image is None}
+
+    def _pasted(self, position: int, plan: Plan, layout: Layout, out_bgr: Image) -> Objects:
+        """Paste objects of other images into what was drawn, and return all objects on it."""
+        side = self.augmentation.input_size
+        boxes, labels = layout.boxes_xyxy, layout.labels
+        for pasting in plan.pastings:
+            index = self._usable(self.index_at(position - pasting.back), set())
+            size, found = self._size(index), outlined(self.images[index])
+            if size is None or not found:
+                continue
+            instance = found[int(pasting.choice * len(found))]
+            fitted = fitted_size(size, side)
+            cut_out = CutOut(instance, size, fitted[0] / size[0] * pasting.ratio, pasting.flip)
+            at = place_for(cut_out.pasted_size, layout.size, boxes, pasting.places, side)
+            image = None if at is None else self._image(index, read_size_for(size, fitted, side))
+            if at is None or image is None:
+                continue
+            box = paste(cut_out, image, at, plan.hsv_gains, out_bgr)
+            boxes, labels = np.concatenate([boxes, box[None]]), np.append(labels, instance.label)
+        return boxes, labels
 
     def _usable(self, start: int, broken: set[int]) -> int:
         """Return the image `start`, or in place of one without a header or a broken one the next other."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from aerostat import console
 from aerostat.data.dataset import Dataset
 from aerostat.errors import AerostatError
+from aerostat.report.advice import advice_chapters
 from aerostat.report.data import batch_chapters, picture_chapters
 from aerostat.report.explanation import explanation_chapters, feature_chapters
 from aerostat.report.page import Chapter, write_report
@@ -29,6 +30,7 @@ SHOWN: Mapping[str, Mapping[str, Callable[[Subject], Sequence[Chapter]]]] = Mapp
         "Evaluation": {
             "Test-time augmentation": view_chapters,
             "What is right and wrong": right_and_wrong_chapters,
+            "What to do next": advice_chapters,
         },
         "Predictions": {"Feature maps": feature_chapters, "What detections rest on": explanation_chapters},
     }

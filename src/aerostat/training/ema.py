@@ -49,6 +49,10 @@ class ExponentialMovingAverage(Generic[Net]):
         if self._integers:
             torch._foreach_copy_(self._copies, self._integers)
 
+    def pair_anew(self) -> None:
+        """Look anew which tensors change, since others learn from now on."""
+        self._of = None
+
     def _pair(self, net: nn.Module) -> None:
         """Remember which tensor follows which; walking through the modules took longer than the average."""
         ours, theirs = _tensors(self.net), _changing(net)

@@ -9,18 +9,34 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def build_optimiser(net: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that need a gradient: no weight decay on norms and biases."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+def build_optimiser(
+    net: nn.Module, *, lr: float, weight_decay: float, backbone_lr_factor: float = 1.0
+) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that need a gradient: no weight decay on norms and biases.
+
+    Args:
+        net: parameters whose names begin with `backbone.` learn at their own rate.
+        lr, weight_decay: of AdamW.
+        backbone_lr_factor: of the backbone's rate to that of the others; each group keeps its own as
+            `lr_factor`.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     norms = {id(p) for m in net.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            (plain if id(parameter) in norms or name.endswith("bias") else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            decay = 0.0 if id(parameter) in norms or name.endswith("bias") else weight_decay
+            factor = backbone_lr_factor if name.startswith("backbone.") else 1.0
+            groups.setdefault((decay, factor), []).append(parameter)
     # One pass over each parameter instead of a dozen; other devices lack it.
-    fused = all(p.device.type in ("cpu", "cuda") for p in (*decayed, *plain))
-    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=fused)
+    fused = all(p.device.type in ("cpu", "cuda") for group in groups.values() for p in group)
+    return torch.optim.AdamW(
+        [
+            {"params": group, "weight_decay": decay, "lr_factor": factor}
+            for (decay, factor), group in groups.items()
+        ],
+        lr=lr,
+        fused=fused,
+    )
 
 
 def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -42,7 +58,6 @@ def set_training_mode(net: nn.Module, *, freeze_backbone: bool) -> None:
     Nothing of this is stored with the weights.
     """
     net.train()
-    if freeze_backbone:
-        backbone = net.get_submodule("backbone")
-        backbone.eval()
-        backbone.requires_grad_(False)
+    backbone = net.get_submodule("backbone")
+    backbone.train(not freeze_backbone)
+    backbone.requires_grad_(not freeze_backbone)

@@ -79,6 +79,7 @@ class AugmentRecipe:
         resize_ratio: random resize, lowest and highest factor of the canvas.
         hue, saturation, value: largest shift in HSV (OpenCV's 0-180 / 0-255 scales).
         flip: probability of a horizontal flip.
+        copy_paste: at most so many outlined objects of other images pasted into a sample of stage 1.
     """
 
     mosaic: float = 1.0
@@ -90,6 +91,7 @@ class AugmentRecipe:
     saturation: int = 30
     value: int = 30
     flip: float = 0.5
+    copy_paste: int = 0
 
     def __post_init__(self) -> None:
         for key in ("mosaic", "mixup", "flip"):
@@ -105,7 +107,7 @@ class AugmentRecipe:
         )
         for key in ("mosaic_cache", "mixup_cache"):
             _require("augment", getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
-        for key in ("hue", "saturation", "value"):
+        for key in ("hue", "saturation", "value", "copy_paste"):
             _require("augment", getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
 
 
@@ -117,6 +119,7 @@ class OptimRecipe:
         batch_size: images per iteration over all devices.
         accumulate: iterations whose gradients make one optimiser step.
         lr: learning rate after warm-up.
+        backbone_lr_factor: of the backbone's learning rate to `lr`.
         weight_decay: on convolution weights; never on norms and biases.
         clip_grad_norm: largest gradient norm, 0 for no clipping.
         precision: of the forward pass; losses and assignment are float32 whatever it says.
@@ -125,6 +128,7 @@ class OptimRecipe:
     batch_size: int = 32
     accumulate: int = 1
     lr: float = 0.004
+    backbone_lr_factor: float = 1.0
     weight_decay: float = 0.05
     clip_grad_norm: float = 0.0
     precision: Precision = "32-true"
@@ -133,7 +137,7 @@ class OptimRecipe:
         _require("optim", self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require("optim", self.accumulate >= 1, "accumulate", "at least 1", self.accumulate)
         _require("optim", 0 < self.lr < 1, "lr", "above 0 and below 1", self.lr)
-        for key in ("weight_decay", "clip_grad_norm"):
+        for key in ("weight_decay", "clip_grad_norm", "backbone_lr_factor"):
             value = getattr(self, key)
             _require("optim", 0 <= value < math.inf, key, "0 or more, and finite", value)
 
@@ -147,6 +151,7 @@ class ScheduleRecipe:
         warmup_iterations: linear rise of the learning rate from `warmup_factor` of it.
         cosine_start: share of the run after which the learning rate falls along a cosine.
         final_lr_factor: of the learning rate at the end of the cosine.
+        freeze_share: share of the run, from its start, in which `model.freeze` holds.
         stage2_share: share of the run, at its end, without Mosaic and MixUp.
         ema_momentum: of the averaged weights, which validation and the saved files use.
         ema_gamma: iterations over which the average's momentum falls from 1 to `ema_momentum`.
@@ -158,6 +163,7 @@ class ScheduleRecipe:
     warmup_factor: float = 1e-5
     cosine_start: float = 0.5
     final_lr_factor: float = 0.05
+    freeze_share: float = 1.0
     stage2_share: float = 20 / 300
     ema_momentum: float = 0.0002
     ema_gamma: float = 2000.0
@@ -168,7 +174,14 @@ class ScheduleRecipe:
         _require(
             "schedule", self.warmup_iterations >= 0, "warmup_iterations", "0 or more", self.warmup_iterations
         )
-        for key in ("warmup_factor", "cosine_start", "final_lr_factor", "stage2_share", "ema_momentum"):
+        for key in (
+            "warmup_factor",
+            "cosine_start",
+            "final_lr_factor",
+            "freeze_share",
+            "stage2_share",
+            "ema_momentum",
+        ):
             value = getattr(self, key)
             _require("schedule", 0 <= value <= 1, key, "between 0 and 1", value)
         _require(

@@ -61,6 +61,11 @@ class Run:
         return self.path / "last.safetensors"
 
     @property
+    def advice(self) -> Path:
+        """What the finished run suggests doing next, JSON."""
+        return self.path / "advice.json"
+
+    @property
     def plots(self) -> Path:
         """Curves of loss, learning rate and AP."""
         return self.path / "plots"

@@ -24,6 +24,7 @@ from aerostat.model.checkpoint import Weights, fit_to, load_weights, read_header
 from aerostat.model.safe_file import version
 from aerostat.model.training_state import load_state
 from aerostat.predict import choose_device, load, weights_path
+from aerostat.training.advice import Counsel, counsel
 from aerostat.training.machine import describe_environment, environment_line, is_main_process
 from aerostat.training.preset import choose
 from aerostat.training.progress import clock
@@ -425,6 +426,9 @@ def _run(trainer: Trainer) -> Run:
         patience = counted(trainer.recipe.schedule.patience, "validation")
         lines[0] += f": AP did not rise for {patience}"
     lines += _outcome(trainer)
+    given = _draw(lambda: _advise(trainer))
+    if given and given.advice:
+        lines += ["advice:", *(f"  - {one.text}" for one in given.advice)]
     lines += ["next:", *(f"  {command}" for command in run.next_commands(trainer.source))]
     console.note("\n".join(lines))
     trainer.saver.log({"kind": "end", "epoch": position.epoch, "seconds": round(position.seconds, 1)})
@@ -449,6 +453,19 @@ def _outcome(trainer: Trainer) -> list[str]:
     if drawn is not None:
         lines.append(f"  {counted(drawn, 'picture')} in {run.predictions}, curves in {run.plots}")
     return lines
+
+
+def _advise(trainer: Trainer) -> Counsel:
+    """Ask the last weights what they suggest, and take it down for the report."""
+    given = counsel(
+        load(trainer.run.last),
+        trainer.run.read_metrics(),
+        trainer.train_split,
+        trainer.val_split,
+        epochs=trainer.recipe.schedule.epochs,
+    )
+    given.write(trainer.run.advice)
+    return given
 
 
 def _draw(draw: Callable[[], T]) -> T | None:

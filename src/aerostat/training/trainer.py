@@ -179,7 +179,7 @@ class Trainer:
         papers: Mapping[Path, str] | None = None,
     ) -> None:
         self.fabric, self.recipe, self.run, self.source = fabric, recipe, run, source
-        self.classes, self.val_split = train_split.classes, val_split
+        self.classes, self.train_split, self.val_split = train_split.classes, train_split, val_split
         self.position, self.guards, self.saver = Position(), Guards(), Saver(run, papers)
         self.fingerprint = {
             "train": Fingerprint.of(train_split).state(),
@@ -191,12 +191,17 @@ class Trainer:
         self._unreadable: set[str] = set()
         self.loader = build_loader(train_split, recipe, fabric.global_rank, fabric.world_size)
         self.total = recipe.schedule.epochs * len(self.loader)
-        set_training_mode(net, freeze_backbone=recipe.model.freeze == "backbone")
+        set_training_mode(net, freeze_backbone=self._freezes(recipe.schedule.epochs - 1))
         net = net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = ExponentialMovingAverage(
             net, momentum=recipe.schedule.ema_momentum, gamma=recipe.schedule.ema_gamma
         )
-        optimiser = build_optimiser(net, lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay)
+        optimiser = build_optimiser(
+            net,
+            lr=recipe.optim.lr,
+            weight_decay=recipe.optim.weight_decay,
+            backbone_lr_factor=recipe.optim.backbone_lr_factor,
+        )
         self.net = net
         self.learner = TrainedNetwork(net)
         self.wrapped, self.optimiser = fabric.setup(self.learner, optimiser)
@@ -254,8 +259,22 @@ class Trainer:
             position.unvalidated = due and self.val_split is not None
         return asked
 
+    def _freezes(self, epoch: int) -> bool:
+        """Return whether the backbone is frozen in an epoch, counted from 0."""
+        schedule = self.recipe.schedule
+        thawed = math.floor(schedule.epochs * schedule.freeze_share + 0.5)
+        return self.recipe.model.freeze == "backbone" and epoch < thawed
+
+    def _settle_freezing(self, epoch: int) -> None:
+        frozen = self._freezes(epoch)
+        if frozen == self.net.backbone.training:
+            set_training_mode(self.net, freeze_backbone=frozen)
+            self.learner.forget()
+            self.ema.pair_anew()
+
     def _epoch(self, epoch: int, requested: list[int]) -> int:
         """Work through the rest of an epoch; returns the signal that asked to stop within it, 0 for none."""
+        self._settle_freezing(epoch)
         stage = 2 if epoch >= self.recipe.schedule.stage2_epoch else 1
         first, position = self.position.batch, self.position
         if first == len(self.loader):  # stopped after its last iteration
@@ -292,7 +311,7 @@ class Trainer:
         optim = self.recipe.optim
         lr = self._lr(epoch * len(self.loader) + self.position.batch)
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_factor"]
         place = self.position.batch % optim.accumulate
         left = len(self.loader) - (self.position.batch - place)
         iterations = min(optim.accumulate, left)  # the last group of an epoch may be smaller
@@ -742,6 +761,7 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
             flip=a.flip,
             mosaic_cache=a.mosaic_cache,
             mixup_cache=a.mixup_cache,
+            copy_paste=a.copy_paste,
         ),
         batch_size=math.ceil(recipe.optim.batch_size / world_size),
         seed=recipe.run.seed,

@@ -1,0 +1,82 @@
+"""What a run's figures suggest, and that they suggest nothing where there is nothing to say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aerostat.data.dataset import ImageRecord, Instance
+from aerostat.detections import Detections
+from aerostat.evaluation.disputes import Dispute
+from aerostat.training.advice import about_images, about_labels, about_length, about_size
+
+BOX = (0.0, 0.0, 10.0, 10.0)
+
+
+def validations(values):
+    return [{"kind": "val", "epoch": i + 1, "ap": v} for i, v in enumerate(values)] + [{"kind": "train"}]
+
+
+def test_a_rising_curve_asks_for_a_longer_run():
+    found = about_length(validations(np.linspace(0, 0.5, 40)), 40)
+    assert found and found.about == "length" and "--epochs 60" in found.text and "still rising" in found.text
+
+
+def test_a_flat_or_noisy_or_short_curve_says_nothing():
+    assert about_length(validations(np.full(40, 0.5)), 40) is None
+    assert about_length(validations(np.linspace(0, 0.5, 5)), 5) is None
+    assert about_length([], 40) is None
+    # of a hundred curves that only tremble few are taken for more
+    rng = np.random.default_rng(1)
+    said = [about_length(validations(0.5 + rng.normal(0, 0.02, 40)), 40) for _ in range(100)]
+    assert sum(advice is not None for advice in said) <= 10
+
+
+def test_a_curve_that_falls_at_the_end_asks_for_a_shorter_run():
+    found = about_length(validations([*np.linspace(0, 0.6, 20), *np.linspace(0.6, 0.4, 20)]), 40)
+    assert found and "falling" in found.text and "best 0.600 in epoch 20" in found.text
+
+
+@pytest.mark.parametrize(
+    ("train_ap", "val_ap", "said"),
+    [(0.9, 0.5, True), (0.6, 0.5, False), (0.5, 0.9, False), (-1.0, 0.5, False), (0.9, -1.0, False)],
+)
+def test_a_wide_gap_asks_for_images(train_ap, val_ap, said):
+    found = about_images(train_ap, val_ap, 61)
+    assert (found is not None) == said
+    if found:
+        assert "0.900" in found.text and "61" in found.text
+
+
+def objects(sides, seen):
+    """One image of 640 px with objects of these sides in a row, of which some are found."""
+    boxes = [(i * 30.0, 0.0, i * 30.0 + side, float(side)) for i, side in enumerate(sides)]
+    record = ImageRecord(Path("a.jpg"), "a.jpg", 640, 640, tuple(Instance(b, 0) for b in boxes))
+    kept = [b for b, s in zip(boxes, seen, strict=True) if s]
+    return [record], [Detections(kept, [0.9] * len(kept), [0] * len(kept), ("a",))]
+
+
+def test_small_objects_that_are_missed_ask_for_a_larger_input():
+    images, found = objects([20] * 6 + [26, 26, 28], [False] * 6 + [True] * 3)
+    advice = about_size(images, found, ("a",), 320)  # 20 px are 10 px of an input of 320, 26 px are 13
+    assert advice is None  # all of them are small there
+    images, found = objects([20] * 6 + [90] * 3, [False] * 6 + [True] * 3)
+    advice = about_size(images, found, ("a",), 320)
+    assert advice and "6 objects" in advice.text and "0% are found, of the others 100%" in advice.text
+    assert "--input-size 480" in advice.text
+    assert about_size(images, found, ("a",), 640) is None  # there 20 px are 20 px
+    images, found = objects([20] * 6 + [90] * 3, [True] * 9)
+    assert about_size(images, found, ("a",), 320) is None
+    assert about_size([], [], ("a",), 320) is None
+
+
+def test_disputed_labels_are_counted_by_kind():
+    assert about_labels([]) is None
+    found = about_labels(
+        [
+            Dispute("b.jpg", "unlabelled", BOX, "a", None, 0.9),
+            Dispute("c.jpg", "unseen", BOX, None, "a", 0.0, 1),
+        ]
+    )
+    assert found and "2 labels" in found.text and "first on b.jpg" in found.text
+    assert "1 found with certainty where nothing is annotated, 1 annotated and not found" in found.text
