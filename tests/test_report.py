@@ -12,6 +12,7 @@ import torch
 
 from aerostat.data.card import data_card
 from aerostat.data.dataset import Dataset, ImageRecord, Instance, Problem, Split
+from aerostat.data.lint.findings import LintReport, finding
 from aerostat.errors import InputError
 from aerostat.model.training_state import save_state
 from aerostat.report import (
@@ -576,6 +577,26 @@ def test_a_data_card_that_was_recorded_is_shown(tmp_path):
     assert problems.rows[0][:3] == ("clipped", "train", "1")
     assert [(c.value, c.note) for c in chapters[0].cards if c.name == "Images"] == [("2", "2 train")]
     assert data_chapter(card, source="Drawn.").paragraphs[0] == "Drawn."
+
+
+def test_what_lint_found_is_a_row_for_each_kind(tmp_path):
+    train = Split("train", ("cat",), (1,), (ImageRecord(Path("x.jpg"), "x.jpg", 640, 480),))
+    card = data_card(Dataset(("cat",), {"train": train})).to_dict()
+    found = [finding("box-outside", "train", name, "region 2 lies outside") for name in ("<i>.jpg", "b.jpg")]
+    found.append(finding("image-misnamed", "train", "c.jpg", "is a PNG"))
+    lint = LintReport(tuple(found), 1, 1, 1).to_dict(most=1)
+    run = make_run(tmp_path / "pets", environment={"data_card": card, "lint": lint})
+    table = chapter(run_chapters(run), "Data").tables[-1]
+    assert [row[:3] for row in table.rows] == [
+        ("error", "box-outside", "2"),
+        ("warning", "image-misnamed", "1"),
+    ]
+    assert table.rows[0][4] == "<i>.jpg: region 2 lies outside"
+    for nonsense in ({}, {"findings": 3}, {"findings": [3], "codes": []}, "x"):
+        odd = make_run(
+            tmp_path / f"odd{len(str(nonsense))}", environment={"data_card": card, "lint": nonsense}
+        )
+        assert chapter(run_chapters(odd), "Data") is not None
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "file", "other"])

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -373,7 +373,11 @@ def _commands(story: Story) -> list[str]:
 def _data(story: Story) -> Chapter | None:
     source = _mapping(story.environment.get("data"))
     if story.card is not None:
-        return data_chapter(story.card, source=f"Read from {source['path']}." if source.get("path") else "")
+        chapter = data_chapter(
+            story.card, source=f"Read from {source['path']}." if source.get("path") else ""
+        )
+        found = _lint_table(_mapping(story.environment.get("lint")))
+        return replace(chapter, tables=[*chapter.tables, found]) if found.rows else chapter
     names = {"path": "read from", "class_attribute": "class attribute", "images": "images from"}
     rows = [(names.get(key, key), _plain(value)) for key, value in source.items() if value]
     if story.classes:
@@ -382,6 +386,18 @@ def _data(story: Story) -> Chapter | None:
     seen = {"images": "images for validation", "instances": "objects on them"}
     rows += [(seen[key], str(number)) for key, number in _validation_counts(story).items()]
     return Chapter("Data", tables=[Table(("", "as recorded"), rows)]) if rows else None
+
+
+def _lint_table(lint: Mapping[str, Any]) -> Table:
+    """Return what lint found before the run, a row for each kind."""
+    header = ("severity", "kind", "count", "what training does", "the first")
+    codes, rows = _mapping(lint.get("codes")), dict[tuple[str, str], tuple[str, ...]]()
+    findings = lint.get("findings")
+    for finding in map(_mapping, findings if isinstance(findings, list) else ()):
+        kind = str(finding.get("severity")), str(finding.get("code"))
+        first = f"{finding.get('file')}: {finding.get('wrong')}"
+        rows.setdefault(kind, (*kind, _plain(codes.get(kind[1])), _plain(finding.get("training")), first))
+    return Table(header, list(rows.values()), "What lint found before the run")
 
 
 def _curves(story: Story) -> Chapter | None:
