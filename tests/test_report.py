@@ -585,7 +585,7 @@ def test_what_lint_found_is_a_row_for_each_kind(tmp_path):
     found = [finding("box-outside", "train", name, "region 2 lies outside") for name in ("<i>.jpg", "b.jpg")]
     found.append(finding("image-misnamed", "train", "c.jpg", "is a PNG"))
     lint = LintReport(tuple(found), 1, 1, 1).to_dict(most=1)
-    run = make_run(tmp_path / "pets", environment={"data_card": card, "lint": lint})
+    run = make_run(tmp_path / "pets", [], environment={"data_card": card, "lint": lint})
     table = chapter(run_chapters(run), "Data").tables[-1]
     assert [row[:3] for row in table.rows] == [
         ("error", "box-outside", "2"),
