@@ -593,9 +593,8 @@ def test_what_lint_found_is_a_row_for_each_kind(tmp_path):
     ]
     assert table.rows[0][4] == "<i>.jpg: region 2 lies outside"
     for nonsense in ({}, {"findings": 3}, {"findings": [3], "codes": []}, "x"):
-        odd = make_run(
-            tmp_path / f"odd{len(str(nonsense))}", environment={"data_card": card, "lint": nonsense}
-        )
+        known = {"data_card": card, "lint": nonsense}
+        odd = make_run(tmp_path / f"odd{len(str(nonsense))}", [], environment=known)
         assert chapter(run_chapters(odd), "Data") is not None
 
 
