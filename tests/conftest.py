@@ -10,8 +10,6 @@ import pytest
 # reads this once, before the first convolution.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
-SENDS_SIGNALS = ("test_interruption.py", "test_trainer.py", "test_train.py")
-
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"
 
@@ -59,12 +57,3 @@ def random_net() -> Callable[[int, tuple[int, int]], Any]:
         return net.eval()
 
     return network
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that send signals to their own process come first.
-
-    After the tests of ONNX Runtime and OpenVINO in one process the delivery of a signal was seen to end in a
-    segmentation fault; neither alone does that, and no command of ours runs both.
-    """
-    items.sort(key=lambda item: item.path.name not in SENDS_SIGNALS)

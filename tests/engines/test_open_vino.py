@@ -102,3 +102,32 @@ def test_it_is_imported_without_telling_anybody(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the stack of signal handlers is looked at as Linux has it"
+)
+def test_ctrl_c_is_handled_after_a_model_has_come_and_gone():
+    """In a process of its own, since only the first model that is compiled in one takes the stack."""
+    script = """
+import faulthandler, gc, signal, sys
+from aerostat.engines import open_vino
+from aerostat.engines.exported import Exported
+from aerostat.engines.onnx_graph import onnx_model
+from aerostat.model import build
+
+faulthandler.enable()  # it handles crashes on a stack of its own, as the signals of Python then do
+model = onnx_model(build("nano", 1).eval(), input_size=(64, 64), batch=1).SerializeToString()
+before, after = open_vino._SignalStack(), open_vino._SignalStack()
+library = open_vino.ctypes.CDLL(None)
+library.sigaltstack(None, open_vino.ctypes.byref(before))
+engine = open_vino.openvino_engine(model, Exported("nano", ("a",), (64, 64)))
+library.sigaltstack(None, open_vino.ctypes.byref(after))
+assert (before.start, before.size) == (after.start, after.size), "handlers run elsewhere now"
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("handled")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8")
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

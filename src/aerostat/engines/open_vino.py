@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aerostat.engines.exported import KEY, Exported
 from aerostat.engines.exported_engine import ExportedEngine, processors
@@ -35,7 +38,8 @@ def openvino_engine(model: Path | bytes, exported: Exported, *, threads: int = 0
     core = openvino.Core()
     try:
         read = core.read_model(model if isinstance(model, bytes) else str(model))
-        compiled = core.compile_model(read, "CPU", settings)
+        with _own_signal_stack():
+            compiled = core.compile_model(read, "CPU", settings)
     except RuntimeError as error:
         why = str(error).strip().split("\n")[-1].rstrip(".")
         name = "The exported model" if isinstance(model, bytes) else str(model)
@@ -54,6 +58,32 @@ def openvino_engine(model: Path | bytes, exported: Exported, *, threads: int = 0
         return openvino_engine(model, exported, threads=threads)
 
     return ExportedEngine("openvino", exported, run, twin)
+
+
+class _SignalStack(ctypes.Structure):
+    """Linux's `stack_t`: where handlers of signals run."""
+
+    _fields_: ClassVar = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextmanager
+def _own_signal_stack() -> Iterator[None]:
+    """Let signals be handled after the block where they were before it.
+
+    The first model that is compiled gives the calling thread another stack for them, which does not live as
+    long as the thread. Once it is gone, Ctrl-C ends the process with a segmentation fault: Python's handlers
+    ask for that stack.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    known = library.sigaltstack(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            library.sigaltstack(ctypes.byref(before), None)
 
 
 def read_openvino_entry(path: Path) -> Exported:
