@@ -134,7 +134,7 @@ def test_a_folder_that_vanishes_is_made_anew_with_all_that_belongs_there(discs, 
     scores(monkeypatch, 0.1, 0.2)
     run = train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", epochs=2, values=small)
     assert {p.name for p in run.path.iterdir()} == {
-        "recipe.toml", "environment.json", "metrics.jsonl", "last.ckpt", "best.safetensors",
+        "recipe.toml", "advice.json", "environment.json", "metrics.jsonl", "last.ckpt", "best.safetensors",
         "last.safetensors", "plots", "predictions",
     }  # fmt: skip
     kinds = [(r["kind"], r["epoch"]) for r in run.read_metrics()]

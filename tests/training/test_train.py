@@ -477,3 +477,13 @@ def test_a_signal_from_a_shell_saves_and_says_how_to_go_on(drawn, tmp_path, numb
     assert [r["epoch"] for r in records if r["kind"] == "val"] == list(range(1, 13))
     assert [r["epoch"] for r in records if r["kind"] == "stage"] == [10]
     assert "finished 12 epochs" in said
+
+
+def test_a_run_that_cannot_give_advice_is_whole_all_the_same(discs, small, tmp_path, monkeypatch, capsys):
+    def none(*_args, **_options):
+        raise InputError("Nothing can be read any more.")
+
+    monkeypatch.setattr("aerostat.training.train.counsel", none)
+    run = train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", epochs=1, values=small)
+    assert run.last.is_file() and not run.advice.exists()
+    assert "gives no advice: nothing can be read any more" in capsys.readouterr().err.lower()

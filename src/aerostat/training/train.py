@@ -18,7 +18,7 @@ from aerostat.data.dataset import Dataset, Split
 from aerostat.data.lint.findings import LintReport
 from aerostat.data.lint.lint import lint, require_clean
 from aerostat.draw.curves import plot_training
-from aerostat.errors import InputError, nearest
+from aerostat.errors import AerostatError, InputError, clause, nearest
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build, zoo
 from aerostat.model.checkpoint import Weights, fit_to, load_weights, read_header
 from aerostat.model.safe_file import version
@@ -456,14 +456,18 @@ def _outcome(trainer: Trainer) -> list[str]:
 
 
 def _advise(trainer: Trainer) -> Counsel:
-    """Ask the last weights what they suggest, and take it down for the report."""
-    given = counsel(
-        load(trainer.run.last),
-        trainer.run.read_metrics(),
-        trainer.train_split,
-        trainer.val_split,
-        epochs=trainer.recipe.schedule.epochs,
-    )
+    """Ask the last weights what they suggest, and take it down for the report; no advice is no failure."""
+    try:
+        given = counsel(
+            load(trainer.run.last),
+            trainer.run.read_metrics(),
+            trainer.train_split,
+            trainer.val_split,
+            epochs=trainer.recipe.schedule.epochs,
+        )
+    except AerostatError as error:
+        console.note(f"the run gives no advice: {clause(error)}")
+        return Counsel()
     given.write(trainer.run.advice)
     return given
 
