@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from aerostat.data.dataset import Dataset
 from aerostat.errors import InputError
 from aerostat.model.training_state import load_state
 from aerostat.training import study as study_module
+from aerostat.training.interruption import InterruptedRunError
 from aerostat.training.run import Run
 from aerostat.training.study import Arm, Study, Trial, fold_of, folder_of, slug, study
 from aerostat.training.study_report import plot, render
+from aerostat.training.trainer import Trainer
 
 FAST = {
     "model": {"size": "nano"},
@@ -83,6 +86,24 @@ def test_a_stopped_study_goes_on_and_ends_where_an_undisturbed_one_does(data, tm
     (leftover / "recipe.toml").write_text("half")
     found = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0, 1], weights="")
     assert [t.ap for t in found.trials] == [t.ap for t in expected.trials]
+
+
+@pytest.mark.slow
+def test_a_run_stopped_at_its_last_validation_is_validated_before_it_counts(data, tmp_path, monkeypatch):
+    expected = study(data, ARMS[:1], out=tmp_path / "whole", seeds=[0], weights="")
+    validate = Trainer._validate
+
+    def left(self, split, requested):
+        return signal.SIGINT if self.position.epoch == 2 else validate(self, split, requested)
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedRunError):
+        patch.setattr(Trainer, "_validate", left)
+        study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0], weights="")
+    (found,) = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0], weights="").trials
+    (whole,) = expected.trials
+    assert (found.ap, found.best_ap, found.best_epoch) == (whole.ap, whole.best_ap, whole.best_epoch)
+    lines = Run(folder_of(tmp_path / "cut", found) / "run").read_metrics()
+    assert [line["epoch"] for line in lines if line["kind"] == "val"] == [1, 2]
 
 
 @pytest.mark.slow

@@ -23,10 +23,10 @@ from aerostat.data.dataset import Dataset, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.files import write_text
-from aerostat.model.training_state import load_state
 from aerostat.predict import load
 from aerostat.training.comparison import Difference, Spread, difference, judged, spread
 from aerostat.training.progress import clock
+from aerostat.training.resumption import Fingerprint
 from aerostat.training.run import Run
 from aerostat.training.train import choose_splits, plan, resume, train
 from aerostat.tta import TTA
@@ -331,13 +331,14 @@ def _run(
     values.setdefault("run", {})["seed"] = trial.seed
     with console.notes_to(place / "log.txt"):
         if run.checkpoint.is_file():
-            if not _is_finished(run):
+            if not run.ended:  # its last validation may be due though all has been learned
                 resume(run, part)
         else:
             if run.path.exists():  # stopped before its first checkpoint: nothing of it is worth keeping
                 shutil.rmtree(run.path)
             train(part, model=model, weights=weights, out=run.path, preset=arm.preset, values=values)
-        scores = [line for line in run.read_metrics() if line["kind"] == "val"]
+        lines = run.read_metrics()
+        scores = [line for line in lines if line["kind"] == "val"]
         last, best = scores[-1], max(scores, key=lambda line: line["ap"])
         with_tta = None
         if tta:
@@ -349,7 +350,7 @@ def _run(
         best_ap=best["ap"],
         best_epoch=best["epoch"],
         tta_ap=with_tta,
-        seconds=load_state(run.checkpoint)["position"]["seconds"],
+        seconds=lines[-1].get("seconds", 0.0),
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found
@@ -364,12 +365,6 @@ def _state_of(begun: str, left: str, run: Run) -> str:
     except (OSError, ValueError, LookupError, TypeError):
         return f"{begun}, starting{left}"
     return f"{begun}, epoch {epoch}{left}"
-
-
-def _is_finished(run: Run) -> bool:
-    state = load_state(run.checkpoint)
-    position = state["position"]
-    return bool(position["stopped_early"] or position["epoch"] >= state["recipe"]["schedule"]["epochs"])
 
 
 def _finished(path: Path, trial: Trial) -> Trial | None:
@@ -388,9 +383,9 @@ def _title(trial: Trial) -> str:
 
 def _fingerprint(split: Split) -> str:
     """Return what tells one set of images and boxes from another, in a few letters."""
-    known = [(i.file_name, i.width, i.height, i.boxes_xyxy(crowd=True).tolist()) for i in split.images]
-    digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]
-    return f"{counted(len(known), 'image')} {digest}"
+    known = Fingerprint.of(split)
+    digest = hashlib.sha256(json.dumps(known.names).encode() + known.checks.tobytes()).hexdigest()[:12]
+    return f"{counted(len(split), 'image')} {digest}"
 
 
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
