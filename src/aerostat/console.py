@@ -164,23 +164,15 @@ def activity() -> Iterator[Callable[[str | Callable[[], str]], None]]:
     def line() -> str:
         return doing if isinstance(doing, str) else doing()
 
-    if console.is_terminal:
-        # Seldom redrawn: what is being done may be measuring.
-        with console.status(_Living(line), refresh_per_second=2):
-
-            def turn_to(text: str | Callable[[], str]) -> None:
-                nonlocal doing
-                doing = text
-
-            yield turn_to
-        return
-
     def begin(text: str | Callable[[], str]) -> None:
         nonlocal doing
         doing = text
-        lines.item_done()
+        if lines is not None:
+            lines.item_done()
 
-    with PlainLines(line) as lines:
+    lines = None if console.is_terminal else PlainLines(line)
+    # Seldom redrawn: what is being done may be measuring.
+    with lines or console.status(_Living(line), refresh_per_second=2):
         yield begin
 
 

@@ -20,7 +20,7 @@ from aerostat.model.checkpoint import Header, save_weights
 from aerostat.predict import Detector
 from aerostat.report import complete, report, run_chapters, write_report
 from aerostat.report.page import Chapter
-from aerostat.report.subject import Subject, read_subject, sample
+from aerostat.report.subject import Subject, read_subject
 from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.training.recipe import Recipe
 from aerostat.training.run import Run
@@ -115,8 +115,8 @@ def test_a_run_without_a_validation_split_is_shown_on_its_training_images(
 
 def test_a_sample_is_spread_over_the_split(scenes: Path) -> None:
     split = Dataset.read(scenes, classes=CLASSES).split("train")
-    assert sample(split, 4) is split
-    assert sample(split, 2).images == (split.images[0], split.images[3])
+    assert split.sample(4) is split
+    assert split.sample(2).images == (split.images[0], split.images[3])
 
 
 def test_what_cannot_be_read_is_said_and_not_counted(scenes: Path, tmp_path: Path) -> None:

@@ -97,6 +97,12 @@ def load_for_use(weights: str, device: str, input_size: int | None, engine: str,
     return load(weights, device=device, input_size=input_size, engine=engine)
 
 
+def name_of(data: Path) -> str:
+    """Return what a data set is called, for the folder of what is made of it."""
+    named = data.resolve()  # `.` and `..` have names too
+    return named.stem if named.is_file() else named.name
+
+
 def require_free(path: Path, force: bool, option: str) -> None:
     """Refuse, before any work is done, a file to write that exists or can never be.
 

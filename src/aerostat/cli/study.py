@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from aerostat.cli.app import Classes, Flag, app, document, read, split_names
+from aerostat.cli.app import Classes, Flag, app, document, name_of, read, split_names
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def study(
         images=None if images is None else str(images.absolute()),
         strict=strict,
     )
-    named = data.resolve()
-    path = out or Path("studies") / (named.stem if named.is_file() else named.name)
+    path = out or Path("studies") / name_of(data)
     count = seeds or (1 if folds else 5)
     found = studies.study(
         dataset,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from aerostat.cli.app import Classes, Flag, app, read, refuse, split_names
+from aerostat.cli.app import Classes, Flag, app, name_of, read, refuse, split_names
 from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
@@ -199,8 +199,7 @@ def _free_run(out: Path | None, data: Path) -> Path:
     """Return the directory of a new run, by default named after its data, which must not exist."""
     from aerostat.training.run import Run
 
-    named = data.resolve()  # `.` and `..` have names too
-    path = out or Path("runs") / (named.stem if named.is_file() else named.name)
+    path = out or Path("runs") / name_of(data)
     Run(path).require_absent()
     return path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -159,6 +159,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def sample(self, most: int) -> Split:
+        """Return a split of at most so many of the images, spread evenly over the whole."""
+        if len(self) <= most:
+            return self
+        places = np.linspace(0, len(self) - 1, most).round().astype(int)
+        return replace(self, images=tuple(self.images[i] for i in places))
 
     @property
     def box_count(self) -> int:

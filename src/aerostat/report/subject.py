@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from aerostat.data.dataset import Dataset, ImageRecord, Split
 from aerostat.detections import Detections
 from aerostat.errors import InputError, clause
@@ -54,7 +52,7 @@ class Subject:
     @cached_property
     def shown(self) -> Split:
         """The images that the page is about: of the validation split, or else of the training split."""
-        return sample(self.val_split or self.train_split, max(FEWEST_IMAGES, self.affords(MOST_IMAGES)))
+        return (self.val_split or self.train_split).sample(max(FEWEST_IMAGES, self.affords(MOST_IMAGES)))
 
     @cached_property
     def _looked(self) -> tuple[list[tuple[ImageRecord, Detections]], list[str]]:
@@ -85,7 +83,7 @@ class Subject:
         width, height = self.detector.input_size
         passes = sum(view.input_size[0] * view.input_size[1] for view in views) / (width * height)
         readable = dataclasses.replace(self.shown, images=tuple(record for record, _ in self.found))
-        some = sample(readable, max(FEWEST_IMAGES, self.affords(MOST_IMAGES, passes)))
+        some = readable.sample(max(FEWEST_IMAGES, self.affords(MOST_IMAGES, passes)))
         return detect(self.detector, some, tta=True, on_unreadable=lambda *_: None)
 
     def affords(self, most: int, passes: float = 1.0) -> int:
@@ -143,11 +141,3 @@ def recorded_source(run: Run) -> Mapping[str, Any]:
         return {}
     names = ("path", "classes", "class_attribute", "images", "strict")
     return {name: known[name] for name in names if known.get(name)} if isinstance(known, Mapping) else {}
-
-
-def sample(split: Split, most: int) -> Split:
-    """Return a split of at most so many of the images, spread evenly over the whole."""
-    if len(split) <= most:
-        return split
-    places = np.linspace(0, len(split) - 1, most).round().astype(int)
-    return dataclasses.replace(split, images=tuple(split.images[i] for i in places))

@@ -126,10 +126,7 @@ def counsel(
 
 
 def _seen(detector: Detector, split: Split) -> tuple[list[ImageRecord], list[Detections]]:
-    if len(split) > MOST_IMAGES:
-        places = np.linspace(0, len(split) - 1, MOST_IMAGES).round().astype(int)
-        split = dataclasses.replace(split, images=tuple(split.images[i] for i in places))
-    pairs = detect(detector, split, on_unreadable=lambda *_: None)
+    pairs = detect(detector, split.sample(MOST_IMAGES), on_unreadable=lambda *_: None)
     return [record for record, _ in pairs], [found for _, found in pairs]
 
 
