@@ -1,11 +1,13 @@
 """The recipe that follows from the size of a data set, against the shares worked by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 
+from aerostat.data.dataset import ImageRecord, Instance, Split
 from aerostat.errors import InputError
-from aerostat.training.preset import choose
+from aerostat.training.preset import SMALL_IMAGES, Extent, choose, fitting_input
 from aerostat.training.recipe import Recipe
 
 
@@ -127,3 +129,62 @@ def test_an_unknown_preset_or_size_is_refused_with_the_nearest():
         recipe_for(61, "smal")
     with pytest.raises(InputError, match=r"'tinny'.*'tiny'"):
         recipe_for(61, size="tinny")
+
+
+# ------------------------------------------------------------------------------------------ the input size
+
+
+def split_of(*images: tuple[int, int, list[tuple[float, float, float, float]]]) -> Split:
+    records = [
+        ImageRecord(Path(f"{i}.jpg"), f"{i}.jpg", width, height, tuple(Instance(box, 0) for box in boxes))
+        for i, (width, height, boxes) in enumerate(images)
+    ]
+    return Split("train", ("disc",), (1,), tuple(records))
+
+
+def test_the_extent_is_a_quartile_of_sides_over_the_longest_side_of_their_image():
+    split = split_of(
+        (1000, 500, [(0, 0, 40, 160), (10, 10, 210, 210)]),  # sides 80 and 200 of 1000
+        (400, 800, [(0, 0, 80, 80), (0, 0, 160, 640), (0, 0, 0, 50)]),  # 80 and 320 of 800, one without area
+        (600, 300, []),
+    )
+    extent = Extent.of(split)
+    assert extent is not None
+    # 0.08, 0.1, 0.2, 0.4: a quarter of the way through four values lies 0.75 of the step from the first
+    assert extent.small_share == pytest.approx(0.08 + 0.75 * 0.02)
+    assert extent.longest_side == 800
+
+
+def test_data_without_boxes_have_no_extent_and_keep_the_input():
+    assert Extent.of(split_of((640, 480, []))) is None
+    assert Extent.of(split_of()) is None
+    assert recipe_for(61, extent=None).data.input_size == 320
+
+
+@pytest.mark.parametrize(
+    ("share", "longest", "start", "size"),
+    [
+        (0.088, 1024, 320, 640),  # the balloon photographs: 636 px would make it 56
+        (0.5, 1024, 320, 320),  # objects that fill half of the image
+        (0.5, 1024, 640, 640),  # never below what the weights were trained with
+        (0.02, 4000, 320, 1280),  # never above the largest
+        (0.02, 1024, 320, 960),  # nor above what the images have to show
+        (0.02, 200, 320, 320),  # small images
+        (0.02, 200, 96, 96),
+        (0.0583, 2000, 640, 960),
+        (0.088, 1024, 416, 640),
+        (0.088, 1024, 672, 672),
+    ],
+)
+def test_the_input_shows_small_objects_large_enough(share, longest, start, size):
+    found, reason = fitting_input(Extent(share, longest), start)
+    assert found == size
+    assert f"input {size} px" in reason
+    assert ("in place of" in reason) == (size != start)
+    assert recipe_for(61, extent=Extent(share, longest), input_size=start).data.input_size == size
+
+
+def test_the_published_preset_keeps_the_published_input():
+    extent = Extent(0.02, 4000)
+    assert recipe_for(61, "published", extent=extent).data.input_size == 320
+    assert recipe_for(SMALL_IMAGES + 1, extent=extent).data.input_size == 320

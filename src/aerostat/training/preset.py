@@ -7,6 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from aerostat.data.dataset import Split
 from aerostat.errors import InputError, nearest
 from aerostat.model import SIZES
 from aerostat.training.recipe import Recipe
@@ -31,8 +34,51 @@ EMA_HORIZON_SHARE = 0.1
 """Of the iterations: the averaged weights look back so far."""
 FINE_TUNE_LR = 0.001
 FROM_SCRATCH_LR = 0.002
+EPOCHS = ((100, 60), (500, 40), (2000, 30), (math.inf, 20))
+"""Up to so many images, so many epochs: from few images it takes long to see enough of them."""
+FEW_IMAGES = 500
+"""Up to so many a batch of 8 does: one of 16 had no better AP (benchmarks/balloon.md) and takes twice the memory."""
 SMALL_REFERENCE_BATCH = 12
 """The batch that the two rates above are for; others scale with the square root, as AdamW's noise does."""
+
+INPUT_SIZES = (320, 480, 640, 800, 960, 1280)
+"""Sides of the input that are chosen from, so that a few more images do not change it by a little."""
+SMALL_QUANTILE = 0.25
+"""Of the objects: so many are smaller than the side that the input size follows from."""
+SMALL_SIDE = 70.0
+"""Pixels in the input that such an object is given (benchmarks/balloon.md)."""
+MOST_MEASURED = 2000
+"""Images that are asked for it, spread evenly over the split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large objects and images are; a small recipe's input size follows from it.
+
+    Args:
+        small_share: side of a small object (square root of its box's area) as a share of its image's longest
+            side; `SMALL_QUANTILE` of the objects are smaller.
+        longest_side: median of the images' longest sides in pixels.
+    """
+
+    small_share: float
+    longest_side: float
+
+    @classmethod
+    def of(cls, split: Split) -> Extent | None:
+        """Measure a split; None if it has no object with an area."""
+        images = split.sample(MOST_MEASURED).images
+        longest = np.asarray([max(image.width, image.height) for image in images], np.float64)
+        sides = [
+            np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.float64)) / side
+            for image, side in zip(images, longest, strict=True)
+            if len(boxes := image.boxes_xyxy())
+        ]
+        shares = np.concatenate(sides) if sides else np.zeros(0)
+        shares = shares[shares > 0]
+        if not len(shares):
+            return None
+        return cls(float(np.quantile(shares, SMALL_QUANTILE)), float(np.median(longest)))
 
 
 @dataclass(frozen=True)
@@ -50,6 +96,7 @@ def choose(
     train_images: int,
     weights: str,
     input_size: int,
+    extent: Extent | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     accumulate: int = 1,
@@ -61,7 +108,8 @@ def choose(
         size: of the network.
         train_images: in the training split.
         weights: what the network starts from; empty for fresh weights.
-        input_size: side of the network's input in pixels.
+        input_size: side in pixels of the input that the network is published or was trained with.
+        extent: of the training data; the small preset then takes a larger input where objects need one.
         epochs, batch_size: asked for in place of the preset's; what depends on them follows.
         accumulate: iterations whose gradients make one step: rates and averaging follow the steps.
 
@@ -81,12 +129,42 @@ def choose(
     make = _small if small else _published
     values, reasons = make(train_images, bool(weights), epochs, batch_size, accumulate)
     values["model"] = {"size": size, "weights": weights}
+    if small and extent is not None:
+        input_size, reason = fitting_input(extent, input_size)
+        reasons.append(reason)
     values["data"] = {"input_size": input_size}
     if size not in ("nano", "tiny"):  # the published configs of the larger sizes augment more
         values["augment"] = {"mixup": 1.0, "mosaic_cache": 40, "mixup_cache": 20}
         if size != "s":
             values["augment"]["resize_ratio"] = (0.1, 2.0)
     return Choice(Recipe().override(values, source=f"preset {preset}"), (why, *reasons))
+
+
+def fitting_input(extent: Extent, start: int) -> tuple[int, str]:
+    """Return the side of the input that shows small objects at `SMALL_SIDE` pixels, and the reason.
+
+    It is not below that of the weights, whose work is done, and not above what the images have to show.
+
+    Args:
+        extent: of the training data.
+        start: the side that the weights were trained with, or that of the published recipe.
+    """
+    wanted = SMALL_SIDE / extent.small_share
+    nearest_size = min(INPUT_SIZES, key=lambda size: abs(math.log(size / wanted)))
+    most = max((size for size in INPUT_SIZES if size <= extent.longest_side), default=0)
+    size = max(start, min(nearest_size, most))
+    share = extent.small_share
+    small = f"a quarter of the objects are below {share:.1%} of their image's longest side"
+    if size == start:
+        return size, f"input {size} px, as the network starts from: {small}, {share * size:.0f} px"
+    return size, (
+        f"input {size} px in place of {start}: {small}, {share * start:.0f} px at {start} and "
+        f"{share * size:.0f} at {size} (--input-size {start} is {_times((size / start) ** 2)} as fast)"
+    )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} times" if ratio > 1.75 else f"{ratio:.1f} times"
 
 
 def _published(
@@ -113,8 +191,8 @@ def _published(
 def _small(
     images: int, pretrained: bool, epochs: int | None, batch_size: int | None, accumulate: int
 ) -> tuple[dict[str, Any], list[str]]:
-    batch = batch_size or max(2, min(16, 4 * round(images / 20)))
-    epochs = epochs or (40 if images <= 500 else 30 if images <= 2000 else 20)
+    batch = batch_size or max(2, min(8 if images <= FEW_IMAGES else 16, 4 * round(images / 20)))
+    epochs = epochs or next(count for most, count in EPOCHS if images <= most)
     per_epoch = math.ceil(images / batch)
     iterations = epochs * per_epoch
     steps = epochs * math.ceil(per_epoch / accumulate)

@@ -26,7 +26,7 @@ from aerostat.model.training_state import load_state
 from aerostat.predict import choose_device, load, weights_path
 from aerostat.training.advice import Counsel, counsel
 from aerostat.training.machine import describe_environment, environment_line, is_main_process
-from aerostat.training.preset import choose
+from aerostat.training.preset import Extent, choose
 from aerostat.training.progress import clock
 from aerostat.training.recipe import Recipe
 from aerostat.training.resumption import differences, in_order_of, require_same_classes
@@ -95,12 +95,14 @@ def plan(
     loaded = load_weights(weights_path(source)) if source else None
     published = {str(name): a.input_size for name, a in ARCHITECTURES.items()}
     schedule, optim = explicit.get("schedule", {}), explicit.get("optim", {})
+    asked_size = "input_size" in explicit.get("data", {})
     choice = choose(
         preset,
         size=size,
         train_images=len(train_split),
         weights=source,
         input_size=loaded.header.input_size[0] if loaded else published[size],
+        extent=None if asked_size else Extent.of(train_split),
         epochs=schedule.get("epochs"),
         batch_size=optim.get("batch_size"),
         accumulate=optim.get("accumulate", 1),

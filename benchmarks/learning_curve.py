@@ -1,0 +1,124 @@
+"""AP against the number of annotated photographs: the recipe that `train` chooses for each number, over several seeds.
+
+    python -m benchmarks.learning_curve balloon/ weights.pth --counts 15 30 61 --seeds 3 --out curve
+
+Every seed draws photographs of its own, and the fewer are among the more, as when somebody goes on annotating. The model is scored on
+the data's val split after the last epoch. It can be stopped and started again, and several processes may share one --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from aerostat import console
+from aerostat.data.dataset import Dataset
+from aerostat.evaluation.evaluate import evaluate
+from aerostat.predict import load
+from aerostat.training.recipe import parse_assignments
+from aerostat.training.train import train
+from aerostat.tta import TTA
+
+
+def subset(data: Dataset, count: int, seed: int) -> Dataset:
+    """Return the data with so many of the training images, drawn by the seed."""
+    split = data.split("train")
+    chosen = sorted(np.random.default_rng(seed).permutation(len(split))[:count])
+    fewer = dataclasses.replace(split, images=tuple(split.images[i] for i in chosen), problems=())
+    return Dataset(data.classes, {"train": fewer, "val": data.split("val")})
+
+
+def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Train once; return AP after the last epoch, with and without views, and of the best epoch."""
+    with console.notes_to(place / "log.txt"):
+        changed = {**values, "run": {**values.get("run", {}), "seed": seed}}
+        run = train(data, weights=weights, out=place / "run", values=changed)
+        model, val = load(run.last), data.split("val")
+        plain = evaluate(model, val)
+        lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+        scores = [line["ap"] for line in lines if line["kind"] == "val"]
+        return {
+            "images": len(data.split("train")),
+            "seed": seed,
+            "ap": plain.ap,
+            "ap50": plain.ap50,
+            "ap75": plain.ap75,
+            "ap_tta": evaluate(model, val, tta=TTA()).ap,
+            "best_ap": max(scores),
+            "seconds": lines[-1].get("seconds"),
+        }
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return mean and deviation for each number of photographs, as Markdown."""
+    rows = ["| photographs | runs | AP | deviation | AP50 | with --tta | best epoch |", "|" + "---|" * 7]
+    for count in sorted({row["images"] for row in found}):
+        rows_of = [row for row in found if row["images"] == count]
+        ap = [row["ap"] for row in rows_of]
+        spread = f"{stdev(ap):.3f}" if len(ap) > 1 else "-"
+        rest = " | ".join(f"{mean(row[key] for row in rows_of):.3f}" for key in ("ap50", "ap_tta", "best_ap"))
+        rows.append(f"| {count} | {len(ap)} | {mean(ap):.3f} | {spread} | {rest} |")
+    return "\n".join(rows)
+
+
+def plot(found: list[dict[str, Any]], path: Path) -> None:
+    """Draw AP over the number of photographs: a dot for each run, a line through the means."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    counts = sorted({row["images"] for row in found})
+    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    for key, name, colour in (("ap", "plain", "#0072B2"), ("ap_tta", "with --tta", "#D55E00")):
+        axes.scatter([row["images"] for row in found], [row[key] for row in found], s=14, color=colour, alpha=0.5)
+        means = [mean(row[key] for row in found if row["images"] == count) for count in counts]
+        axes.plot(counts, means, color=colour, label=name, marker="o", markersize=7)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set(xlabel="annotated photographs to learn from", ylabel="AP after the last epoch")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Make the runs that nobody has begun, and print the table of those that are there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights")
+    parser.add_argument("--classes", nargs="+", default=["balloon"])
+    parser.add_argument("--counts", type=int, nargs="+", default=[15, 30, 61])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", nargs="+", default=[], help="recipe fields, as section.key=value")
+    parser.add_argument("--out", type=Path, default=Path("learning-curve"))
+    asked = parser.parse_args()
+    data = Dataset.read(asked.data, classes=asked.classes)
+    values = parse_assignments(asked.set)
+    for count in asked.counts:
+        for seed in range(asked.seeds):
+            place = asked.out / f"{count}-{seed}"
+            try:
+                os.makedirs(place)
+            except FileExistsError:
+                continue
+            found = one(subset(data, count, seed), asked.weights, place, values, seed)
+            (place / "result.json").write_text(json.dumps(found))
+            print(found, flush=True)
+    all_found = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
+    print(table(all_found))
+    plot(all_found, asked.out / "curve.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Which choices of a recipe matter: a fractional factorial on cross-validation folds of the training images.
+
+Seven choices, each in two forms, in eight runs on one fold, in which every choice takes either form four times and every two
+choices meet evenly; then the same eight with all choices turned round, on the next fold. The effect of a choice
+is the mean of the runs with its second form less the mean of those with its first: each figure uses all sixteen runs,
+where trying one choice at a time would give it two. (Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed., chapter 6:
+the 2^(7-4) design and its fold-over, which together are of resolution IV.)
+
+    python -m benchmarks.screening balloon/ weights.pth --out screening
+
+It can be stopped and started again, and any number of processes may share one --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aerostat import console
+from aerostat.data.dataset import Dataset
+from aerostat.evaluation.evaluate import evaluate
+from aerostat.model.checkpoint import load_weights, save_weights
+from aerostat.predict import load
+from aerostat.training.study import fold_of
+from aerostat.training.train import train
+from aerostat.tta import TTA
+
+Values = dict[str, dict[str, Any]]
+FOLDS = 3
+TEST_SIZES = (640, 800, 960, 1280)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Choices in two forms each, and the runs: (fold, -1 or 1 for each choice)."""
+
+    factors: dict[str, tuple[Any, Any]]
+    runs: list[tuple[int, tuple[int, ...]]]
+    values_of: Callable[..., Values]
+
+
+def _first(lr: float, batch: int, size: int, mixup: float, stage2: float, paste: int, backbone: float) -> Values:
+    return {
+        "data": {"input_size": size},
+        "optim": {"batch_size": batch, "lr": lr * (batch / 12) ** 0.5, "backbone_lr_factor": backbone},
+        "augment": {"mixup": mixup, "copy_paste": paste},
+        "schedule": {"epochs": 40, "stage2_share": stage2},
+    }
+
+
+def _second(epochs: int, size: int, backbone: float, head: str) -> Values:
+    return {
+        "data": {"input_size": size},
+        "optim": {"backbone_lr_factor": backbone},
+        "schedule": {"epochs": epochs},
+        "model": {"head": head},  # taken out again: the weights with their class renamed keep its row
+    }
+
+
+CUBE = list(itertools.product((-1, 1), repeat=3))
+FIRST = [(a, b, c, a * b, a * c, b * c, a * b * c) for a, b, c in CUBE]
+DESIGNS = {
+    "first": Design(
+        {
+            "lr at batch 12": (0.001, 0.002),
+            "batch size": (8, 4),
+            "input size": (640, 800),
+            "MixUp": (0.5, 0.0),
+            "stage 2 share": (0.25, 0.5),
+            "copy-paste": (0, 4),
+            "backbone lr factor": (1.0, 0.3),
+        },
+        [(1, row) for row in FIRST],
+        _first,
+    ),
+    "second": Design(
+        {
+            "epochs": (30, 60),
+            "input size": (640, 800),
+            "backbone lr factor": (1.0, 0.3),
+            "class row": ("fresh", "that of the pretrained class"),
+        },
+        [(2 if a * b < 0 else 3, (a, b, c, a * b * c)) for a, b, c in CUBE],
+        _second,
+    ),
+}
+
+
+def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Train once; return AP of the last averaged weights at several test sizes."""
+    with console.notes_to(place / "log.txt"):
+        run = train(data, weights=weights, out=place / "run", values=values)
+        model, val = load(run.last), data.split("val")
+        found: dict[str, Any] = {"values": values, "ap": evaluate(model, val).ap}
+        for size in TEST_SIZES:
+            found[f"ap_{size}"] = evaluate(model, val, tta=TTA(scales=(size,), flip=False)).ap
+        lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+        found["seconds"] = lines[-1].get("seconds")
+    (run.path / "last.ckpt").unlink(missing_ok=True)
+    (run.path / "best.safetensors").unlink(missing_ok=True)
+    return found
+
+
+def effects(found: list[dict[str, Any]], factors: Sequence[str]) -> str:
+    """Return the effect of each choice with its standard error, as Markdown; folds are taken out first.
+
+    The error comes from what folds and choices leave unexplained; without a degree of freedom left it is not told.
+    """
+    folds = sorted({row["fold"] for row in found})
+    x = np.array([[*(row["fold"] == fold for fold in folds), *row["levels"]] for row in found], float)
+    y = np.array([row["ap"] for row in found])
+    beta, *_ = np.linalg.lstsq(x, y, rcond=None)
+    left = len(y) - np.linalg.matrix_rank(x)
+    lines = ["| choice | effect on AP | standard error |", "|---|---|---|"]
+    errors = np.full(len(beta), np.nan)
+    if left > 0:
+        errors = np.sqrt(((y - x @ beta) ** 2).sum() / left * np.diag(np.linalg.pinv(x.T @ x)))
+    for name, effect, error in zip(factors, 2 * beta[len(folds) :], 2 * errors[len(folds) :], strict=True):
+        lines.append(f"| {name} | {effect:+.3f} | {error:.3f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the runs that nobody has begun, and print the effects."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--design", choices=list(DESIGNS), default="first")
+    parser.add_argument("--classes", nargs="+", default=["balloon"])
+    parser.add_argument("--out", type=Path, default=Path("screening"))
+    asked = parser.parse_args()
+    data = Dataset.read(asked.data, classes=asked.classes)
+    design = DESIGNS[asked.design]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    renamed = asked.out / f"renamed-{os.getpid()}.safetensors"
+    known = load_weights(asked.weights)
+    save_weights(renamed, known.state, dataclasses.replace(known.header, classes=data.classes))
+    for number, (fold, levels) in enumerate(design.runs):
+        place = asked.out / f"{number:02}"
+        try:
+            place.mkdir()
+        except FileExistsError:
+            continue
+        chosen = [pair[level > 0] for pair, level in zip(design.factors.values(), levels, strict=True)]
+        values = design.values_of(*chosen)
+        kept = values.pop("model", {}).get("head") not in (None, "fresh")
+        values.setdefault("data", {})["threads"] = 0  # a process on each processor
+        values["eval"] = {"interval": 1000}
+        found = one(fold_of(data, FOLDS, fold, 0), str(renamed if kept else asked.weights), place, values)
+        found |= {"fold": fold, "levels": levels}
+        (place / "result.json").write_text(json.dumps(found))
+        print(number, fold, levels, {k: v for k, v in found.items() if k.startswith("ap")}, found["seconds"], flush=True)
+    renamed.unlink()
+    done = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
+    print(effects(done, list(design.factors)))
+
+
+if __name__ == "__main__":
+    main()
