@@ -98,12 +98,23 @@ def test_predict_says_which_views_there_were(aerostat: Callable[..., Ended]) -> 
     code, out, _ = aerostat(*PREDICT, "--tta", "--scales", "64,96", "--nms-iou", "0.5")
     assert code == 0
     assert (
-        "test-time augmentation: 4 views (64, 96 px, each plain and mirrored), merged by NMS at IoU 0.5"
+        "test-time augmentation: 4 views (64, 96 px, each plain and mirrored), merged by WBF at IoU 0.5"
         in out.splitlines()
     )
     told = json.loads(aerostat(*PREDICT, "--tta", "--json", "--out", "more")[1])
     assert told["tta"]["views"][0] == {"input_size": [64, 64], "flip": False}
     assert json.loads(aerostat(*PREDICT, "--json", "--out", "plain")[1])["tta"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "merge"),
+    [([], "wbf"), (["--scales", "published"], "nms"), (["--scales", "published", "--merge", "wbf"], "wbf")],
+)
+def test_the_published_scales_are_merged_as_published(
+    aerostat: Callable[..., Ended], words: list[str], merge: str
+) -> None:
+    told = json.loads(aerostat(*PREDICT, "--tta", *words, "--json", "--out", "more")[1])
+    assert told["tta"]["merge"] == merge
 
 
 @pytest.mark.parametrize("verb", [EVAL, PREDICT])

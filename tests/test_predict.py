@@ -230,7 +230,8 @@ SPOTS = [
 @pytest.mark.parametrize(("width", "height", "box"), SPOTS)
 def test_every_view_lands_in_the_pixels_of_the_photograph(width, height, box):
     detector = Detector(TorchEngine(BrightSpot()), ("spot",), (320, 320))
-    everything = TTA((320, 160, 480, 256), merge_iou=0.9999)  # no two boxes are one, unless they are the same
+    # no two boxes are one, unless they are the same
+    everything = TTA((320, 160, 480, 256), merge="nms", merge_iou=0.9999)
     found = detector.predict(spot(width, height, box), tta=everything)
     assert len(detector.net.seen) == 8
     assert len(found) >= 1
@@ -305,7 +306,7 @@ def test_a_mirrored_photograph_has_the_mirrored_detections(detector, width, heig
 def test_what_the_views_find_is_merged_by_nms_at_the_iou_of_the_prediction(detector):
     image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
     views = [detector.predict(image, score=0.4, tta=TTA((size,), flip=False)) for size in (64, 96)]
-    merged = detector.predict(image, score=0.4, nms_iou=0.65, tta=TTA((64, 96), flip=False))
+    merged = detector.predict(image, score=0.4, nms_iou=0.65, tta=TTA((64, 96), flip=False, merge="nms"))
     boxes = np.concatenate([view.boxes_xyxy for view in views])
     scores, labels = (np.concatenate([getattr(v, name) for v in views]) for name in ("scores", "labels"))
     kept: list[int] = []  # greedily, as nobody who writes it down slowly would get wrong
@@ -388,12 +389,12 @@ def test_a_network_whose_outputs_are_no_numbers_is_told_in_any_view(detector, tm
         detector.predict(np.zeros((8, 8, 3), np.uint8), tta=True)
 
 
-def test_on_real_photographs_nothing_that_one_look_finds_gets_lost(balloon, person_weights):
+def test_on_real_photographs_nms_loses_nothing_that_one_look_finds(balloon, person_weights):
     detector = load(person_weights)
     shown = sorted((balloon / "val").glob("*.jpg"))[:3]
     counts = []
     for path in shown:
-        plain, merged = detector.predict(path), detector.predict(path, tta=TTA((1.0, 1.5)))
+        plain, merged = detector.predict(path), detector.predict(path, tta=TTA((1.0, 1.5), merge="nms"))
         iou = pairwise_iou(plain.boxes_xyxy.astype(float), merged.boxes_xyxy.astype(float))
         kept = (iou > 0.65) & (merged.scores[None] >= plain.scores[:, None])
         assert kept.any(1).all(), path.name

@@ -64,15 +64,17 @@ def test_numbers_of_numpy_and_lists_are_as_good():
 
 
 @pytest.mark.parametrize("own", [32, 320, 640])
-def test_the_default_is_the_own_size_and_twice_it_each_also_mirrored(own):
-    twice = (2 * own, 2 * own)
+def test_the_default_is_the_own_size_half_of_it_and_twice_it_each_also_mirrored(own):
+    half, twice = (max(32, own // 2),) * 2, (2 * own, 2 * own)
+    between = () if half == (own, own) else (View(half), View(half, True))
     assert TTA().plan((own, own)).views == (
         View((own, own)),
         View((own, own), True),
+        *between,
         View(twice),
         View(twice, True),
     )
-    assert TTA().plan((own, own)).merge == "nms"
+    assert TTA().plan((own, own)).merge == "wbf"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_a_plan_tells_its_views():
         "merge_iou": 0.65,
     }
     assert TTA((1.0,)).plan((64, 32)).describe() == (
-        "test-time augmentation: 2 views (64 x 32 px, plain and mirrored), merged by NMS at IoU 0.65"
+        "test-time augmentation: 2 views (64 x 32 px, plain and mirrored), merged by WBF at IoU 0.65"
     )
     assert TTA((96,), flip=False).plan((64, 64)).describe() == "test-time augmentation: 1 view (96 px)"
 

@@ -30,8 +30,9 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.05, 8.0
 """Relative to the model's own test size."""
 PUBLISHED_SCALES = (1.0, 0.5, 1.5)
 """640, 320 and 960 px for models tested at 640 (MMDetection 3.x, configs/rtmdet/rtmdet_tta.py)."""
-DEFAULT_SCALES = (1.0, 2.0)
-"""What won on fine-tuned runs, each scale plain and mirrored (benchmarks/balloon.md)."""
+DEFAULT_SCALES = (1.0, 0.5, 2.0)
+"""What won on photographs held out, each scale plain and mirrored, by fusion (benchmarks/balloon.md)."""
+DEFAULT_MERGE: Merge = "wbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ class TTA:
         scales: a whole number is the side of a square input in pixels, a multiple of 32; a float is relative
             to the model's own test size and rounded to a multiple of 32.
         flip: whether each scale is also looked at mirrored.
-        merge: ``nms`` keeps the best of overlapping boxes as it is (the published way), ``wbf`` fuses them
-            (see `aerostat.fusion`).
+        merge: ``wbf`` fuses overlapping boxes (see `aerostat.fusion`), ``nms`` keeps the best of them as it is
+            (the published way).
         merge_iou: overlap above which boxes of a class are merged; None is the NMS IoU of the prediction, for
             wbf too: with less it would also fuse what NMS let stand within a view.
 
@@ -66,7 +67,7 @@ class TTA:
 
     scales: tuple[int | float, ...] = DEFAULT_SCALES
     flip: bool = True
-    merge: Merge = "nms"
+    merge: Merge = DEFAULT_MERGE
     merge_iou: float | None = None
 
     def __post_init__(self) -> None:

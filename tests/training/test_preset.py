@@ -21,7 +21,20 @@ def iterations_of(recipe: Recipe, images: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("images", "batch", "epochs"), [(1, 2, 40), (5, 2, 40), (61, 12, 40), (1000, 16, 30), (5000, 16, 20)]
+    ("images", "batch", "epochs"),
+    [
+        (1, 2, 60),
+        (5, 2, 60),
+        (15, 4, 60),
+        (61, 8, 60),
+        (100, 8, 60),
+        (101, 8, 40),
+        (500, 8, 40),
+        (501, 16, 30),
+        (2000, 16, 30),
+        (2001, 16, 20),
+        (5000, 16, 20),
+    ],
 )
 def test_small_data_get_a_small_batch_and_many_epochs(images, batch, epochs):
     recipe = recipe_for(images)
@@ -44,15 +57,15 @@ def test_warm_up_stage_2_and_averaging_are_shares_of_the_run(images, epochs):
 
 def test_fewer_epochs_move_everything_with_them():
     long, short = recipe_for(61, epochs=40).schedule, recipe_for(61, epochs=10).schedule
-    assert (long.warmup_iterations, short.warmup_iterations) == (24, 6)  # of 240 and 60 iterations
-    assert (1 / long.ema_momentum, 1 / short.ema_momentum) == pytest.approx((24, 6), rel=0.05)
+    assert (long.warmup_iterations, short.warmup_iterations) == (32, 8)  # of 320 and 80 iterations
+    assert (1 / long.ema_momentum, 1 / short.ema_momentum) == pytest.approx((32, 8), rel=0.05)
     assert (long.stage2_epoch, short.stage2_epoch) == (30, 7)
 
 
 def test_a_larger_batch_has_fewer_iterations_and_a_higher_rate():
     recipe = recipe_for(61, batch_size=48)
     assert recipe.optim.lr == pytest.approx(0.001 * 2)  # four times the batch of 12, its square root
-    assert recipe.schedule.warmup_iterations == 8  # of 40 epochs of 2
+    assert recipe.schedule.warmup_iterations == 12  # of 60 epochs of 2
 
 
 def test_accumulating_counts_as_the_larger_batch_it_makes():
@@ -164,16 +177,16 @@ def test_data_without_boxes_have_no_extent_and_keep_the_input():
 @pytest.mark.parametrize(
     ("share", "longest", "start", "size"),
     [
-        (0.088, 1024, 320, 640),  # the balloon photographs: 636 px would make it 56
+        (0.088, 1024, 320, 800),  # the balloon photographs: 795 px would make it 70
         (0.5, 1024, 320, 320),  # objects that fill half of the image
         (0.5, 1024, 640, 640),  # never below what the weights were trained with
         (0.02, 4000, 320, 1280),  # never above the largest
         (0.02, 1024, 320, 960),  # nor above what the images have to show
         (0.02, 200, 320, 320),  # small images
         (0.02, 200, 96, 96),
-        (0.0583, 2000, 640, 960),
-        (0.088, 1024, 416, 640),
-        (0.088, 1024, 672, 672),
+        (0.0729, 2000, 640, 960),
+        (0.088, 1024, 416, 800),
+        (0.088, 1024, 832, 832),
     ],
 )
 def test_the_input_shows_small_objects_large_enough(share, longest, start, size):

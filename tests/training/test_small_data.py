@@ -37,7 +37,7 @@ def test_one_command_chooses_the_recipe_by_itself(balloon, person_weights, capfd
     assert main(asked) == 0
     said = "".join(capfd.readouterr())
     assert "preset small: 61 training images" in said
-    assert "rtmdet-nano at 640 px" in said
+    assert "rtmdet-nano at 800 px" in said
     assert "in place of 320" in said
     assert not list(tmp_path.iterdir())
 
@@ -55,7 +55,7 @@ def test_fewer_photographs_change_the_recipe_by_their_figures_alone(balloons, pe
     for count in (15, 30):
         some = dataclasses.replace(train_split, images=train_split.images[:count], problems=())
         recipe = plan(Dataset(balloons.classes, {"train": some}), weights=str(person_weights)).recipe
-        assert recipe.data.input_size == 640
+        assert recipe.data.input_size in (640, 800)
         assert recipe.optim.batch_size <= count
 
 
@@ -76,4 +76,4 @@ def test_tiny_learns_by_the_same_command(balloons, tiny_weights, tmp_path):
     assert [line["epoch"] for line in lines if line["kind"] == "val"] == [1, 2]
     detector = load(run.last)
     assert detector.classes == ("balloon",)
-    assert detector.input_size == (640, 640)
+    assert detector.input_size == (800, 800)

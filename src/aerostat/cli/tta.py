@@ -27,12 +27,13 @@ class TtaOptions:
     scales:
         Scales for --tta: whole numbers are pixels of the square input (640,320,960);
         numbers with a point or an x are relative to the model's own test size
-        (1x,2x, the default); "published" are the authors' 1x,0.5x,1.5x.
+        (1x,0.5x,2x, the default); "published" are the authors' 1x,0.5x,1.5x,
+        which nms then merges as theirs does.
     flip:
         Look at each scale mirrored too, as --tta does by default, or do not.
     merge:
-        How --tta merges: nms keeps the best of overlapping boxes, wbf is weighted
-        box fusion.
+        How --tta merges: wbf, the default, is weighted box fusion; nms keeps the best
+        of overlapping boxes.
     merge_iou:
         Overlap above which --tta merges boxes of a class; by default the NMS IoU.
     """
@@ -57,11 +58,13 @@ class TtaOptions:
                 them = "it" if len(given) == 1 else "them"
                 raise InputError(f"{', '.join(given)} would do nothing; add --tta, or leave {them} out.")
             return None
-        from aerostat.tta import TTA, parse_scales
+        from aerostat.tta import PUBLISHED_SCALES, TTA, parse_scales
 
         said: dict[str, Any] = {"flip": self.flip, "merge": self.merge, "merge_iou": self.merge_iou}
         if self.scales is not None:
             said["scales"] = parse_scales(self.scales)
+            if self.merge is None and said["scales"] == PUBLISHED_SCALES:
+                said["merge"] = "nms"
         return TTA(**{name: value for name, value in said.items() if value is not None})
 
 
