@@ -1,9 +1,10 @@
-"""AP against the number of annotated photographs: the recipe that `train` chooses for each number, over several seeds.
+"""AP against the number of annotated photographs: the recipe that `train` chooses for each, over seeds.
 
     python -m benchmarks.learning_curve balloon/ weights.pth --counts 15 30 61 --seeds 3 --out curve
 
-Every seed draws photographs of its own, and the fewer are among the more, as when somebody goes on annotating. The model is scored on
-the data's val split after the last epoch. It can be stopped and started again, and several processes may share one --out.
+Every seed draws photographs of its own, and the fewer are among the more, as when somebody goes on
+annotating. The model is scored on the data's val split after the last epoch. It can be stopped and started
+again, and several processes may share one --out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -78,7 +78,9 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
     counts = sorted({row["images"] for row in found})
     figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     for key, name, colour in (("ap", "plain", "#0072B2"), ("ap_tta", "with --tta", "#D55E00")):
-        axes.scatter([row["images"] for row in found], [row[key] for row in found], s=14, color=colour, alpha=0.5)
+        axes.scatter(
+            [row["images"] for row in found], [row[key] for row in found], s=14, color=colour, alpha=0.5
+        )
         means = [mean(row[key] for row in found if row["images"] == count) for count in counts]
         axes.plot(counts, means, color=colour, label=name, marker="o", markersize=7)
     axes.set_xscale("log", base=2)
@@ -94,7 +96,9 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Make the runs that nobody has begun, and print the table of those that are there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("weights")
     parser.add_argument("--classes", nargs="+", default=["balloon"])
@@ -109,7 +113,7 @@ def main() -> None:
         for seed in range(asked.seeds):
             place = asked.out / f"{count}-{seed}"
             try:
-                os.makedirs(place)
+                place.mkdir(parents=True)
             except FileExistsError:
                 continue
             found = one(subset(data, count, seed), asked.weights, place, values, seed)

@@ -1,12 +1,13 @@
-"""Which choices of a recipe matter: a fractional factorial on cross-validation folds of the training images.
+"""Which choices of a recipe matter: fractional factorial designs on folds of the training images.
 
-Seven choices, each in two forms, in eight runs on one fold, in which every choice takes either form four times and every two
-choices meet evenly; then the same eight with all choices turned round, on the next fold. The effect of a choice
-is the mean of the runs with its second form less the mean of those with its first: each figure uses all sixteen runs,
-where trying one choice at a time would give it two. (Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed., chapter 6:
-the 2^(7-4) design and its fold-over, which together are of resolution IV.)
+In the first design seven choices, each in two forms, are made in eight runs on one fold: every choice takes
+either form four times, and every two choices meet evenly. The effect of a choice is the mean of the runs
+with its second form less the mean of those with its first, so that each figure uses all runs, where trying
+one choice at a time would give it two. (Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed.,
+chapter 6: the 2^(7-4) design.) The second has four choices in eight runs on the other two folds: 2^(4-1),
+the fold being the product of the first two choices.
 
-    python -m benchmarks.screening balloon/ weights.pth --out screening
+    python -m benchmarks.screening balloon/ weights.pth --design first --out screening
 
 It can be stopped and started again, and any number of processes may share one --out.
 """
@@ -48,7 +49,9 @@ class Design:
     values_of: Callable[..., Values]
 
 
-def _first(lr: float, batch: int, size: int, mixup: float, stage2: float, paste: int, backbone: float) -> Values:
+def _first(
+    lr: float, batch: int, size: int, mixup: float, stage2: float, paste: int, backbone: float
+) -> Values:
     return {
         "data": {"input_size": size},
         "optim": {"batch_size": batch, "lr": lr * (batch / 12) ** 0.5, "backbone_lr_factor": backbone},
@@ -113,7 +116,7 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dic
 def effects(found: list[dict[str, Any]], factors: Sequence[str]) -> str:
     """Return the effect of each choice with its standard error, as Markdown; folds are taken out first.
 
-    The error comes from what folds and choices leave unexplained; without a degree of freedom left it is not told.
+    The error comes from what folds and choices leave unexplained; with nothing left there is none.
     """
     folds = sorted({row["fold"] for row in found})
     x = np.array([[*(row["fold"] == fold for fold in folds), *row["levels"]] for row in found], float)
@@ -131,7 +134,9 @@ def effects(found: list[dict[str, Any]], factors: Sequence[str]) -> str:
 
 def main() -> None:
     """Make the runs that nobody has begun, and print the effects."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--design", choices=list(DESIGNS), default="first")
@@ -158,7 +163,14 @@ def main() -> None:
         found = one(fold_of(data, FOLDS, fold, 0), str(renamed if kept else asked.weights), place, values)
         found |= {"fold": fold, "levels": levels}
         (place / "result.json").write_text(json.dumps(found))
-        print(number, fold, levels, {k: v for k, v in found.items() if k.startswith("ap")}, found["seconds"], flush=True)
+        print(
+            number,
+            fold,
+            levels,
+            {k: v for k, v in found.items() if k.startswith("ap")},
+            found["seconds"],
+            flush=True,
+        )
     renamed.unlink()
     done = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
     print(effects(done, list(design.factors)))

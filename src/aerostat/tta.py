@@ -56,8 +56,8 @@ class TTA:
         scales: a whole number is the side of a square input in pixels, a multiple of 32; a float is relative
             to the model's own test size and rounded to a multiple of 32.
         flip: whether each scale is also looked at mirrored.
-        merge: ``wbf`` fuses overlapping boxes (see `aerostat.fusion`), ``nms`` keeps the best of them as it is
-            (the published way).
+        merge: ``wbf`` fuses overlapping boxes (see `aerostat.fusion`), ``nms`` keeps the best of them as
+            it is (the published way).
         merge_iou: overlap above which boxes of a class are merged; None is the NMS IoU of the prediction, for
             wbf too: with less it would also fuse what NMS let stand within a view.
 

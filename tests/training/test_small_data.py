@@ -1,4 +1,4 @@
-"""What a few dozen photographs are trained with when nobody says anything, on the real balloon photographs."""
+"""What a few dozen photographs are trained with when nobody says anything: the real balloon photographs."""
 
 import dataclasses
 import json

@@ -37,7 +37,7 @@ FROM_SCRATCH_LR = 0.002
 EPOCHS = ((100, 60), (500, 40), (2000, 30), (math.inf, 20))
 """Up to so many images, so many epochs: from few images it takes long to see enough of them."""
 FEW_IMAGES = 500
-"""Up to so many a batch of 8 does: one of 16 had no better AP (benchmarks/balloon.md) and takes twice the memory."""
+"""Up to so many a batch of 8 does; 4 and 8 were alike (benchmarks/balloon.md), 16 takes twice the memory."""
 SMALL_REFERENCE_BATCH = 12
 """The batch that the two rates above are for; others scale with the square root, as AdamW's noise does."""
 
