@@ -324,7 +324,7 @@ def run_commands(typed: list[str], more: Callable[[str], list[str]] = lambda _: 
 def quick(command: str) -> list[str]:
     """Return what makes a training of minutes one of seconds."""
     if command.startswith("aerostat train "):
-        return ["--epochs", "1", "--batch-size", "2", "--device", "cpu"]
+        return ["--epochs", "1", "--batch-size", "2", "--device", "cpu", "--input-size", str(SIDE)]
     return []
 
 
