@@ -68,7 +68,7 @@ class Extent:
     def of(cls, split: Split) -> Extent | None:
         """Measure a split; None if it has no object with an area."""
         images = split.sample(MOST_MEASURED).images
-        longest = np.asarray([max(image.width, image.height) for image in images], np.float64)
+        longest = np.asarray([max(image.width, image.height, 1) for image in images], np.float64)
         sides = [
             np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.float64)) / side
             for image, side in zip(images, longest, strict=True)
