@@ -286,7 +286,7 @@ def test_the_demo_tells_the_same_story_twice(tmp_path, monkeypatch) -> None:
         "TRAIN_SCENES": 4,
         "VAL_SCENES": 2,
         "NEW_SCENES": 2,
-        "EPOCHS": 1,
+        "VALUES": {"schedule": {"epochs": 1}, "data": {"input_size": 320}},
         "SHOW_SCORE": 0.002,
     }.items():
         monkeypatch.setattr(demo, name, value)

@@ -65,15 +65,13 @@ def test_tiny_learns_by_the_same_command(balloons, tiny_weights, tmp_path):
         name: dataclasses.replace(balloons.split(name), images=balloons.split(name).images[:4], problems=())
         for name in ("train", "val")
     }
-    run = train(
-        Dataset(balloons.classes, splits),
-        model="rtmdet-tiny",
-        weights=str(tiny_weights),
-        out=tmp_path / "run",
-        epochs=2,
-    )
+    data = Dataset(balloons.classes, splits)
+    asked = {"model": "rtmdet-tiny", "weights": str(tiny_weights)}
+    run = train(data, **asked, out=tmp_path / "run", epochs=2)
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [line["epoch"] for line in lines if line["kind"] == "val"] == [1, 2]
     detector = load(run.last)
     assert detector.classes == ("balloon",)
-    assert detector.input_size == (800, 800)
+    side = plan(data, **asked).recipe.data.input_size
+    assert detector.input_size == (side, side)
+    assert side >= 640
