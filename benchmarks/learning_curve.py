@@ -3,15 +3,14 @@
     python -m benchmarks.learning_curve balloon/ weights.pth --counts 15 30 61 --seeds 3 --out curve
 
 Every seed draws photographs of its own, and the fewer are among the more, as when somebody goes on
-annotating. The model is scored on the data's val split after the last epoch. It can be stopped and started
-again, and several processes may share one --out.
+annotating. The model is scored on the data's val split after the last epoch. Several processes may share
+one --out; what is finished is not made again (see `benchmarks/claims.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -25,6 +24,7 @@ from aerostat.predict import load
 from aerostat.training.recipe import parse_assignments
 from aerostat.training.train import train
 from aerostat.tta import TTA
+from benchmarks.claims import claimed, record, results
 
 
 def subset(data: Dataset, count: int, seed: int) -> Dataset:
@@ -40,18 +40,14 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
     with console.notes_to(place / "log.txt"):
         changed = {**values, "run": {**values.get("run", {}), "seed": seed}}
         run = train(data, weights=weights, out=place / "run", values=changed)
-        model, val = load(run.last), data.split("val")
-        plain = evaluate(model, val)
-        lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-        scores = [line["ap"] for line in lines if line["kind"] == "val"]
+        lines = run.read_metrics()
+        scores = [line for line in lines if line["kind"] == "val"]
         return {
             "images": len(data.split("train")),
             "seed": seed,
-            "ap": plain.ap,
-            "ap50": plain.ap50,
-            "ap75": plain.ap75,
-            "ap_tta": evaluate(model, val, tta=TTA()).ap,
-            "best_ap": max(scores),
+            **{key: scores[-1][key] for key in ("ap", "ap50", "ap75")},
+            "ap_tta": evaluate(load(run.last), data.split("val"), tta=TTA()).ap,
+            "best_ap": max(line["ap"] for line in scores),
             "seconds": lines[-1].get("seconds"),
         }
 
@@ -112,14 +108,11 @@ def main() -> None:
     for count in asked.counts:
         for seed in range(asked.seeds):
             place = asked.out / f"{count}-{seed}"
-            try:
-                place.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            found = one(subset(data, count, seed), asked.weights, place, values, seed)
-            (place / "result.json").write_text(json.dumps(found))
-            print(found, flush=True)
-    all_found = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
+            if claimed(place):
+                found = one(subset(data, count, seed), asked.weights, place, values, seed)
+                record(place, found)
+                print(found, flush=True)
+    all_found = results(asked.out)
     print(table(all_found))
     plot(all_found, asked.out / "curve.png")
 

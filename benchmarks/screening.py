@@ -9,7 +9,8 @@ the fold being the product of the first two choices.
 
     python -m benchmarks.screening balloon/ weights.pth --design first --out screening
 
-It can be stopped and started again, and any number of processes may share one --out.
+Any number of processes may share one --out; what is finished is not made again (see
+`benchmarks/claims.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ from aerostat.predict import load
 from aerostat.training.study import fold_of
 from aerostat.training.train import train
 from aerostat.tta import TTA
+from benchmarks.claims import claimed, record, results
 
 Values = dict[str, dict[str, Any]]
 FOLDS = 3
@@ -60,15 +61,16 @@ def _first(
     }
 
 
-def _second(epochs: int, size: int, backbone: float, head: str) -> Values:
+def _second(epochs: int, size: int, backbone: float, _row: str) -> Values:
     return {
         "data": {"input_size": size},
         "optim": {"backbone_lr_factor": backbone},
         "schedule": {"epochs": epochs},
-        "model": {"head": head},  # taken out again: the weights with their class renamed keep its row
     }
 
 
+PRETRAINED = "that of the pretrained class"
+"""The class row is kept where the weights call their class by the data's name."""
 CUBE = list(itertools.product((-1, 1), repeat=3))
 FIRST = [(a, b, c, a * b, a * c, b * c, a * b * c) for a, b, c in CUBE]
 DESIGNS = {
@@ -90,7 +92,7 @@ DESIGNS = {
             "epochs": (30, 60),
             "input size": (640, 800),
             "backbone lr factor": (1.0, 0.3),
-            "class row": ("fresh", "that of the pretrained class"),
+            "class row": ("fresh", PRETRAINED),
         },
         [(2 if a * b < 0 else 3, (a, b, c, a * b * c)) for a, b, c in CUBE],
         _second,
@@ -103,11 +105,10 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dic
     with console.notes_to(place / "log.txt"):
         run = train(data, weights=weights, out=place / "run", values=values)
         model, val = load(run.last), data.split("val")
-        found: dict[str, Any] = {"values": values, "ap": evaluate(model, val).ap}
-        for size in TEST_SIZES:
-            found[f"ap_{size}"] = evaluate(model, val, tta=TTA(scales=(size,), flip=False)).ap
-        lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-        found["seconds"] = lines[-1].get("seconds")
+        at = {size: evaluate(model, val, tta=TTA(scales=(size,), flip=False)).ap for size in TEST_SIZES}
+        found = {"values": values, "ap": at[values["data"]["input_size"]]}
+        found |= {f"ap_{size}": ap for size, ap in at.items()}
+        found["seconds"] = run.read_metrics()[-1].get("seconds")
     (run.path / "last.ckpt").unlink(missing_ok=True)
     (run.path / "best.safetensors").unlink(missing_ok=True)
     return found
@@ -151,18 +152,18 @@ def main() -> None:
     save_weights(renamed, known.state, dataclasses.replace(known.header, classes=data.classes))
     for number, (fold, levels) in enumerate(design.runs):
         place = asked.out / f"{number:02}"
-        try:
-            place.mkdir()
-        except FileExistsError:
+        if not claimed(place):
             continue
-        chosen = [pair[level > 0] for pair, level in zip(design.factors.values(), levels, strict=True)]
-        values = design.values_of(*chosen)
-        kept = values.pop("model", {}).get("head") not in (None, "fresh")
-        values.setdefault("data", {})["threads"] = 0  # a process on each processor
+        chosen = {
+            name: pair[level > 0] for (name, pair), level in zip(design.factors.items(), levels, strict=True)
+        }
+        values = design.values_of(*chosen.values())
+        values["data"]["threads"] = 0  # a process on each processor
         values["eval"] = {"interval": 1000}
-        found = one(fold_of(data, FOLDS, fold, 0), str(renamed if kept else asked.weights), place, values)
+        weights = renamed if chosen.get("class row") == PRETRAINED else asked.weights
+        found = one(fold_of(data, FOLDS, fold, 0), str(weights), place, values)
         found |= {"fold": fold, "levels": levels}
-        (place / "result.json").write_text(json.dumps(found))
+        record(place, found)
         print(
             number,
             fold,
@@ -172,8 +173,7 @@ def main() -> None:
             flush=True,
         )
     renamed.unlink()
-    done = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
-    print(effects(done, list(design.factors)))
+    print(effects(results(asked.out), list(design.factors)))
 
 
 if __name__ == "__main__":

@@ -83,8 +83,7 @@ def place_for(
             ],
             1,
         )
-        shared = np.prod(np.maximum(corners[:, 2:] - corners[:, :2], 0), axis=1)
-        if not (shared > MOST_HIDDEN * box_area(boxes_xyxy)).any():
+        if not (box_area(corners) > MOST_HIDDEN * box_area(boxes_xyxy)).any():
             return x, y
     return None
 

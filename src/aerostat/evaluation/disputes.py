@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from aerostat.data.dataset import ImageRecord
+from aerostat.data.fitting import box_area
 from aerostat.detections import Detections
 from aerostat.evaluation.matching import NOBODY, match
 
@@ -100,5 +101,5 @@ def disputes(
         box_xyxy = image.instances[place].box_xyxy
         name = classes[int(objects.label[row])]
         unseen.append(Dispute(image.file_name, "unseen", box_xyxy, None, name, 0.0, place))
-    unseen.sort(key=lambda d: -(d.box_xyxy[2] - d.box_xyxy[0]) * (d.box_xyxy[3] - d.box_xyxy[1]))
+    unseen.sort(key=lambda d: -box_area(d.box_xyxy))
     return disputed + unseen

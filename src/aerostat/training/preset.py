@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from aerostat.boxes import box_area
 from aerostat.data.dataset import Split
 from aerostat.errors import InputError, nearest
 from aerostat.model import SIZES
@@ -70,9 +71,9 @@ class Extent:
         images = split.sample(MOST_MEASURED).images
         longest = np.asarray([max(image.width, image.height, 1) for image in images], np.float64)
         sides = [
-            np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.float64)) / side
+            np.sqrt(box_area(boxes)) / side
             for image, side in zip(images, longest, strict=True)
-            if len(boxes := image.boxes_xyxy())
+            if len(boxes := image.boxes_xyxy().astype(np.float64))
         ]
         shares = np.concatenate(sides) if sides else np.zeros(0)
         shares = shares[shares > 0]
