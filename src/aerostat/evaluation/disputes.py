@@ -19,6 +19,12 @@ from aerostat.detections import Detections
 from aerostat.evaluation.matching import NOBODY, match
 
 Kind = Literal["unlabelled", "class", "unseen"]
+SAID: dict[Kind, str] = {
+    "unlabelled": "found with certainty where nothing is annotated",
+    "class": "found as another class",
+    "unseen": "annotated and not found",
+}
+"""Each kind in words."""
 
 SURE = 0.6
 """Score from which on a detection is taken at its word."""

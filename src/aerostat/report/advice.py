@@ -9,7 +9,7 @@ from aerostat.data.image import read_image
 from aerostat.draw.comparison import Side, side_by_side
 from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
-from aerostat.evaluation.disputes import Dispute
+from aerostat.evaluation.disputes import SAID, Dispute
 from aerostat.report.page import Chapter, Figure, Table
 from aerostat.report.subject import Subject
 from aerostat.training.advice import Counsel, read_counsel
@@ -25,11 +25,6 @@ _ABOUT = {
     "images": "number of images",
     "size": "input size",
     "labels": "labels",
-}
-_KINDS = {
-    "unlabelled": "found with certainty, nothing annotated",
-    "class": "found as another class",
-    "unseen": "annotated, not found",
 }
 
 
@@ -72,7 +67,7 @@ def _disputed(subject: Subject, counsel: Counsel) -> Chapter:
 def _row(dispute: Dispute) -> tuple[str, ...]:
     score = f"{dispute.score:.2f}" if dispute.found else _NOTHING
     box = ", ".join(f"{value:.0f}" for value in dispute.box_xyxy)
-    what = _KINDS[dispute.kind]
+    what = SAID[dispute.kind]
     return dispute.file_name, what, dispute.annotated or _NOTHING, dispute.found or _NOTHING, score, box
 
 
@@ -81,7 +76,7 @@ def _picture(dispute: Dispute, record: ImageRecord, classes: Sequence[str]) -> F
     place = dispute.instance
     about = None if place is None or place >= len(record.instances) else record.instances[place]
     others = [o for o in record.instances if o is not about and not o.crowd]
-    caption = f"{_KINDS[dispute.kind].capitalize()}: {dispute.found or dispute.annotated}"
+    caption = f"{SAID[dispute.kind].capitalize()}: {dispute.found or dispute.annotated}"
     detection = None if dispute.found is None else dispute.box_xyxy
     truth = Side(
         "Annotated",

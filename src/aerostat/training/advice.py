@@ -17,7 +17,7 @@ from aerostat.data.image import Letterbox
 from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import evaluate_detections
-from aerostat.evaluation.disputes import Dispute, disputes
+from aerostat.evaluation.disputes import SAID, Dispute, disputes
 from aerostat.evaluation.evaluate import detect
 from aerostat.evaluation.matching import match
 from aerostat.files import write_text
@@ -224,14 +224,9 @@ def about_labels(disputed: Sequence[Dispute]) -> Advice | None:
     """Return how many annotations of the training images the model disputes."""
     if not disputed:
         return None
-    kinds = {
-        "unlabelled": "found with certainty where nothing is annotated",
-        "class": "found as another class",
-        "unseen": "annotated and not found",
-    }
     parts = [
         f"{count} {said}"
-        for kind, said in kinds.items()
+        for kind, said in SAID.items()
         if (count := sum(dispute.kind == kind for dispute in disputed))
     ]
     first = disputed[0].file_name

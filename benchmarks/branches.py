@@ -1,0 +1,128 @@
+"""How a run should end: runs on folds of the training images that are alike but for their last epochs.
+
+Each run is trained whole with the least share of stage 2 (without Mosaic and MixUp). The others branch off
+from its state at the epoch where theirs begins, so that two ends are compared on one and the same beginning:
+that leaves out most of the noise between runs.
+
+    python -m benchmarks.branches balloon/ weights.pth --epochs 60 --shares 0 0.083 0.25 --out branches
+
+Any number of processes may share one --out; what is finished is not made again (see
+`benchmarks/claims.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aerostat import console
+from aerostat.data.dataset import Dataset
+from aerostat.model.training_state import load_state, save_state
+from aerostat.training.recipe import ScheduleRecipe
+from aerostat.training.run import Run
+from aerostat.training.saving import Saver
+from aerostat.training.study import fold_of
+from aerostat.training.train import resume, train
+from benchmarks.claims import claimed, record, results
+
+FOLDS = 3
+
+
+def validations(run: Run) -> dict[int, float]:
+    """Return AP after each epoch that was validated."""
+    return {line["epoch"]: line["ap"] for line in run.read_metrics() if line["kind"] == "val"}
+
+
+def keep_at(epochs: Sequence[int], run: Path, place: Path) -> None:
+    """Have a copy of the run's directory kept as it stands after each of these epochs."""
+    save = Saver.save
+    wanted = {f"epoch {epoch}": place / f"at-{epoch}" for epoch in epochs}
+
+    def saved(self: Saver, state: Mapping[str, Any], weights: Any, *, best: bool, of: str) -> None:
+        save(self, state, weights, best=best, of=of)
+        if self.run.path == run and of in wanted:
+            shutil.copytree(run, wanted[of], dirs_exist_ok=True)
+
+    Saver.save = saved  # type: ignore[method-assign]
+
+
+def branches(
+    data: Dataset, weights: str, place: Path, *, values: dict[str, Any], shares: Sequence[float]
+) -> dict[str, dict[int, float]]:
+    """Train once and go on from it with every longer stage 2; return AP by epoch for each share."""
+    epochs = values["schedule"]["epochs"]
+    least, *longer = sorted(shares)
+    begins = {
+        share: replace(ScheduleRecipe(), epochs=epochs, stage2_share=share).stage2_epoch for share in longer
+    }
+    keep_at(list(begins.values()), place / "run", place)
+    first = {**values, "schedule": {**values["schedule"], "stage2_share": least}}
+    with console.notes_to(place / "log.txt"):
+        found = {str(least): validations(train(data, weights=weights, out=place / "run", values=first))}
+        for share, epoch in begins.items():
+            run = Run(place / f"at-{epoch}")
+            state = load_state(run.checkpoint)
+            state["recipe"]["schedule"]["stage2_share"] = share
+            save_state(run.checkpoint, state)
+            found[str(share)] = validations(resume(run, data))
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return AP at the end by length and share, and what each longer stage 2 changes on the same runs."""
+    ends: dict[tuple[int, str], dict[int, float]] = defaultdict(dict)
+    for row in found:
+        for share, aps in row["ap"].items():
+            ends[row["epochs"], share][row["fold"]] = aps[str(row["epochs"])]
+    lines = ["| epochs | stage 2 | folds | AP | against the shortest |", "|---|---|---|---|---|"]
+    for (epochs, share), aps in sorted(ends.items()):
+        short = ends[epochs, min((s for e, s in ends if e == epochs), key=float)]
+        change = [aps[fold] - short[fold] for fold in sorted(aps)]
+        folds = ", ".join(f"{aps[fold]:.3f}" for fold in sorted(aps))
+        lines.append(
+            f"| {epochs} | {share} | {folds} | {np.mean(list(aps.values())):.3f} | {np.mean(change):+.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the runs that nobody has begun, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights")
+    parser.add_argument("--classes", nargs="+", default=["balloon"])
+    parser.add_argument("--folds", nargs="+", type=int, default=list(range(1, FOLDS + 1)))
+    parser.add_argument("--epochs", nargs="+", type=int, default=[60])
+    parser.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.083, 0.25])
+    parser.add_argument("--input-size", type=int, default=800)
+    parser.add_argument("--out", type=Path, default=Path("branches"))
+    asked = parser.parse_args()
+    data = Dataset.read(asked.data, classes=asked.classes)
+    for epochs in asked.epochs:
+        for fold in asked.folds:
+            place = asked.out / f"{epochs}-{asked.input_size}-fold-{fold}"
+            if not claimed(place):
+                continue
+            values = {
+                "data": {"input_size": asked.input_size, "threads": 0},  # a process on each processor
+                "schedule": {"epochs": epochs},
+                "eval": {"interval": 5},
+            }
+            held_out = fold_of(data, FOLDS, fold, 0)
+            found = branches(held_out, asked.weights, place, values=values, shares=asked.shares)
+            record(place, {"fold": fold, "epochs": epochs, "input": asked.input_size, "ap": found})
+            print(place.name, {share: aps[epochs] for share, aps in found.items()}, flush=True)
+    print(table(results(asked.out)))
+
+
+if __name__ == "__main__":
+    main()
