@@ -19,12 +19,10 @@ import argparse
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from aerostat import console
 from aerostat.data.dataset import Dataset
@@ -35,6 +33,7 @@ from aerostat.training.study import fold_of
 from aerostat.training.train import train
 from aerostat.tta import TTA
 from benchmarks.claims import claimed, record, results
+from benchmarks.effects import fit
 
 Values = dict[str, dict[str, Any]]
 FOLDS = 3
@@ -114,25 +113,6 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dic
     return found
 
 
-def effects(found: list[dict[str, Any]], factors: Sequence[str]) -> str:
-    """Return the effect of each choice with its standard error, as Markdown; folds are taken out first.
-
-    The error comes from what folds and choices leave unexplained; with nothing left there is none.
-    """
-    folds = sorted({row["fold"] for row in found})
-    x = np.array([[*(row["fold"] == fold for fold in folds), *row["levels"]] for row in found], float)
-    y = np.array([row["ap"] for row in found])
-    beta, *_ = np.linalg.lstsq(x, y, rcond=None)
-    left = len(y) - np.linalg.matrix_rank(x)
-    lines = ["| choice | effect on AP | standard error |", "|---|---|---|"]
-    errors = np.full(len(beta), np.nan)
-    if left > 0:
-        errors = np.sqrt(((y - x @ beta) ** 2).sum() / left * np.diag(np.linalg.pinv(x.T @ x)))
-    for name, effect, error in zip(factors, 2 * beta[len(folds) :], 2 * errors[len(folds) :], strict=True):
-        lines.append(f"| {name} | {effect:+.3f} | {error:.3f} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Make the runs that nobody has begun, and print the effects."""
     parser = argparse.ArgumentParser(
@@ -173,7 +153,13 @@ def main() -> None:
             flush=True,
         )
     renamed.unlink()
-    print(effects(results(asked.out), list(design.factors)))
+    finished = results(asked.out)
+    if not finished:  # other processes are still at them
+        return
+    # from -1 to 1 are two units
+    columns = zip(*(row["levels"] for row in finished), strict=True)
+    choices = {name: [level / 2 for level in of] for name, of in zip(design.factors, columns, strict=True)}
+    print(fit([row["fold"] for row in finished], choices, [row["ap"] for row in finished]))
 
 
 if __name__ == "__main__":

@@ -252,6 +252,44 @@ def test_the_command_explains_itself() -> None:
     assert "--quick" in done.stdout
 
 
+def test_the_effect_of_a_choice_has_the_error_of_a_comparison_of_means() -> None:
+    from benchmarks.effects import fit
+
+    # means 0.2 and 0.5; the pooled deviation is 0.1 * sqrt(2), and so is that of the difference
+    table = fit([1, 1, 1, 1], {"longer": [0, 0, 1, 1]}, [0.1, 0.3, 0.4, 0.6])
+    assert table.splitlines()[2:] == ["| longer | +0.300 | 0.141 |"]
+
+
+def test_folds_are_taken_out_before_choices_are_compared() -> None:
+    from benchmarks.effects import coded, fit
+
+    folds, sizes, epochs = (
+        [1, 1, 2, 2, 2],
+        ["640", "800", "800", "640", "640"],
+        ["30", "30", "60", "60", "120"],
+    )
+    choices = dict((coded(sizes, "input"), coded(epochs, "epochs")))
+    assert list(choices) == ["input, 640 to 800", "epochs, twice as many"]
+    ap = [0.5, 0.52, 0.9, 0.88, 0.91]  # 0.02 by size, 0.03 by a doubling, the rest by folds
+    assert fit(folds, choices, ap).splitlines()[2:] == [
+        "| input, 640 to 800 | +0.020 | 0.000 |",
+        "| epochs, twice as many | +0.030 | 0.000 |",
+    ]
+
+
+def test_ends_are_compared_on_the_same_runs() -> None:
+    from benchmarks.branches import table
+
+    runs = [
+        {"fold": 1, "epochs": 60, "ap": {"0.0": {"60": 0.6}, "0.25": {"55": 0.9, "60": 0.7}}},
+        {"fold": 2, "epochs": 60, "ap": {"0.0": {"60": 0.5}, "0.25": {"60": 0.5}}},
+    ]
+    assert table(runs).splitlines()[2:] == [
+        "| 60 | 0.0 | 0.600, 0.500 | 0.550 | +0.000 |",
+        "| 60 | 0.25 | 0.700, 0.500 | 0.600 | +0.050 |",
+    ]
+
+
 @pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_any_device() -> None:
     from benchmarks.case import measure
