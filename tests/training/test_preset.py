@@ -23,13 +23,15 @@ def iterations_of(recipe: Recipe, images: int) -> int:
 @pytest.mark.parametrize(
     ("images", "batch", "epochs"),
     [
-        (1, 2, 60),
-        (5, 2, 60),
-        (15, 4, 60),
-        (61, 8, 60),
-        (100, 8, 60),
-        (101, 8, 40),
-        (500, 8, 40),
+        (1, 2, 100),
+        (5, 2, 100),
+        (15, 4, 100),
+        (61, 8, 100),
+        (100, 8, 100),
+        (101, 8, 80),
+        (200, 8, 80),
+        (201, 8, 50),
+        (500, 8, 50),
         (501, 16, 30),
         (2000, 16, 30),
         (2001, 16, 20),
@@ -65,7 +67,7 @@ def test_fewer_epochs_move_everything_with_them():
 def test_a_larger_batch_has_fewer_iterations_and_a_higher_rate():
     recipe = recipe_for(61, batch_size=48)
     assert recipe.optim.lr == pytest.approx(0.001 * 2)  # four times the batch of 12, its square root
-    assert recipe.schedule.warmup_iterations == 12  # of 60 epochs of 2
+    assert recipe.schedule.warmup_iterations == 20  # of 100 epochs of 2
 
 
 def test_accumulating_counts_as_the_larger_batch_it_makes():

@@ -35,7 +35,7 @@ EMA_HORIZON_SHARE = 0.1
 """Of the iterations: the averaged weights look back so far."""
 FINE_TUNE_LR = 0.001
 FROM_SCRATCH_LR = 0.002
-EPOCHS = ((100, 60), (500, 40), (2000, 30), (math.inf, 20))
+EPOCHS = ((100, 100), (200, 80), (500, 50), (2000, 30), (math.inf, 20))
 """Up to so many images, so many epochs: from few images it takes long to see enough of them."""
 FEW_IMAGES = 500
 """Up to so many a batch of 8 does; 4 and 8 were alike (benchmarks/balloon.md), 16 takes twice the memory."""
