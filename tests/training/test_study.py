@@ -16,7 +16,7 @@ from aerostat.model.training_state import load_state
 from aerostat.training import study as study_module
 from aerostat.training.interruption import InterruptedRunError
 from aerostat.training.run import Run
-from aerostat.training.study import Arm, Study, Trial, fold_of, folder_of, slug, study
+from aerostat.training.study import Arm, Study, Trial, _state_of, fold_of, folder_of, slug, study
 from aerostat.training.study_report import plot, render
 from aerostat.training.trainer import Trainer
 
@@ -184,3 +184,14 @@ def test_names_become_folders_that_differ():
     slugs = [slug(name) for name in names]
     assert slugs[0] == "auto" and len(set(slugs)) == len(names)
     assert all("/" not in s and not s.startswith(".") and len(s) < 80 for s in slugs)
+
+
+def test_the_time_left_runs_down_while_a_run_is_made(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    run.log({"kind": "val", "epoch": 3})
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    assert _state_of("run 2 of 2", None, run) == "run 2 of 2, epoch 3"
+    assert _state_of("run 2 of 2", 1090.0, run) == "run 2 of 2, epoch 3, about 1:30 left"
+    assert _state_of("run 2 of 2", 1030.0, run) == "run 2 of 2, epoch 3, about 0:30 left"
+    assert _state_of("run 2 of 2", 999.0, run) == "run 2 of 2, epoch 3"  # slower than thought
+    assert _state_of("run 2 of 2", 1030.0, Run(tmp_path / "none")) == "run 2 of 2, starting, about 0:30 left"

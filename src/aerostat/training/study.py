@@ -186,12 +186,10 @@ def study(
             place = folder_of(out, trial)
             known = _finished(place / "trial.json", trial)
             if known is None:
-                left = ""
-                if worked:
-                    pace = (time.monotonic() - began) / worked
-                    left = f", about {clock(pace * (len(trials) - number + 1))} left"
+                now = time.monotonic()
+                ends = now + (now - began) / worked * (len(trials) - number + 1) if worked else None
                 begun = f"run {number} of {len(trials)}: {_title(trial)}"
-                tell(partial(_state_of, begun, left, Run(place / "run")))
+                tell(partial(_state_of, begun, ends, Run(place / "run")))
                 known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
                 worked += 1
                 console.note(
@@ -356,8 +354,15 @@ def _run(
     return found
 
 
-def _state_of(begun: str, left: str, run: Run) -> str:
-    """Return how far along the study is, with the newest line of the run that is being made."""
+def _state_of(begun: str, ends: float | None, run: Run) -> str:
+    """Return how far along the study is, with the newest line of the run that is being made.
+
+    Args:
+        begun: what is being made.
+        ends: when the study should be done by its pace so far, as `time.monotonic` counts; None if unknown.
+        run: that is being made.
+    """
+    left = f", about {clock(ends - now)} left" if ends and ends > (now := time.monotonic()) else ""
     try:
         with run.metrics.open("rb") as file:
             file.seek(max(0, run.metrics.stat().st_size - 4096))
