@@ -12,10 +12,10 @@ Any number of processes may share one --out; what is finished is not made again 
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from aerostat.training.run import Run
 from aerostat.training.saving import Saver
 from aerostat.training.study import fold_of
 from aerostat.training.train import resume, train
-from benchmarks.claims import claimed, record, results
+from benchmarks.claims import arguments, claimed, record, results
 
 FOLDS = 3
 
@@ -40,17 +40,22 @@ def validations(run: Run) -> dict[int, float]:
     return {line["epoch"]: line["ap"] for line in run.read_metrics() if line["kind"] == "val"}
 
 
-def keep_at(epochs: Sequence[int], run: Path, place: Path) -> None:
-    """Have a copy of the run's directory kept as it stands after each of these epochs."""
+@contextmanager
+def kept_at(epochs: Sequence[int], place: Path) -> Iterator[None]:
+    """Keep a copy of the directory of the run that is trained as it stands after each of these epochs."""
     save = Saver.save
     wanted = {f"epoch {epoch}": place / f"at-{epoch}" for epoch in epochs}
 
     def saved(self: Saver, state: Mapping[str, Any], weights: Any, *, best: bool, of: str) -> None:
         save(self, state, weights, best=best, of=of)
-        if self.run.path == run and of in wanted:
-            shutil.copytree(run, wanted[of], dirs_exist_ok=True)
+        if of in wanted:
+            shutil.copytree(self.run.path, wanted[of], dirs_exist_ok=True)
 
     Saver.save = saved  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Saver.save = save  # type: ignore[method-assign]
 
 
 def branches(
@@ -62,10 +67,11 @@ def branches(
     begins = {
         share: replace(ScheduleRecipe(), epochs=epochs, stage2_share=share).stage2_epoch for share in longer
     }
-    keep_at(list(begins.values()), place / "run", place)
     first = {**values, "schedule": {**values["schedule"], "stage2_share": least}}
     with console.notes_to(place / "log.txt"):
-        found = {str(least): validations(train(data, weights=weights, out=place / "run", values=first))}
+        with kept_at(list(begins.values()), place):
+            whole = train(data, weights=weights, out=place / "run", values=first)
+        found = {str(least): validations(whole)}
         for share, epoch in begins.items():
             run = Run(place / f"at-{epoch}")
             state = load_state(run.checkpoint)
@@ -94,17 +100,11 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Make the runs that nobody has begun, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("weights")
-    parser.add_argument("--classes", nargs="+", default=["balloon"])
+    parser = arguments(__doc__, out="branches")
     parser.add_argument("--folds", nargs="+", type=int, default=list(range(1, FOLDS + 1)))
     parser.add_argument("--epochs", nargs="+", type=int, default=[60])
     parser.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.083, 0.25])
     parser.add_argument("--input-size", type=int, default=800)
-    parser.add_argument("--out", type=Path, default=Path("branches"))
     asked = parser.parse_args()
     data = Dataset.read(asked.data, classes=asked.classes)
     for epochs in asked.epochs:

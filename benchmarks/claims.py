@@ -5,11 +5,24 @@ A run that was stopped leaves its folder without a result; remove it, and the ru
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 _RESULT = "result.json"
+
+
+def arguments(description: str | None, out: str) -> argparse.ArgumentParser:
+    """Return a parser of what each comparison is told: data, weights, classes and where its runs are."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights")
+    parser.add_argument("--classes", nargs="+", default=["balloon"])
+    parser.add_argument("--out", type=Path, default=Path(out))
+    return parser
 
 
 def claimed(place: Path) -> bool:

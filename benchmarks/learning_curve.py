@@ -9,7 +9,6 @@ one --out; what is finished is not made again (see `benchmarks/claims.py`).
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,7 +23,7 @@ from aerostat.predict import load
 from aerostat.training.recipe import parse_assignments
 from aerostat.training.train import train
 from aerostat.tta import TTA
-from benchmarks.claims import claimed, record, results
+from benchmarks.claims import arguments, claimed, record, results
 
 
 def subset(data: Dataset, count: int, seed: int) -> Dataset:
@@ -92,16 +91,10 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Make the runs that nobody has begun, and print the table of those that are there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("weights")
-    parser.add_argument("--classes", nargs="+", default=["balloon"])
+    parser = arguments(__doc__, out="learning-curve")
     parser.add_argument("--counts", type=int, nargs="+", default=[15, 30, 61])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", nargs="+", default=[], help="recipe fields, as section.key=value")
-    parser.add_argument("--out", type=Path, default=Path("learning-curve"))
     asked = parser.parse_args()
     data = Dataset.read(asked.data, classes=asked.classes)
     values = parse_assignments(asked.set)

@@ -15,7 +15,6 @@ Any number of processes may share one --out; what is finished is not made again 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import os
@@ -32,7 +31,7 @@ from aerostat.predict import load
 from aerostat.training.study import fold_of
 from aerostat.training.train import train
 from aerostat.tta import TTA
-from benchmarks.claims import claimed, record, results
+from benchmarks.claims import arguments, claimed, record, results
 from benchmarks.effects import fit
 
 Values = dict[str, dict[str, Any]]
@@ -115,14 +114,8 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dic
 
 def main() -> None:
     """Make the runs that nobody has begun, and print the effects."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("weights", type=Path)
+    parser = arguments(__doc__, out="screening")
     parser.add_argument("--design", choices=list(DESIGNS), default="first")
-    parser.add_argument("--classes", nargs="+", default=["balloon"])
-    parser.add_argument("--out", type=Path, default=Path("screening"))
     asked = parser.parse_args()
     data = Dataset.read(asked.data, classes=asked.classes)
     design = DESIGNS[asked.design]
