@@ -37,7 +37,7 @@ def main() -> None:
         run = Run(arguments.work / f"seed{seed}")
         seconds = train(arguments.data, arguments.weights, seed, run.path, more)
         records = run.read_metrics()
-        validations = [record for record in records if record["kind"] == "val"]
+        validations = run.read_validations()
         at = {record["epoch"]: record for record in validations}
         last, best = validations[-1], max(validations, key=lambda record: record["ap"])
         memory = max(record["memory_mb"] for record in records if record["kind"] == "train")

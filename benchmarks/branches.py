@@ -37,7 +37,7 @@ FOLDS = 3
 
 def validations(run: Run) -> dict[int, float]:
     """Return AP after each epoch that was validated."""
-    return {line["epoch"]: line["ap"] for line in run.read_metrics() if line["kind"] == "val"}
+    return {line["epoch"]: line["ap"] for line in run.read_validations()}
 
 
 @contextmanager

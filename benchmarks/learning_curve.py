@@ -9,7 +9,6 @@ one --out; what is finished is not made again (see `benchmarks/claims.py`).
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -29,9 +28,8 @@ from benchmarks.claims import arguments, claimed, record, results
 def subset(data: Dataset, count: int, seed: int) -> Dataset:
     """Return the data with so many of the training images, drawn by the seed."""
     split = data.split("train")
-    chosen = sorted(np.random.default_rng(seed).permutation(len(split))[:count])
-    fewer = dataclasses.replace(split, images=tuple(split.images[i] for i in chosen), problems=())
-    return Dataset(data.classes, {"train": fewer, "val": data.split("val")})
+    fewer = sorted(np.random.default_rng(seed).permutation(len(split))[:count])
+    return Dataset(data.classes, {"train": split.chosen(fewer), "val": data.split("val")})
 
 
 def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -39,15 +37,14 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
     with console.notes_to(place / "log.txt"):
         changed = {**values, "run": {**values.get("run", {}), "seed": seed}}
         run = train(data, weights=weights, out=place / "run", values=changed)
-        lines = run.read_metrics()
-        scores = [line for line in lines if line["kind"] == "val"]
+        scores = run.read_validations()
         return {
             "images": len(data.split("train")),
             "seed": seed,
             **{key: scores[-1][key] for key in ("ap", "ap50", "ap75")},
             "ap_tta": evaluate(load(run.last), data.split("val"), tta=TTA()).ap,
             "best_ap": max(line["ap"] for line in scores),
-            "seconds": lines[-1].get("seconds"),
+            "seconds": run.read_metrics()[-1].get("seconds"),
         }
 
 

@@ -14,7 +14,7 @@ BOX = (0.0, 0.0, 10.0, 10.0)
 
 
 def validations(values):
-    return [{"kind": "val", "epoch": i + 1, "ap": v} for i, v in enumerate(values)] + [{"kind": "train"}]
+    return [{"kind": "val", "epoch": i + 1, "ap": v} for i, v in enumerate(values)]
 
 
 def test_a_rising_curve_asks_for_a_longer_run():

@@ -81,6 +81,14 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert run.read_metrics() == [{"epoch": 1}]
 
 
+def test_the_validations_are_the_lines_with_a_number_for_epoch_and_ap(tmp_path):
+    run = Run(tmp_path)
+    good = [{"kind": "val", "epoch": 1, "ap": 0.5}, {"kind": "val", "epoch": 2, "ap": -1}]
+    run.log(good[0], {"kind": "train", "epoch": 2, "ap": 0.1}, {"kind": "val", "epoch": 2}, good[1])
+    run.log({"kind": "val", "epoch": 3, "ap": float("nan")}, {"kind": "val", "epoch": None, "ap": 0.1})
+    assert run.read_validations() == good
+
+
 def test_a_folder_without_metrics_is_no_run(tmp_path):
     with pytest.raises(InputError, match=r"is no run.*metrics\.jsonl"):
         Run(tmp_path).read_metrics()

@@ -1,5 +1,6 @@
 """A study makes each run once, goes on where it stopped, and refuses to mix two studies."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -121,6 +122,28 @@ def test_another_study_in_the_same_place_is_refused(data, drawn, tmp_path):
     (out / "study.json").write_text("{")
     with pytest.raises(InputError, match="no readable record"):
         study(data, ARMS[:1], out=out, seeds=[0], weights="")
+
+
+@pytest.mark.parametrize(
+    ("folds", "sentence"),
+    [(0, "The data's val split holds no object .* use --folds"), (4, "Fold . of seed 0 holds no object")],
+)
+def test_runs_that_could_not_be_scored_are_refused(data, tmp_path, folds, sentence):
+    def bare(split, kept):
+        images = [dataclasses.replace(image, instances=()) for image in split.images[kept:]]
+        return dataclasses.replace(split, images=(*split.images[:kept], *images))
+
+    splits = {"train": bare(data.split("train"), 3), "val": bare(data.split("val"), 0)}
+    with pytest.raises(InputError, match=sentence):
+        study(
+            Dataset(data.classes, splits),
+            ARMS[:1],
+            out=tmp_path / "study",
+            seeds=[0],
+            folds=folds,
+            weights="",
+        )
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.parametrize(

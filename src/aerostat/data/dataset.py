@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -164,8 +164,11 @@ class Split:
         """Return a split of at most so many of the images, spread evenly over the whole."""
         if len(self) <= most:
             return self
-        places = np.linspace(0, len(self) - 1, most).round().astype(int)
-        return replace(self, images=tuple(self.images[i] for i in places))
+        return self.chosen(np.linspace(0, len(self) - 1, most).round().astype(int))
+
+    def chosen(self, places: Iterable[int]) -> Split:
+        """Return a split of the images at these places, in this order, without what reading met."""
+        return replace(self, images=tuple(self.images[i] for i in places), problems=())
 
     @property
     def box_count(self) -> int:

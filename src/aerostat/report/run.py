@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +20,7 @@ from aerostat.evaluation.table import text_table
 from aerostat.model import safe_file, training_state
 from aerostat.report.page import Card, Chapter, Figure, Fold, Table
 from aerostat.training.recipe import Recipe, read_recipe
-from aerostat.training.run import Run
+from aerostat.training.run import Run, is_number, validations
 from aerostat.wording import counted, listed
 
 MOST_PREDICTIONS = 16
@@ -160,16 +159,14 @@ def read_story(run: Run) -> Story:
         lines = run.read_metrics() if run.metrics.is_file() else []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{run.metrics} cannot be read: {error}.") from None
-    records = [line for line in lines if isinstance(line, dict) and _number(line.get("epoch"))]
+    records = [line for line in lines if isinstance(line, dict) and is_number(line.get("epoch"))]
     train = [record for record in records if record.get("kind") == "train"]
-    validations = [r for r in records if r.get("kind") == "val" and _number(r.get("ap")) and r["ap"] >= 0]
+    scored = [line for line in validations(lines) if line["ap"] >= 0]
     environment = _read_environment(run)
     state = _read_state(run)
     position = _mapping(state.get("position"))
-    classes = state.get("classes") or (
-        list(_mapping(validations[-1].get("per_class"))) if validations else []
-    )
-    seen = max([int(r["epoch"]) for r in validations] + [int(r["epoch"]) - 1 for r in train], default=0)
+    classes = state.get("classes") or (list(_mapping(scored[-1].get("per_class"))) if scored else [])
+    seen = max([int(r["epoch"]) for r in scored] + [int(r["epoch"]) - 1 for r in train], default=0)
     epoch = int(position.get("epoch", seen))
     return Story(
         run=run,
@@ -177,7 +174,7 @@ def read_story(run: Run) -> Story:
         environment=environment,
         card=_read_card(environment, run),
         train=train,
-        validations=validations,
+        validations=scored,
         classes=[str(name) for name in classes],
         epoch=epoch,
         seconds=float(position.get("seconds", 0.0)),
@@ -304,7 +301,7 @@ def _ap_cards(story: Story) -> list[Card]:
 def _loss_cards(story: Story) -> list[Card]:
     cards = [Card("Epochs", str(story.epoch), f"of {story.recipe.schedule.epochs}")]
     epoch = story.train[-1]["epoch"] if story.train else 0
-    losses = [float(r["loss"]) for r in story.train if r["epoch"] == epoch and _number(r.get("loss"))]
+    losses = [float(r["loss"]) for r in story.train if r["epoch"] == epoch and is_number(r.get("loss"))]
     if losses:
         cards.append(Card("Loss", f"{sum(losses) / len(losses):.3f}", f"mean of epoch {epoch}"))
     return cards
@@ -325,13 +322,15 @@ def _image_cards(story: Story) -> list[Card]:
 def _validation_counts(story: Story) -> dict[str, int]:
     """Return how many images and instances the last validation saw, as far as it tells."""
     last = story.validations[-1] if story.validations else {}
-    return {key: int(last[key]) for key in ("images", "instances") if _number(last.get(key))}
+    return {key: int(last[key]) for key in ("images", "instances") if is_number(last.get(key))}
 
 
 def _speed(story: Story) -> str:
     """Return the middle speed of the epochs, as their last iterations saw it."""
     by_epoch = {
-        r["epoch"]: float(r["images_per_second"]) for r in story.train if _number(r.get("images_per_second"))
+        r["epoch"]: float(r["images_per_second"])
+        for r in story.train
+        if is_number(r.get("images_per_second"))
     }
     return f"{np.median(list(by_epoch.values())):.0f} images/s" if by_epoch else ""
 
@@ -461,7 +460,7 @@ def _ap_by_class(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     columns = [_mapping(record.get("per_class")) for record in shown.values()]
     names = list(columns[0]) if len(columns[0]) > 1 else []
     if len(names) > MOST_CLASSES:
-        lowest = {name: value for name, value in columns[0].items() if _number(value)}
+        lowest = {name: value for name, value in columns[0].items() if is_number(value)}
         names = sorted(lowest, key=lambda name: lowest[name])[:MOST_CLASSES]
     rows = [(name, *(three_digits(column.get(name)) for column in columns)) for name in names]
     return Table(("class", *shown), rows, "AP by class" + _rest(len(columns[0]), len(names), "the lowest"))
@@ -473,7 +472,7 @@ def _coco_lines(record: Mapping[str, Any]) -> str:
     if not set(FIGURES) <= set(record):
         return ""
     rest: dict[str, Any] = {"per_class": (), "images": 0, "instances": 0, "detections": 0}
-    rest |= {key: float(value) if _number(value) else UNDEFINED for key, value in figures.items()}
+    rest |= {key: float(value) if is_number(value) else UNDEFINED for key, value in figures.items()}
     result = CocoResult(max_dets=tuple(record.get("max_dets") or MAX_DETS), **rest)
     return result.render().split("\n\n")[0]  # the classes and counts come after a blank line
 
@@ -535,7 +534,7 @@ def _environment(story: Story) -> Chapter | None:
     ]
     if "gpus" in known:
         rows.append(("GPU", _plain(known["gpus"]) or "none"))
-    memory = [float(r["memory_mb"]) for r in story.train if _number(r.get("memory_mb"))]
+    memory = [float(r["memory_mb"]) for r in story.train if is_number(r.get("memory_mb"))]
     if memory and max(memory) > 0:
         rows.append(("peak memory", f"{max(memory):.0f} MB"))
     rows += [(name, _plain(version)) for name, version in _mapping(known.get("packages")).items()]
@@ -550,17 +549,13 @@ def _environment(story: Story) -> Chapter | None:
 # ------------------------------------------------------------------------------------------------ wording
 
 
-def _number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
 def three_digits(value: object) -> str:
     """Return an AP or AR with three digits, or a dash where it is undefined."""
-    return f"{value:.3f}" if _number(value) and value >= 0 else _NOTHING
+    return f"{value:.3f}" if is_number(value) and value >= 0 else _NOTHING
 
 
 def _plain(value: object) -> str:

@@ -93,7 +93,7 @@ def read_counsel(path: Path) -> Counsel:
 
 def counsel(
     detector: Detector,
-    metrics: Sequence[Mapping[str, Any]],
+    validations: Sequence[Mapping[str, Any]],
     train_split: Split,
     val_split: Split | None,
     *,
@@ -103,7 +103,7 @@ def counsel(
 
     Args:
         detector: in the run's weights.
-        metrics: lines of the run's ``metrics.jsonl``.
+        validations: lines of the run's ``metrics.jsonl`` about them.
         train_split: what it has learned from; at most `MOST_IMAGES` of it are looked at.
         val_split: what it has not, likewise.
         epochs: of the whole run.
@@ -114,7 +114,7 @@ def counsel(
     unseen = sum(dispute.kind == "unseen" for dispute in disputed)
     if unseen > MOST_UNSEEN * sum(len(image.instances) for image in train_images):
         disputed = [dispute for dispute in disputed if dispute.kind != "unseen"]
-    found = [about_length(metrics, epochs), about_labels(disputed)]
+    found = [about_length(validations, epochs), about_labels(disputed)]
     if val_split is not None and len(val_split):
         val_images, val_found = _seen(detector, val_split)
         train_ap = evaluate_detections(train_images, train_found, classes).ap
@@ -130,15 +130,14 @@ def _seen(detector: Detector, split: Split) -> tuple[list[ImageRecord], list[Det
     return [record for record, _ in pairs], [found for _, found in pairs]
 
 
-def about_length(metrics: Sequence[Mapping[str, Any]], epochs: int) -> Advice | None:
+def about_length(validations: Sequence[Mapping[str, Any]], epochs: int) -> Advice | None:
     """Return whether the run was too short or too long, by its validations.
 
     Args:
-        metrics: lines of the run's ``metrics.jsonl``.
+        validations: lines of the run's ``metrics.jsonl`` about them.
         epochs: of the whole run.
     """
-    lines = [line for line in metrics if line.get("kind") == "val"]
-    ap = np.asarray([float(line["ap"]) for line in lines])
+    ap = np.asarray([float(line["ap"]) for line in validations])
     if len(ap) < FEWEST_VALIDATIONS:
         return None
     window = max(3, round(len(ap) * WINDOW_SHARE))
@@ -158,7 +157,7 @@ def about_length(metrics: Sequence[Mapping[str, Any]], epochs: int) -> Advice | 
     if last.mean() < ap[best] - FALL and rise < -max(LEAST_RISE, 2 * noise):
         return Advice(
             "length",
-            f"AP was falling at the end (best {ap[best]:.3f} in epoch {lines[best]['epoch']}, "
+            f"AP was falling at the end (best {ap[best]:.3f} in epoch {validations[best]['epoch']}, "
             f"{last.mean():.3f} over the last {counted(window, 'validation')}): the run was too long for so "
             "few images; take fewer epochs, or --freeze-backbone.",
         )

@@ -177,6 +177,7 @@ def study(
         for arm in arms
     ]
     parts = {trial.pair: fold_of(data, folds, trial.fold, trial.seed) for trial in trials}
+    _require_scores(parts)
     by_name = {arm.name: arm for arm in arms}
     _settle(out, data, arms, parts[trials[0].pair], folds=folds, tta=tta, model=model, weights=weights)
     done: list[Trial] = []
@@ -231,10 +232,13 @@ def fold_of(data: Dataset, folds: int, fold: int, seed: int) -> Dataset:
         places = np.argsort(totals, kind="stable")[: len(block)]
         place[block] = places
         totals[places] += [len(train_split.images[i].instances) for i in block]
-    held_out = place == fold - 1
+    parts = {"train": place != fold - 1, "val": place == fold - 1}
     return Dataset(
         data.classes,
-        {"train": _part(train_split, "train", ~held_out), "val": _part(train_split, "val", held_out)},
+        {
+            name: dataclasses.replace(train_split.chosen(np.flatnonzero(mask)), name=name)
+            for name, mask in parts.items()
+        },
     )
 
 
@@ -252,11 +256,6 @@ def slug(name: str) -> str:
     return f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"  # others may be called nearly so
 
 
-def _part(split: Split, name: str, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Split:
-    images = tuple(image for image, taken in zip(split.images, mask, strict=True) if taken)
-    return dataclasses.replace(split, name=name, images=images, problems=())
-
-
 def _require_sensible(data: Dataset, arms: Sequence[Arm], seeds: Sequence[int], folds: int) -> None:
     train_split, val_split = choose_splits(data)
     names = [arm.name for arm in arms]
@@ -272,6 +271,17 @@ def _require_sensible(data: Dataset, arms: Sequence[Arm], seeds: Sequence[int], 
         )
     if not folds and val_split is None:
         raise InputError("The data have no val split to score the runs on; use --folds 5.")
+
+
+def _require_scores(parts: Mapping[tuple[int, int], Dataset]) -> None:
+    """Raise InputError if a run would be scored where nothing is to be found: AP is undefined there."""
+    for (seed, fold), part in parts.items():
+        if not part.split("val").box_count:
+            where = f"fold {fold} of seed {seed} holds" if fold else "The data's val split holds"
+            raise InputError(
+                f"{where[0].upper()}{where[1:]} no object to score a run on; "
+                + ("use fewer folds." if fold else "use --folds 5.")
+            )
 
 
 def _settle(
@@ -335,8 +345,7 @@ def _run(
             if run.path.exists():  # stopped before its first checkpoint: nothing of it is worth keeping
                 shutil.rmtree(run.path)
             train(part, model=model, weights=weights, out=run.path, preset=arm.preset, values=values)
-        lines = run.read_metrics()
-        scores = [line for line in lines if line["kind"] == "val"]
+        scores = run.read_validations()
         last, best = scores[-1], max(scores, key=lambda line: line["ap"])
         with_tta = None
         if tta:
@@ -348,7 +357,7 @@ def _run(
         best_ap=best["ap"],
         best_epoch=best["epoch"],
         tta_ap=with_tta,
-        seconds=lines[-1].get("seconds", 0.0),
+        seconds=run.read_metrics()[-1].get("seconds", 0.0),
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found

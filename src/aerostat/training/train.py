@@ -462,7 +462,7 @@ def _advise(trainer: Trainer) -> Counsel:
     try:
         given = counsel(
             load(trainer.run.last),
-            trainer.run.read_metrics(),
+            trainer.run.read_validations(),
             trainer.train_split,
             trainer.val_split,
             epochs=trainer.recipe.schedule.epochs,
