@@ -10,6 +10,7 @@ from aerostat.evaluation.disputes import disputes
 
 CLASSES = ("cat", "dog")
 A, B, C = (0.0, 0.0, 100.0, 100.0), (200.0, 0.0, 300.0, 100.0), (400.0, 0.0, 420.0, 20.0)
+NEXT, BETWEEN = (60.0, 0.0, 160.0, 100.0), (25.0, 0.0, 125.0, 100.0)  # IoU 0.6 with A, 0.48 with NEXT
 SHIFTED = (50.0, 0.0, 150.0, 100.0)  # IoU 1/3 with A
 
 
@@ -38,6 +39,8 @@ def found(*rows) -> Detections:
         ([(A, 0)], [(SHIFTED, 0, 0.9)], []),  # a loose box is another matter
         ([(A, 0)], [(SHIFTED, 1, 0.9)], []),
         ([(C, 0), (A, 1)], [], [("unseen", 1), ("unseen", 0)]),  # the larger one first
+        ([(A, 0), (NEXT, 0)], [(BETWEEN, 0, 0.95)], []),  # it overlaps both
+        ([(A, 0), (NEXT, 0)], [(BETWEEN, 0, 0.04)], [("unseen", 0), ("unseen", 1)]),
     ],
 )
 def test_hand_worked_scenes(objects, rows, expected):

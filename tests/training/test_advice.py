@@ -13,6 +13,55 @@ from aerostat.training.advice import about_images, about_labels, about_length, a
 BOX = (0.0, 0.0, 10.0, 10.0)
 
 
+LEVEL = (
+    (
+        0.351,
+        0.524,
+        0.555,
+        0.621,
+        0.668,
+        0.682,
+        0.706,
+        0.709,
+        0.721,
+        0.722,
+        0.719,
+        0.702,
+        0.705,
+        0.706,
+        0.705,
+        0.706,
+        0.726,
+        0.722,
+        0.714,
+        0.718,
+    ),
+    (
+        0.362,
+        0.512,
+        0.554,
+        0.62,
+        0.668,
+        0.667,
+        0.675,
+        0.693,
+        0.708,
+        0.724,
+        0.734,
+        0.723,
+        0.719,
+        0.732,
+        0.724,
+        0.714,
+        0.7,
+        0.7,
+        0.7,
+        0.697,
+    ),
+)
+"""AP of two runs on the balloons, every fifth of 100 epochs: both move before their last fifth, not in it."""
+
+
 def validations(values):
     return [{"kind": "val", "epoch": i + 1, "ap": v} for i, v in enumerate(values)]
 
@@ -30,6 +79,25 @@ def test_a_flat_or_noisy_or_short_curve_says_nothing():
     rng = np.random.default_rng(1)
     said = [about_length(validations(0.5 + rng.normal(0, 0.02, 40)), 40) for _ in range(100)]
     assert sum(advice is not None for advice in said) <= 10
+
+
+def test_curves_that_wander_are_seldom_taken_for_more():
+    rng = np.random.default_rng(1)
+
+    def wandering():  # neighbours are alike, as averaged weights are: correlation 0.5
+        steps = rng.normal(0, 0.02 * np.sqrt(0.75), 60)
+        values = [0.0]
+        for step in steps:
+            values.append(values[-1] / 2 + step)
+        return 0.5 + np.asarray(values[-40:])
+
+    said = [about_length(validations(wandering()), 40) for _ in range(200)]
+    assert sum(advice is not None for advice in said) <= 40
+
+
+@pytest.mark.parametrize("curve", LEVEL)
+def test_real_curves_that_are_level_at_their_end_say_nothing(curve):
+    assert about_length(validations(curve), 100) is None
 
 
 def test_a_curve_that_falls_at_the_end_asks_for_a_shorter_run():

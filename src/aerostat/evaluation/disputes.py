@@ -7,16 +7,17 @@ may well be the detector that is wrong; whoever annotated decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from aerostat.data.dataset import ImageRecord
+from aerostat.boxes import pairwise_iou
+from aerostat.data.dataset import ImageRecord, Instance
 from aerostat.data.fitting import box_area
 from aerostat.detections import Detections
-from aerostat.evaluation.matching import NOBODY, match
+from aerostat.evaluation.matching import match
 
 Kind = Literal["unlabelled", "class", "unseen"]
 SAID: dict[Kind, str] = {
@@ -96,16 +97,20 @@ def disputes(
             )
         )
     disputed.sort(key=lambda dispute: -dispute.score)
-    seen = np.zeros(len(objects.image), np.bool_)
-    for nearest, overlap in ((found.own, found.own_iou), (found.other, found.other_iou)):
-        near = (nearest != NOBODY) & (overlap >= NEAR) & (found.score >= np.float32(GLIMPSE))
-        seen[nearest[near]] = True
-    seen[found.taken[found.right & (found.score >= np.float32(GLIMPSE))]] = True
-    unseen = []
-    for row in np.flatnonzero(~seen & ~objects.crowd).tolist():
-        image, place = images[int(objects.image[row])], int(objects.place[row])
-        box_xyxy = image.instances[place].box_xyxy
-        name = classes[int(objects.label[row])]
-        unseen.append(Dispute(image.file_name, "unseen", box_xyxy, None, name, 0.0, place))
+    unseen = [
+        Dispute(image.file_name, "unseen", instance.box_xyxy, None, classes[instance.label], 0.0, place)
+        for image, detected in zip(images, detections, strict=True)
+        for place, instance in _unseen(image, detected)
+    ]
     unseen.sort(key=lambda d: -box_area(d.box_xyxy))
     return disputed + unseen
+
+
+def _unseen(image: ImageRecord, detected: Detections) -> Iterator[tuple[int, Instance]]:
+    """Yield the objects, with their places, that no detection of any class overlaps enough."""
+    glimpsed = detected.boxes_xyxy[detected.scores >= np.float32(GLIMPSE)]
+    overlaps = pairwise_iou(image.boxes_xyxy(crowd=True), glimpsed)
+    near = np.any(overlaps >= NEAR, axis=1).tolist()
+    for place, instance in enumerate(image.instances):
+        if not near[place] and not instance.crowd:
+            yield place, instance

@@ -32,7 +32,7 @@ FEWEST_VALIDATIONS = 8
 WINDOW_SHARE = 0.2
 """Of the validations: so many at the end are compared with as many before them."""
 LEAST_RISE = 0.01
-"""AP; less is not worth a longer run."""
+"""AP, from one part of the end to the next and within the last; less is not worth a longer run."""
 FALL = 0.03
 """AP by which the end lies below the best epoch where a run has gone on for too long."""
 WIDE_GAP = 0.25
@@ -146,20 +146,23 @@ def about_length(validations: Sequence[Mapping[str, Any]], epochs: int) -> Advic
     # Means of few epochs differ by themselves. Neighbours differ by 2 / sqrt(pi) deviations on average.
     deviation = float(np.abs(np.diff(ap[-2 * window :])).mean()) * np.sqrt(np.pi) / 2
     noise = deviation * np.sqrt(2 / window)
+    # The averaged weights of neighbouring epochs are alike, so that AP wanders, and it rises once more when
+    # Mosaic ends; the curve must also still be on its way.
+    on = float(np.polyfit(np.arange(window), last, 1)[0]) * window
     best = int(ap.argmax())
-    if rise > max(LEAST_RISE, 2 * noise):
+    if rise > max(LEAST_RISE, 2 * noise) and on > LEAST_RISE:
         more = round(epochs * 1.5)
         return Advice(
             "length",
             f"AP was still rising at the end ({before.mean():.3f} to {last.mean():.3f} over the last "
-            f"{counted(2 * window, 'validation')}): train for longer, --epochs {more}.",
+            f"{counted(2 * window, 'validation')}): a longer run may gain more, --epochs {more}.",
         )
-    if last.mean() < ap[best] - FALL and rise < -max(LEAST_RISE, 2 * noise):
+    if last.mean() < ap[best] - FALL and rise < -max(LEAST_RISE, 2 * noise) and on < -LEAST_RISE:
         return Advice(
             "length",
             f"AP was falling at the end (best {ap[best]:.3f} in epoch {validations[best]['epoch']}, "
             f"{last.mean():.3f} over the last {counted(window, 'validation')}): the run was too long for so "
-            "few images; take fewer epochs, or --freeze-backbone.",
+            "few images; take fewer epochs.",
         )
     return None
 
