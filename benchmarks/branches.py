@@ -58,15 +58,22 @@ def kept_at(epochs: Sequence[int], place: Path) -> Iterator[None]:
         Saver.save = save  # type: ignore[method-assign]
 
 
+def begins_of(epochs: int, shares: Sequence[float]) -> dict[float, int]:
+    """Return after which epoch each stage 2 begins; the runs must part, and after an epoch that was saved."""
+    begins = {
+        share: replace(ScheduleRecipe(), epochs=epochs, stage2_share=share).stage2_epoch for share in shares
+    }
+    if 0 in begins.values() or len(set(begins.values())) < len(begins):
+        raise SystemExit(f"Expected a stage 2 that begins after an epoch of its own, found {begins}.")
+    return begins
+
+
 def branches(
     data: Dataset, weights: str, place: Path, *, values: dict[str, Any], shares: Sequence[float]
 ) -> dict[str, dict[int, float]]:
     """Train once and go on from it with every longer stage 2; return AP by epoch for each share."""
-    epochs = values["schedule"]["epochs"]
     least, *longer = sorted(shares)
-    begins = {
-        share: replace(ScheduleRecipe(), epochs=epochs, stage2_share=share).stage2_epoch for share in longer
-    }
+    begins = begins_of(values["schedule"]["epochs"], longer)
     first = {**values, "schedule": {**values["schedule"], "stage2_share": least}}
     with console.notes_to(place / "log.txt"):
         with kept_at(list(begins.values()), place):
@@ -83,18 +90,17 @@ def branches(
 
 def table(found: list[dict[str, Any]]) -> str:
     """Return AP at the end by length and share, and what each longer stage 2 changes on the same runs."""
-    ends: dict[tuple[int, str], dict[int, float]] = defaultdict(dict)
+    ends: dict[tuple[int, int, str], dict[int, float]] = defaultdict(dict)
     for row in found:
         for share, aps in row["ap"].items():
-            ends[row["epochs"], share][row["fold"]] = aps[str(row["epochs"])]
-    lines = ["| epochs | stage 2 | folds | AP | against the shortest |", "|---|---|---|---|---|"]
-    for (epochs, share), aps in sorted(ends.items()):
-        short = ends[epochs, min((s for e, s in ends if e == epochs), key=float)]
+            ends[row["input"], row["epochs"], share][row["fold"]] = aps[str(row["epochs"])]
+    lines = ["| input | epochs | stage 2 | folds | AP | against the shortest |", "|" + "---|" * 6]
+    for (size, epochs, share), aps in sorted(ends.items()):
+        short = ends[size, epochs, min((s for *of, s in ends if of == [size, epochs]), key=float)]
         change = [aps[fold] - short[fold] for fold in sorted(aps)]
         folds = ", ".join(f"{aps[fold]:.3f}" for fold in sorted(aps))
-        lines.append(
-            f"| {epochs} | {share} | {folds} | {np.mean(list(aps.values())):.3f} | {np.mean(change):+.3f} |"
-        )
+        mean, more = np.mean(list(aps.values())), np.mean(change)
+        lines.append(f"| {size} | {epochs} | {share} | {folds} | {mean:.3f} | {more:+.3f} |")
     return "\n".join(lines)
 
 
@@ -108,6 +114,7 @@ def main() -> None:
     asked = parser.parse_args()
     data = Dataset.read(asked.data, classes=asked.classes)
     for epochs in asked.epochs:
+        begins_of(epochs, sorted(asked.shares)[1:])
         for fold in asked.folds:
             place = asked.out / f"{epochs}-{asked.input_size}-fold-{fold}"
             if not claimed(place):

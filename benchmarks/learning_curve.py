@@ -17,11 +17,9 @@ import numpy as np
 
 from aerostat import console
 from aerostat.data.dataset import Dataset
-from aerostat.evaluation.evaluate import evaluate
-from aerostat.predict import load
 from aerostat.training.recipe import parse_assignments
+from aerostat.training.study import score_with_tta
 from aerostat.training.train import train
-from aerostat.tta import TTA
 from benchmarks.claims import arguments, claimed, record, results
 
 
@@ -42,7 +40,7 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
             "images": len(data.split("train")),
             "seed": seed,
             **{key: scores[-1][key] for key in ("ap", "ap50", "ap75")},
-            "ap_tta": evaluate(load(run.last), data.split("val"), tta=TTA()).ap,
+            "ap_tta": score_with_tta(run, data.split("val")),
             "best_ap": max(line["ap"] for line in scores),
             "seconds": run.read_metrics()[-1].get("seconds"),
         }
@@ -95,7 +93,7 @@ def main() -> None:
     asked = parser.parse_args()
     data = Dataset.read(asked.data, classes=asked.classes)
     values = parse_assignments(asked.set)
-    for count in asked.counts:
+    for count in sorted({min(count, len(data.split("train"))) for count in asked.counts}):
         for seed in range(asked.seeds):
             place = asked.out / f"{count}-{seed}"
             if claimed(place):

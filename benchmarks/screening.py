@@ -124,7 +124,7 @@ def main() -> None:
     known = load_weights(asked.weights)
     save_weights(renamed, known.state, dataclasses.replace(known.header, classes=data.classes))
     for number, (fold, levels) in enumerate(design.runs):
-        place = asked.out / f"{number:02}"
+        place = asked.out / f"{asked.design}-{number:02}"
         if not claimed(place):
             continue
         chosen = {
@@ -135,7 +135,7 @@ def main() -> None:
         values["eval"] = {"interval": 1000}
         weights = renamed if chosen.get("class row") == PRETRAINED else asked.weights
         found = one(fold_of(data, FOLDS, fold, 0), str(weights), place, values)
-        found |= {"fold": fold, "levels": levels}
+        found |= {"design": asked.design, "fold": fold, "levels": levels}
         record(place, found)
         print(
             number,
@@ -146,8 +146,9 @@ def main() -> None:
             flush=True,
         )
     renamed.unlink()
-    finished = results(asked.out)
-    if not finished:  # other processes are still at them
+    finished = [row for row in results(asked.out) if row["design"] == asked.design]
+    if len(finished) < len(design.runs):  # other processes are still at them; a part would mix the effects
+        print(f"{len(finished)} of {len(design.runs)} runs are finished; their effects are told once all are")
         return
     # from -1 to 1 are two units
     columns = zip(*(row["levels"] for row in finished), strict=True)

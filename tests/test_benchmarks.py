@@ -281,13 +281,24 @@ def test_ends_are_compared_on_the_same_runs() -> None:
     from benchmarks.branches import table
 
     runs = [
-        {"fold": 1, "epochs": 60, "ap": {"0.0": {"60": 0.6}, "0.25": {"55": 0.9, "60": 0.7}}},
-        {"fold": 2, "epochs": 60, "ap": {"0.0": {"60": 0.5}, "0.25": {"60": 0.5}}},
+        {"input": 800, "fold": 1, "epochs": 60, "ap": {"0.0": {"60": 0.6}, "0.25": {"55": 0.9, "60": 0.7}}},
+        {"input": 800, "fold": 2, "epochs": 60, "ap": {"0.0": {"60": 0.5}, "0.25": {"60": 0.5}}},
+        {"input": 640, "fold": 2, "epochs": 60, "ap": {"0.0": {"60": 0.1}}},
     ]
     assert table(runs).splitlines()[2:] == [
-        "| 60 | 0.0 | 0.600, 0.500 | 0.550 | +0.000 |",
-        "| 60 | 0.25 | 0.700, 0.500 | 0.600 | +0.050 |",
+        "| 640 | 60 | 0.0 | 0.100 | 0.100 | +0.000 |",
+        "| 800 | 60 | 0.0 | 0.600, 0.500 | 0.550 | +0.000 |",
+        "| 800 | 60 | 0.25 | 0.700, 0.500 | 0.600 | +0.050 |",
     ]
+
+
+def test_ends_that_cannot_part_are_refused_before_anything_is_trained() -> None:
+    from benchmarks.branches import begins_of
+
+    assert begins_of(60, [0.083, 0.25]) == {0.083: 55, 0.25: 45}
+    for shares in ([0.08, 0.083], [1.0]):
+        with pytest.raises(SystemExit, match="an epoch of its own"):
+            begins_of(60, shares)
 
 
 @pytest.mark.slow
