@@ -49,7 +49,7 @@ def test_folds_of_two_recipes_make_a_table_a_picture_and_a_verdict(aerostat, dat
     assert code == 0, err
     assert "optim.lr=0.00001 model.freeze=backbone against auto: AP" in out.replace("\n", " ")
     assert "over 2 pairs" in out and "Folds share most of their training images" in out
-    study = tmp_path / "studies" / "drawn"
+    study = tmp_path / "studies" / "drawn-folds-2"
     assert str(study.relative_to(tmp_path) / "study.png") in out and (study / "study.png").is_file()
     assert (
         err.count("after the last epoch") == 4 and "epoch 1/1" not in err

@@ -56,6 +56,34 @@ def test_p_is_uniform_where_nothing_differs():
     assert np.mean(np.asarray(found) < 0.05) == pytest.approx(0.05, abs=0.015)
 
 
+@pytest.mark.parametrize("test_share", [0.0, 0.005])
+def test_as_many_pairs_as_are_said_to_be_needed_do_tell(test_share):
+    few = [0.02 + 0.03 * x for x in (-1.0, 0.0, 1.0)]  # mean 0.02, deviation 0.03
+    (found,) = judged([difference(few, [0.0] * 3, test_share=test_share)])
+    needed = found.runs_needed
+    assert not found.real and needed == (11 if test_share == 0 else 12)
+
+    def after(count):
+        z = np.linspace(-1, 1, count)
+        values = 0.02 + 0.03 * z / np.std(z, ddof=1)
+        return judged([difference(values, [0.0] * count, test_share=test_share)])[0].real
+
+    assert after(needed + 1) and not after(needed - 3)
+
+
+def test_no_number_of_runs_is_promised_where_folds_share_too_much():
+    few = [-0.01, 0.02, 0.05]
+    (found,) = judged([difference(few, [0.0] * 3, test_share=0.5)])
+    assert not found.real and found.runs_needed is None
+
+
+def test_one_of_several_comparisons_needs_more_runs_than_one_alone():
+    d = difference([-0.01, 0.02, 0.05], [0.0] * 3)
+    alone, *_ = judged([d])
+    together = judged([d] * 5)
+    assert together[0].runs_needed > alone.runs_needed
+
+
 def test_equal_values_are_no_difference_and_a_constant_one_is():
     assert difference([1, 2], [1, 2]).p == 1.0
     assert difference([2, 3], [1, 2]).p == 0.0

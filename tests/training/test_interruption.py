@@ -79,7 +79,8 @@ def test_in_another_thread_nothing_is_listened_to():
 def test_the_exit_code_is_the_shells_for_that_signal(number, code):
     error = InterruptedRunError("stopped", number)
     assert isinstance(error, AerostatError)
-    assert (str(error), error.exit_code) == ("stopped", code)
+    assert (str(error), error.exit_code) == ("stopped.", code)
+    assert str(InterruptedRunError("stopped", number, "do this")) == "stopped; go on with: do this"
     assert AerostatError.exit_code == 1
 
 

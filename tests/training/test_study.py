@@ -97,7 +97,8 @@ def test_a_run_stopped_at_its_last_validation_is_validated_before_it_counts(data
     def left(self, split, requested):
         return signal.SIGINT if self.position.epoch == 2 else validate(self, split, requested)
 
-    with monkeypatch.context() as patch, pytest.raises(InterruptedRunError):
+    said = r"^small, seed 0: Stopped by SIGINT .* is saved; go on with: the same command again$"
+    with monkeypatch.context() as patch, pytest.raises(InterruptedRunError, match=said):
         patch.setattr(Trainer, "_validate", left)
         study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0], weights="")
     (found,) = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0], weights="").trials
@@ -105,6 +106,15 @@ def test_a_run_stopped_at_its_last_validation_is_validated_before_it_counts(data
     assert (found.ap, found.best_ap, found.best_epoch) == (whole.ap, whole.best_ap, whole.best_epoch)
     lines = Run(folder_of(tmp_path / "cut", found) / "run").read_metrics()
     assert [line["epoch"] for line in lines if line["kind"] == "val"] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_photograph_that_cannot_be_read_is_left_out_with_tta_too(data, tmp_path):
+    broken = data.split("val").images[0].path
+    broken.write_bytes(broken.read_bytes()[:200])
+    (found,) = study(data, ARMS[:1], out=tmp_path / "study", seeds=[0], weights="", tta=True).trials
+    assert found.tta_ap is not None and found.tta_ap >= 0
+    assert "left out" in (folder_of(tmp_path / "study", found) / "log.txt").read_text()
 
 
 @pytest.mark.slow
@@ -118,6 +128,10 @@ def test_another_study_in_the_same_place_is_refused(data, drawn, tmp_path):
         study(data, ARMS[:1], out=out, seeds=[0], folds=2, weights="")
     with pytest.raises(InputError, match="other images"):
         study(Dataset.read(drawn(train=6, name="more")), ARMS[:1], out=out, seeds=[0], weights="")
+    scored = dataclasses.replace(data.split("val"), images=data.split("val").images[:1])
+    with pytest.raises(InputError, match="other validation images"):  # AP of two sets are not to be compared
+        fewer = Dataset(data.classes, {"train": data.split("train"), "val": scored})
+        study(fewer, ARMS[:1], out=out, seeds=[0], weights="")
     shutil.copy(out / "study.json", tmp_path / "kept.json")
     (out / "study.json").write_text("{")
     with pytest.raises(InputError, match="no readable record"):

@@ -61,7 +61,7 @@ def study(
     tta:
         Score the last weights with test-time augmentation, too.
     out:
-        Directory of the study; by default studies/NAME-OF-DATA.
+        Directory of the study; by default studies/NAME-OF-DATA, with -folds-K where there are folds.
     class_attribute:
         VIA region attribute that holds the class, where there are several.
     images:
@@ -85,7 +85,7 @@ def study(
         images=None if images is None else str(images.absolute()),
         strict=strict,
     )
-    path = out or Path("studies") / name_of(data)
+    path = out or Path("studies") / (name_of(data) + (f"-folds-{folds}" if folds else ""))
     count = seeds or (1 if folds else 5)
     found = studies.study(
         dataset,

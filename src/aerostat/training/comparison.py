@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 
@@ -40,13 +42,15 @@ class Difference:
         p: two-sided probability of a mean this far from 0 if there were no difference; NaN for one pair.
         real: whether it is more than noise, all comparisons of the study considered.
         runs_needed: pairs that would tell a difference of this size from noise, about; None if it is told,
-            or nothing can be said.
+            nothing can be said, or no number of pairs would.
+        test_share: see `spread`.
     """
 
     spread: Spread
     p: float
     real: bool = False
     runs_needed: int | None = None
+    test_share: float = 0.0
 
 
 def spread(values: Sequence[float], *, test_share: float = 0.0) -> Spread:
@@ -85,11 +89,12 @@ def difference(ours: Sequence[float], theirs: Sequence[float], *, test_share: fl
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     found = spread(differences, test_share=test_share)
     if found.count == 1:
-        return Difference(found, math.nan)
+        return Difference(found, math.nan, test_share=test_share)
     error = found.deviation * math.sqrt(1 / found.count + test_share)
     if error == 0:
-        return Difference(found, 1.0 if found.mean == 0 else 0.0)
-    return Difference(found, 2 * (1 - t_probability(abs(found.mean) / error, found.count - 1)))
+        return Difference(found, 1.0 if found.mean == 0 else 0.0, test_share=test_share)
+    p = 2 * (1 - t_probability(abs(found.mean) / error, found.count - 1))
+    return Difference(found, p, test_share=test_share)
 
 
 def judged(differences: Sequence[Difference]) -> list[Difference]:
@@ -100,22 +105,28 @@ def judged(differences: Sequence[Difference]) -> list[Difference]:
     of twenty.
     """
     order = sorted(range(len(differences)), key=lambda i: (math.isnan(differences[i].p), differences[i].p))
-    verdicts, open_ = [False] * len(differences), True
+    found, open_, threshold = list(differences), True, 1 - CONFIDENCE
     for rank, place in enumerate(order):
-        p = differences[place].p
-        open_ = open_ and not math.isnan(p) and p < (1 - CONFIDENCE) / (len(differences) - rank)
-        verdicts[place] = open_
-    return [
-        Difference(d.spread, d.p, real, None if real else _runs_needed(d.spread))
-        for d, real in zip(differences, verdicts, strict=True)
-    ]
+        d = differences[place]
+        if open_:
+            threshold = (1 - CONFIDENCE) / (len(differences) - rank)
+            open_ = not math.isnan(d.p) and d.p < threshold
+        needed = None if open_ else _runs_needed(d, threshold)
+        found[place] = dataclasses.replace(d, real=open_, runs_needed=needed)
+    return found
 
 
-def _runs_needed(spread: Spread) -> int | None:
-    """Return for how many pairs the interval would just leave out 0, by the normal approximation."""
+def _runs_needed(difference: Difference, threshold: float) -> int | None:
+    """Return for how many pairs p would just fall below the threshold, by the normal approximation."""
+    spread = difference.spread
     if math.isnan(spread.deviation) or spread.mean == 0:
         return None
-    return max(spread.count + 1, math.ceil((1.96 * spread.deviation / spread.mean) ** 2) + 2)
+    if spread.deviation == 0:
+        return spread.count + 1
+    z = NormalDist().inv_cdf(1 - threshold / 2)
+    # p falls below it where (1 / n + test_share) z^2 deviation^2 < mean^2
+    room = (spread.mean / (z * spread.deviation)) ** 2 - difference.test_share
+    return max(spread.count + 1, math.ceil(1 / room) + 2) if room > 0 else None
 
 
 def t_probability(t: float, freedom: int) -> float:

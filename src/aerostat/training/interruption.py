@@ -13,11 +13,17 @@ from aerostat.errors import AerostatError
 
 
 class InterruptedRunError(AerostatError):
-    """The run was asked to stop, saved its state and can go on; the exit code is 128 + signal."""
+    """The run was asked to stop, saved its state and can go on; the exit code is 128 + signal.
 
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signal_number
+    Args:
+        what: was stopped, and what is left of it, a sentence without its full stop.
+        signal_number: the request.
+        command: what to type to go on, empty for nothing.
+    """
+
+    def __init__(self, what: str, signal_number: int, command: str = "") -> None:
+        super().__init__(f"{what}; go on with: {command}" if command else f"{what}.")
+        self.what, self.signal_number, self.exit_code = what, signal_number, 128 + signal_number
 
 
 @contextmanager
@@ -87,10 +93,6 @@ def leaving_at_once(left: Callable[[], tuple[str, str]]) -> Iterator[None]:
         yield
     except _AtOnce as stopped:
         name, (rest, command) = signal.Signals(stopped.number).name, left()
-        if not command:
-            raise InterruptedRunError(f"Stopped at once by {name}; {rest}.", stopped.number) from None
-        raise InterruptedRunError(
-            f"Stopped at once by {name}; {rest}; go on with: {command}", stopped.number
-        ) from None
+        raise InterruptedRunError(f"Stopped at once by {name}; {rest}", stopped.number, command) from None
     finally:
         restore()

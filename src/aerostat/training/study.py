@@ -25,7 +25,9 @@ from aerostat.evaluation.evaluate import evaluate
 from aerostat.files import write_text
 from aerostat.predict import load
 from aerostat.training.comparison import Difference, Spread, difference, judged, spread
+from aerostat.training.interruption import InterruptedRunError
 from aerostat.training.progress import clock
+from aerostat.training.recipe import read_recipe
 from aerostat.training.resumption import Fingerprint
 from aerostat.training.run import Run
 from aerostat.training.train import choose_splits, plan, resume, train
@@ -191,7 +193,12 @@ def study(
                 ends = now + (now - began) / worked * (len(trials) - number + 1) if worked else None
                 begun = f"run {number} of {len(trials)}: {_title(trial)}"
                 tell(partial(_state_of, begun, ends, Run(place / "run")))
-                known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
+                try:
+                    known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
+                except InterruptedRunError as stopped:  # the run alone does not know where its data are
+                    raise InterruptedRunError(
+                        f"{_title(trial)}: {stopped.what}", stopped.signal_number, "the same command again"
+                    ) from None
                 worked += 1
                 console.note(
                     f"{_title(known)}: AP {known.ap:.3f} after the last epoch"
@@ -307,14 +314,15 @@ def _settle(
     kept: dict[str, Any] = {
         "classes": list(data.classes),
         "images": _fingerprint(choose_splits(data)[0]),
+        "validation images": None if folds else _fingerprint(part.split("val")),
         "folds": folds,
         "tta": tta,
         "recipes": recipes,
     }
     if path.is_file():
         before = _read(path)
-        for key in ("classes", "images", "folds", "tta"):
-            if before.get(key) != kept[key]:
+        for key in ("classes", "folds", "tta", "images", "validation images"):
+            if before.get(key) != kept[key] and (key in before or key != "validation images"):
                 raise InputError(
                     f"The study in {out} has other {key} ({before.get(key)}, asked for were {kept[key]}); "
                     "choose another --out."
@@ -347,9 +355,7 @@ def _run(
             train(part, model=model, weights=weights, out=run.path, preset=arm.preset, values=values)
         scores = run.read_validations()
         last, best = scores[-1], max(scores, key=lambda line: line["ap"])
-        with_tta = None
-        if tta:
-            with_tta = evaluate(load(run.last), part.split("val"), tta=TTA()).ap
+        with_tta = score_with_tta(run, part.split("val")) if tta else None
     found = dataclasses.replace(
         trial,
         ap=last["ap"],
@@ -361,6 +367,24 @@ def _run(
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found
+
+
+def score_with_tta(run: Run, split: Split) -> float:
+    """Return AP of a run's last weights with the default views, asked for as its own validation asks.
+
+    Raises:
+        InputError: if the run or its weights cannot be read.
+    """
+    asked = read_recipe(run.recipe).eval
+    return evaluate(
+        load(run.last),
+        split,
+        score_threshold=asked.score_threshold,
+        nms_iou=asked.nms_iou,
+        max_detections=asked.max_detections,
+        tta=TTA(),
+        on_unreadable=lambda record, _: console.note(f"left out, as in validation: {record.file_name}"),
+    ).ap
 
 
 def _state_of(begun: str, ends: float | None, run: Run) -> str:

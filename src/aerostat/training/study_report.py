@@ -38,11 +38,17 @@ def render(study: Study) -> Group:
             *(f"{study.spread(arm, m).mean:.3f}" for m in measures[1:]),
             clock(sum(seconds) / len(seconds)),
         )
-    lines = [conclusion(comparison) for comparison in study.comparisons()]
+    comparisons = study.comparisons()
+    lines = [conclusion(comparison) for comparison in comparisons]
     notes = [
         "AP: mean over the runs, of the averaged weights of the last epoch; +-: deviation of single runs.",
         "The best epoch is chosen on the images that it is scored on, so it promises more than it keeps.",
     ]
+    if len(comparisons) > 1:
+        notes.append(
+            f"Of {len(comparisons)} comparisons some look like differences by luck alone: each must be surer "
+            "than its own interval says (Holm)."
+        )
     if study.test_share:
         notes.append("Folds share most of their training images: their intervals are widened for that.")
     return Group(table, Text(), *(Text(line) for line in lines), *(Text(note, style="dim") for note in notes))
@@ -57,7 +63,11 @@ def conclusion(comparison: Comparison) -> str:
     head += f" [{d.spread.low:+.3f} to {d.spread.high:+.3f}] over {counted(d.spread.count, 'pair')}"
     if d.real:
         return f"{head}: {'better' if d.spread.mean > 0 else 'worse'}, by more than noise ({_p(d.p)})."
-    need = f"; about {d.runs_needed} pairs would tell" if d.runs_needed and d.runs_needed < 1000 else ""
+    need = ""
+    if d.runs_needed and d.runs_needed < 1000:
+        need = f"; about {d.runs_needed} pairs would tell"
+    elif d.test_share and d.spread.mean:
+        need = "; more seeds on these images would not tell, more images might"
     return f"{head}: cannot be told from noise ({_p(d.p)}{need})."
 
 
