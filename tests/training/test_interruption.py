@@ -77,10 +77,10 @@ def test_in_another_thread_nothing_is_listened_to():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_exit_code_is_the_shells_for_that_signal(number, code):
-    error = InterruptedRunError("stopped", number)
+    error = InterruptedRunError("Stopped.", number)
     assert isinstance(error, AerostatError)
-    assert (str(error), error.exit_code) == ("stopped.", code)
-    assert str(InterruptedRunError("stopped", number, "do this")) == "stopped; go on with: do this"
+    assert (str(error), error.exit_code) == ("Stopped.", code)
+    assert str(InterruptedRunError("Stopped.", number, "do this")) == "Stopped; go on with: do this"
     assert AerostatError.exit_code == 1
 
 

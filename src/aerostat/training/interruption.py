@@ -16,13 +16,13 @@ class InterruptedRunError(AerostatError):
     """The run was asked to stop, saved its state and can go on; the exit code is 128 + signal.
 
     Args:
-        what: was stopped, and what is left of it, a sentence without its full stop.
+        what: was stopped, and what is left of it: a sentence.
         signal_number: the request.
         command: what to type to go on, empty for nothing.
     """
 
     def __init__(self, what: str, signal_number: int, command: str = "") -> None:
-        super().__init__(f"{what}; go on with: {command}" if command else f"{what}.")
+        super().__init__(f"{what.removesuffix('.')}; go on with: {command}" if command else what)
         self.what, self.signal_number, self.exit_code = what, signal_number, 128 + signal_number
 
 
@@ -93,6 +93,6 @@ def leaving_at_once(left: Callable[[], tuple[str, str]]) -> Iterator[None]:
         yield
     except _AtOnce as stopped:
         name, (rest, command) = signal.Signals(stopped.number).name, left()
-        raise InterruptedRunError(f"Stopped at once by {name}; {rest}", stopped.number, command) from None
+        raise InterruptedRunError(f"Stopped at once by {name}; {rest}.", stopped.number, command) from None
     finally:
         restore()

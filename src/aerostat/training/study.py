@@ -197,7 +197,9 @@ def study(
                     known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
                 except InterruptedRunError as stopped:  # the run alone does not know where its data are
                     raise InterruptedRunError(
-                        f"{_title(trial)}: {stopped.what}", stopped.signal_number, "the same command again"
+                        f"{_title(trial)}: {stopped.what.removesuffix('.')}.",
+                        stopped.signal_number,
+                        "the same command again",
                     ) from None
                 worked += 1
                 console.note(
@@ -283,12 +285,13 @@ def _require_sensible(data: Dataset, arms: Sequence[Arm], seeds: Sequence[int], 
 def _require_scores(parts: Mapping[tuple[int, int], Dataset]) -> None:
     """Raise InputError if a run would be scored where nothing is to be found: AP is undefined there."""
     for (seed, fold), part in parts.items():
-        if not part.split("val").box_count:
-            where = f"fold {fold} of seed {seed} holds" if fold else "The data's val split holds"
+        if part.split("val").box_count:
+            continue
+        if fold:
             raise InputError(
-                f"{where[0].upper()}{where[1:]} no object to score a run on; "
-                + ("use fewer folds." if fold else "use --folds 5.")
+                f"Fold {fold} of seed {seed} holds no object to score a run on; use fewer folds."
             )
+        raise InputError("The data's val split holds no object to score a run on; use --folds 5.")
 
 
 def _settle(

@@ -650,7 +650,7 @@ class Trainer:
             newest = f"that of {self.saver.saved} is whole"
             state = f"the state could not be saved ({self.saver.failure}), but {newest}"
         raise InterruptedRunError(
-            f"Stopped by {name} {place}; {state}", signal_number, self.run.resume_command
+            f"Stopped by {name} {place}; {state}.", signal_number, self.run.resume_command
         )
 
     def _require_finite_weights(self) -> None:
