@@ -46,7 +46,7 @@ def render(study: Study) -> Group:
     ]
     if len(comparisons) > 1:
         notes.append(
-            f"Of {len(comparisons)} comparisons some look like differences by luck alone: each must be surer "
+            f"Of {len(comparisons)} comparisons one may look like a difference by luck: each must be surer "
             "than its own interval says (Holm)."
         )
     if study.test_share:
