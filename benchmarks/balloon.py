@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from aerostat.metric_lines import lines_of
 from aerostat.training.run import Run
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         run = Run(arguments.work / f"seed{seed}")
         seconds = train(arguments.data, arguments.weights, seed, run.path, more)
         records = run.read_metrics()
-        validations = run.read_validations()
+        validations = lines_of(records, "val", "ap")
         at = {record["epoch"]: record for record in validations}
         last, best = validations[-1], max(validations, key=lambda record: record["ap"])
         memory = max(record["memory_mb"] for record in records if record["kind"] == "train")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +41,7 @@ def validations(run: Run) -> dict[int, float]:
 
 
 @contextmanager
-def kept_at(epochs: Sequence[int], place: Path) -> Iterator[None]:
+def kept_at(epochs: Iterable[int], place: Path) -> Iterator[None]:
     """Keep a copy of the directory of the run that is trained as it stands after each of these epochs."""
     save = Saver.save
     wanted = {f"epoch {epoch}": place / f"at-{epoch}" for epoch in epochs}
@@ -58,7 +58,7 @@ def kept_at(epochs: Sequence[int], place: Path) -> Iterator[None]:
         Saver.save = save  # type: ignore[method-assign]
 
 
-def begins_of(epochs: int, shares: Sequence[float]) -> dict[float, int]:
+def begins_of(epochs: int, shares: Iterable[float]) -> dict[float, int]:
     """Return after which epoch each stage 2 begins; the runs must part, and after an epoch that was saved."""
     begins = {
         share: replace(ScheduleRecipe(), epochs=epochs, stage2_share=share).stage2_epoch for share in shares
@@ -69,14 +69,27 @@ def begins_of(epochs: int, shares: Sequence[float]) -> dict[float, int]:
 
 
 def branches(
-    data: Dataset, weights: str, place: Path, *, values: dict[str, Any], shares: Sequence[float]
+    data: Dataset,
+    weights: str,
+    place: Path,
+    *,
+    values: dict[str, Any],
+    least: float,
+    begins: Mapping[float, int],
 ) -> dict[str, dict[int, float]]:
-    """Train once and go on from it with every longer stage 2; return AP by epoch for each share."""
-    least, *longer = sorted(shares)
-    begins = begins_of(values["schedule"]["epochs"], longer)
+    """Train once and go on from it with every longer stage 2; return AP by epoch for each share.
+
+    Args:
+        data: to train and to validate on.
+        weights: to start from.
+        place: where the runs are kept.
+        values: recipe fields that all of them share.
+        least: the shortest stage 2, as a share of the run.
+        begins: the longer ones -> the epoch after which they begin.
+    """
     first = {**values, "schedule": {**values["schedule"], "stage2_share": least}}
     with console.notes_to(place / "log.txt"):
-        with kept_at(list(begins.values()), place):
+        with kept_at(begins.values(), place):
             whole = train(data, weights=weights, out=place / "run", values=first)
         found = {str(least): validations(whole)}
         for share, epoch in begins.items():
@@ -113,8 +126,9 @@ def main() -> None:
     parser.add_argument("--input-size", type=int, default=800)
     asked = parser.parse_args()
     data = Dataset.read(asked.data, classes=asked.classes)
+    least, *longer = sorted(asked.shares)
+    begins = {epochs: begins_of(epochs, longer) for epochs in asked.epochs}
     for epochs in asked.epochs:
-        begins_of(epochs, sorted(asked.shares)[1:])
         for fold in asked.folds:
             place = asked.out / f"{epochs}-{asked.input_size}-fold-{fold}"
             if not claimed(place):
@@ -125,7 +139,9 @@ def main() -> None:
                 "eval": {"interval": 5},
             }
             held_out = fold_of(data, FOLDS, fold, 0)
-            found = branches(held_out, asked.weights, place, values=values, shares=asked.shares)
+            found = branches(
+                held_out, asked.weights, place, values=values, least=least, begins=begins[epochs]
+            )
             record(place, {"fold": fold, "epochs": epochs, "input": asked.input_size, "ap": found})
             print(place.name, {share: aps[epochs] for share, aps in found.items()}, flush=True)
     print(table(results(asked.out)))

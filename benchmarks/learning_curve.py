@@ -17,6 +17,7 @@ import numpy as np
 
 from aerostat import console
 from aerostat.data.dataset import Dataset
+from aerostat.metric_lines import lines_of
 from aerostat.training.recipe import parse_assignments
 from aerostat.training.study import score_with_tta
 from aerostat.training.train import train
@@ -35,14 +36,15 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
     with console.notes_to(place / "log.txt"):
         changed = {**values, "run": {**values.get("run", {}), "seed": seed}}
         run = train(data, weights=weights, out=place / "run", values=changed)
-        scores = run.read_validations()
+        lines = run.read_metrics()
+        scores = lines_of(lines, "val", "ap")
         return {
             "images": len(data.split("train")),
             "seed": seed,
             **{key: scores[-1][key] for key in ("ap", "ap50", "ap75")},
             "ap_tta": score_with_tta(run, data.split("val")),
             "best_ap": max(line["ap"] for line in scores),
-            "seconds": run.read_metrics()[-1].get("seconds"),
+            "seconds": lines[-1].get("seconds"),
         }
 
 

@@ -14,6 +14,7 @@ FLOORS = {
     "memory": 0,
     "wording": 0,
     "collector": 0,
+    "metric_lines": 0,
     "console": 1,
     "boxes": 1,
     "fusion": 1,

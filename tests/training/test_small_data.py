@@ -1,6 +1,5 @@
 """What a few dozen photographs are trained with when nobody says anything: the real balloon photographs."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def test_the_rules_are_the_same_for_tiny_from_coco_weights(balloons, person_weig
 def test_fewer_photographs_change_the_recipe_by_their_figures_alone(balloons, person_weights):
     train_split = balloons.split("train")
     for count in (15, 30):
-        some = dataclasses.replace(train_split, images=train_split.images[:count], problems=())
+        some = train_split.chosen(range(count))
         recipe = plan(Dataset(balloons.classes, {"train": some}), weights=str(person_weights)).recipe
         assert recipe.data.input_size in (640, 800)
         assert recipe.optim.batch_size <= count
@@ -61,10 +60,7 @@ def test_fewer_photographs_change_the_recipe_by_their_figures_alone(balloons, pe
 
 @pytest.mark.slow
 def test_tiny_learns_by_the_same_command(balloons, tiny_weights, tmp_path):
-    splits = {
-        name: dataclasses.replace(balloons.split(name), images=balloons.split(name).images[:4], problems=())
-        for name in ("train", "val")
-    }
+    splits = {name: balloons.split(name).chosen(range(4)) for name in ("train", "val")}
     data = Dataset(balloons.classes, splits)
     asked = {"model": "rtmdet-tiny", "weights": str(tiny_weights)}
     run = train(data, **asked, out=tmp_path / "run", epochs=2)

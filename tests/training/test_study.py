@@ -128,7 +128,7 @@ def test_another_study_in_the_same_place_is_refused(data, drawn, tmp_path):
         study(data, ARMS[:1], out=out, seeds=[0], folds=2, weights="")
     with pytest.raises(InputError, match="other images"):
         study(Dataset.read(drawn(train=6, name="more")), ARMS[:1], out=out, seeds=[0], weights="")
-    scored = dataclasses.replace(data.split("val"), images=data.split("val").images[:1])
+    scored = data.split("val").chosen([0])
     with pytest.raises(InputError, match="other validation images"):  # AP of two sets are not to be compared
         fewer = Dataset(data.classes, {"train": data.split("train"), "val": scored})
         study(fewer, ARMS[:1], out=out, seeds=[0], weights="")

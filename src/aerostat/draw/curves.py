@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aerostat.files import replacing
+from aerostat.metric_lines import is_number, lines_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def plot_training(metrics: Records, folder: Path) -> list[Path]:
 
 def loss_curve(metrics: Records) -> Figure | None:
     """Return the loss and its parts over the epochs, or None if there are no training lines."""
-    train = _lines(metrics, "train", "loss")
+    train = lines_of(metrics, "train", "loss")
     if not train:
         return None
     figure, axes = _chart("Training loss", "loss")
@@ -55,7 +56,7 @@ def loss_curve(metrics: Records) -> Figure | None:
         ("loss_cls", "classification", _ORANGE),
         ("loss_bbox", "box", _GREEN),
     ):
-        if all(_number(line.get(key)) for line in train):
+        if all(is_number(line.get(key)) for line in train):
             _smoothed(axes, x, np.asarray([float(line[key]) for line in train]), name, colour)
     axes.set_ylim(bottom=0)
     _finish(axes, metrics)
@@ -64,7 +65,7 @@ def loss_curve(metrics: Records) -> Figure | None:
 
 def lr_curve(metrics: Records) -> Figure | None:
     """Return the learning rate over the epochs, or None if there are no training lines."""
-    train = _lines(metrics, "train", "lr")
+    train = lines_of(metrics, "train", "lr")
     if not train:
         return None
     figure, axes = _chart("Learning rate", "learning rate")
@@ -78,12 +79,12 @@ def lr_curve(metrics: Records) -> Figure | None:
 
 def ap_curve(metrics: Records) -> Figure | None:
     """Return AP, AP50 and AP75 over the epochs, the best epoch marked; None without validation lines."""
-    val = _lines(metrics, "val", "ap")
+    val = lines_of(metrics, "val", "ap")
     if not val:
         return None
     figure, axes = _chart("Validation", "average precision")
     for key, name, colour in (("ap50", "AP50", _ORANGE), ("ap75", "AP75", _GREEN), ("ap", "AP", _BLUE)):
-        lines = [line for line in val if _number(line.get(key))]
+        lines = [line for line in val if is_number(line.get(key))]
         if lines:
             epochs, values = [line["epoch"] for line in lines], [line[key] for line in lines]
             wide = 2.2 if key == "ap" else 1.4
@@ -94,18 +95,6 @@ def ap_curve(metrics: Records) -> Figure | None:
     axes.set_ylim(0, 1)
     _finish(axes, metrics)
     return figure
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-def _lines(metrics: Records, kind: str, key: str) -> list[Mapping[str, Any]]:
-    return [
-        line
-        for line in metrics
-        if line.get("kind") == kind and _number(line.get(key)) and _number(line.get("epoch"))
-    ]
 
 
 def _positions(train: Records) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -153,11 +142,11 @@ def _chart(title: str, y_name: str) -> tuple[Figure, Axes]:
 
 def _finish(axes: Axes, metrics: Records, legend: bool = True) -> None:
     """Fit the axis of epochs, mark where the second stage starts, and add the legend."""
-    epochs = [float(line["epoch"]) for line in metrics if _number(line.get("epoch"))]
+    epochs = [float(line["epoch"]) for line in metrics if is_number(line.get("epoch"))]
     last = max(epochs)
     axes.set_xlim(0, last + 0.02 * max(last, 1) + 0.1)
     for line in metrics:
-        if line.get("kind") == "stage" and _number(line.get("epoch")):
+        if line.get("kind") == "stage" and is_number(line.get("epoch")):
             start = float(line["epoch"]) - 1  # the stage starts where the epoch before it ends
             axes.axvline(start, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.1, label="second stage")
     if legend or any(line.get("kind") == "stage" for line in metrics):

@@ -17,10 +17,11 @@ from aerostat.data.image import decode_image
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, CocoResult
 from aerostat.evaluation.table import text_table
+from aerostat.metric_lines import is_number, lines_of
 from aerostat.model import safe_file, training_state
 from aerostat.report.page import Card, Chapter, Figure, Fold, Table
 from aerostat.training.recipe import Recipe, read_recipe
-from aerostat.training.run import Run, is_number, validations
+from aerostat.training.run import Run
 from aerostat.wording import counted, listed
 
 MOST_PREDICTIONS = 16
@@ -161,7 +162,7 @@ def read_story(run: Run) -> Story:
         raise InputError(f"{run.metrics} cannot be read: {error}.") from None
     records = [line for line in lines if isinstance(line, dict) and is_number(line.get("epoch"))]
     train = [record for record in records if record.get("kind") == "train"]
-    scored = [line for line in validations(lines) if line["ap"] >= 0]
+    scored = [line for line in lines_of(lines, "val", "ap") if line["ap"] >= 0]
     environment = _read_environment(run)
     state = _read_state(run)
     position = _mapping(state.get("position"))

@@ -16,14 +16,15 @@ class InterruptedRunError(AerostatError):
     """The run was asked to stop, saved its state and can go on; the exit code is 128 + signal.
 
     Args:
-        what: was stopped, and what is left of it: a sentence.
+        what: was stopped, and what is left of it: a sentence; kept without its full stop.
         signal_number: the request.
         command: what to type to go on, empty for nothing.
     """
 
     def __init__(self, what: str, signal_number: int, command: str = "") -> None:
-        super().__init__(f"{what.removesuffix('.')}; go on with: {command}" if command else what)
-        self.what, self.signal_number, self.exit_code = what, signal_number, 128 + signal_number
+        self.what = what.removesuffix(".")
+        super().__init__(f"{self.what}; go on with: {command}" if command else what)
+        self.signal_number, self.exit_code = signal_number, 128 + signal_number
 
 
 @contextmanager

@@ -6,14 +6,15 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from aerostat.errors import InputError
 from aerostat.files import clear_leftovers, held, is_temporary, write_text
+from aerostat.metric_lines import lines_of
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ class Run:
         Raises:
             InputError: if there are no metrics.
         """
-        return validations(self.read_metrics())
+        return lines_of(self.read_metrics(), "val", "ap")
 
     def cut_metrics(self, epoch: int, batch: int) -> None:
         """Drop what was logged after a checkpoint.
@@ -227,17 +228,3 @@ class Run:
 
         kept = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
-
-
-def validations(metrics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return those lines of the metrics that tell of a validation, with a number for epoch and AP."""
-    return [
-        dict(line)
-        for line in metrics
-        if line.get("kind") == "val" and is_number(line.get("epoch")) and is_number(line.get("ap"))
-    ]
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value that was read is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -23,6 +23,7 @@ from aerostat.data.dataset import Dataset, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.files import write_text
+from aerostat.metric_lines import lines_of
 from aerostat.predict import load
 from aerostat.training.comparison import Difference, Spread, difference, judged, spread
 from aerostat.training.interruption import InterruptedRunError
@@ -197,7 +198,7 @@ def study(
                     known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
                 except InterruptedRunError as stopped:  # the run alone does not know where its data are
                     raise InterruptedRunError(
-                        f"{_title(trial)}: {stopped.what.removesuffix('.')}.",
+                        f"{_title(trial)}: {stopped.what}.",
                         stopped.signal_number,
                         "the same command again",
                     ) from None
@@ -324,8 +325,9 @@ def _settle(
     }
     if path.is_file():
         before = _read(path)
+        before.setdefault("validation images", kept["validation images"])  # older studies do not tell
         for key in ("classes", "folds", "tta", "images", "validation images"):
-            if before.get(key) != kept[key] and (key in before or key != "validation images"):
+            if before.get(key) != kept[key]:
                 raise InputError(
                     f"The study in {out} has other {key} ({before.get(key)}, asked for were {kept[key]}); "
                     "choose another --out."
@@ -356,7 +358,8 @@ def _run(
             if run.path.exists():  # stopped before its first checkpoint: nothing of it is worth keeping
                 shutil.rmtree(run.path)
             train(part, model=model, weights=weights, out=run.path, preset=arm.preset, values=values)
-        scores = run.read_validations()
+        lines = run.read_metrics()
+        scores = lines_of(lines, "val", "ap")
         last, best = scores[-1], max(scores, key=lambda line: line["ap"])
         with_tta = score_with_tta(run, part.split("val")) if tta else None
     found = dataclasses.replace(
@@ -366,7 +369,7 @@ def _run(
         best_ap=best["ap"],
         best_epoch=best["epoch"],
         tta_ap=with_tta,
-        seconds=run.read_metrics()[-1].get("seconds", 0.0),
+        seconds=lines[-1].get("seconds", 0.0),
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found
