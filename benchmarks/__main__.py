@@ -19,8 +19,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aerostat.benchmarking.machine import OthersWatch
 from aerostat.files import write_text
-from aerostat.measuring.computer import OthersWatch
 from benchmarks.case import Unavailable, measure
 from benchmarks.machine import ROOT, describe_machine, machine_name
 from benchmarks.table import lines_of, write_readme

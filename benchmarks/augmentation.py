@@ -30,11 +30,12 @@ import cv2
 import numpy as np
 import torch
 
-from aerostat.data.augment import Augmentation, Sample
-from aerostat.data.balloons import write_balloons
-from aerostat.data.dataset import Dataset, ImageRecord
-from aerostat.data.image import read_image, read_resized
-from aerostat.data.loader import TrainLoader, _Memo
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord
+from aerostat.images.read import read_image, read_resized
+from aerostat.pipeline.loader import TrainLoader, _Memo
+from aerostat.pipeline.policy import Augmentation, Sample
+from aerostat.scenes.balloons import write_balloons
 from benchmarks.case import Case
 from benchmarks.machine import ROOT
 

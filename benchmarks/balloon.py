@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from aerostat.metric_lines import lines_of
-from aerostat.training.run import Run
+from aerostat.runs.directory import Run
+from aerostat.runs.metrics import lines_of
 
 
 def train(data: Path, weights: Path, seed: int, out: Path, more: list[str]) -> float:

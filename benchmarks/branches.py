@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from aerostat import console
-from aerostat.data.dataset import Dataset
-from aerostat.model.training_state import load_state, save_state
+from aerostat.datasets.dataset import Dataset
+from aerostat.experiments.study import fold_of
+from aerostat.progress import log_to
+from aerostat.runs.directory import Run
+from aerostat.training.api import resume, train
+from aerostat.training.checkpoints import Saver
 from aerostat.training.recipe import ScheduleRecipe
-from aerostat.training.run import Run
-from aerostat.training.saving import Saver
-from aerostat.training.study import fold_of
-from aerostat.training.train import resume, train
+from aerostat.weights.training_state import load_state, save_state
 from benchmarks.claims import arguments, claimed, record, results
 
 FOLDS = 3
@@ -88,7 +88,7 @@ def branches(
         begins: the longer ones -> the epoch after which they begin.
     """
     first = {**values, "schedule": {**values["schedule"], "stage2_share": least}}
-    with console.notes_to(place / "log.txt"):
+    with log_to(place / "log.txt"):
         with kept_at(begins.values(), place):
             whole = train(data, weights=weights, out=place / "run", values=first)
         found = {str(least): validations(whole)}

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aerostat.data.image import read_image
 from aerostat.explanation.boxam import explain
-from aerostat.predict import Detector, load
+from aerostat.images.read import read_image
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import load
 
 MANY = 20
 """Detections that are compared with one."""

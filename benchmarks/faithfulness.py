@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import aerostat as ae
-from aerostat import console
-from aerostat.boxes import pairwise_iou
-from aerostat.data.image import read_image
 from aerostat.explanation.boxam import explain
 from aerostat.explanation.faithfulness import CONTROLS, Scene
 from aerostat.explanation.methods import TITLES
 from aerostat.explanation.randomised import SAME, randomisation_check
 from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.files import write_text
-from aerostat.predict import Detector
+from aerostat.geometry.boxes import pairwise_iou
+from aerostat.images.read import read_image
+from aerostat.inference.detector import Detector
+from aerostat.progress import track
 
 Record = dict[str, Any]
 Key = tuple[str, str, int, str, bool]
@@ -130,7 +130,7 @@ def measure(arguments: argparse.Namespace, wanted: Sequence[Row], done: set[Key]
     split = ae.Dataset.read(arguments.data, classes=arguments.classes).split("val")
     for run in arguments.runs:
         detector = ae.load(run, device="cpu")
-        for image in console.track(split.images, str(run)):
+        for image in track(split.images, str(run)):
             photograph = read_image(image.path)
             boxes_xyxy = np.asarray([one.box_xyxy for one in image.instances], np.float64).reshape(-1, 4)
             found = detector.predict(photograph)

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aerostat.candidates import PRE_NMS
-from aerostat.data.balloons import write_balloons
-from aerostat.data.dataset import Dataset
-from aerostat.engines.pytorch import TorchEngine
-from aerostat.measuring.macs import count_work
-from aerostat.measuring.peak import Peak, measure_peak
+from aerostat.benchmarking.macs import count_work
+from aerostat.benchmarking.peak import Peak, measure_peak
+from aerostat.datasets.dataset import Dataset
+from aerostat.geometry.postprocess import PRE_NMS
+from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.model import build
-from aerostat.training.run import Run
-from aerostat.training.train import _launch, plan, start_network
-from aerostat.training.trainer import Trainer
-from aerostat.training.transfer import placed
+from aerostat.runs.directory import Run
+from aerostat.scenes.balloons import write_balloons
+from aerostat.training.api import _launch, plan, start_network
+from aerostat.training.device import placed
+from aerostat.training.loop import Trainer
 from benchmarks.case import Case, Unavailable
 
 TRAINING_PASSES = 3

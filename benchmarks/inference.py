@@ -19,19 +19,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from aerostat.candidates import PRE_NMS, Boxes, keep
-from aerostat.data.balloons import draw_scene
-from aerostat.data.dataset import ImageRecord
-from aerostat.data.image import Letterbox, read_image
-from aerostat.engines.engine import Engine
-from aerostat.engines.exported import Exported
-from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.onnx_runtime import onnx_engine
-from aerostat.engines.open_vino import openvino_engine
-from aerostat.engines.pytorch import TorchEngine
+from aerostat.datasets.records import ImageRecord
+from aerostat.geometry.postprocess import PRE_NMS, Boxes, keep
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.inference.backends.engine import Engine
+from aerostat.inference.backends.exported import Exported
+from aerostat.inference.backends.onnxruntime import onnx_engine
+from aerostat.inference.backends.openvino import openvino_engine
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet, build, flatten_levels, normalise
 from aerostat.model.decode import candidate_births
-from aerostat.predict import Detector
+from aerostat.model.onnx_graph import onnx_model
+from aerostat.scenes.balloons import draw_scene
 from benchmarks.case import Case
 
 CLASSES = tuple(f"class {i}" for i in range(80))

@@ -24,16 +24,18 @@ import torch
 from numpy.typing import NDArray
 
 import aerostat as ae
-from aerostat.data.dataset import Split
-from aerostat.data.image import Letterbox, read_image
+from aerostat.datasets.records import Split
 from aerostat.deploy.quantise import quantise
-from aerostat.engines.exported import Exported
-from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.onnx_runtime import onnx_engine
-from aerostat.engines.open_vino import openvino_engine
 from aerostat.evaluation.evaluate import evaluate
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.inference.backends.exported import Exported
+from aerostat.inference.backends.onnxruntime import onnx_engine
+from aerostat.inference.backends.openvino import openvino_engine
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import load_network
 from aerostat.model import RTMDet, build
-from aerostat.predict import Detector, load_network
+from aerostat.model.onnx_graph import onnx_model
 
 RUNTIMES = {"ONNX Runtime": onnx_engine, "OpenVINO": openvino_engine}
 Images = list[NDArray[np.uint8]]
@@ -141,7 +143,7 @@ def latency(run: Path, threads: int, rounds: int) -> None:
     """Print the median time of a network's pass, everything in turn in one process."""
     import onnxruntime
 
-    from aerostat.engines.open_vino import openvino_module
+    from aerostat.inference.backends.openvino import openvino_module
 
     core = openvino_module().Core()
     image = np.random.default_rng(0).integers(0, 256, (1, 640, 640, 3), np.uint8)

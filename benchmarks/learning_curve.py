@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from aerostat import console
-from aerostat.data.dataset import Dataset
-from aerostat.metric_lines import lines_of
+from aerostat.datasets.dataset import Dataset
+from aerostat.experiments.study import score_with_tta
+from aerostat.progress import log_to
+from aerostat.runs.metrics import lines_of
+from aerostat.training.api import train
 from aerostat.training.recipe import parse_assignments
-from aerostat.training.study import score_with_tta
-from aerostat.training.train import train
 from benchmarks.claims import arguments, claimed, record, results
 
 
@@ -33,7 +33,7 @@ def subset(data: Dataset, count: int, seed: int) -> Dataset:
 
 def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: int) -> dict[str, Any]:
     """Train once; return AP after the last epoch, with and without views, and of the best epoch."""
-    with console.notes_to(place / "log.txt"):
+    with log_to(place / "log.txt"):
         changed = {**values, "run": {**values.get("run", {}), "seed": seed}}
         run = train(data, weights=weights, out=place / "run", values=changed)
         lines = run.read_metrics()

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aerostat.data.dataset import Dataset, ImageRecord, Instance, Split
-from aerostat.data.lint.likeness import Signature, near_pairs
-from aerostat.data.lint.lint import lint
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord, Instance, Split
+from aerostat.lint.lint import lint
+from aerostat.lint.similarity import Signature, near_pairs
 from benchmarks.case import Case
 
 WIDTH, HEIGHT = 640, 480

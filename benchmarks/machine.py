@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aerostat.measuring.computer import describe_computer
-from aerostat.measuring.peak import measure_peak
+from aerostat.benchmarking.machine import describe_computer
+from aerostat.benchmarking.peak import measure_peak
 
 PACKAGES = (
     "aerostat",

@@ -22,9 +22,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aerostat.data.dataset import ImageRecord, Instance
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
+from aerostat.results.detections import Detections
 from benchmarks.baseline import older_source
 from benchmarks.case import Case, Unavailable
 
@@ -47,7 +47,7 @@ def peak_megabytes():
 _READING = """
 import sys, time
 started = time.perf_counter()
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
 data = Dataset.read(sys.argv[1])
 seconds = time.perf_counter() - started
 assert sum(map(len, data.splits.values())) == int(sys.argv[2])

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aerostat import console
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
 from aerostat.evaluation.evaluate import evaluate
-from aerostat.model.checkpoint import load_weights, save_weights
-from aerostat.predict import load
-from aerostat.training.study import fold_of
-from aerostat.training.train import train
-from aerostat.tta import TTA
+from aerostat.experiments.study import fold_of
+from aerostat.inference.resolve import load
+from aerostat.inference.tta import TTA
+from aerostat.progress import log_to
+from aerostat.training.api import train
+from aerostat.weights.checkpoint import load_weights, save_weights
 from benchmarks.claims import arguments, claimed, record, results
 from benchmarks.effects import fit
 
@@ -100,7 +100,7 @@ DESIGNS = {
 
 def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Train once; return AP of the last averaged weights at several test sizes."""
-    with console.notes_to(place / "log.txt"):
+    with log_to(place / "log.txt"):
         run = train(data, weights=weights, out=place / "run", values=values)
         model, val = load(run.last), data.split("val")
         at = {size: evaluate(model, val, tta=TTA(scales=(size,), flip=False)).ap for size in TEST_SIZES}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aerostat.files import write_text
-from aerostat.wording import counted
+from aerostat.text import counted
 from benchmarks.case import Result, Spread
 
 BEGIN = "<!-- results: written by python -m benchmarks -->"

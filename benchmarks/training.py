@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from aerostat.data.balloons import write_balloons
-from aerostat.memory import kept_memory
 from aerostat.model import normalise
-from aerostat.training.trainer import Trainer
-from aerostat.training.transfer import Placed, place, placed
+from aerostat.scenes.balloons import write_balloons
+from aerostat.training.device import DeviceBatch, place, placed
+from aerostat.training.glibc import kept_memory
+from aerostat.training.loop import Trainer
 from benchmarks.baseline import older_source, rounds_with
 from benchmarks.case import Case
 from benchmarks.machine import ROOT
@@ -35,10 +35,10 @@ GOAL = {"nano": "at least 3 times the first form's", "tiny": "at least 1.8 times
 _TRAINER = """
 import itertools, tempfile, time
 from pathlib import Path
-from aerostat.data.dataset import Dataset
-from aerostat.training.run import Run
-from aerostat.training.train import _launch, plan, start_network
-from aerostat.training.trainer import Trainer
+from aerostat.datasets.dataset import Dataset
+from aerostat.runs.directory import Run
+from aerostat.training.api import _launch, plan, start_network
+from aerostat.training.loop import Trainer
 
 def trainer(folder, size, side, batch, freeze="none"):
     data = Dataset.read(folder, classes=["balloon"])
@@ -114,7 +114,7 @@ def _trainer(folder: Path, size: str, side: int, freeze: str = "none") -> Traine
     return made
 
 
-def _steps(made: Trainer, one: Placed, *, keep: bool = True) -> Callable[[], float]:
+def _steps(made: Trainer, one: DeviceBatch, *, keep: bool = True) -> Callable[[], float]:
     def work() -> float:
         with kept_memory() if keep else contextlib.nullcontext():
             made._step(one, 0).read()  # what is kept goes back between rounds

@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 
 import aerostat as ae
-from aerostat import console
-from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
-from aerostat.data.balloons import write_balloons
-from aerostat.data.dataset import Split
-from aerostat.data.image import read_image
+from aerostat.datasets.records import Split
 from aerostat.demo import CHECKPOINT
-from aerostat.detections import Detections
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.predict import Detector
-from aerostat.tta import TTA, Merge, View, merge_views, mirror_boxes
+from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
+from aerostat.images.read import read_image
+from aerostat.inference.detector import Detector
+from aerostat.inference.tta import TTA, Merge, View, merge_views, mirror_boxes
+from aerostat.progress import track
+from aerostat.results.detections import Detections
+from aerostat.scenes.balloons import write_balloons
 
 SCENE_SEED = 30_001
 """Neither the demo's nor that of the scenes which its checkpoint was trained on."""
@@ -105,7 +105,7 @@ def look(name: str, detector: Detector, split: Split, *, large: bool) -> Subject
     plans += [SETS[name].plan((2 * side, 2 * side)) for name in LARGE] if large else []
     views = dict.fromkeys(view for plan in plans for view in plan.views)
     found: dict[View, list[Boxes]] = {view: [] for view in views}
-    for record in console.track(split.images, f"looking with {name}", len(split)):
+    for record in track(split.images, f"looking with {name}", len(split)):
         image_bgr = read_image(record.path)
         for view in views:
             at_size = replace(detector, input_size=view.input_size)

@@ -2,7 +2,7 @@
 
     python scripts/mutate.py                     # all of it, or what is left of it
     python scripts/mutate.py --for 280           # so many seconds of it; the next call goes on from there
-    python scripts/mutate.py --module aerostat.boxes --function nms
+    python scripts/mutate.py --module aerostat.geometry.boxes --function nms
 
 Each mutant (`mutations.py`) is one small mistake in one of the files of `CORE`. The tests that reach its
 line are run against it, one after the other until one fails: then it is killed, as it is when it takes
@@ -50,8 +50,6 @@ EXPLAINED = PROJECT / "tests" / "mutants.toml"
 LEAST = 0.9
 """Share of the mutants that must be killed."""
 
-LETTERBOX = frozenset({"PAD_VALUE", "Letterbox", "scaled_size", "resize_image", "_sampling", "_interpolate"})
-
 MODEL_TESTS = (
     "model/test_assigner.py",
     "model/test_overlap.py",
@@ -60,13 +58,13 @@ MODEL_TESTS = (
     "model/test_parity.py",
 )
 COCO_TESTS = (
-    "data/formats/test_coco_borders.py",
-    "data/formats/test_coco_format.py",
-    "data/formats/test_exact_box.py",
-    "data/test_round_trip.py",
+    "datasets/formats/test_coco_records.py",
+    "datasets/formats/test_coco_format.py",
+    "datasets/formats/test_exact_box.py",
+    "datasets/test_round_trip.py",
 )
 EVALUATION_TESTS = (
-    "evaluation/test_protocol.py",
+    "evaluation/test_coco_protocol.py",
     "evaluation/test_coco_evaluation.py",
     "evaluation/test_evaluate.py",
 )
@@ -102,19 +100,21 @@ def _target(module: str, *tests: str, names: frozenset[str] | None = None) -> Ta
 
 
 CORE = (
-    _target("boxes", "test_boxes.py", "test_candidates.py"),
-    _target("candidates", "test_candidates.py", "model/test_decode.py"),
-    _target("fusion", "test_fusion.py"),
+    _target("geometry.boxes", "geometry/test_boxes.py", "geometry/test_postprocess.py"),
+    _target("geometry.nms", "geometry/test_boxes.py", "geometry/test_postprocess.py"),
+    _target("geometry.postprocess", "geometry/test_postprocess.py", "model/test_decode.py"),
+    _target("geometry.fusion", "geometry/test_fusion.py"),
     _target("model.assigner", *MODEL_TESTS),
     _target("model.overlap", *MODEL_TESTS),
     _target("model.loss", *MODEL_TESTS),
     _target("model.decode", *MODEL_TESTS),
-    _target("data.image", "data/test_letterbox.py", names=LETTERBOX),
-    _target("data.formats.coco", *COCO_TESTS),
-    _target("data.formats.coco_annotations", *COCO_TESTS),
-    _target("data.formats.exact_box", *COCO_TESTS),
+    _target("images.letterbox", "images/test_letterbox.py"),
+    _target("images.resize", "images/test_letterbox.py", "images/test_read.py"),
+    _target("datasets.formats.coco", *COCO_TESTS),
+    _target("datasets.formats.coco_records", *COCO_TESTS),
+    _target("datasets.formats.exact_box", *COCO_TESTS),
     _target("evaluation.coco", *EVALUATION_TESTS),
-    _target("evaluation.protocol", *EVALUATION_TESTS),
+    _target("evaluation.coco_protocol", *EVALUATION_TESTS),
 )
 
 

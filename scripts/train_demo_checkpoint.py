@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 import aerostat as ae
-from aerostat.data.balloons import write_balloons
 from aerostat.demo import CHECKPOINT
-from aerostat.model.checkpoint import load_weights, save_weights
+from aerostat.scenes.balloons import write_balloons
+from aerostat.weights.checkpoint import load_weights, save_weights
 
 SEED = 20_001
 """The demo draws with other seeds: no scene of it has been seen here."""

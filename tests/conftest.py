@@ -1,9 +1,11 @@
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 # The reference figures were made with oneDNN's AVX2 kernels. With AVX-512 ones the same network differs by
 # 2e-6 in its outputs and, through training-mode BatchNorm over a few pixels, by 2e-5 in its losses. oneDNN
@@ -57,3 +59,78 @@ def random_net() -> Callable[[int, tuple[int, int]], Any]:
         return net.eval()
 
     return network
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Callable[..., Path]:
+    """Write plain images, 100 x 80 unless told, into a folder below the test's own and return the folder."""
+
+    def write(folder: str, *names: str, size: tuple[int, int] = (100, 80)) -> Path:
+        path = tmp_path / folder
+        for name in names:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (90, 120, 40)).save(path / name)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_json() -> Callable[[Path, Any], Path]:
+    def write(path: Path, document: Any) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return path
+
+    return write
+
+
+def draw_split(folder: Path, count: int, classes: tuple[str, ...], seed: int) -> None:
+    """Write `count` photographs with one disc each, and a COCO file beside them."""
+    import cv2
+    import numpy as np
+
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    images, annotations = [], []
+    for i in range(count):
+        width, height = (72, 64) if i % 2 else (64, 80)
+        image = np.full((height, width, 3), 90, np.uint8)
+        x, y, radius = int(rng.integers(20, 44)), int(rng.integers(20, 44)), int(rng.integers(10, 18))
+        kind = i % len(classes)
+        cv2.circle(image, (x, y), radius, [(30, 40, 220), (210, 60, 40), (60, 200, 60)][kind], -1)
+        assert cv2.imwrite(str(folder / f"{i}.jpg"), image)
+        images.append({"id": i + 1, "file_name": f"{i}.jpg", "width": width, "height": height})
+        annotations.append(
+            {
+                "id": i + 1,
+                "image_id": i + 1,
+                "category_id": kind + 1,
+                "bbox": [x - radius, y - radius, 2 * radius, 2 * radius],
+                "area": 4 * radius**2,
+                "iscrowd": 0,
+            }
+        )
+    categories = [{"id": k + 1, "name": name} for k, name in enumerate(classes)]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "_annotations.coco.json").write_text(json.dumps(document))
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a data set and returns its folder."""
+
+    def write(train: int = 4, val: int = 2, classes: tuple[str, ...] = ("disc",), name: str = "data") -> Path:
+        root = tmp_path / name
+        draw_split(root / "train", train, classes, seed=1)
+        if val:
+            draw_split(root / "val", val, classes, seed=2)
+        return root
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_split() -> Callable[..., None]:
+    """`draw_split`, for fixtures that outlive a test."""
+    return draw_split

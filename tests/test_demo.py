@@ -8,8 +8,8 @@ import pytest
 from aerostat.__main__ import main
 from aerostat.demo import CHECKPOINT, NEW_SCENES
 from aerostat.errors import InputError
-from aerostat.model.checkpoint import read_header
-from aerostat.training.run import Run
+from aerostat.runs.directory import Run
+from aerostat.weights.checkpoint import read_header
 
 
 @pytest.mark.slow

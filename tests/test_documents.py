@@ -17,10 +17,11 @@ import torch
 
 from aerostat.__main__ import main
 from aerostat.cli import app
-from aerostat.data.balloons import write_balloons
-from aerostat.model import build, zoo
-from aerostat.model.checkpoint import Header, save_weights
-from aerostat.training.run import Run
+from aerostat.model import build
+from aerostat.runs.directory import Run
+from aerostat.scenes.balloons import write_balloons
+from aerostat.weights import zoo
+from aerostat.weights.checkpoint import Header, save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [

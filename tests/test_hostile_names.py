@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from aerostat import console
 from aerostat.__main__ import main
+from aerostat.cli import console
 from aerostat.cli.app import document
-from aerostat.data.balloons import write_balloons
 from aerostat.demo import CHECKPOINT
-from aerostat.model.checkpoint import load_weights, save_weights
+from aerostat.progress import escaping
+from aerostat.runs.directory import Run
+from aerostat.scenes.balloons import write_balloons
+from aerostat.text import plain, shown
 from aerostat.training.recipe import Recipe
-from aerostat.training.run import Run
-from aerostat.wording import plain, shown
+from aerostat.weights.checkpoint import load_weights, save_weights
 
 MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&{{7*7}}$\\frac{[red]</title></style>"
 OBEYED = "\x1b[2J\x1b]0;title\x07\x9b2J\r\b\x7f\u202e"
@@ -115,7 +116,7 @@ def test_consoles_write_foreign_text_as_text_and_keep_their_own_colours() -> Non
     from rich.console import Console
 
     file = io.StringIO()
-    terminal = console._harmless(Console(file=file, force_terminal=True, color_system="standard", width=200))
+    terminal = escaping(Console(file=file, force_terminal=True, color_system="standard", width=200))
     terminal.print(Text("a\x1b[2Jb\nc", style="red"))
     assert file.getvalue() == "\x1b[31ma\\x1b[2Jb\x1b[0m\n\x1b[31mc\x1b[0m\n"
 

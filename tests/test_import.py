@@ -34,7 +34,7 @@ def loaded_after(code: str) -> str:
         "from aerostat.__main__ import main; main(['--version'])",
         "from aerostat.__main__ import main; main(['train', '--help'])",
         "from aerostat.__main__ import main; main(['trian'])",
-        "import aerostat.console, aerostat.boxes, aerostat.data.dataset",
+        "import aerostat.progress, aerostat.geometry.boxes, aerostat.datasets.records",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:

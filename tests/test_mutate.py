@@ -89,7 +89,7 @@ def test_a_planted_mistake_is_killed_and_one_that_no_test_reaches_survives(tmp_p
 @pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc/self").is_dir(), reason="needs fork and /proc")
 def test_mistakes_in_clipping_boxes_are_killed(tmp_path: Path) -> None:
     code, said = run(
-        *("--module", "aerostat.boxes", "--function", "clip_boxes"),
+        *("--module", "aerostat.geometry.boxes", "--function", "clip_boxes"),
         *("--tests", PROJECT / "tests" / "test_candidates.py", "--results", tmp_path / "results.json"),
     )
     assert code == 0, said

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from aerostat.__main__ import main
-from aerostat.data.balloons import write_balloons
-from aerostat.model import build, zoo
-from aerostat.model.checkpoint import Header, load_weights, save_weights
-from aerostat.model.openmmlab import write_pth
-from aerostat.model.training_state import load_state, save_state
-from aerostat.predict import load
+from aerostat.inference.resolve import load
+from aerostat.model import build
+from aerostat.scenes.balloons import write_balloons
+from aerostat.weights import zoo
+from aerostat.weights.checkpoint import Header, load_weights, save_weights
+from aerostat.weights.openmmlab import write_pth
+from aerostat.weights.training_state import load_state, save_state
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "aerostat"
 

@@ -18,17 +18,20 @@ from safetensors.torch import load_file
 from torch import nn
 
 from aerostat import demo
-from aerostat.boxes import pairwise_iou
-from aerostat.data.balloons import write_balloons
-from aerostat.data.dataset import Dataset, ImageRecord
-from aerostat.data.image import Letterbox, read_image
-from aerostat.detections import Detections
-from aerostat.engines.pytorch import TorchEngine
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.explanation.boxam import explain
-from aerostat.model.checkpoint import Header, save_weights
-from aerostat.predict import Detector, load
-from aerostat.training.train import train
+from aerostat.geometry.boxes import pairwise_iou
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import load
+from aerostat.results.detections import Detections
+from aerostat.scenes.balloons import write_balloons
+from aerostat.training.api import train
+from aerostat.weights.checkpoint import Header, save_weights
 
 SIZE = (96, 64)
 NOISE = {"boxes": 0.02, "scores": 1e-4}

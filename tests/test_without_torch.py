@@ -13,7 +13,7 @@ import torch
 
 from aerostat.deploy.export import export
 from aerostat.model import build
-from aerostat.model.checkpoint import Header, save_weights
+from aerostat.weights.checkpoint import Header, save_weights
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

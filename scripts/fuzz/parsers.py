@@ -168,8 +168,8 @@ def _change_json(content: bytes, others: tuple[bytes, ...], dice: random.Random)
 
 def _read_annotations(path: Path) -> object:
     """Read, write in both formats, and read again: what was taken must be fit to be written."""
-    from aerostat.data.convert import convert
-    from aerostat.data.reading import read_dataset
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.discover import read_dataset
     from aerostat.errors import InputError
 
     try:
@@ -313,7 +313,7 @@ def _in_folder(write: Callable[[Path], object]) -> bytes:
 def _weights() -> tuple[bytes, ...]:
     import torch
 
-    from aerostat.model.checkpoint import Header, save_weights
+    from aerostat.weights.checkpoint import Header, save_weights
 
     head = {"bbox_head.rtm_cls.0.weight": torch.zeros(2, 4, 1, 1), "a": torch.arange(6.0).reshape(2, 3)}
     more = {**head, "half": torch.zeros(3, dtype=torch.float16), "count": torch.tensor(3)}
@@ -329,7 +329,7 @@ def _weights() -> tuple[bytes, ...]:
 
 
 def _read_weights(path: Path) -> object:
-    from aerostat.model.checkpoint import load_weights, read_header
+    from aerostat.weights.checkpoint import load_weights, read_header
 
     header = read_header(path)
     weights = load_weights(path)
@@ -342,7 +342,7 @@ def _states() -> tuple[bytes, ...]:
     import numpy as np
     import torch
 
-    from aerostat.model.training_state import save_state
+    from aerostat.weights.training_state import save_state
 
     tree = {
         "weights": {"a": torch.arange(6.0), "b": torch.zeros(0)},
@@ -360,7 +360,7 @@ def _states() -> tuple[bytes, ...]:
 
 
 def _read_state(path: Path) -> object:
-    from aerostat.model.training_state import load_state
+    from aerostat.weights.training_state import load_state
 
     return load_state(path)
 
@@ -464,8 +464,8 @@ def _change_archive(content: bytes, others: tuple[bytes, ...], dice: random.Rand
 
 def _read_checkpoint(path: Path) -> object:
     from aerostat.errors import InputError
-    from aerostat.model.checkpoint import load_weights
-    from aerostat.model.pth import read_pth
+    from aerostat.weights.checkpoint import load_weights
+    from aerostat.weights.pth import read_pth
 
     try:
         file = read_pth(path)
@@ -515,7 +515,7 @@ def _change_entry(content: bytes, others: tuple[bytes, ...], dice: random.Random
 
 
 def _read_model(path: Path) -> object:
-    from aerostat.engines.exported import read_onnx_entry
+    from aerostat.inference.backends.exported import read_onnx_entry
 
     exported = read_onnx_entry(path)
     if not 1 <= exported.input_size[0] * exported.input_size[1] < 2**32 or not isinstance(exported.size, str):
@@ -580,8 +580,8 @@ def _change_size(content: bytes, others: tuple[bytes, ...], dice: random.Random)
 
 
 def _read_picture(path: Path) -> object:
-    from aerostat.data.image import read_image, read_resized, read_size
     from aerostat.errors import InputError
+    from aerostat.images.read import read_image, read_resized, read_size
 
     with contextlib.suppress(InputError):
         read_resized(path, (20, 20))

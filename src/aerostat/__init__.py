@@ -16,35 +16,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aerostat.data.convert import convert
-    from aerostat.data.dataset import Dataset
-    from aerostat.detections import Detections
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.dataset import Dataset
     from aerostat.errors import AerostatError, InputError
     from aerostat.evaluation.evaluate import evaluate
     from aerostat.explanation.boxam import explain
     from aerostat.explanation.features import feature_maps
-    from aerostat.predict import Detector, load
+    from aerostat.inference.detector import Detector
+    from aerostat.inference.resolve import load
+    from aerostat.inference.tta import TTA
+    from aerostat.results.detections import Detections
+    from aerostat.runs.directory import Run
+    from aerostat.training.api import resume, train
     from aerostat.training.recipe import Recipe
-    from aerostat.training.run import Run
-    from aerostat.training.train import resume, train
-    from aerostat.tta import TTA
 
 _HOMES = {
     "AerostatError": "aerostat.errors",
-    "Dataset": "aerostat.data.dataset",
-    "Detections": "aerostat.detections",
-    "Detector": "aerostat.predict",
+    "Dataset": "aerostat.datasets.dataset",
+    "Detections": "aerostat.results.detections",
+    "Detector": "aerostat.inference.detector",
     "InputError": "aerostat.errors",
     "Recipe": "aerostat.training.recipe",
-    "Run": "aerostat.training.run",
-    "TTA": "aerostat.tta",
-    "convert": "aerostat.data.convert",
+    "Run": "aerostat.runs.directory",
+    "TTA": "aerostat.inference.tta",
+    "convert": "aerostat.datasets.convert",
     "evaluate": "aerostat.evaluation.evaluate",
     "explain": "aerostat.explanation.boxam",
     "feature_maps": "aerostat.explanation.features",
-    "load": "aerostat.predict",
-    "resume": "aerostat.training.train",
-    "train": "aerostat.training.train",
+    "load": "aerostat.inference.resolve",
+    "resume": "aerostat.training.api",
+    "train": "aerostat.training.api",
 }
 
 __all__ = [

@@ -9,6 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+# Waiting threads of libgomp give their processor away after this many spins, instead of never. Two trainings
+# side by side on two cores are an order of magnitude faster; one alone keeps its speed
+# (benchmarks/README.md). libgomp reads this when torch is loaded, so it is set before any import of torch.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 if TYPE_CHECKING:
     from cyclopts import CycloptsError
 
@@ -18,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cyclopts import CycloptsError
 
     from aerostat.cli import app
+    from aerostat.cli.console import log_on_stderr
     from aerostat.errors import AerostatError
 
     if arguments is None:
@@ -25,12 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app(
-            sys.argv[1:] if arguments is None else list(arguments),
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        with log_on_stderr():
+            code = app(
+                sys.argv[1:] if arguments is None else list(arguments),
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
         sys.stdout.flush()
     except AerostatError as error:
         return _fail(str(error), error.exit_code)
@@ -86,7 +93,7 @@ def _unnameable(error: UnicodeEncodeError) -> str:
 
 
 def _fail(sentence: str, code: int) -> int:
-    from aerostat.wording import plain
+    from aerostat.text import plain
 
     print(f"aerostat: {plain(sentence)}", file=sys.stderr)
     return code

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def collector_off() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Keep the collector from walking millions of new objects again and again, none of which form circles.
 
     Where the collector was off before it stays off.

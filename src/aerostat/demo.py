@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aerostat import console
-from aerostat.candidates import NMS_IOU
-from aerostat.data.balloons import write_balloons
-from aerostat.data.convert import convert
-from aerostat.data.dataset import Dataset
-from aerostat.data.image import read_image
+from aerostat.datasets.convert import convert
+from aerostat.datasets.dataset import Dataset
 from aerostat.draw.grid import image_grid
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.explanation.boxam import explain
 from aerostat.explanation.features import feature_maps
+from aerostat.geometry.postprocess import NMS_IOU
+from aerostat.images.read import read_image
+from aerostat.inference.predict_folder import predict_to_folder
+from aerostat.inference.resolve import load
 from aerostat.inspection.folder import Inspection, inspect_to_folder
-from aerostat.predict import load
-from aerostat.predictions import predict_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report
+from aerostat.scenes.balloons import write_balloons
+from aerostat.training.api import plan, train
 from aerostat.training.preview import preview_pictures
 from aerostat.training.progress import clock
-from aerostat.training.train import plan, train
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINT = Path(__file__).with_name("assets") / "rtmdet_nano_drawn_balloons.safetensors"
 """Trained by scripts/train_demo_checkpoint.py on drawn scenes that are not among the demo's."""
@@ -54,11 +56,11 @@ def run_demo(out: Path) -> Path:
     new = _new_photographs(out)
     _step(2, "convert the VIA files to COCO: aerostat convert")
     conversion = convert(data, out / "coco", classes=CLASSES)
-    console.note("\n".join(conversion.lines()))
+    _log.info("\n".join(conversion.lines()))
     _step(3, "look at the images, the labels and the training batches: aerostat inspect")
     dataset = Dataset.read(data, classes=CLASSES)
     inspection = _inspect(dataset, out / "inspection")
-    console.note("\n".join(inspection.lines()))
+    _log.info("\n".join(inspection.lines()))
     _step(4, "train RTMDet-nano: aerostat train")
     run = train(
         dataset,
@@ -71,8 +73,8 @@ def run_demo(out: Path) -> Path:
     _step(5, "evaluate by the COCO protocol, plain and with several views: aerostat eval --tta")
     detector = load(run.path)
     result = evaluate(detector, dataset.split("val"))
-    console.note(result.render())
-    console.note(f"with views: AP {evaluate(detector, dataset.split('val'), tta=True).ap:.3f}")
+    _log.info(result.render())
+    _log.info(f"with views: AP {evaluate(detector, dataset.split('val'), tta=True).ap:.3f}")
     _step(6, "predict new photographs: aerostat predict")
     predicted = predict_to_folder(
         lambda: detector,
@@ -82,7 +84,7 @@ def run_demo(out: Path) -> Path:
         nms_iou=NMS_IOU,
         formats=("json", "csv"),
     )
-    console.note("\n".join(predicted.lines()))
+    _log.info("\n".join(predicted.lines()))
     found = image_grid([read_image(path) for path in predicted.pictures], columns=3, cell=(480, 360))
     save_image(out / "pictures" / "found.jpg", found)
     _step(7, "look into the network: aerostat features and aerostat explain")
@@ -90,7 +92,7 @@ def run_demo(out: Path) -> Path:
     written = feature_maps(detector, photograph).save(out / "features")
     explained = explain(detector, photograph, score=SHOW_SCORE)
     pictures, _ = explained.save_all(out / "explanations")
-    console.note("\n".join(map(str, [*written, *pictures])))
+    _log.info("\n".join(map(str, [*written, *pictures])))
     _step(8, "one page about it all")
     chapters = [
         _picture_chapter(conversion.lines(), inspection.pictures["train"]["images"][0]),
@@ -104,9 +106,7 @@ def run_demo(out: Path) -> Path:
         subtitle=f"From a VIA file to a trained detector in {clock(seconds)}, on drawn scenes, offline",
         chapters=chapters,
     )
-    console.note(
-        f"done in {clock(seconds)}: AP {result.ap:.3f} on {result.images} scenes that it had not seen"
-    )
+    _log.info(f"done in {clock(seconds)}: AP {result.ap:.3f} on {result.images} scenes that it had not seen")
     return page
 
 
@@ -126,7 +126,7 @@ def _inspect(dataset: Dataset, folder: Path) -> Inspection:
 
 
 def _step(number: int, title: str) -> None:
-    console.stderr().print(f"\n[bold]{number}. {title}[/bold]")
+    _log.info(f"\n{number}. {title}")
 
 
 def _new_photographs(out: Path) -> Path:

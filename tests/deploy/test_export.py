@@ -8,13 +8,13 @@ import pytest
 from torch import nn
 
 from aerostat.deploy import export as export_module
-from aerostat.deploy.agreement import compare
 from aerostat.deploy.export import export
-from aerostat.engines.exported import read_onnx_entry
+from aerostat.deploy.parity import compare
 from aerostat.errors import AerostatError, InputError
+from aerostat.inference.backends.exported import read_onnx_entry
+from aerostat.inference.resolve import exported_beside, load
 from aerostat.model import build
-from aerostat.model.checkpoint import Header, save_weights
-from aerostat.predict import exported_beside, load
+from aerostat.weights.checkpoint import Header, save_weights
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from aerostat.data.balloons import draw_scene
-from aerostat.data.image import Letterbox
 from aerostat.demo import CHECKPOINT
 from aerostat.deploy.openvino_file import write_openvino
 from aerostat.deploy.quantise import quantise
-from aerostat.engines.exported import KEY, Exported
-from aerostat.engines.onnx_graph import onnx_model
-from aerostat.engines.open_vino import openvino_engine, read_openvino_entry
 from aerostat.errors import AerostatError, InputError
-from aerostat.predict import load_network
+from aerostat.images.letterbox import Letterbox
+from aerostat.inference.backends.exported import KEY, Exported
+from aerostat.inference.backends.openvino import openvino_engine, read_openvino_entry
+from aerostat.inference.resolve import load_network
+from aerostat.model.onnx_graph import onnx_model
+from aerostat.scenes.balloons import draw_scene
 
 SIZE = (160, 128)
 ENTRY = Exported("nano", ('bal"loon', "<a&b>", "Größe 气球 🎈", "a\nb"), SIZE)

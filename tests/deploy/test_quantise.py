@@ -7,17 +7,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from aerostat.candidates import keep
-from aerostat.data.balloons import draw_scene
-from aerostat.data.image import Letterbox
 from aerostat.demo import CHECKPOINT
 from aerostat.deploy.quantise import Scale, nearest_scale, quantise
-from aerostat.engines.exported import KEY, Exported, read_onnx_entry
-from aerostat.engines.onnx_graph import Suppression, onnx_model
-from aerostat.engines.onnx_runtime import onnx_engine
-from aerostat.engines.open_vino import openvino_engine
 from aerostat.errors import AerostatError, InputError
-from aerostat.predict import load_network
+from aerostat.geometry.postprocess import keep
+from aerostat.images.letterbox import Letterbox
+from aerostat.inference.backends.exported import KEY, Exported, read_onnx_entry
+from aerostat.inference.backends.onnxruntime import onnx_engine
+from aerostat.inference.backends.openvino import openvino_engine
+from aerostat.inference.resolve import load_network
+from aerostat.model.onnx_graph import Suppression, onnx_model
+from aerostat.scenes.balloons import draw_scene
 
 SIZE = (160, 128)
 

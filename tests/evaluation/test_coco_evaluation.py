@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aerostat.data.dataset import ImageRecord, Instance
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
-from aerostat.evaluation import protocol
+from aerostat.evaluation import coco_protocol as protocol
 from aerostat.evaluation.coco import CocoResult, evaluate_detections, precision_by_recall
 from aerostat.evaluation.matching import average_precision, match
-from aerostat.evaluation.mistakes import find_mistakes
+from aerostat.evaluation.tide import find_mistakes
+from aerostat.results.detections import Detections
 
 TWELVE = [
     "ap",

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aerostat.data.dataset import ImageRecord, Instance
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.evaluation.confusion import Confusion, confusion_matrix
+from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")
 A, B, C = (0.0, 0.0, 100.0, 100.0), (200.0, 0.0, 300.0, 100.0), (400.0, 0.0, 500.0, 100.0)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.data.dataset import ImageRecord, Instance, Split
-from aerostat.detections import Detections
-from aerostat.engines.pytorch import TorchEngine
+from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.evaluate import detect, evaluate
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import build
-from aerostat.predict import Detector
+from aerostat.results.detections import Detections
 
 FIRST_HALF = 51 / 101
 """AP of a perfect detector that finds one object of two: 51 of the 101 recalls have a precision of 1."""
@@ -114,14 +114,15 @@ def test_an_empty_split_has_no_figures():
     assert (result.images, result.ap) == (0, -1.0)
 
 
-def test_progress_is_shown_only_where_it_is_wanted(monkeypatch, capsys):
-    from aerostat import console
+def test_progress_is_shown_only_where_it_is_wanted(monkeypatch, caplog):
+    from aerostat import progress
 
-    monkeypatch.setattr(console, "PLAIN_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    caplog.set_level("INFO", "aerostat")
     evaluate(Told([found(A), found(B)], ("disc",)), split_of(A, B), progress=False)
-    assert capsys.readouterr() == ("", "")
+    assert caplog.messages == []
     evaluate(Told([found(A), found(B)], ("disc",)), split_of(A, B))
-    assert capsys.readouterr() == ("", "evaluating val: 1 of 2\nevaluating val: 2 of 2\n")
+    assert caplog.messages == ["evaluating val: 1 of 2", "evaluating val: 2 of 2"]
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from aerostat.engines.pytorch import TorchEngine
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet, build
-from aerostat.predict import Detector
 
 
 def _liven(net: RTMDet) -> RTMDet:

@@ -10,7 +10,7 @@ from torch import Tensor
 from aerostat.explanation.ablation import ablated_values
 from aerostat.explanation.activations import LAST_LAYERS, Objective, forward_from, gradients
 from aerostat.explanation.layers import find_layer, private_copy
-from aerostat.predict import Detector
+from aerostat.inference.detector import Detector
 
 Lively = Callable[..., Detector]
 

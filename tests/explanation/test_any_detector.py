@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.explanation.any_detector import explain_black_box
+from aerostat.results.detections import Detections
 
 INPUT = (96, 96)
 PHOTOGRAPH = np.full((120, 240, 3), 255, np.uint8)

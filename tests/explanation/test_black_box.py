@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.data.image import Letterbox, read_image
-from aerostat.detections import Detections
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
 from aerostat.explanation import black_box
-from aerostat.explanation.black_box import (
-    scorer_of_black_box,
-    scorer_of_detector,
-    similarity,
-)
+from aerostat.explanation.black_box import scorer_of_black_box, scorer_of_detector, similarity
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import load
 from aerostat.model import build, candidate_boxes, normalise
-from aerostat.predict import Detector, load
+from aerostat.results.detections import Detections
 
 CLASSES = ("balloon", "kite")
 

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 import aerostat as ae
-from aerostat.data.image import Letterbox
-from aerostat.detections import Detection
 from aerostat.draw.saving import save_image
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError
 from aerostat.explanation import boxam, methods
 from aerostat.explanation.boxam import METHODS, explain
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.result import Explanation
+from aerostat.images.letterbox import Letterbox
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import SIZES, build
-from aerostat.predict import Detector
+from aerostat.results.detections import Detection
 
 Lively = Callable[..., Detector]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import scorer_of_black_box
 from aerostat.explanation.drise import drise, masked_images, random_mask
+from aerostat.results.detections import Detections
 
 BOX = (40, 24, 72, 48)  # x1, y1, x2, y2 of the pixels that the black box looks at
 WHITE = np.full((96, 128, 3), 255, np.uint8)

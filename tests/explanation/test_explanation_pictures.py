@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aerostat.explanation.boxam import METHODS, explain
-from aerostat.predict import Detector
+from aerostat.inference.detector import Detector
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 

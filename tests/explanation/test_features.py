@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 import aerostat as ae
 from aerostat.__main__ import main
-from aerostat.data.image import Letterbox
-from aerostat.detections import Detections
 from aerostat.draw.saving import save_image
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError
 from aerostat.explanation.features import content_cells, feature_maps
+from aerostat.images.letterbox import Letterbox
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import SIZES, build
-from aerostat.model.checkpoint import Header, save_weights
-from aerostat.predict import Detector
+from aerostat.results.detections import Detections
+from aerostat.weights.checkpoint import Header, save_weights
 
 LANDSCAPE, PORTRAIT = (1024, 768), (768, 1024)  # width, height
 

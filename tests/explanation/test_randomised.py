@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.explanation.boxam import explain, explain_with
 from aerostat.explanation.randomised import SAME, randomisation_check, rank_correlation, with_random_weights
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import load
 from aerostat.model import build
-from aerostat.predict import Detector, load
 
 
 @pytest.mark.parametrize(

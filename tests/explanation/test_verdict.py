@@ -18,7 +18,7 @@ from aerostat.explanation.faithfulness import (
 )
 from aerostat.explanation.result import Explanation
 from aerostat.explanation.verdict import HEADER, save_curves, table_rows, verdict
-from aerostat.predict import Detector
+from aerostat.inference.detector import Detector
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 

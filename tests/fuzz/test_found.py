@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from scripts.fuzz import bombs, parsers
 
-from aerostat.data.dataset import Dataset
-from aerostat.data.image import read_image, read_size
-from aerostat.engines.exported import Exported, read_onnx_entry
+from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
-from aerostat.model.checkpoint import read_header
-from aerostat.model.training_state import load_state
+from aerostat.images.read import read_image, read_size
+from aerostat.inference.backends.exported import Exported, read_onnx_entry
 from aerostat.training.recipe import parse_assignments, read_recipe
+from aerostat.weights.checkpoint import read_header
+from aerostat.weights.training_state import load_state
 
 Read = Callable[[Path], object]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.data.dataset import ImageRecord, Instance, Split
-from aerostat.data.loader import Batch
+from aerostat.datasets.records import ImageRecord, Instance, Split
+from aerostat.pipeline.loader import Batch
 
 Box = tuple[float, float, float, float]
 

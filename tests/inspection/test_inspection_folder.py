@@ -10,15 +10,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from aerostat.data.dataset import Dataset, Split
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import Split
 from aerostat.errors import InputError
-from aerostat.inspection.folder import (
-    DOCUMENT,
-    MOST_IMAGES,
-    check_request,
-    inspect_to_folder,
-    plot_pngs,
-)
+from aerostat.inspection.folder import DOCUMENT, MAX_IMAGES, check_request, inspect_to_folder, plot_pngs
 from aerostat.inspection.pictures import stage_pictures
 from aerostat.inspection.statistics import measure
 
@@ -125,11 +120,11 @@ def test_an_inspection_cut_short_can_be_repeated(
     assert "unfinished" not in json.loads((out / DOCUMENT).read_text())
 
 
-@pytest.mark.parametrize("limit", [0, -1, MOST_IMAGES + 1])
+@pytest.mark.parametrize("limit", [0, -1, MAX_IMAGES + 1])
 def test_a_limit_out_of_range_is_refused_before_anything_is_written(
     on_disk: OnDisk, tmp_path: Path, limit: int
 ) -> None:
-    with pytest.raises(InputError, match=f"from 1 to {MOST_IMAGES} images, found {limit}"):
+    with pytest.raises(InputError, match=f"from 1 to {MAX_IMAGES} images, found {limit}"):
         inspect_to_folder(dataset(on_disk(1)), tmp_path / "out", limit=limit)
     assert not (tmp_path / "out").exists()
 

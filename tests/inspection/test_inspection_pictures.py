@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from aerostat.data.dataset import ImageRecord, Instance, Split
-from aerostat.data.loader import Batch
+from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.draw.palette import class_colour
 from aerostat.errors import InputError
 from aerostat.inspection.pictures import (
-    LARGEST_CELL,
+    MAX_CELL,
     PICTURE_PIXELS,
     choose_images,
     draw_labels,
@@ -25,6 +24,7 @@ from aerostat.inspection.pictures import (
     split_pictures,
     stage_pictures,
 )
+from aerostat.pipeline.loader import Batch
 
 Make = Callable[..., ImageRecord]
 MakeSplit = Callable[..., Split]
@@ -87,7 +87,7 @@ def test_a_sheet_has_room_for_all_and_stays_a_size_that_can_be_saved(count: int,
     for size in ((100, 50), (10, 8000), (0, 0)):
         columns, (width, height) = sheet_layout(count, [make_record(size=size)] * min(count, 3))
         rows = -(-count // columns)
-        assert 160 <= width <= LARGEST_CELL and 0.6 * width / 2 <= height <= width / 0.6 + 1
+        assert 160 <= width <= MAX_CELL and 0.6 * width / 2 <= height <= width / 0.6 + 1
         assert rows * height < 30_000 and columns * width < 30_000  # JPEG ends at 65535
 
 
@@ -209,7 +209,7 @@ def test_batches_become_pictures_whose_pixels_are_the_tensors(make_batch: Callab
     assert found.captions[3] == "batch 2, 1/2: 0.jpg, 1 box"
 
 
-@pytest.mark.parametrize(("side", "cell"), [(32, 32), (320, 320), (1280, LARGEST_CELL)])
+@pytest.mark.parametrize(("side", "cell"), [(32, 32), (320, 320), (1280, MAX_CELL)])
 def test_a_sheet_of_a_batch_shows_its_pixels_unless_they_are_very_many(
     make_batch: Callable[..., Batch], side: int, cell: int
 ) -> None:

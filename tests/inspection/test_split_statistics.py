@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from aerostat.data.dataset import ImageRecord, Split
+from aerostat.datasets.records import ImageRecord, Split
 from aerostat.inspection import statistics as numbers
 from aerostat.inspection.statistics import count_edges, coverage, histogram, measure
 

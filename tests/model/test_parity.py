@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from aerostat.boxes import nms, pairwise_iou
+from aerostat.geometry.boxes import pairwise_iou
+from aerostat.geometry.nms import nms
 from aerostat.model import (
     assign,
     build,

@@ -6,14 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from aerostat.data.dataset import Dataset, ImageRecord, Instance, Split
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
-from aerostat.evaluation.disputes import Dispute
+from aerostat.evaluation.advice import Advice, AdviceReport
+from aerostat.evaluation.label_issues import Dispute
 from aerostat.report.advice import advice_chapters
 from aerostat.report.subject import Subject
-from aerostat.training.advice import Advice, Counsel
+from aerostat.runs.directory import Run
 from aerostat.training.recipe import Recipe
-from aerostat.training.run import Run
 
 BOX = (10.0, 10.0, 40.0, 40.0)
 
@@ -38,7 +39,7 @@ def test_advice_and_disputes_of_every_kind_are_shown(subject):
         Dispute("gone.jpg", "unseen", BOX, None, "<b>", 0.0, 0),
         Dispute("unknown.jpg", "unseen", BOX, None, "cat", 0.0, 5),
     )
-    Counsel((Advice("length", "Train for longer."),), disputed, 2).write(subject.run.advice)
+    AdviceReport((Advice("length", "Train for longer."),), disputed, 2).write(subject.run.advice)
     first, second = advice_chapters(subject)
     assert first.tables[0].rows == [("length of the run", "Train for longer.")]
     assert "2 images" in second.paragraphs[0] and "5 labels" in second.paragraphs[0]
@@ -48,7 +49,7 @@ def test_advice_and_disputes_of_every_kind_are_shown(subject):
 
 def test_nothing_to_say_is_said_and_no_advice_is_no_chapter(subject):
     assert advice_chapters(subject) == []
-    Counsel().write(subject.run.advice)
+    AdviceReport().write(subject.run.advice)
     (only,) = advice_chapters(subject)
     assert "Nothing" in only.paragraphs[0]
 

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from aerostat.data.balloons import write_balloons
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
 from aerostat.demo import CHECKPOINT
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import build
-from aerostat.model.checkpoint import Header, save_weights
-from aerostat.predict import Detector
 from aerostat.report import complete, report, run_chapters, write_report
 from aerostat.report.page import Chapter
 from aerostat.report.subject import Subject, read_subject
 from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
+from aerostat.runs.directory import Run
+from aerostat.scenes.balloons import write_balloons
 from aerostat.training.recipe import Recipe
-from aerostat.training.run import Run
+from aerostat.weights.checkpoint import Header, save_weights
 
 CLASSES = ("drawn balloon",)
 """Of the demo's checkpoint."""
@@ -158,7 +158,7 @@ def test_views_of_a_part_are_compared_with_plain_prediction_of_that_part(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = read_subject(make_run(tmp_path / "run", scenes))
-    monkeypatch.setattr("aerostat.report.subject.FEWEST_IMAGES", 0)
+    monkeypatch.setattr("aerostat.report.subject.MIN_IMAGES", 0)
     monkeypatch.setattr(Subject, "affords", lambda self, most, passes=1.0: 2 if passes > 1 else most)
     assert len(subject.found) == 3 and len(subject.seen) == 2
     (chapter,) = view_chapters(subject)

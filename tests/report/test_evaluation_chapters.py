@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aerostat.data.dataset import Dataset, ImageRecord, Instance
-from aerostat.data.image import read_image
-from aerostat.detections import Detections
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
+from aerostat.images.read import read_image
 from aerostat.report import Chapter, write_report
 from aerostat.report.evaluation import mistake_chapters
+from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")
 A, B = (20.0, 20.0, 120.0, 120.0), (200.0, 20.0, 300.0, 120.0)

@@ -30,17 +30,17 @@ import matplotlib.pyplot  # noqa: F401 - imported for those that are forked
 import numpy as np
 import torch
 
-from aerostat import console, files
-from aerostat.data.dataset import Dataset
+from aerostat import files
+from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
-from aerostat.model.checkpoint import load_weights
-from aerostat.model.training_state import load_state
-from aerostat.training import run as run_module
+from aerostat.runs import directory as run_module
+from aerostat.runs.directory import Run
+from aerostat.training.api import resume, train
+from aerostat.training.loop import Trainer
 from aerostat.training.recipe import read_recipe
-from aerostat.training.run import Run
-from aerostat.training.train import resume, train
-from aerostat.training.trainer import Trainer
 from aerostat.training.validation import Validation
+from aerostat.weights.checkpoint import load_weights
+from aerostat.weights.training_state import load_state
 
 VALUES = {
     "data": {"input_size": 64, "threads": 2},
@@ -185,7 +185,7 @@ def fork(do: Callable[[], None], said_to: Run | None = None) -> int:
         do()
         code = 0
     except AerostatError as error:
-        console.note(str(error))
+        print(error, file=sys.stderr)
         code = error.exit_code
     except BaseException:
         traceback.print_exc()

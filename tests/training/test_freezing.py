@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
 from aerostat.model import build
 from aerostat.training.recipe import Recipe
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError, InputError
+from aerostat.training.api import plan
+from aerostat.training.loop import Trainer
 from aerostat.training.preview import first_batches, plan_to_show, preview_pictures
 from aerostat.training.recipe import Recipe
-from aerostat.training.train import plan
-from aerostat.training.trainer import Step, Trainer
+from aerostat.training.step import Step
 
 VALUES = {
     "data": {"input_size": 64, "threads": 0},

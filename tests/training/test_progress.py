@@ -7,7 +7,7 @@ import time as real_time
 import pytest
 from rich.console import Console
 
-from aerostat import console
+from aerostat import progress as shared
 from aerostat.training import progress as module
 from aerostat.training.progress import EpochProgress, clock, showing
 
@@ -23,7 +23,7 @@ class Clock:
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     hand = Clock()
     monkeypatch.setattr(module, "time", hand)
-    monkeypatch.setattr(console, "time", hand)
+    monkeypatch.setattr(shared, "time", hand)
     return hand
 
 
@@ -63,14 +63,15 @@ def test_an_epoch_without_iterations_yet_has_a_line(time):
     assert "ETA 0:00" in epoch(time).line(0.0, 0.0)
 
 
-def test_off_a_terminal_there_is_a_plain_line_every_20_seconds(time, capsys):
+def test_off_a_terminal_there_is_a_plain_line_every_20_seconds(time, caplog):
+    caplog.set_level("INFO", "aerostat")
     progress = epoch(time)
     with showing(progress) as display:
         for _ in range(10):
             time.now += 7
             progress.add({"loss": 1.0}, images=1)
             display.update(1e-3, 100.0)
-    lines = capsys.readouterr().err.splitlines()
+    lines = caplog.messages
     assert [line.split("  ")[1] for line in lines] == ["3/10", "6/10", "9/10"]
     assert all(line.startswith("epoch 2/4") and "\x1b" not in line and "\r" not in line for line in lines)
 
@@ -78,37 +79,38 @@ def test_off_a_terminal_there_is_a_plain_line_every_20_seconds(time, capsys):
 @pytest.mark.parametrize(
     ("iterations", "words"), [(0, "3/10  the first batch takes long: 1:35 so far"), (1, "4/10  loss 2.000")]
 )
-def test_off_a_terminal_a_slow_iteration_does_not_mean_silence(time, monkeypatch, capsys, iterations, words):
-    monkeypatch.setattr(console, "time", real_time)  # the watch waits for real
-    monkeypatch.setattr(console, "LONGEST_SILENCE", 0.02)
+def test_off_a_terminal_a_slow_iteration_does_not_mean_silence(time, monkeypatch, caplog, iterations, words):
+    monkeypatch.setattr(shared, "time", real_time)  # the watch waits for real
+    monkeypatch.setattr(shared, "MAX_SILENCE_SECONDS", 0.02)
+    caplog.set_level("INFO", "aerostat")
     progress = epoch(time, first=3)
     time.now += 95
-    shown = ""
     for _ in range(iterations):
         progress.add({"loss": 2.0}, images=1)
     with showing(progress):  # not one iteration finishes in here
         for _ in range(1000):
-            if shown.count("\n") >= 2:
+            if len(caplog.messages) >= 2:
                 break
             threading.Event().wait(0.01)
-            shown += capsys.readouterr().err
-    assert shown.count("\n") >= 2
-    assert shown.startswith(f"epoch 2/4  {words}")
+    assert len(caplog.messages) >= 2
+    assert caplog.messages[0].startswith(f"epoch 2/4  {words}")
 
 
-def test_only_one_of_several_processes_shows_the_epoch(time, capsys):
+def test_only_one_of_several_processes_shows_the_epoch(time, caplog):
+    caplog.set_level("INFO", "aerostat")
     progress = epoch(time)
     with showing(progress, silent=True) as display:
         time.now += 70
         progress.add({"loss": 1.0}, images=1)
         display.update(1e-3, 100.0)
-    assert capsys.readouterr() == ("", "")
+    assert caplog.messages == []
 
 
 def test_on_a_terminal_there_is_one_bar(time, monkeypatch):
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=150)
-    monkeypatch.setattr(console, "stderr", lambda: terminal)
+    monkeypatch.setattr(shared, "terminal", lambda: terminal)
+    monkeypatch.setattr(module, "terminal", lambda: terminal)
     progress = epoch(time, first=3)
     with showing(progress) as display:
         progress.add({"loss": 1.25}, images=1)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from aerostat.__main__ import main
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
+from aerostat.inference.resolve import load
 from aerostat.model import build
-from aerostat.model.checkpoint import Header, save_weights
-from aerostat.model.coco_classes import COCO_CLASSES
-from aerostat.predict import load
-from aerostat.training.train import plan, train
+from aerostat.training.api import plan, train
+from aerostat.weights.checkpoint import Header, save_weights
+from aerostat.weights.coco_classes import COCO_CLASSES
 
 
 @pytest.fixture(scope="module")

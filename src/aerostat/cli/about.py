@@ -14,7 +14,7 @@ def models(*, json_: JsonFlag = False) -> None:
     json_:
         Print one JSON document.
     """
-    from aerostat.model.zoo import weights_folder, zoo_table
+    from aerostat.weights.zoo import weights_folder, zoo_table
 
     if json_:
         print(document([row.to_dict() for row in zoo_table()]))

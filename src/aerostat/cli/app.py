@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.errors import InputError
 from aerostat.files import nearest_existing
 
 if TYPE_CHECKING:
-    from aerostat.data.dataset import Dataset, Split
-    from aerostat.predict import Detector
-    from aerostat.tta import TTA
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.records import Split
+    from aerostat.inference.detector import Detector
+    from aerostat.inference.tta import TTA
 
 app = App(
     name="aerostat",
@@ -34,14 +35,14 @@ JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=Fa
 
 def read(data: Path, **reading: Any) -> Dataset:
     """Read data as `Dataset.read` does, which is imported only now."""
-    from aerostat.data.dataset import Dataset
+    from aerostat.datasets.dataset import Dataset
 
     return Dataset.read(data, **reading)
 
 
 def read_for(known: tuple[str, ...], data: Path, classes: list[str] | None, **reading: Any) -> Dataset:
     """Read data for a detector of the classes `known`, whose names stand for those that nobody states."""
-    from aerostat.data.dataset import OtherClassesError
+    from aerostat.datasets.records import OtherClassesError
 
     if classes:
         return read(data, classes=classes, **reading)
@@ -53,7 +54,7 @@ def read_for(known: tuple[str, ...], data: Path, classes: list[str] | None, **re
 
 def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
     """Return the split asked for; if none was, val, else test, else the only one there is."""
-    from aerostat.data.dataset import ONLY_SPLIT
+    from aerostat.datasets.records import ONLY_SPLIT
 
     if name is not None or "val" in dataset.splits:
         return dataset.split(name or "val")
@@ -67,8 +68,8 @@ def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
 
 def tell_losses(dataset: Dataset, part: Split) -> None:
     """Say what the figures of a split are missing, so that they are not compared with those of the whole."""
-    from aerostat.data.card import data_card
-    from aerostat.data.dataset import LOSSES
+    from aerostat.datasets.records import LOSSES
+    from aerostat.datasets.summary import data_card
 
     for card in data_card(dataset).splits:
         for problem in card.problems:
@@ -82,7 +83,7 @@ def tell_losses(dataset: Dataset, part: Split) -> None:
 
 def load_for_use(weights: str, device: str, input_size: int | None, engine: str, tta: TTA | None) -> Detector:
     """Return a detector to look at photographs with; `auto` takes an export of the weights, if any."""
-    from aerostat.predict import exported_beside, load
+    from aerostat.inference.resolve import exported_beside, load
 
     found = exported_beside(weights, input_size=input_size, device=device) if engine == "auto" else None
     if found is not None:

@@ -53,10 +53,11 @@ def benchmark(
     json_:
         Print one JSON document.
     """
-    from aerostat import console
-    from aerostat.measuring.benchmark import benchmark as measured
+    from aerostat.benchmarking.benchmark import benchmark as measured
+    from aerostat.cli import console
+    from aerostat.progress import activity
 
-    with console.activity() as begun:
+    with activity() as begun:
         report = measured(
             weights,
             engines=engine,

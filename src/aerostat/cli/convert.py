@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, split_names
 
 
@@ -56,7 +56,7 @@ def convert(
     json_:
         Print one JSON document.
     """
-    from aerostat.data.convert import convert as convert_annotations
+    from aerostat.datasets.convert import convert as convert_annotations
 
     done = convert_annotations(
         src,

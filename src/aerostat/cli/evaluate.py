@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import (
     Classes,
     Flag,
@@ -23,11 +23,11 @@ from aerostat.cli.app import (
 )
 from aerostat.cli.tta import ONE_LOOK, TtaOptions
 from aerostat.errors import AerostatError, InputError, clause
-from aerostat.wording import counted
+from aerostat.text import counted
 
 if TYPE_CHECKING:
-    from aerostat.data.dataset import ImageRecord, Split
-    from aerostat.detections import Detections
+    from aerostat.datasets.records import ImageRecord, Split
+    from aerostat.results.detections import Detections
 
 
 @app.command(name="eval", sort_key=5, usage="Usage: aerostat eval WEIGHTS DATA [OPTIONS]")
@@ -86,7 +86,7 @@ def evaluate(
     json_:
         Print one JSON document.
     """
-    from aerostat.data.card import require_usable
+    from aerostat.datasets.summary import require_usable
     from aerostat.evaluation.coco import evaluate_detections
     from aerostat.evaluation.evaluate import detect
 
@@ -123,7 +123,7 @@ def evaluate(
 
 def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:
     """Write COCO results under the image and category ids of the annotations."""
-    from aerostat.detections import write_coco
+    from aerostat.results.detections import write_coco
 
     id_of = dict(zip(part.classes, part.category_ids, strict=True))
     results = []

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Flag, JsonFlag, app, document, refuse
 from aerostat.errors import InputError
-from aerostat.wording import counted
+from aerostat.text import counted
 
 if TYPE_CHECKING:
     from aerostat.explanation.faithfulness import Faithfulness
@@ -91,8 +91,6 @@ def explain(
     json_:
         Print one JSON document.
     """
-    from aerostat.data.image import read_size
-    from aerostat.engines.exported import SUFFIXES
     from aerostat.explanation.any_detector import black_box_of, explain_black_box
     from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request
     from aerostat.explanation.boxam import explain as explain_detections
@@ -100,7 +98,9 @@ def explain(
     from aerostat.explanation.faithfulness import faithfulness_of_all
     from aerostat.explanation.verdict import LEGEND, save_curves
     from aerostat.files import require_folder
-    from aerostat.predict import load
+    from aerostat.images.read import read_size
+    from aerostat.inference.backends.exported import SUFFIXES
+    from aerostat.inference.resolve import load
 
     box_xyxy = None if box is None else _parse_box(box)
     exported = Path(weights).suffix.lower() in SUFFIXES

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, read, refuse, require_free, split_names
 from aerostat.errors import InputError, clause
-from aerostat.wording import counted, listed
+from aerostat.text import counted, listed
 
 if TYPE_CHECKING:
     from aerostat.deploy.photographs import Photographs
@@ -79,9 +79,9 @@ def export(
     json_:
         Print one JSON document.
     """
-    from aerostat.candidates import NMS_IOU, SCORE_THRESHOLD
-    from aerostat.engines.exported import SUFFIXES as EXPORTED
-    from aerostat.predict import weights_path
+    from aerostat.geometry.postprocess import NMS_IOU, SCORE_THRESHOLD
+    from aerostat.inference.backends.exported import SUFFIXES as EXPORTED
+    from aerostat.inference.resolve import weights_path
 
     source = weights_path(weights)
     kind = to or (SUFFIXES.get(out.suffix.lower(), "onnx") if out else "onnx")
@@ -128,8 +128,8 @@ def export(
 
 
 def _export_openmmlab(source: Path, target: Path) -> None:
-    from aerostat.model.checkpoint import in_published_order, load_weights
-    from aerostat.model.openmmlab import write_pth
+    from aerostat.weights.checkpoint import in_published_order, load_weights
+    from aerostat.weights.openmmlab import write_pth
 
     loaded = load_weights(source)
     if loaded.header.kind != "detector":
@@ -201,10 +201,10 @@ def _photographs(
     weights: str, data: Path | None, classes: list[str] | None, images: list[Path] | None
 ) -> Photographs:
     """Return what was asked for; else the photographs of the run's own data, if they are still there."""
-    from aerostat.data.dataset import Dataset
+    from aerostat.datasets.dataset import Dataset
     from aerostat.deploy.photographs import drawn, of_data, of_files
     from aerostat.report.subject import recorded_source
-    from aerostat.training.run import Run
+    from aerostat.runs.directory import Run
 
     if images:
         return of_files(images)

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Flag, JsonFlag, app, document, refuse
 from aerostat.errors import InputError
-from aerostat.wording import counted
+from aerostat.text import counted
 
 
 @app.command(sort_key=7, usage="Usage: aerostat features WEIGHTS IMAGE [OPTIONS]")
@@ -66,15 +66,12 @@ def features(
     json_:
         Print one JSON document.
     """
-    from aerostat.data.image import read_size
-    from aerostat.explanation.features import (
-        DEFAULT_LAYERS,
-        check_request,
-        feature_maps,
-    )
+    from aerostat.explanation.features import DEFAULT_LAYERS, check_request, feature_maps
     from aerostat.explanation.layers import describe_layers, layer_tree
     from aerostat.files import require_folder
-    from aerostat.predict import SHOW_SCORE, load
+    from aerostat.images.read import read_size
+    from aerostat.inference.detector import SHOW_SCORE
+    from aerostat.inference.resolve import load
 
     if layers == ["list"]:
         net = load(weights, device="cpu", input_size=input_size).net

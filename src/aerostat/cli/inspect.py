@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, read, split_names
 from aerostat.cli.train import recipe_values
 from aerostat.errors import AerostatError, clause
 
 if TYPE_CHECKING:
     from aerostat.inspection.pictures import StagePictures
-    from aerostat.training.train import Plan
+    from aerostat.training.api import Plan
 
 
 @app.command(sort_key=3, usage="Usage: aerostat inspect DATA [OPTIONS]")
@@ -76,9 +76,9 @@ def inspect(
     json_:
         Print one JSON document.
     """
-    from aerostat.data.card import data_card
-    from aerostat.data.lint.lint import lint, require_clean
+    from aerostat.datasets.summary import data_card
     from aerostat.inspection.folder import DOCUMENT, check_request, inspect_to_folder
+    from aerostat.lint.lint import lint, require_clean
     from aerostat.training.preview import plan_to_show
 
     check_request(out, limit=limit, force=force)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, split_names
 
 
@@ -44,7 +44,7 @@ def lint(
     json_:
         Print one JSON document, with all findings.
     """
-    from aerostat.data.lint.lint import lint_path
+    from aerostat.lint.lint import lint_path
 
     report = lint_path(
         data, split_names(classes), class_attribute=class_attribute, images=images, pixels=pixels

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import Flag, JsonFlag, app, document, load_for_use, read_for, refuse
 from aerostat.cli.tta import ONE_LOOK, TtaOptions
 from aerostat.errors import AerostatError, InputError
@@ -15,8 +15,8 @@ from aerostat.errors import AerostatError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aerostat.predict import Detector
-    from aerostat.predictions import Judge
+    from aerostat.inference.detector import Detector
+    from aerostat.inference.predict_folder import Judge
 
 
 @app.command(sort_key=6, usage="Usage: aerostat predict WEIGHTS SOURCE... [OPTIONS]")
@@ -76,7 +76,7 @@ def predict(
     json_:
         Print one JSON document.
     """
-    from aerostat.predictions import predict_to_folder
+    from aerostat.inference.predict_folder import predict_to_folder
 
     if not 0 <= score < 1 or not 0 < nms_iou <= 1:
         raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
@@ -113,8 +113,8 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
     Raises:
         InputError: there are none, or no pictures to sort.
     """
-    from aerostat.data.reading import find_sources
-    from aerostat.evaluation.verdicts import judge_by
+    from aerostat.datasets.discover import find_sources
+    from aerostat.evaluation.per_image import judge_by
 
     if not pictures:
         raise InputError(

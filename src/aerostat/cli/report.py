@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aerostat import console
+from aerostat.cli import console
 from aerostat.cli.app import app, read
 from aerostat.errors import InputError
 
@@ -22,7 +22,7 @@ def report(run: Path, data: Path | None = None, /) -> None:
     """
     from aerostat.report import report as write_report
     from aerostat.report.subject import recorded_source
-    from aerostat.training.run import Run
+    from aerostat.runs.directory import Run
 
     known = Run(run)
     if not known.recipe.is_file():

@@ -11,7 +11,7 @@ from aerostat.cli.app import Classes, Flag, app, document, name_of, read, split_
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
-    from aerostat.training.study import Arm
+    from aerostat.experiments.study import Arm
 
 
 @app.command(sort_key=4.5, usage="Usage: aerostat study DATA [OPTIONS]")
@@ -71,9 +71,9 @@ def study(
     json:
         Print the study as JSON.
     """
-    from aerostat import console
-    from aerostat.training import study as studies
-    from aerostat.training.study_report import plot, render
+    from aerostat.cli import console
+    from aerostat.experiments import study as studies
+    from aerostat.experiments.summary import plot, render
 
     if seeds is not None and seeds < 1:
         raise InputError(f"Expected --seeds to be at least 1, found {seeds}.")
@@ -108,8 +108,8 @@ def study(
 def _arms(recipes: list[str], variations: list[str], shared: list[str], model: str | None) -> list[Arm]:
     """Return the recipes of a study: the named ones, then the first one's variations."""
     from aerostat.cli.train import recipe_values
+    from aerostat.experiments.study import Arm
     from aerostat.training.recipe import parse_assignments
-    from aerostat.training.study import Arm
 
     arms = []
     for name in recipes:

@@ -11,8 +11,8 @@ from aerostat.cli.app import Classes, Flag, app, name_of, read, refuse, split_na
 from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
-    from aerostat.data.dataset import Dataset
-    from aerostat.training.run import Run
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.runs.directory import Run
 
 
 @app.command(sort_key=4, usage="Usage: aerostat train DATA [OPTIONS]")
@@ -87,8 +87,8 @@ def train(
     dry_run:
         Print the data card and the resolved recipe, and train nothing.
     """
-    from aerostat.training.interruption import leaving_at_once
-    from aerostat.training.run import Run
+    from aerostat.runs.directory import Run
+    from aerostat.training.signals import leaving_at_once
 
     reading: dict[str, Any] = {
         "classes": split_names(classes),
@@ -124,7 +124,7 @@ def train(
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
     preset, values = recipe_values(recipe, set_ or [], list(fields.values()), model)
     if dry_run:
-        from aerostat.training import train as training
+        from aerostat.training import api as training
 
         dataset = read(data, **reading)
         planned = training.plan(dataset, model=model, weights=weights, preset=preset, values=values)
@@ -134,7 +134,7 @@ def train(
     run = _free_run(out, data)
     source = {"path": str(data.absolute()), **reading}
     with leaving_at_once(lambda: Run(run).left):
-        from aerostat.training import train as training
+        from aerostat.training import api as training
 
         dataset = read(data, **reading)
         trained = training.train(
@@ -164,7 +164,7 @@ def recipe_values(
     Raises:
         InputError: a key or value is none of a recipe's; said before the data are read, which may take long.
     """
-    from aerostat.training.preset import PRESETS
+    from aerostat.training.presets import PRESETS
     from aerostat.training.recipe import Recipe, parse_assignments, read_values
 
     preset, values = recipe, dict[str, dict[str, Any]]()
@@ -186,7 +186,7 @@ def recipe_values(
 
 def _resumed(run: Path, data: Path | None, reading: dict[str, Any]) -> Run:
     """Go on with a run, on its own data unless others are named."""
-    from aerostat.training.train import resume
+    from aerostat.training.api import resume
 
     if data is None:
         of_data = {f"--{name.replace('_', '-')}": value for name, value in reading.items()}
@@ -197,7 +197,7 @@ def _resumed(run: Path, data: Path | None, reading: dict[str, Any]) -> Run:
 
 def _free_run(out: Path | None, data: Path) -> Path:
     """Return the directory of a new run, by default named after its data, which must not exist."""
-    from aerostat.training.run import Run
+    from aerostat.runs.directory import Run
 
     path = out or Path("runs") / name_of(data)
     Run(path).require_absent()
@@ -209,7 +209,7 @@ def _report(run: Run, data: Dataset | None = None) -> None:
 
     A page that cannot be written is no reason to call a training failed.
     """
-    from aerostat import console
+    from aerostat.cli import console
     from aerostat.report import report as write_report
     from aerostat.training.machine import is_main_process
 

@@ -11,7 +11,7 @@ from aerostat.cli.app import Flag
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
-    from aerostat.tta import TTA
+    from aerostat.inference.tta import TTA
 
 
 @Parameter(name="*")
@@ -58,7 +58,7 @@ class TtaOptions:
                 them = "it" if len(given) == 1 else "them"
                 raise InputError(f"{', '.join(given)} would do nothing; add --tta, or leave {them} out.")
             return None
-        from aerostat.tta import PUBLISHED_SCALES, TTA, parse_scales
+        from aerostat.inference.tta import PUBLISHED_SCALES, TTA, parse_scales
 
         said: dict[str, Any] = {"flip": self.flip, "merge": self.merge, "merge_iou": self.merge_iou}
         if self.scales is not None:

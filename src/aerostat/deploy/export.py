@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.candidates import MAX_DETECTIONS
-from aerostat.data.image import Letterbox
-from aerostat.deploy.agreement import Agreement, compare
-from aerostat.engines.exported import KEY, Exported
-from aerostat.engines.pytorch import TorchEngine
+from aerostat.deploy.parity import Agreement, compare
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import replacing
-from aerostat.predict import Detector, installed, load, load_network, weights_path
+from aerostat.geometry.postprocess import MAX_DETECTIONS
+from aerostat.images.letterbox import Letterbox
+from aerostat.inference.backends.exported import KEY, Exported
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import installed, load, load_network, weights_path
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -85,7 +86,7 @@ def export(
     for package in ("onnx", *(["openvino"] if to == "openvino" else [])):
         if not installed(package):
             raise InputError(f"Export to {to} needs {package}; install it with: pip install {package}")
-    from aerostat.engines.onnx_graph import Suppression, onnx_model
+    from aerostat.model.onnx_graph import Suppression, onnx_model
 
     net, weights, size = load_network(source, input_size=input_size)
     header = weights.header

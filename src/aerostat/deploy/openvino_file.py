@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aerostat.engines.exported import KEY
-from aerostat.engines.open_vino import openvino_module
 from aerostat.errors import AerostatError
 from aerostat.files import write_bytes
+from aerostat.inference.backends.exported import KEY
+from aerostat.inference.backends.openvino import openvino_module
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -21,7 +21,7 @@ def write_openvino(model: ModelProto, path: Path, *, compress_to_fp16: bool = Fa
     `openvino.Core` reads ONNX itself; `openvino.convert_model` would do no more, and report it.
 
     Args:
-        model: as `aerostat.engines.onnx_graph.onnx_model` writes it, in float32 or INT8.
+        model: as `aerostat.model.onnx_graph.onnx_model` writes it, in float32 or INT8.
         path: of the .xml; both files are replaced if they exist.
         compress_to_fp16: halve the file; weights are then rounded to 11 bits.
 

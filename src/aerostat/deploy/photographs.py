@@ -10,11 +10,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.data.balloons import draw_scene
-from aerostat.data.dataset import Dataset, Split
-from aerostat.data.image import list_images, read_image
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import Split
 from aerostat.errors import InputError
-from aerostat.wording import counted
+from aerostat.images.read import list_images, read_image
+from aerostat.scenes.balloons import draw_scene
+from aerostat.text import counted
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from aerostat.engines.exported import KEY, Exported
 from aerostat.errors import AerostatError, InputError
-from aerostat.wording import counted
+from aerostat.inference.backends.exported import KEY, Exported
+from aerostat.text import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -81,7 +81,7 @@ def quantise(
     data).
 
     Args:
-        model: as `aerostat.engines.onnx_graph.onnx_model` writes it; left as it is.
+        model: as `aerostat.model.onnx_graph.onnx_model` writes it; left as it is.
         images_bgr: (H, W, 3) uint8, letterboxed to the size of the model's input; 16 to 64 of them, no labels
             needed. All are held in memory.
         reduced_range: 7 bits for weights, for processors without VNNI (before about 2019), where sums of

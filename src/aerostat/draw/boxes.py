@@ -19,11 +19,11 @@ Outline = NDArray[np.floating] | Sequence[NDArray[np.floating]] | None
 FILL_OPACITY = 0.22
 EDGE_OPACITY = 0.5
 """Of the edge around a line of one pixel."""
-MOST_TAGGED = 0.08
+MAX_TAGGED = 0.08
 """Share of the image that all tags together may cover; where boxes crowd, the others go without."""
-MOST_OVERLAP = 0.25
+MAX_OVERLAP = 0.25
 """Share of a tag that other tags may cover before it is left out."""
-MOST_HIDDEN, MOST_HIDDEN_ONCE = 0.15, 0.5
+MAX_HIDDEN, MAX_HIDDEN_ONCE = 0.15, 0.5
 """Share of a box that a tag may cover before it is left out; the second for the first tag of each class."""
 ALWAYS_TAGGED = 4
 """Up to so many boxes every one has its tag."""
@@ -154,7 +154,7 @@ def _placed_tags(
 ) -> list[tuple[int, NDArray[np.float64]]]:
     """Return the index of each box that gets a tag with the tag's x1, y1, x2, y2, in the order of placing."""
     tags: list[tuple[int, NDArray[np.float64]]] = []
-    placed, left = np.empty((0, 4)), MOST_TAGGED * high * wide
+    placed, left = np.empty((0, 4)), MAX_TAGGED * high * wide
     crowded = len(boxes) > ALWAYS_TAGGED
     areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1.0)
     for place, i in enumerate([*ranked[0], *ranked[1]]):
@@ -169,8 +169,8 @@ def _placed_tags(
         hidden = (_shared_area(spots, boxes) / areas).max(axis=1)
         cost = covered + hidden + 0.5 * moved + 0.01 * np.arange(len(spots))
         if crowded:
-            most_hidden = MOST_HIDDEN_ONCE if place < len(ranked[0]) else MOST_HIDDEN
-            cost[(covered > MOST_OVERLAP) | (hidden > most_hidden)] = math.inf
+            most_hidden = MAX_HIDDEN_ONCE if place < len(ranked[0]) else MAX_HIDDEN
+            cost[(covered > MAX_OVERLAP) | (hidden > most_hidden)] = math.inf
         best = int(np.argmin(cost))
         if math.isfinite(cost[best]):
             placed = np.concatenate([placed, spots[best, None]])

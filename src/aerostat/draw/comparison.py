@@ -20,7 +20,7 @@ WIDTH = 900
 _TEXT = 26  # pixels per em, some nine on a phone
 _GAP = 12
 _TALLEST = 560
-_LARGEST_ZOOM = 4.0
+_MAX_ZOOM = 4.0
 _SEEN = 0.22
 """If the box that matters takes less than this share of the image's longer side, only its surroundings are
 shown."""
@@ -114,7 +114,7 @@ def _panel(
 ) -> NDArray[np.uint8]:
     """Return one half: the window of the image, resized, with the boxes of a side."""
     x1, y1, x2, y2 = window
-    scale = min(wide / (x2 - x1), _TALLEST * width / WIDTH / (y2 - y1), _LARGEST_ZOOM)
+    scale = min(wide / (x2 - x1), _TALLEST * width / WIDTH / (y2 - y1), _MAX_ZOOM)
     size = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(image_bgr[y1:y2, x1:x2], size, interpolation=how), np.uint8)

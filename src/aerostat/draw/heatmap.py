@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aerostat.draw.text import GAP, elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
-from aerostat.wording import counted
+from aerostat.text import counted
 
 COLOUR_MAP = "inferno"
 """Perceptually uniform and monotone in lightness, so it reads in grey and with any colour vision (Smith and

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.draw.text import drawable, elide
-from aerostat.wording import counted
+from aerostat.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

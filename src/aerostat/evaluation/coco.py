@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.boxes import xyxy_to_xywh
-from aerostat.data.dataset import ImageRecord
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
-from aerostat.evaluation.protocol import AREA_RANGES, Found, Truth, precision_and_recall
-from aerostat.evaluation.protocol import UNDEFINED as UNDEFINED
+from aerostat.evaluation.coco_protocol import AREA_RANGES, Found, Truth, precision_and_recall
+from aerostat.evaluation.coco_protocol import UNDEFINED as UNDEFINED
 from aerostat.evaluation.table import text_table
-from aerostat.wording import counted, listed
+from aerostat.geometry.boxes import xyxy_to_xywh
+from aerostat.results.detections import Detections
+from aerostat.text import counted, listed
 
 MAX_DETS = (1, 10, 100)
 """Detections per image and class that COCO looks at, best first."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aerostat.data.dataset import ImageRecord
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.matching import NOBODY, Ints, match
-from aerostat.predict import SHOW_SCORE
+from aerostat.inference.detector import SHOW_SCORE
+from aerostat.results.detections import Detections
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aerostat import console
-from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
-from aerostat.data.dataset import ImageRecord, Split
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.predict import Detector
-from aerostat.tta import TTA
-from aerostat.wording import listed
+from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
+from aerostat.inference.detector import Detector
+from aerostat.inference.tta import TTA
+from aerostat.progress import track
+from aerostat.results.detections import Detections
+from aerostat.text import listed
 
 
 def evaluate(
@@ -34,7 +34,7 @@ def evaluate(
     Args:
         detector: its classes are matched with the split's by name.
         split: the ground truth.
-        score_threshold, nms_iou, max_detections: see `aerostat.candidates`.
+        score_threshold, nms_iou, max_detections: see `aerostat.geometry.postprocess`.
         tta: test-time augmentation, as for `Detector.predict`.
         max_dets: COCO's ``maxDets``.
         batch_size: images at a time.
@@ -96,7 +96,7 @@ def detect(
         threads=threads,
         on_unreadable=on_unreadable,
     )
-    return list(console.track(results, f"evaluating {split.name}", len(split)) if progress else results)
+    return list(track(results, f"evaluating {split.name}", len(split)) if progress else results)
 
 
 def _require_classes(detector: Detector, split: Split) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.boxes import Floats, xyxy_to_xywh
-from aerostat.data.dataset import ImageRecord
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import MAX_DETS, check_labels, coco_order, labels_among
-from aerostat.evaluation.protocol import UNDEFINED
+from aerostat.evaluation.coco_protocol import UNDEFINED
+from aerostat.geometry.boxes import Floats, xyxy_to_xywh
+from aerostat.results.detections import Detections
 
 FOREGROUND_IOU = 0.5
 """A detection that overlaps an object by so much has found it."""

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aerostat import console
 from aerostat.explanation.activations import Objective, forward_from, run_number
 from aerostat.explanation.layers import Layer
 from aerostat.model import RTMDet
+from aerostat.progress import track
 
 BATCH = 16
 """Channels that are taken away in one pass, each from a copy of its own."""
@@ -37,7 +37,7 @@ def ablated_values(
     channels = torch.arange(plain.activation.shape[1], device=images.device)
     values = []
     with torch.no_grad():
-        for without in console.track(torch.split(channels, batch), f"without channels of {layer.name}"):
+        for without in track(torch.split(channels, batch), f"without channels of {layer.name}"):
             with _replaced(net, layer, plain, without):
                 cls, reg = net(images.expand(len(without), -1, -1, -1))
             values.append(torch.stack([objective(cls, reg) for objective in objectives]))

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.boxes import clip_boxes
-from aerostat.candidates import NMS_IOU, PRE_NMS, keep
-from aerostat.data.image import Letterbox, read_image
-from aerostat.detections import Detections
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import BlackBox, scorer_of_black_box
 from aerostat.explanation.boxam import TOP, drawn_size
 from aerostat.explanation.drise import MASKS, check_masks, drise
 from aerostat.explanation.result import Explanation, Explanations
-from aerostat.predict import SHOW_SCORE, Detector
+from aerostat.geometry.boxes import clip_boxes
+from aerostat.geometry.postprocess import NMS_IOU, PRE_NMS, keep
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.inference.detector import SHOW_SCORE, Detector
+from aerostat.results.detections import Detections
 
 LOWEST_SCORE = 0.01
 """What a detector is asked for while parts of the photograph are hidden: its doubts tell, too."""

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerostat import boxes as box_arithmetic
-from aerostat.detections import Detections
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import InputError
+from aerostat.geometry import boxes as box_arithmetic
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import Detector
 from aerostat.model import decode_boxes, flatten_levels, level_points
 from aerostat.model.overlap import pairwise_iou
-from aerostat.predict import Detector
+from aerostat.results.detections import Detections
 
 BlackBox = Callable[[NDArray[np.uint8]], Sequence[Detections]]
 """Images (N, H, W, 3) uint8 BGR in, what is found on each of them out, in their own pixels.

@@ -16,11 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerostat.boxes import clip_boxes, pairwise_iou
-from aerostat.candidates import NMS_IOU, Births, Boxes
-from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
-from aerostat.detections import Detection, Detections
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation import methods
 from aerostat.explanation.ablation import ablated_values
@@ -31,10 +26,17 @@ from aerostat.explanation.features import content_cells
 from aerostat.explanation.layers import Layer, find_layer, private_copy, record
 from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.explanation.targets import Subject, loss_target, score_target, share_lost
+from aerostat.geometry.boxes import clip_boxes, pairwise_iou
+from aerostat.geometry.postprocess import NMS_IOU, Births, Boxes
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.images.resize import resize_image, scaled_size
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import SHOW_SCORE, Detector
 from aerostat.model import RTMDet, decode_boxes, level_points, normalise
 from aerostat.model.decode import decode_births
 from aerostat.model.head import RTMDetSepBNHead
-from aerostat.predict import SHOW_SCORE, Detector
+from aerostat.results.detections import Detection, Detections
 
 Per = Literal["detection", "class", "all"]
 Formula = Callable[[Tensor, Tensor], Tensor]

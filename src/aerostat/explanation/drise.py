@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat import console
-from aerostat.data.image import PAD_VALUE
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import BATCH, Scorer
+from aerostat.images.letterbox import PAD_VALUE
+from aerostat.progress import track
 
 MASKS = 1000
 """Masked photographs that the detector is asked about. On the balloon photographs insertion still gains from
@@ -72,7 +72,7 @@ def drise(
     masked = masked_images(
         image_bgr, content, masks=masks, grid=grid, keep=keep, fill=fill, seed=seed, batch=batch
     )
-    for shown, images in console.track(
+    for shown, images in track(
         masked, f"asking about masked photographs, {batch} at a time", -(-masks // batch)
     ):
         scores = scorer(images)

@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat import console
-from aerostat.data.image import PAD_VALUE, Letterbox, read_image
-from aerostat.detections import Detection
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import Scorer, scorer_of_detector
 from aerostat.explanation.randomised import randomisation_check
 from aerostat.explanation.result import Explanation
-from aerostat.predict import Detector
+from aerostat.images.letterbox import PAD_VALUE, Letterbox
+from aerostat.images.read import read_image
+from aerostat.inference.detector import Detector
+from aerostat.progress import track
+from aerostat.results.detections import Detection
 
 STEPS = 24
 """Images that a curve asks the detector about, besides the first one."""
@@ -347,7 +348,7 @@ def faithfulness_of_all(
         _check(explanation, detector, image_bgr)
     scenes: dict[Detection, tuple[Scene, dict[str, Measures]]] = {}
     measured = []
-    for explanation in console.track(explanations, "measuring faithfulness"):
+    for explanation in track(explanations, "measuring faithfulness"):
         if explanation.detection not in scenes:
             scene = Scene.of(detector, image_bgr, explanation.detection, seed=seed)
             controls = {name: scene.measure(heat, steps=steps) for name, heat in scene.controls().items()}

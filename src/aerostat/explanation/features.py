@@ -16,20 +16,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aerostat.data.image import Letterbox, read_image, resize_image, scaled_size
-from aerostat.detections import Detections, Picture
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.draw.saving import save_image
-from aerostat.engines.pytorch import TorchEngine
 from aerostat.errors import AerostatError, InputError, nearest
 from aerostat.explanation.layers import find_layer, private_copy, record
 from aerostat.files import replacing, require_folder
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.read import read_image
+from aerostat.images.resize import resize_image, scaled_size
+from aerostat.inference.backends.pytorch import TorchEngine
+from aerostat.inference.detector import SHOW_SCORE, Detector
 from aerostat.model import RTMDet, normalise
 from aerostat.model.head import RTMDetSepBNHead
-from aerostat.predict import SHOW_SCORE, Detector
-from aerostat.wording import counted
+from aerostat.results.detections import Detections, Picture
+from aerostat.text import counted
 
 Reduction = Literal["squeeze_mean", "select_max", "pca"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from aerostat.candidates import STRIDES
 from aerostat.errors import InputError
+from aerostat.geometry.postprocess import STRIDES
 from aerostat.model import RTMDet
 from aerostat.model.layers import ConvModule, CSPNeXtBlock, DepthwiseSeparableConvModule
-from aerostat.wording import listed
+from aerostat.text import listed
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -13,7 +13,7 @@ from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.explanation.methods import TITLES
-from aerostat.wording import listed
+from aerostat.text import listed
 
 if TYPE_CHECKING:
     from aerostat.explanation.result import Explanation, Explanations

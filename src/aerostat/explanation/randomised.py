@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from aerostat.data.image import read_image
 from aerostat.explanation.boxam import explain_with
 from aerostat.explanation.layers import private_copy
 from aerostat.explanation.result import Explanation
+from aerostat.images.read import read_image
+from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet
-from aerostat.predict import Detector
 
 Part = Literal["head", "network"]
 PARTS: tuple[Part, ...] = get_args(Part)

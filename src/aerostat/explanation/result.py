@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.candidates import STRIDES
-from aerostat.data.image import Letterbox
-from aerostat.detections import Detection, Detections, Picture
 from aerostat.errors import InputError
 from aerostat.explanation.methods import TITLES
 from aerostat.files import file_stem, replacing
-from aerostat.wording import counted, listed
+from aerostat.geometry.postprocess import STRIDES
+from aerostat.images.letterbox import Letterbox
+from aerostat.results.detections import Detection, Detections, Picture
+from aerostat.text import counted, listed
 
 Target = Literal["score", "loss"]
 

@@ -15,7 +15,7 @@ AGREEMENT_POWER = 4
 """Of the IoU with the explained box, in the weight of a candidate; see `score_target`."""
 SMALLEST_SUPPORT = 1e-12
 """Keeps the logarithm finite."""
-MOST_CERTAIN = 1e-3
+MAX_CERTAIN = 1e-3
 """Distance of a score from 1 below which a detection gets no more weight beside others."""
 
 
@@ -42,7 +42,7 @@ class Subject:
         A score near 1 hardly moves. Divided by 1 - score a change of its logarithm is one of its log-odds,
         beside which the less certain detections do not drown the more certain ones.
         """
-        weights = 1 / (1 - self.scores).clamp(min=MOST_CERTAIN)
+        weights = 1 / (1 - self.scores).clamp(min=MAX_CERTAIN)
         return weights / weights.mean()
 
 

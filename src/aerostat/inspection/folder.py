@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aerostat import console
-from aerostat.data.card import DataCard, data_card
-from aerostat.data.dataset import Dataset, ImageRecord, Split
-from aerostat.data.lint.findings import LintReport
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord, Split
+from aerostat.datasets.summary import DataCard, data_card
 from aerostat.draw import statistics as charts
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError, clause
@@ -35,14 +34,16 @@ from aerostat.inspection.statistics import (
     histogram,
     measure,
 )
-from aerostat.wording import counted
+from aerostat.lint.listing import LintReport
+from aerostat.progress import track
+from aerostat.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOCUMENT = "inspection.json"
 """Everything that was found and written; a folder with it is an inspection and may be made anew."""
-MOST_IMAGES = 1000
+MAX_IMAGES = 1000
 """The largest sheet: 32 by 32 pictures."""
 ENLARGED_TO = 640
 """Pictures that stand alone have at least so many pixels along their longer side."""
@@ -137,14 +138,14 @@ def check_request(out: Path, *, limit: int, force: bool = False) -> None:
 
     Args:
         out: the folder; it may be missing, empty, or hold an earlier inspection.
-        limit: images of each split, from 1 to `MOST_IMAGES`.
+        limit: images of each split, from 1 to `MAX_IMAGES`.
         force: allow a folder that holds other files, which are kept.
 
     Raises:
         InputError: the limit is out of range, or something else stands at `out`.
     """
-    if not 1 <= limit <= MOST_IMAGES:
-        raise InputError(f"Expected a --limit from 1 to {MOST_IMAGES} images, found {limit}.")
+    if not 1 <= limit <= MAX_IMAGES:
+        raise InputError(f"Expected a --limit from 1 to {MAX_IMAGES} images, found {limit}.")
     require_folder(out)
     if force or not out.is_dir() or (out / DOCUMENT).is_file() or not any(out.iterdir()):
         return
@@ -171,7 +172,7 @@ def inspect_to_folder(
     Args:
         data: any; splits without images have no pictures.
         out: folder to write to, see `check_request`. Pictures of an earlier inspection are replaced.
-        limit: at most so many images of each split, from 1 to `MOST_IMAGES`.
+        limit: at most so many images of each split, from 1 to `MAX_IMAGES`.
         seed: of the choice of images.
         force: write into a folder that holds something else.
         batches: gives the training batches as pictures, asked when the splits are done; None for none.
@@ -270,7 +271,7 @@ def _draw_split(split: Split, folder: Path, limit: int, seed: int) -> tuple[Spli
     def leave_out(record: ImageRecord, error: InputError) -> None:
         unreadable.append((record.file_name, clause(error)))
 
-    images = console.track(read_shown(records, leave_out), f"drawing {split.name}", total=len(records))
+    images = track(read_shown(records, leave_out), f"drawing {split.name}", total=len(records))
     for record, image, scale in images:
         shown.append(show(record, image, cell, split.classes, scale))
         side = max(*image.shape[:2], ENLARGED_TO)

@@ -10,23 +10,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.data.dataset import ImageRecord, Instance, Split
-from aerostat.data.image import read_image
-from aerostat.data.loader import Batch
+from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.errors import InputError, clause
-from aerostat.wording import counted
+from aerostat.images.read import read_image
+from aerostat.pipeline.loader import Batch
+from aerostat.text import counted
 
 Picture = NDArray[np.uint8]
 Unreadable = Callable[[ImageRecord, InputError], None]
 
 SHEET_WIDTH = 1960
 """Pixels across a sheet of pictures: it fills a screen, and a page of the report."""
-LARGEST_CELL, SMALLEST_CELL = 960, 160
+MAX_CELL, SMALLEST_CELL = 960, 160
 PICTURE_PIXELS, PICTURE_SIDE = 1600 * 1200, 6400
 """A picture that stands alone has at most so many pixels, and so many along its longer side."""
-MOST_MASK_PIXELS = 1 << 24
+MAX_MASK_PIXELS = 1 << 24
 """Beyond this the outline of a run-length mask is not worth the memory: its box is shown."""
 LEAST_WITH_OBJECTS = 0.5
 """Of the images shown at least so many have objects, if there are as many."""
@@ -118,7 +118,7 @@ class StagePictures:
     def grid(self, labelled: bool = True) -> Picture:
         """Return a sheet whose cells are the network's input, pixel for pixel unless that is very large."""
         images = self.labelled_bgr if labelled else self.images_bgr
-        side = min(images[0].shape[0], LARGEST_CELL)
+        side = min(images[0].shape[0], MAX_CELL)
         columns = max(1, min(len(images), 4, round(2 * SHEET_WIDTH / side)))
         return image_grid(
             images, columns=columns, cell=(side, side), captions=self.captions, title=self.title
@@ -187,7 +187,7 @@ def sheet_layout(count: int, records: Sequence[ImageRecord] = ()) -> tuple[int, 
         records: the images, whose middle proportion the cells take; 4:3 if there are none.
     """
     columns = max(1, math.ceil(math.sqrt(count)))
-    width = min(max(SHEET_WIDTH // columns - 8, SMALLEST_CELL), LARGEST_CELL)
+    width = min(max(SHEET_WIDTH // columns - 8, SMALLEST_CELL), MAX_CELL)
     ratios = [record.width / record.height for record in records if record.width and record.height]
     ratio = min(max(float(np.median(ratios)), 0.6), 2.0) if ratios else 4 / 3
     return columns, (width, round(width / ratio))
@@ -287,7 +287,7 @@ def outlines(instance: Instance) -> tuple[NDArray[np.float64], ...]:
     from faster_coco_eval.core import mask as masks
 
     high, wide = instance.rle["size"]
-    if high * wide > MOST_MASK_PIXELS:
+    if high * wide > MAX_MASK_PIXELS:
         return ()
     counts = instance.rle["counts"]
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.data.dataset import Split
+from aerostat.datasets.records import Split
 
 Counts = NDArray[np.int64]
 
@@ -20,7 +20,7 @@ SHARE_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(-3 * 9, 1) / 3)
 """Bins of sizes as shares of the image's longer side, three to a doubling, from 1/512 to 1."""
 RATIO_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(-3 * 4 - 0.5, 3 * 4 + 1) / 3)
 """Bins of width / height, three to a doubling, around 1/16 to 16; the middle one is around 1."""
-MOST_COUNT_BINS = 60
+MAX_COUNT_BINS = 60
 """Bars of the plot of objects per image; beyond so many objects a bar stands for several counts."""
 PLACE_CELLS = 48
 """Cells along each side of the map of places."""
@@ -139,7 +139,7 @@ def histogram(values: NDArray[Any], edges: NDArray[Any]) -> Counts:
 def count_edges(statistics: Sequence[SplitStatistics]) -> NDArray[np.int64]:
     """Return bins of the objects per image that fit all of the splits: one a number if they are few."""
     most = max((int(s.per_image.max(initial=0)) for s in statistics), default=0)
-    step = math.ceil((most + 1) / MOST_COUNT_BINS)
+    step = math.ceil((most + 1) / MAX_COUNT_BINS)
     return np.arange(0, most + 1 + step, step, dtype=np.int64)
 
 

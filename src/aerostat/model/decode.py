@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aerostat.candidates import MAX_DETECTIONS, NMS_IOU, PRE_NMS, SCORE_THRESHOLD, Births, Boxes, keep_births
+from aerostat.geometry.postprocess import (
+    MAX_DETECTIONS,
+    NMS_IOU,
+    PRE_NMS,
+    SCORE_THRESHOLD,
+    Births,
+    Boxes,
+    keep_births,
+)
 from aerostat.model.rtmdet import decode_boxes, level_points
 
 

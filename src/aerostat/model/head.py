@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from aerostat.candidates import STRIDES
+from aerostat.geometry.postprocess import STRIDES
 from aerostat.model.layers import ConvModule, conv_module
 
 PRIOR_PROBABILITY = 0.01

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from aerostat.candidates import STRIDES
 from aerostat.errors import InputError, nearest
+from aerostat.geometry.postprocess import STRIDES
 from aerostat.model.backbone import BASE_CHANNELS, CSPNeXt
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.model.neck import CSPNeXtPAFPN

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aerostat.data.dataset import ImageRecord
-from aerostat.data.image import read_image
+from aerostat.datasets.records import ImageRecord
 from aerostat.draw.comparison import Side, side_by_side
 from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
-from aerostat.evaluation.disputes import SAID, Dispute
+from aerostat.evaluation.advice import AdviceReport, read_advice
+from aerostat.evaluation.label_issues import SAID, Dispute
+from aerostat.images.read import read_image
 from aerostat.report.page import Chapter, Figure, Table
 from aerostat.report.subject import Subject
-from aerostat.training.advice import Counsel, read_counsel
-from aerostat.wording import counted
+from aerostat.text import counted
 
-MOST_PICTURES = 12
+MAX_PICTURES = 12
 """Disputed labels of which a picture is shown; the others are listed."""
-MOST_ROWS = 100
+MAX_ROWS = 100
 
 _NOTHING = "–"
 _ABOUT = {
@@ -32,23 +32,23 @@ def advice_chapters(subject: Subject) -> Sequence[Chapter]:
     """Return the chapters of what a finished run suggests; nothing where nobody has asked it."""
     if not subject.run.advice.is_file():
         return []
-    counsel = read_counsel(subject.run.advice)
-    rows = [(_ABOUT.get(one.about, one.about), one.text) for one in counsel.advice]
+    given = read_advice(subject.run.advice)
+    rows = [(_ABOUT.get(one.about, one.about), one.text) for one in given.advice]
     texts = ["What the run's own figures suggest:"] if rows else ["Nothing in the run's figures stands out."]
     chapters = [Chapter("What to do next", texts, tables=[Table(("about", "advice"), rows)] if rows else [])]
-    return [*chapters, _disputed(subject, counsel)] if counsel.disputed else chapters
+    return [*chapters, _disputed(subject, given)] if given.disputed else chapters
 
 
-def _disputed(subject: Subject, counsel: Counsel) -> Chapter:
-    disputed = counsel.disputed
+def _disputed(subject: Subject, given: AdviceReport) -> Chapter:
+    disputed = given.disputed
     texts = [
-        f"On {counted(counsel.looked_at, 'image')} that the model has learned from it disputes "
+        f"On {counted(given.looked_at, 'image')} that the model has learned from it disputes "
         f"{counted(len(disputed), 'label')}. Either may be wrong: look, and mend the annotation where it is. "
         "Dashed is what stands against it."
     ]
     records = {record.file_name: record for record in subject.train_split.images}
     figures = []
-    for dispute in disputed[:MOST_PICTURES]:
+    for dispute in disputed[:MAX_PICTURES]:
         record = records.get(dispute.file_name)
         if record is None:
             continue
@@ -56,8 +56,8 @@ def _disputed(subject: Subject, counsel: Counsel) -> Chapter:
             figures.append(_picture(dispute, record, subject.train_split.classes))
         except InputError as error:
             texts.append(f"A picture is left out: {clause(error)}.")
-    rows = [_row(dispute) for dispute in disputed[:MOST_ROWS]]
-    rest = f": the first {MOST_ROWS} of {len(disputed)}" if len(disputed) > MOST_ROWS else ""
+    rows = [_row(dispute) for dispute in disputed[:MAX_ROWS]]
+    rest = f": the first {MAX_ROWS} of {len(disputed)}" if len(disputed) > MAX_ROWS else ""
     header = ("file", "what", "annotated", "found", "score", "x1, y1, x2, y2")
     return Chapter(
         "Labels worth a second look", texts, figures, [Table(header, rows, f"Disputed labels{rest}")]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from aerostat import console
-from aerostat.data.dataset import Dataset
+from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
 from aerostat.report.advice import advice_chapters
 from aerostat.report.data import batch_chapters, picture_chapters
@@ -17,7 +17,9 @@ from aerostat.report.page import Chapter, write_report
 from aerostat.report.run import Story, read_story, story_chapters, subtitle, title
 from aerostat.report.subject import Subject, read_subject
 from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
-from aerostat.training.run import Run
+from aerostat.runs.directory import Run
+
+_log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 """Name of the page in a run's directory."""
@@ -110,5 +112,5 @@ def _made(
     except Exception as error:
         known = isinstance(error, AerostatError)
         why = str(error) if known else f"{type(error).__name__}: {error}".split("\n", maxsplit=1)[0]
-        console.note(f"the report goes without the chapter {title_of_none!r}: {why}")
+        _log.info(f"the report goes without the chapter {title_of_none!r}: {why}")
         return [Chapter(title_of_none, [f"This could not be shown: {why}"])]

@@ -8,34 +8,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.boxes import Floats
-from aerostat.data.dataset import ImageRecord
-from aerostat.data.image import read_image
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord
 from aerostat.draw.comparison import Side, side_by_side
-from aerostat.draw.evaluation import (
-    Mark,
-    confusion_chart,
-    mistakes_chart,
-    png,
-    precision_recall_chart,
-)
+from aerostat.draw.evaluation import Mark, confusion_chart, mistakes_chart, png, precision_recall_chart
 from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recall
 from aerostat.evaluation.confusion import Confusion, confusion_matrix
-from aerostat.evaluation.mistakes import KINDS, BadImage, Kind, Mistake, Mistakes, find_mistakes, worst_images
-from aerostat.predict import SHOW_SCORE
+from aerostat.evaluation.tide import KINDS, BadImage, Kind, Mistake, Mistakes, find_mistakes, worst_images
+from aerostat.geometry.boxes import Floats
+from aerostat.images.read import read_image
+from aerostat.inference.detector import SHOW_SCORE
 from aerostat.report.page import Chapter, Figure, Table
-from aerostat.wording import counted
+from aerostat.results.detections import Detections
+from aerostat.text import counted
 
 PICTURES = 3
 """Worst images shown of each kind of mistake."""
-MOST_CLASSES = 12
+MAX_CLASSES = 12
 """Rows of the confusion matrix that can still be read on a phone."""
-MOST_CURVES = 6
+MAX_CURVES = 6
 """Classes that get a precision-recall curve each."""
-MOST_ROWS = 20
+MAX_ROWS = 20
 
 _NOTHING = "–"
 _MEANING: dict[Kind, str] = {
@@ -113,7 +107,7 @@ def _precision_chapter(mistakes: Mistakes, precision: Floats, anything_found: bo
     curves = _curves(mistakes, precision)
     mark = Mark(best.recall, best.precision, f"best F1, score {_threshold(best.score)}")
     present = np.flatnonzero(mistakes.objects).tolist()
-    few = present if 1 < len(present) <= MOST_CURVES else []
+    few = present if 1 < len(present) <= MAX_CURVES else []
     by_class = {k: precision[0, :, k] for k in few}
     chart = png(precision_recall_chart(curves, mark, by_class=by_class, classes=mistakes.classes))
     figure = Figure(chart, "Precision by recall", f"Plot of precision by recall: {'; '.join(curves)}")
@@ -143,8 +137,8 @@ def _class_table(mistakes: Mistakes, precision: Floats) -> Table:
         return Table(header, [])
     aps = [_ap(precision[:, :, k]) for k in range(len(mistakes.classes))]
     places = sorted(range(len(aps)), key=lambda k: (aps[k] == UNDEFINED, aps[k]))
-    if len(places) > MOST_ROWS:  # then none of the rows is for a class without objects
-        places = [k for k in places if aps[k] != UNDEFINED][:MOST_ROWS]
+    if len(places) > MAX_ROWS:  # then none of the rows is for a class without objects
+        places = [k for k in places if aps[k] != UNDEFINED][:MAX_ROWS]
     rows = [
         (
             mistakes.classes[k],
@@ -169,7 +163,7 @@ def _ap(precision: Floats) -> float:
 
 
 def _confusion_chapter(matrix: Confusion) -> Chapter:
-    shown = matrix.most_confused(MOST_CLASSES)
+    shown = matrix.most_confused(MAX_CLASSES)
     text = (
         f"Rows are what is annotated, columns what is found at a score of {matrix.score:g} or more, matched "
         "at IoU 0.5 whatever the class. Blue is right. The last column counts objects that nothing found, "
@@ -180,7 +174,7 @@ def _confusion_chapter(matrix: Confusion) -> Chapter:
     pairs = matrix.confused()
     rows = [
         (actual, detected, str(count), _share(count, objects))
-        for actual, detected, count, objects in pairs[:MOST_ROWS]
+        for actual, detected, count, objects in pairs[:MAX_ROWS]
     ]
     paragraphs = [text]
     if not rows and len(matrix.classes) > 1:
@@ -270,7 +264,7 @@ def _kinds_by_class(mistakes: Mistakes, kinds: Sequence[Kind]) -> Table:
     columns = [KINDS.index(kind) for kind in kinds]
     totals = mistakes.counts.sum(axis=1)
     wrong = [k for k in np.argsort(-totals, kind="stable").tolist() if totals[k]]
-    rows = [(mistakes.classes[k], *(str(mistakes.counts[k, c]) for c in columns)) for k in wrong[:MOST_ROWS]]
+    rows = [(mistakes.classes[k], *(str(mistakes.counts[k, c]) for c in columns)) for k in wrong[:MAX_ROWS]]
     rest = f": the {len(rows)} classes with most" if len(rows) < len(wrong) else ""
     return Table(header, rows, f"Errors by class{rest}")
 

@@ -13,16 +13,16 @@ from aerostat.explanation.faithfulness import CONTROLS, Faithfulness, Measures, 
 from aerostat.explanation.features import feature_maps
 from aerostat.explanation.methods import TITLES
 from aerostat.explanation.result import Explanations
-from aerostat.predict import SHOW_SCORE
+from aerostat.inference.detector import SHOW_SCORE
 from aerostat.report.page import Chapter, Figure, Table
 from aerostat.report.subject import Subject
-from aerostat.wording import counted
+from aerostat.text import counted
 
 PHOTOGRAPHS = 4
 """On which a detection is explained."""
 COMPARED_METHODS = ("gradcam", "layercam", "eigencam")
 """On one of them, over the backbone's stages and the last layer of the detection's level."""
-MOST_BOXES = 6
+MAX_BOXES = 6
 """Over feature maps: more would hide them."""
 STEPS = 12
 """Of the curves of faithfulness, half of what the command takes: the areas differ by some 0.01."""
@@ -34,7 +34,7 @@ def feature_chapters(subject: Subject) -> Sequence[Chapter]:
     if not photographs:
         return []
     shown = {record.path: int((found.scores > SHOW_SCORE).sum()) for record, found in subject.found}
-    path = next((path for path in photographs if shown[path] <= MOST_BOXES), photographs[0])
+    path = next((path for path in photographs if shown[path] <= MAX_BOXES), photographs[0])
     maps = feature_maps(subject.detector, path, detections=True)
     text = (
         f"What backbone and neck make of {path.name}: the mean of the channels at each stride, laid over the "

@@ -17,16 +17,16 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.data.image import decode_image
 from aerostat.draw.palette import class_colour
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import write_bytes
-from aerostat.model import safe_file
+from aerostat.images.read import decode_image
+from aerostat.weights import container
 
 LONGEST_SIDE, COLUMN_SIDE = 1600, 1000
 """Photographs are scaled down to this many pixels, those that stand in columns to the second: sharp on the
 screens of telephones too, small enough to mail."""
-MOST_BYTES = 10_000_000
+MAX_BYTES = 10_000_000
 """Of a page: where the pictures would take more, all photographs become smaller until they fit."""
 SIZES = (1.0, 0.8, 0.625, 0.5, 0.4, 0.3, 0.2)
 """Of photographs relative to `LONGEST_SIDE` and `COLUMN_SIDE`, tried in this order."""
@@ -122,7 +122,7 @@ def write_report(path: Path | str, *, title: str, subtitle: str = "", chapters: 
     """Write one self-contained HTML page, whole or not at all, and return its path.
 
     The page opens from disk: its pictures are embedded, nothing is fetched and no script runs. Every text is
-    shown as it is, whatever HTML it may hold. Its photographs are as large as `MOST_BYTES` lets them be.
+    shown as it is, whatever HTML it may hold. Its photographs are as large as `MAX_BYTES` lets them be.
 
     Args:
         path: where to; folders are made.
@@ -135,7 +135,7 @@ def write_report(path: Path | str, *, title: str, subtitle: str = "", chapters: 
     path = Path(path)
     for size in SIZES:
         content = _render(title, subtitle, chapters, size)
-        if len(content) <= MOST_BYTES:
+        if len(content) <= MAX_BYTES:
             break
     write_bytes(path, content)
     return path
@@ -147,7 +147,7 @@ def _render(title: str, subtitle: str, chapters: Sequence[Chapter], size: float)
         title=title,
         subtitle=subtitle,
         chapters=[_prepare(chapter, anchor, size) for chapter, anchor in zip(chapters, anchors, strict=True)],
-        version=safe_file.version(),
+        version=container.version(),
         accent=_hex(4),
         accent_dark=_hex(1),
         highlight=_hex(0),

@@ -12,24 +12,24 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from aerostat.data.card import DataCard, SplitCard
-from aerostat.data.image import decode_image
+from aerostat.datasets.summary import DataCard, SplitCard
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, CocoResult
 from aerostat.evaluation.table import text_table
-from aerostat.metric_lines import is_number, lines_of
-from aerostat.model import safe_file, training_state
+from aerostat.images.read import decode_image
 from aerostat.report.page import Card, Chapter, Figure, Fold, Table
+from aerostat.runs.directory import Run
+from aerostat.runs.metrics import is_number, lines_of
+from aerostat.text import counted, listed
 from aerostat.training.recipe import Recipe, read_recipe
-from aerostat.training.run import Run
-from aerostat.wording import counted, listed
+from aerostat.weights import container, training_state
 
-MOST_PREDICTIONS = 16
+MAX_PREDICTIONS = 16
 """Photographs with detections that a page shows; the others are counted."""
-MOST_CLASSES = 100
+MAX_CLASSES = 100
 """Rows of a table of classes; of more, the most telling are shown."""
 
-MOST_REMARKS = 20
+MAX_REMARKS = 20
 """Lines about what training noticed."""
 
 _NOTHING = "–"
@@ -124,8 +124,8 @@ def _class_table(card: DataCard) -> Table:
     """Return the objects per class, without rows where there is only one class."""
     totals = {name: sum(s.instances_per_class[name] for s in card.splits) for name in card.classes}
     shown = list(totals) if len(totals) > 1 else []
-    if len(shown) > MOST_CLASSES:
-        shown = sorted(totals, key=lambda name: -totals[name])[:MOST_CLASSES]
+    if len(shown) > MAX_CLASSES:
+        shown = sorted(totals, key=lambda name: -totals[name])[:MAX_CLASSES]
     rows = [(name, *(str(s.instances_per_class[name]) for s in card.splits)) for name in shown]
     caption = "Objects per class" + _rest(len(totals), len(shown), "the commonest")
     return Table(("class", *(s.name for s in card.splits)), rows, caption)
@@ -218,7 +218,7 @@ def _read_state(run: Run) -> Mapping[str, Any]:
     """Return position and classes from the checkpoint, without its tensors; empty if there is none."""
     if not run.checkpoint.is_file():
         return {}
-    document = safe_file.read_document(run.checkpoint, training_state.KEY, "the saved state of a run")
+    document = container.read_document(run.checkpoint, training_state.KEY, "the saved state of a run")
     return _mapping(document.get("tree"))
 
 
@@ -283,7 +283,7 @@ def _summary(story: Story) -> Chapter:
 
 def _remark_tables(story: Story) -> list[Table]:
     """Return a table of what training noticed, if it noticed anything."""
-    shown = story.remarks[:MOST_REMARKS]
+    shown = story.remarks[:MAX_REMARKS]
     rows = [(str(epoch), text) for epoch, text in shown]
     caption = "What training noticed" + _rest(len(story.remarks), len(shown), "the first")
     return [Table(("epoch", "what"), rows, caption)] if rows else []
@@ -382,7 +382,7 @@ def _data(story: Story) -> Chapter | None:
     rows = [(names.get(key, key), _plain(value)) for key, value in source.items() if value]
     if story.classes:
         rows = [row for row in rows if row[0] != "classes"]
-        rows.append((counted(len(story.classes), "class", "classes"), listed(story.classes, MOST_CLASSES)))
+        rows.append((counted(len(story.classes), "class", "classes"), listed(story.classes, MAX_CLASSES)))
     seen = {"images": "images for validation", "instances": "objects on them"}
     rows += [(seen[key], str(number)) for key, number in _validation_counts(story).items()]
     return Chapter("Data", tables=[Table(("", "as recorded"), rows)]) if rows else None
@@ -460,9 +460,9 @@ def _ap_by_class(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the AP of each class, without rows where there is only one class."""
     columns = [_mapping(record.get("per_class")) for record in shown.values()]
     names = list(columns[0]) if len(columns[0]) > 1 else []
-    if len(names) > MOST_CLASSES:
+    if len(names) > MAX_CLASSES:
         lowest = {name: value for name, value in columns[0].items() if is_number(value)}
-        names = sorted(lowest, key=lambda name: lowest[name])[:MOST_CLASSES]
+        names = sorted(lowest, key=lambda name: lowest[name])[:MAX_CLASSES]
     rows = [(name, *(three_digits(column.get(name)) for column in columns)) for name in names]
     return Table(("class", *shown), rows, "AP by class" + _rest(len(columns[0]), len(names), "the lowest"))
 
@@ -480,7 +480,7 @@ def _coco_lines(record: Mapping[str, Any]) -> str:
 
 def _predictions(story: Story) -> Chapter | None:
     folder = story.run.predictions
-    pictures, notes = _pictures(folder, (".jpg", ".jpeg", ".png"), MOST_PREDICTIONS)
+    pictures, notes = _pictures(folder, (".jpg", ".jpeg", ".png"), MAX_PREDICTIONS)
     if not pictures and not notes:
         return None
     which = "best" if story.run.best.is_file() else "last"

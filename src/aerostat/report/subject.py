@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aerostat.data.dataset import Dataset, ImageRecord, Split
-from aerostat.detections import Detections
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.evaluate import detect
-from aerostat.predict import Detector, load
+from aerostat.inference.detector import Detector
+from aerostat.inference.resolve import load
+from aerostat.inference.tta import TTA
+from aerostat.results.detections import Detections
+from aerostat.runs.directory import Run
+from aerostat.text import counted, listed
+from aerostat.training.api import choose_splits
 from aerostat.training.recipe import Recipe, read_recipe
-from aerostat.training.run import Run
-from aerostat.training.train import choose_splits
-from aerostat.tta import TTA
-from aerostat.wording import counted, listed
 
-MOST_IMAGES, FEWEST_IMAGES = 100, 10
+MAX_IMAGES, MIN_IMAGES = 100, 10
 """Of a split that are looked at for the page, as far as `Subject.affords` them: more takes longer than it
 tells. The page says how many."""
 CPU_WORK = 3000.0
@@ -52,7 +54,7 @@ class Subject:
     @cached_property
     def shown(self) -> Split:
         """The images that the page is about: of the validation split, or else of the training split."""
-        return (self.val_split or self.train_split).sample(max(FEWEST_IMAGES, self.affords(MOST_IMAGES)))
+        return (self.val_split or self.train_split).sample(max(MIN_IMAGES, self.affords(MAX_IMAGES)))
 
     @cached_property
     def _looked(self) -> tuple[list[tuple[ImageRecord, Detections]], list[str]]:
@@ -83,7 +85,7 @@ class Subject:
         width, height = self.detector.input_size
         passes = sum(view.input_size[0] * view.input_size[1] for view in views) / (width * height)
         readable = dataclasses.replace(self.shown, images=tuple(record for record, _ in self.found))
-        some = readable.sample(max(FEWEST_IMAGES, self.affords(MOST_IMAGES, passes)))
+        some = readable.sample(max(MIN_IMAGES, self.affords(MAX_IMAGES, passes)))
         return detect(self.detector, some, tta=True, on_unreadable=lambda *_: None)
 
     def affords(self, most: int, passes: float = 1.0) -> int:

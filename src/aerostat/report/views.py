@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from aerostat.data.dataset import ImageRecord
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
+from aerostat.inference.tta import TTA
 from aerostat.report.evaluation import mistake_chapters
 from aerostat.report.page import Card, Chapter, Table
 from aerostat.report.run import FIGURES, three_digits
 from aerostat.report.subject import Subject, recorded_source
-from aerostat.tta import TTA
+from aerostat.results.detections import Detections
 
 
 def view_chapters(subject: Subject) -> Sequence[Chapter]:

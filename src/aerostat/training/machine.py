@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+from aerostat.text import counted
 from aerostat.training.recipe import Recipe
-from aerostat.wording import counted
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 """Decoding threads beyond these wait for one another more than for the processor."""
 
 
 def thread_count(recipe: Recipe) -> int:
     """Return how many threads decode and augment: as the recipe asks, else one per processor."""
-    return recipe.data.threads if recipe.data.threads >= 0 else min(MOST_THREADS, os.cpu_count() or 1)
+    return recipe.data.threads if recipe.data.threads >= 0 else min(MAX_THREADS, os.cpu_count() or 1)
 
 
 def is_main_process() -> bool:

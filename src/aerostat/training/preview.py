@@ -8,14 +8,15 @@ from contextlib import closing
 from itertools import islice
 from typing import cast
 
-from aerostat.data.card import require_usable
-from aerostat.data.dataset import Dataset, Split
-from aerostat.data.loader import Batch
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import Split
+from aerostat.datasets.summary import require_usable
 from aerostat.errors import InputError, clause
 from aerostat.inspection.pictures import StagePictures, stage_pictures
+from aerostat.pipeline.loader import Batch
+from aerostat.training.api import Plan, Values, choose_splits, plan
+from aerostat.training.loop import build_loader
 from aerostat.training.recipe import Recipe
-from aerostat.training.train import Plan, Values, choose_splits, plan
-from aerostat.training.trainer import build_loader
 
 
 def plan_to_show(
@@ -27,7 +28,7 @@ def plan_to_show(
 
     Args:
         data: any.
-        model, weights, preset, values: as for `aerostat.training.train.plan`.
+        model, weights, preset, values: as for `aerostat.training.api.plan`.
 
     Raises:
         InputError: the request itself does not fit, whatever the data.

@@ -8,7 +8,14 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aerostat import console
+from aerostat.progress import (
+    NotebookBar,
+    ProgressLines,
+    in_notebook,
+    on_terminal,
+    progress_is_shown,
+    terminal,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -88,11 +95,15 @@ class EpochDisplay:
         self.progress = progress
         self._lr, self._memory_mb = 0.0, 0.0
         self._bar: Progress | None = None
-        self._lines: console.PlainLines | None = None
-        if silent:
+        self._lines: ProgressLines | None = None
+        self._cell: NotebookBar | None = None
+        if silent or not progress_is_shown():
             return
-        if not console.stderr().is_terminal:
-            self._lines = console.PlainLines(self._plain_line)
+        if in_notebook():
+            self._cell = NotebookBar(progress.title, progress.batches)
+            return
+        if not on_terminal():
+            self._lines = ProgressLines(self._plain_line)
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -102,7 +113,7 @@ class EpochDisplay:
             MofNCompleteColumn(),
             TextColumn("{task.description}"),
         )
-        self._bar = Progress(*columns, console=console.stderr(), transient=True)
+        self._bar = Progress(*columns, console=terminal(), transient=True)
         self._task = self._bar.add_task("", total=progress.batches, completed=progress.first)
 
     def update(self, lr: float, memory_mb: float) -> None:
@@ -113,6 +124,8 @@ class EpochDisplay:
             self._bar.update(self._task, completed=done, description=self.progress.short_line(lr, memory_mb))
         elif self._lines is not None:
             self._lines.item_done()
+        elif self._cell is not None:
+            self._cell.update(done, self.progress.short_line(lr, memory_mb))
 
     def _plain_line(self) -> str:
         progress = self.progress
@@ -126,5 +139,5 @@ class EpochDisplay:
 def showing(progress: EpochProgress, *, silent: bool = False) -> Iterator[EpochDisplay]:
     """Show the progress of one epoch while the block runs; `silent` where another process shows it."""
     display = EpochDisplay(progress, silent=silent)
-    with display._bar or display._lines or nullcontext():
+    with display._bar or display._lines or display._cell or nullcontext():
         yield display

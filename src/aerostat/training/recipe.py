@@ -18,10 +18,10 @@ import tomli_w
 
 from aerostat.errors import InputError, nearest
 from aerostat.files import write_text
-from aerostat.wording import plain, shown
+from aerostat.text import plain, shown
 
-_MOST_TEXT = 256 << 10
-_MOST_DOTS = 200
+_MAX_TEXT = 256 << 10
+_MAX_DOTS = 200
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["none", "backbone"]
@@ -332,11 +332,11 @@ def _parse(text: str) -> dict[str, Any]:
         ValueError: it is no TOML, or what no recipe needs and the parser takes long or recurses for: numbers
             of thousands of digits, values nested a thousand deep, keys of hundreds of parts.
     """
-    if len(text) > _MOST_TEXT:
+    if len(text) > _MAX_TEXT:
         raise ValueError(f"it has {len(text)} characters, a recipe has some thousand")
     # the parser goes over a dotted key once more for each of its parts, and keeps them all
-    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
-        raise ValueError(f"it has a line with more than {_MOST_DOTS} dots")
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise ValueError(f"it has a line with more than {_MAX_DOTS} dots")
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from aerostat import console
-from aerostat.data.dataset import ImageRecord, Split
-from aerostat.detections import Detections
+from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.predict import Detector
-from aerostat.training.shortage import is_out_of_memory
-from aerostat.wording import counted
+from aerostat.inference.detector import Detector
+from aerostat.progress import track
+from aerostat.results.detections import Detections
+from aerostat.text import counted
+from aerostat.training.oom import is_out_of_memory
+
+_log = logging.getLogger(__name__)
 
 SAME = 1e-3
 """Scores whose span is a smaller share of the highest one are all the same."""
@@ -53,7 +56,7 @@ def validate(
     Args:
         detector: of the split's classes.
         split: the ground truth.
-        score_threshold, nms_iou, max_detections: see `aerostat.candidates`.
+        score_threshold, nms_iou, max_detections: see `aerostat.geometry.postprocess`.
         batch_size: images at a time.
         threads: that read and decode.
         on_unreadable: told of images that cannot be read, which then do not count.
@@ -75,7 +78,7 @@ def validate(
         )
         try:
             with closing(results):  # type: ignore[type-var]  # a generator
-                for pair in console.track(results, f"evaluating {split.name}", len(split)):
+                for pair in track(results, f"evaluating {split.name}", len(split)):
                     pairs.append(pair)
                     if stop():
                         return None
@@ -84,7 +87,7 @@ def validate(
             if batch_size == 1 or not is_out_of_memory(error):
                 raise
         batch_size //= 2
-        console.note(
+        _log.info(
             f"validation goes on with {counted(batch_size, 'image')} at a time: more do not fit into memory"
         )
     images, found = [record for record, _ in pairs], [detections for _, detections in pairs]

@@ -1,0 +1,1 @@
+"""Measuring a detector on this machine: latency, multiply-adds, memory."""

@@ -1,1 +1,0 @@
-"""One module per annotation format, each reading into and writing from `aerostat.data.dataset`."""

@@ -1,1 +1,0 @@
-"""What is wrong with annotated images, found before anybody trains on them."""

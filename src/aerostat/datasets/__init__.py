@@ -1,0 +1,1 @@
+"""Annotated images: reading, writing, converting, and what was wrong with them."""

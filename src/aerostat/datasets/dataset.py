@@ -1,0 +1,134 @@
+"""The one in-memory form of annotated images; every format reads into it and writes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aerostat.datasets.discover import Refusal, find_sources, read_split, read_splits, refuse_unusable
+from aerostat.datasets.records import ONLY_SPLIT, OtherClassesError, Problem, Split, split_name
+from aerostat.datasets.sniff import Format
+from aerostat.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The splits of a data set, whose labels all index the same classes.
+
+    Args:
+        classes: class names.
+        splits: by name, ``train`` before ``val`` before ``test``.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    @staticmethod
+    def read(
+        path: Path | str,
+        classes: Sequence[str] | None = None,
+        *,
+        class_attribute: str | None = None,
+        images: Path | str | None = None,
+        strict: bool = False,
+    ) -> Dataset:
+        """Read a data set in whatever supported form it stands at `path`; see `aerostat.datasets.discover`.
+
+        Args:
+            path: a folder with split folders, a folder with ``annotations/``, one split's folder, or one
+                annotation file.
+            classes: class names in the order of the labels; by default those of the data.
+            class_attribute: the VIA region attribute that holds the class, where there are several.
+            images: the folder of the images, where they are not beside their annotations.
+            strict: refuse data of which an image or an object would have to be dropped.
+
+        Raises:
+            InputError: nothing usable stands at `path`; the sentence names the file and the record.
+        """
+        return read_dataset(
+            Path(path),
+            classes,
+            class_attribute=class_attribute,
+            images=None if images is None else Path(images),
+            strict=strict,
+        )
+
+    def split(self, name: str) -> Split:
+        """Return a split by name; the only split of a data set without names answers to any.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        found = self.splits.get(split_name(name)) or self.splits.get(name)
+        if found is None and list(self.splits) == [ONLY_SPLIT]:
+            found = self.splits[ONLY_SPLIT]
+        if found is None:
+            raise InputError(
+                f"Expected a split named {name!r}, but the data set has only {', '.join(self.splits)}."
+            )
+        return found
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong in any split."""
+        return tuple(problem for split in self.splits.values() for problem in split.problems)
+
+
+def read_dataset(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+    strict: bool = False,
+    from_format: Format | None = None,
+) -> Dataset:
+    """Read a data set as `Dataset.read` does, and refuse annotations of another format than `from_format`.
+
+    Raises:
+        InputError: nothing usable stands at `path`; the sentence names the file and the record.
+    """
+    agreed, splits = read_splits(
+        path,
+        classes,
+        class_attribute=class_attribute,
+        images=images,
+        strict=strict,
+        from_format=from_format,
+    )
+    return Dataset(agreed, splits)
+
+
+def read_what_can_be_read(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+) -> tuple[list[Dataset], list[Refusal]]:
+    """Return one data set where `Dataset.read` does, else each split that can be read by itself.
+
+    Raises:
+        InputError: nothing that could be data stands there, or the classes have to be named.
+    """
+    try:
+        return [Dataset.read(path, classes, class_attribute=class_attribute, images=images)], []
+    except OtherClassesError:
+        raise
+    except InputError as error:
+        why = error
+    parts: list[Dataset] = []
+    refusals: list[Refusal] = []
+    for source in find_sources(path, images):
+        try:
+            split = read_split(source, classes, class_attribute, None)
+            if split.images:
+                parts.append(Dataset(split.classes, {split.name: split}))
+            else:
+                refuse_unusable(split, source, strict=False)
+        except InputError as error:
+            refusals.append(Refusal(source.split, source.annotations, str(error)))
+    if not refusals:  # each by itself is sound
+        refusals.append(Refusal(", ".join(name for part in parts for name in part.splits), path, str(why)))
+    return parts, refusals

@@ -1,0 +1,95 @@
+"""What is refused in an annotation file whatever its format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+from aerostat.datasets.records import OtherClassesError, Problem
+from aerostat.errors import InputError
+from aerostat.text import counted, listed, shown
+
+MAX_BROKEN = 100_000
+"""Records of a file that are none, or name no class; what is said of each takes a hundred times its bytes."""
+
+
+@dataclass(slots=True)
+class BrokenRecords:
+    """Counts the records that are none or name no class, and refuses a file of nothing else.
+
+    Args:
+        problems: what is wrong with the file, in which they are found.
+        path: the file.
+    """
+
+    problems: Sequence[Problem]
+    path: Path
+    _seen: int = 0
+    _broken: int = 0
+
+    def refuse_too_many(self) -> None:
+        """Refuse the file once there are more than `MAX_BROKEN`; cheap to ask again and again.
+
+        Raises:
+            InputError: naming the first.
+        """
+        if len(self.problems) == self._seen:
+            return
+        new = self.problems[self._seen :]
+        self._broken += sum(problem.kind in ("malformed record", "no class") for problem in new)
+        self._seen = len(self.problems)
+        if self._broken > MAX_BROKEN:
+            first = next(p for p in self.problems if p.kind in ("malformed record", "no class"))
+            raise InputError(
+                f"{self.path} has more than {MAX_BROKEN} records that cannot be used, first "
+                f"{shown(first.file_name)}: {first.detail[:200]}; export it again."
+            )
+
+
+def refuse_without_images(images: Sized, path: Path) -> None:
+    """Refuse a file that lists no images.
+
+    Raises:
+        InputError: naming the file.
+    """
+    if not len(images):
+        raise InputError(f"{path} lists no images; expected at least one annotated image.")
+
+
+def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: Path) -> None:
+    """Refuse a file that lists something twice of which there can be only one.
+
+    Args:
+        values: that must differ.
+        what: to call one of them, and several.
+        path: the file.
+
+    Raises:
+        InputError: naming the first that stands there twice.
+    """
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{path} lists {counted(len(twice), *what)} more than once, first {shown(twice[0])}; "
+            "keep one entry for each."
+        )
+
+
+def refuse_unlisted(names: Sequence[str], classes: Sequence[str], path: Path) -> None:
+    """Refuse a file with objects of classes that were not asked for.
+
+    Args:
+        names: classes of the objects that `classes` lacks.
+        classes: that were asked for.
+        path: the file.
+
+    Raises:
+        OtherClassesError: naming both.
+    """
+    if names:
+        raise OtherClassesError(
+            f"{path} has objects of the class {listed(map(repr, names))}, which --classes does not list: "
+            f"it lists {listed(map(repr, classes))}."
+        )

@@ -1,0 +1,332 @@
+"""COCO's annotation files (https://cocodataset.org/#format-data), `instances_*.json` and Roboflow's alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from aerostat.collector import gc_disabled
+from aerostat.datasets.clip import box_area
+from aerostat.datasets.formats.checks import (
+    BrokenRecords,
+    refuse_repeated,
+    refuse_unlisted,
+    refuse_without_images,
+)
+from aerostat.datasets.formats.coco_records import (
+    BATCH,
+    BROKEN,
+    AnnotationReader,
+    Id,
+    Target,
+    batches,
+    categories_in_use,
+)
+from aerostat.datasets.formats.exact_box import width_and_height
+from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.records import Instance, Problem, ProblemKind, Split
+from aerostat.datasets.sniff import decode, is_utf8, read_content
+from aerostat.errors import InputError
+from aerostat.files import write_bytes
+from aerostat.progress import track
+from aerostat.text import shown
+
+CHECKED_IMAGES = 20_000
+"""Up to so many images, headers are read and outlines tested for crossings; beyond, that takes minutes."""
+
+SILENT_BATCHES = 128
+"""Up to so many batches of annotations are read without a word."""
+
+
+class _Image(msgspec.Struct):
+    id: Id
+    file_name: str
+    width: Any = None  # whatever stands there costs nothing but a header to read
+    height: Any = None
+
+
+class _Category(msgspec.Struct):
+    id: Id
+    name: str | int
+    supercategory: str | None = None
+
+
+class _Document(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[
+        msgspec.Raw
+    ]  # decoded a batch at a time: all at once would take several times the memory
+    categories: list[_Category] = []
+
+
+class _LooseDocument(msgspec.Struct):
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw] = []
+
+
+class _IdOf(msgspec.Struct):
+    id: Id
+
+
+_Row = TypeVar("_Row", _Image, _Category)
+
+
+def read_coco(
+    path: Path,
+    image_roots: Sequence[Path],
+    *,
+    split: str,
+    classes: Sequence[str] | None = None,
+    content: bytes | None = None,
+) -> Split:
+    """Read one annotation file of COCO.
+
+    Args:
+        path: the annotation file.
+        image_roots: folders in which the images may be; the one that has them is taken.
+        split: name of the split.
+        classes: class names in the order of the labels; by default the categories in the order of the file.
+        content: the file's bytes, where the caller has them already.
+
+    Raises:
+        InputError: the file is no whole COCO file, or names an image, an id or a category twice.
+    """
+    problems: list[Problem] = []
+    document, unusable = _decode(
+        content if content is not None else read_content(path), path, split, problems
+    )
+    del content
+    refuse_without_images(document.images, path)
+    _refuse_duplicates(document, path)
+    thorough = len(document.images) <= CHECKED_IMAGES
+    if not thorough:
+        detail = f"headers and crossing outlines are not checked beyond {CHECKED_IMAGES} images"
+        problems.append(Problem(split, path.name, "not checked", detail))
+    with gc_disabled():
+        folder = ImageFolder.choose(image_roots, (image.file_name for image in document.images))
+        targets = dict.fromkeys(unusable) | _find_images(document.images, folder, split, thorough, problems)
+        categories = _without_placeholder(document, split, path, problems)
+        known, ids, labels = _number_classes(categories, document.annotations, path, classes)
+        parts = batches(document.annotations)
+        del document  # and with it the text of the file, of which each batch has its part
+        reader = AnnotationReader(targets, labels, split, path.name, thorough, problems)
+        broken = BrokenRecords(problems, path)
+        for number in _told(range(len(parts)), path):
+            broken.refuse_too_many()
+            reader.add(number * BATCH, parts[number])
+            parts[number] = b""
+        records = tuple(target.record() for target in targets.values() if target is not None)
+    return Split(split, known, ids, records, tuple(problems), "coco")
+
+
+def _decode(
+    content: bytes, path: Path, split: str, problems: list[Problem]
+) -> tuple[_Document, Sequence[Id]]:
+    """Return the document, and the ids of images whose records cannot be used; both are reported.
+
+    Raises:
+        InputError: the file is no whole COCO file, or none of its images' records can be used.
+    """
+    try:
+        document, unusable = decode(content, _Document, path), list[Id]()
+    except InputError as error:
+        if not is_utf8(content):
+            raise
+        loose = decode(content, _LooseDocument, path)
+        images, unusable = _usable(loose.images, _Image, "images", path, split, problems)
+        categories, _ = _usable(loose.categories, _Category, "categories", path, split, problems)
+        if not images or (loose.categories and not categories):
+            raise error from None
+        document = _Document(images, loose.annotations, categories)
+    same = Counter((category.id, str(category.name)) for category in document.categories)
+    for (id_, name), times in same.items():
+        if times > 1:
+            detail = f"category {shown(id_)}, {shown(name)}, stands there {times} times; counted once"
+            problems.append(
+                Problem(split, path.name, "repeated category", detail, f"category {str(id_)[:60]}")
+            )
+    if len(same) < len(document.categories):
+        once = {(category.id, str(category.name)): category for category in document.categories}
+        document.categories = list(once.values())
+    return document, unusable
+
+
+def _usable(
+    rows: Sequence[msgspec.Raw], shape: type[_Row], what: str, path: Path, split: str, problems: list[Problem]
+) -> tuple[list[_Row], list[Id]]:
+    """Return the records that can be used, and the ids of the others as far as they have one."""
+    usable: list[_Row] = []
+    ids: list[Id] = []
+    broken = BrokenRecords(problems, path)
+    for number, raw in enumerate(rows):
+        broken.refuse_too_many()
+        where = f"{what}[{number}]"
+        try:
+            usable.append(msgspec.json.decode(raw, type=shape))
+            continue
+        except BROKEN as error:
+            reason = error
+        try:
+            usable.append(msgspec.json.decode(raw, type=shape, strict=False))
+            detail = f"{where} states a number in another form ({reason}); read as the number that it says"
+            problems.append(Problem(split, path.name, "number in another form", detail, where))
+        except BROKEN:
+            detail = f"{where} is no record of its kind ({reason}); left out with its objects"
+            problems.append(Problem(split, path.name, "malformed record", detail, where))
+            with contextlib.suppress(*BROKEN):
+                ids.append(msgspec.json.decode(raw, type=_IdOf).id)
+    return usable, ids
+
+
+def _told(batch_numbers: range, path: Path) -> Iterable[int]:
+    """Return the numbers, and show how far they have come if there are so many that a person waits."""
+    return (
+        track(batch_numbers, f"reading {path.name}") if len(batch_numbers) > SILENT_BATCHES else batch_numbers
+    )
+
+
+def _refuse_duplicates(document: _Document, path: Path) -> None:
+    images, categories = document.images, document.categories
+    refuse_repeated((image.file_name for image in images), ("file name", "file names"), path)
+    refuse_repeated((image.id for image in images), ("image id", "image ids"), path)
+    refuse_repeated((category.id for category in categories), ("category id", "category ids"), path)
+    refuse_repeated((str(category.name) for category in categories), ("category", "categories"), path)
+
+
+def _find_images(
+    images: Sequence[_Image], folder: ImageFolder, split: str, thorough: bool, problems: list[Problem]
+) -> dict[Id, Target | None]:
+    """Return where each image's annotations go by image id; None for an image that is not usable."""
+    numbered = all(isinstance(image.id, int) for image in images)
+    targets: dict[Id, Target | None] = {}
+    for position, image in enumerate(images, start=1):
+        path = folder.claim(image.file_name)
+        stated = _stated_size(image)
+        trusted = stated is not None and path is not None and not thorough
+        size = stated if trusted else upright_size(path, image.file_name, folder, split)
+        if isinstance(size, Problem) or size is None or path is None:
+            targets[image.id] = None
+            if isinstance(size, Problem):
+                problems.append(size)
+            continue
+        if stated != size and not (image.width is None and image.height is None):
+            said = stated or (_shortened(image.width), _shortened(image.height))
+            detail = f"is {size[0]} x {size[1]} upright, the annotations say {said[0]} x {said[1]}"
+            kind: ProblemKind = "swapped size" if stated == size[::-1] else "wrong size"
+            problems.append(Problem(split, image.file_name, kind, detail))
+        number = int(image.id) if numbered else position
+        targets[image.id] = Target(path, image.file_name, *size, number)
+    return targets
+
+
+def _stated_size(image: _Image) -> tuple[int, int] | None:
+    """Return the size (width, height) that annotations state, None if they state none that an image has."""
+    sides = image.width, image.height
+    if not all(type(side) in (int, float) and 0 < side < 2**63 for side in sides):
+        return None
+    return round(image.width), round(image.height)
+
+
+def _shortened(value: object) -> str:
+    text = str(value) if isinstance(value, (int, float)) else repr(value)
+    return text if len(text) <= 20 else f"{text[:20]}..."
+
+
+def _without_placeholder(
+    document: _Document, split: str, path: Path, problems: list[Problem]
+) -> list[_Category]:
+    """Leave out the category 0 that Roboflow puts above all others, which no object has."""
+    placeholder = next((category for category in document.categories if category.id == 0), None)
+    others = [category for category in document.categories if category is not placeholder]
+    if placeholder is None or not others or any(c.supercategory != placeholder.name for c in others):
+        return document.categories
+    if 0 in categories_in_use(document.annotations):
+        return document.categories
+    detail = f"category 0, {placeholder.name!r}, has no objects and stands above all others; left out"
+    problems.append(Problem(split, path.name, "placeholder category", detail))
+    return others
+
+
+def _number_classes(
+    categories: list[_Category],
+    annotations: Sequence[msgspec.Raw],
+    path: Path,
+    classes: Sequence[str] | None,
+) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id, int]]:
+    """Return the class names, their category ids and the label of each category id.
+
+    Categories without objects may be missing from `classes`; a class unknown to the file gets a new id.
+    """
+    id_of = {str(category.name): category.id for category in categories}
+    known = tuple(classes) if classes is not None else tuple(id_of)
+    wanted = set(known)
+    unlisted = [name for name in id_of if name not in wanted]
+    used = categories_in_use(annotations) if unlisted else set()
+    refuse_unlisted([name for name in unlisted if id_of[name] in used], known, path)
+    labels = {id_of[name]: label for label, name in enumerate(known) if name in id_of}
+    taken = [id_ for id_ in id_of.values() if isinstance(id_, int)]
+    if len(taken) < len(id_of):  # ids that are text cannot be kept
+        return known, tuple(range(1, len(known) + 1)), labels
+    free = iter(range(max(taken, default=0) + 1, max(taken, default=0) + 1 + len(known)))
+    ids = tuple(int(id_of[name]) if name in id_of else next(free) for name in known)
+    return known, ids, labels
+
+
+def write_coco(
+    split: Split,
+    path: Path,
+    *,
+    area: Literal["polygon", "box"] = "polygon",
+    ids: Literal["kept", "from_zero"] = "kept",
+    polygon_offset: float = 0.0,
+) -> None:
+    """Write a split as a COCO file that pycocotools loads.
+
+    Args:
+        split: what to write; file names as they are.
+        path: the JSON file, replaced whole.
+        area: ``polygon`` writes each object's own area, ``box`` the area of its box.
+        ids: ``kept`` writes the split's image and category ids and numbers the annotations from 1, because
+            COCO's evaluation takes the annotation id 0 for none; ``from_zero`` numbers all of them from 0.
+        polygon_offset: pixels added to every coordinate of the outlines.
+    """
+    kept = ids == "kept"
+    category_ids = split.category_ids if kept else tuple(range(len(split.classes)))
+    numbers = count(1 if kept else 0)
+    images, annotations = [], []
+    for position, image in enumerate(split.images):
+        image_id = image.id if kept else position
+        images.append(
+            {"id": image_id, "file_name": image.file_name, "height": image.height, "width": image.width}
+        )
+        for instance in image.instances:
+            (width, height), extra = width_and_height(instance.box_xyxy)
+            annotations.append(
+                {
+                    "image_id": image_id,
+                    "id": next(numbers),
+                    "category_id": category_ids[instance.label],
+                    "bbox": [*instance.box_xyxy[:2], width, height],
+                    "area": instance.area if area == "polygon" else box_area(instance.box_xyxy),
+                    "segmentation": _written_segmentation(instance, polygon_offset),
+                    "iscrowd": int(instance.crowd),
+                    **extra,
+                }
+            )
+    categories = [{"id": id_, "name": name} for id_, name in zip(category_ids, split.classes, strict=True)]
+    info = {"description": "written by aerostat"}
+    document = {"info": info, "images": images, "annotations": annotations, "categories": categories}
+    write_bytes(path, msgspec.json.encode(document))
+
+
+def _written_segmentation(instance: Instance, offset: float) -> Any:
+    if instance.rle is not None:
+        return instance.rle
+    return [(polygon + offset if offset else polygon).ravel().tolist() for polygon in instance.polygons]

@@ -1,0 +1,445 @@
+"""VGG Image Annotator (VIA): JSON of versions 1 and 2, project files and CSV exports.
+
+The shapes are those of https://www.robots.ox.ac.uk/~vgg/software/via/: polygon, polyline, rect, circle and
+ellipse (`theta` in radians). A polyline is read as the outline that it draws. A point has no extent and is
+dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.datasets.clip import Box, box_area, fit_box, fit_polygon
+from aerostat.datasets.formats.checks import (
+    BrokenRecords,
+    refuse_repeated,
+    refuse_unlisted,
+    refuse_without_images,
+)
+from aerostat.datasets.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
+from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.records import ImageRecord, Instance, OtherClassesError, Problem, ProblemKind, Split
+from aerostat.datasets.sniff import csv_rows, decode, is_utf8, read_content
+from aerostat.errors import InputError, clause
+from aerostat.files import write_bytes
+from aerostat.geometry import polygons
+from aerostat.text import listed
+
+T = TypeVar("T")
+
+CLASS_ATTRIBUTE = "class"
+"""The region attribute that written files use."""
+
+LEFT_OUT = "crowd regions left out"
+"""What `write_via` counts by this name is not in the file at all."""
+
+
+class _Region(msgspec.Struct):
+    shape_attributes: dict[str, Any] | None = None  # an empty one each would take ten times its text
+    region_attributes: dict[str, Any] | None = None
+
+
+class _Entry(msgspec.Struct):
+    filename: str
+    regions: dict[str, _Region] | list[_Region] | None = None
+
+
+class _RawEntry(msgspec.Struct):
+    filename: str
+    regions: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Project(msgspec.Struct):
+    metadata: dict[str, _Entry] = msgspec.field(name="_via_img_metadata")
+
+
+class _RawProject(msgspec.Struct):
+    metadata: dict[str, msgspec.Raw] = msgspec.field(name="_via_img_metadata")
+
+
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a part of a document can raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Photograph:
+    """One entry of the file: a file name and its regions, with the name or number of each."""
+
+    file_name: str
+    names: Sequence[str | int]
+    regions: Sequence[_Region]
+
+
+def read_via(
+    path: Path,
+    image_roots: Sequence[Path],
+    *,
+    split: str,
+    classes: Sequence[str] | None = None,
+    class_attribute: str | None = None,
+    content: bytes | None = None,
+) -> Split:
+    """Read one annotation file of VIA.
+
+    Args:
+        path: the annotation file.
+        image_roots: folders in which the images may be; the one that has them is taken.
+        split: name of the split.
+        classes: class names in the order of the labels; by default the names in use, sorted.
+        class_attribute: the region attribute that holds the class, where there are several.
+        content: the file's bytes, where the caller has them already.
+
+    Raises:
+        InputError: the file is no whole VIA file, names an image twice, or leaves the class open.
+    """
+    problems: list[Problem] = []
+    photographs = _parse(content if content is not None else read_content(path), path, split, problems)
+    refuse_without_images(photographs, path)
+    refuse_repeated((p.file_name for p in photographs), ("file name", "file names"), path)
+    attribute = _class_attribute(photographs, path, classes, class_attribute)
+    names = [
+        [
+            list(classes or ()) if attribute is None else _ticked((r.region_attributes or {}).get(attribute))
+            for r in p.regions
+        ]
+        for p in photographs
+    ]
+    found = sorted({name for row in names for ticked in row for name in ticked})
+    known = list(classes) if classes is not None else found
+    labels = {name: label for label, name in enumerate(known)}
+    refuse_unlisted([name for name in found if name not in labels], known, path)
+    folder = ImageFolder.choose(image_roots, (p.file_name for p in photographs))
+    broken = BrokenRecords(problems, path)
+    images = []
+    for number, (photograph, row) in enumerate(zip(photographs, names, strict=True), start=1):
+        row_labels = [labels[ticked[0]] if len(ticked) == 1 else None for ticked in row]
+        image = _read_image(photograph, row_labels, folder, split, problems, broken)
+        if image is not None:
+            images.append(replace(image, id=number))
+    ids = tuple(range(1, len(known) + 1))
+    return Split(split, tuple(known), ids, tuple(images), tuple(problems), "via")
+
+
+def _parse(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
+    if not content.lstrip().startswith(b"{"):
+        return _parse_csv(content, path, split, problems)
+    keys = decode(content, dict[str, msgspec.Raw], path)
+    is_project = "_via_img_metadata" in keys
+    try:
+        if is_project:
+            entries = decode(content, _Project, path).metadata
+        else:
+            entries = decode(content, dict[str, _Entry], path)
+    except InputError:
+        if not is_utf8(content):
+            raise
+        parts = decode(content, _RawProject, path).metadata if is_project else keys
+        photographs = _usable(parts, split, path, problems)
+        if not photographs:
+            raise
+        return photographs
+    return [_Photograph(entry.filename, *_named(entry.regions)) for entry in entries.values()]
+
+
+def _named(regions: dict[str, T] | list[T] | None) -> tuple[Sequence[str | int], Sequence[T]]:
+    """Return what regions are called, and the regions."""
+    if isinstance(regions, dict):
+        return list(regions), list(regions.values())
+    return range(len(regions or ())), regions or ()
+
+
+def _usable(
+    parts: Mapping[str, msgspec.Raw], split: str, path: Path, problems: list[Problem]
+) -> list[_Photograph]:
+    """Return what can be used of entries at least one of which is broken, and report the rest."""
+    photographs = []
+    broken = BrokenRecords(problems, path)
+    for key, raw in parts.items():
+        broken.refuse_too_many()
+        try:
+            entry = msgspec.json.decode(raw, type=_RawEntry)
+        except _BROKEN as error:
+            detail = f"the entry {key[:60]!r} is no image ({error}); left out with its objects"
+            problems.append(Problem(split, path.name, "malformed record", detail, f"entry {key[:60]}"))
+            continue
+        try:
+            shape = dict[str, msgspec.Raw] | list[msgspec.Raw] | None
+            names, stated = _named(msgspec.json.decode(entry.regions, type=shape))
+        except _BROKEN as error:
+            detail = f"has no list of regions ({error}); kept without objects"
+            problems.append(Problem(split, entry.filename, "malformed record", detail, "regions"))
+            names, stated = (), ()
+        regions: dict[str | int, _Region] = {}
+        for name, part in zip(names, stated, strict=True):
+            try:
+                regions[name] = msgspec.json.decode(part, type=_Region)
+            except _BROKEN as error:
+                detail = f"region {name} is no region ({error}); dropped"
+                problems.append(Problem(split, entry.filename, "malformed record", detail, f"region {name}"))
+                broken.refuse_too_many()
+        photographs.append(_Photograph(entry.filename, list(regions), list(regions.values())))
+    return photographs
+
+
+_CSV_COLUMNS = ("region_shape_attributes", "region_attributes")
+
+
+def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
+    files: dict[tuple[str, str], list[_Region]] = {}
+    broken = BrokenRecords(problems, path)
+    for line, row in csv_rows(content, path):
+        broken.refuse_too_many()
+        lacking = [column for column in ("filename", *_CSV_COLUMNS) if column not in row]
+        if lacking:
+            raise InputError(
+                f"{path} lacks the column {lacking[0]!r} of a CSV export of VIA; export it again."
+            )
+        regions = files.setdefault((row["filename"], row.get("file_size", "")), [])
+        try:
+            shape, attributes = (
+                decode(row[column].encode() or b"{}", dict[str, Any], f"{path}, line {line}, {column}")
+                for column in _CSV_COLUMNS
+            )
+        except InputError as error:
+            reason = f"is no region ({clause(error)}); dropped"
+            problems.append(
+                Problem(split, row["filename"], "malformed record", f"line {line} {reason}", f"line {line}")
+            )
+            continue
+        if shape:  # an image without regions has one row with an empty shape
+            regions.append(_Region(shape, attributes))
+    return [_Photograph(name, range(len(regions)), regions) for (name, _), regions in files.items()]
+
+
+def _class_attribute(
+    photographs: list[_Photograph], path: Path, classes: Sequence[str] | None, asked: str | None
+) -> str | None:
+    """Return the region attribute that holds the class; None where `classes` names that of every region."""
+    regions = [region for p in photographs for region in p.regions]
+    in_use = sorted(
+        {k for r in regions for k, value in (r.region_attributes or {}).items() if _ticked(value)}
+    )
+    names = listed(map(repr, in_use), 10)
+    if asked is not None:
+        if regions and asked not in in_use:
+            has = f"only {names}" if in_use else "none in use"
+            raise InputError(
+                f"{path} has no region attribute {asked!r}, which --class-attribute asks for: it has {has}."
+            )
+        return asked
+    if len(in_use) > 1:
+        raise InputError(
+            f"{path} has several region attributes ({names}); say which one is the class with "
+            "--class-attribute NAME."
+        )
+    if in_use:
+        return in_use[0]
+    if regions and (classes is None or len(classes) != 1):
+        given = f"--classes gives {len(classes)} ({listed(classes)})" if classes else "none was given"
+        raise OtherClassesError(
+            f"{path} states no class for its regions, so it takes one name, --classes NAME, but {given}."
+        )
+    return None
+
+
+def _ticked(value: Any) -> Sequence[str]:
+    """Return the names in an attribute's value: its text, or the boxes that are ticked."""
+    if isinstance(value, dict):  # a checkbox; some exports write "true" as text
+        return [name for name, on in value.items() if on is True or on == "true"]
+    if value is None or isinstance(value, (list, bool)):
+        return ()
+    return (text,) if (text := str(value).strip()) else ()
+
+
+def _read_image(
+    photograph: _Photograph,
+    labels: list[int | None],
+    folder: ImageFolder,
+    split: str,
+    problems: list[Problem],
+    broken: BrokenRecords,
+) -> ImageRecord | None:
+    path = folder.claim(photograph.file_name)
+    size = upright_size(path, photograph.file_name, folder, split)
+    if isinstance(size, Problem) or path is None:
+        if isinstance(size, Problem):
+            problems.append(size)
+        return None
+    instances = []
+    for name, region, label in zip(photograph.names, photograph.regions, labels, strict=True):
+        broken.refuse_too_many()
+        where = f"region {name}"
+        if label is None:
+            detail = f"{where} names no single class; dropped"
+            problems.append(Problem(split, photograph.file_name, "no class", detail, where))
+            continue
+        instance = _read_region(region, label, where, photograph.file_name, size, split, problems)
+        if instance is not None:
+            instances.append(instance)
+    return ImageRecord(path, photograph.file_name, *size, tuple(instances))
+
+
+def _read_region(
+    region: _Region,
+    label: int,
+    where: str,
+    file_name: str,
+    size: tuple[int, int],
+    split: str,
+    problems: list[Problem],
+) -> Instance | None:
+    """Return the instance of a region, or None if it is dropped; problems are appended."""
+
+    box: Box | None = None
+
+    def report(kind: ProblemKind, detail: str) -> None:
+        problems.append(Problem(split, file_name, kind, f"{where} {detail}", where, box))
+
+    shape = region.shape_attributes or {}
+    if shape.get("name") == "point":
+        report("malformed record", "is a point, which has no extent; dropped, draw a rect or a polygon")
+        return None
+    try:
+        outline = _outline(shape)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        report("malformed record", f"is no shape ({_reason(error)}); dropped")
+        return None
+    box = outline if isinstance(outline, tuple) else polygons.bounds(outline)
+    fitted, kind = fit_box(box, *size)
+    if fitted is not None and (stated := _first_text(shape)) is not None:
+        form = f"states a number in another form (the text {stated[:20]!r})"
+        report("number in another form", f"{form}; read as the number that it says")
+    polygon = None
+    if fitted is not None and not isinstance(outline, tuple):
+        polygon, outline_kind = fit_polygon(outline, *size)
+        if outline_kind == "outside the image":
+            fitted, kind = None, outline_kind
+        elif outline_kind == "degenerate polygon":
+            report(outline_kind, "encloses nothing; kept by its box")
+        elif outline_kind == "self-crossing polygon":
+            report(outline_kind, "crosses or touches its own outline; kept with its box")
+    if kind is not None:
+        numbers = ", ".join(f"{value:g}" for value in box)
+        report(
+            kind, f"has the box ({numbers}) in {size[0]} x {size[1]}; {'clipped' if fitted else 'dropped'}"
+        )
+    if fitted is None:
+        return None
+    if polygon is None:
+        return Instance(fitted, label, area=box_area(fitted))
+    return Instance(polygons.bounds(polygon), label, (polygon,), area=polygons.area(polygon))
+
+
+_NUMBERS = frozenset(
+    ("all_points_x", "all_points_y", "x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "theta")
+)
+
+
+def _first_text(shape: Mapping[str, Any]) -> str | None:
+    """Return the first text that stands where a shape has numbers."""
+    numbers = (value for key, value in shape.items() if key in _NUMBERS)
+    flat = (n for value in numbers for n in (value if isinstance(value, list) else [value]))
+    return next((number for number in flat if isinstance(number, str)), None)
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _outline(shape: Mapping[str, Any]) -> Box | NDArray[np.float64]:
+    """Return a rect's box or another shape's polygon.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: the shape is unknown or not as its name asks.
+    """
+    match shape["name"]:
+        case "polygon" | "polyline":
+            xs, ys = (np.asarray(shape[key], np.float64) for key in ("all_points_x", "all_points_y"))
+            if xs.shape != ys.shape or xs.ndim != 1 or not len(xs):
+                raise ValueError(f"{xs.size} x and {ys.size} y coordinates")
+            return np.stack([xs, ys], axis=1)
+        case "rect":
+            x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
+            return stated_box((x, y, width, height), shape.get(CORNERS_KEY))
+        case "circle":
+            cx, cy, r = (float(shape[key]) for key in ("cx", "cy", "r"))
+            return polygons.ellipse(cx, cy, r, r)
+        case "ellipse":
+            cx, cy, rx, ry = (float(shape[key]) for key in ("cx", "cy", "rx", "ry"))
+            return polygons.ellipse(cx, cy, rx, ry, float(shape.get("theta", 0.0)))
+        case name:
+            raise ValueError(f"unknown shape {name!r}")
+
+
+def write_via(split: Split, path: Path, *, version: Literal[1, 2] = 2) -> Counter[str]:
+    """Write a split as JSON that VIA imports, with the region attribute ``class``.
+
+    VIA holds one outline per object: an object with several or with a mask becomes a rect, and a crowd
+    region, which is no object, is left out.
+
+    Args:
+        split: what to write; file names as they are.
+        path: the JSON file, replaced whole.
+        version: 2 writes `regions` as a list, 1 as an object.
+
+    Returns:
+        How many objects were written as less than they are, by what was lost.
+    """
+    lost: Counter[str] = Counter()
+    document = {}
+    for image in split.images:
+        regions = [_region(instance, split.classes, lost) for instance in image.instances]
+        regions = [region for region in regions if region]
+        try:
+            size = image.path.stat().st_size
+        except OSError:
+            size = -1  # what VIA writes where it does not know
+        document[f"{image.file_name}{size}"] = {
+            "filename": image.file_name,
+            "size": size,
+            "regions": regions if version == 2 else {str(number): r for number, r in enumerate(regions)},
+            "file_attributes": {},
+        }
+    write_bytes(
+        path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    )
+    return lost
+
+
+def _region(instance: Instance, classes: tuple[str, ...], lost: Counter[str]) -> dict[str, Any] | None:
+    if instance.crowd:
+        lost[LEFT_OUT] += 1
+        return None
+    x1, y1, _, _ = instance.box_xyxy
+    shape: dict[str, Any]
+    if _is_outlined(instance):
+        xs, ys = instance.polygons[0].T.tolist()
+        shape = {"name": "polygon", "all_points_x": _whole(xs), "all_points_y": _whole(ys)}
+    else:
+        if instance.polygons or instance.rle:
+            lost["objects of several outlines or a mask written as a rect"] += 1
+        (width, height), extra = width_and_height(instance.box_xyxy)
+        x, y, width, height = _whole([x1, y1, width, height])
+        shape = {"name": "rect", "x": x, "y": y, "width": width, "height": height, **extra}
+    return {"shape_attributes": shape, "region_attributes": {CLASS_ATTRIBUTE: classes[instance.label]}}
+
+
+def _is_outlined(instance: Instance) -> bool:
+    """Say whether one polygon holds the object: its bounds are the box but for another tool's rounding."""
+    if len(instance.polygons) != 1 or instance.rle:
+        return False
+    return bool(np.abs(np.subtract(polygons.bounds(instance.polygons[0]), instance.box_xyxy)).max() <= 1)
+
+
+def _whole(numbers: list[float]) -> list[float]:
+    """Return the numbers with whole ones as integers, as VIA writes them."""
+    return [int(number) if float(number).is_integer() else number for number in numbers]

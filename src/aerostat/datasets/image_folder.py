@@ -1,0 +1,103 @@
+"""Finding the file of an image that annotations name, and its size."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aerostat.datasets.records import Problem, ProblemKind
+from aerostat.errors import InputError, clause
+from aerostat.images.read import read_size
+
+_NAMES_TRIED = 20
+
+
+@dataclass(slots=True)
+class ImageFolder:
+    """A folder in which images are looked up by the names that annotations give them.
+
+    The names come from somebody's file, so they never lead out of the folder: of an absolute path, a URL or
+    a path with ``..`` only the last part counts. The same holds for a path that does not exist below the
+    folder, such as ``images/a.jpg`` where the images were moved beside their annotations.
+    """
+
+    root: Path
+    _listings: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    _claimed: dict[Path, str] = field(default_factory=dict)
+
+    @classmethod
+    def choose(cls, roots: Sequence[Path], file_names: Iterable[str]) -> ImageFolder:
+        """Return the first of the folders that has most of the first names; the first one if none has any."""
+        names = list(file_names)[:_NAMES_TRIED]
+        return max((cls(root) for root in roots), key=lambda folder: sum(map(bool, map(folder.find, names))))
+
+    def find(self, file_name: str) -> Path | None:
+        """Return the path of the file that `file_name` means, or None if there is none."""
+        parts = _parts(file_name)
+        for candidate in (parts, parts[-1:]):
+            if candidate and (found := self._listing(candidate[:-1]).get(_composed(candidate[-1]))):
+                return self.root.joinpath(*candidate[:-1], found)
+        return None
+
+    def claim(self, file_name: str) -> Path | None:
+        """Return what `find` returns, for one entry of the annotations.
+
+        Raises:
+            InputError: another name has claimed the same file.
+        """
+        path = self.find(file_name)
+        if path is not None and self._claimed.setdefault(path, file_name) != file_name:
+            raise InputError(
+                f"The annotations list {self._claimed[path]!r} and {file_name!r}, which both mean {path}; "
+                "keep one entry for each image, or keep the folders that the names have."
+            )
+        return path
+
+    def _listing(self, folder: tuple[str, ...]) -> dict[str, str]:
+        """Return the names of the files in a folder below the root, each by its composed form."""
+        if folder not in self._listings:
+            try:
+                with os.scandir(self.root.joinpath(*folder)) as entries:
+                    self._listings[folder] = {_composed(e.name): e.name for e in entries if is_file(e)}
+            except (OSError, ValueError):
+                self._listings[folder] = {}
+        return self._listings[folder]
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry of a folder is a file, or a link to one; a link in a circle leads to none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _parts(file_name: str) -> tuple[str, ...]:
+    parts = tuple(part for part in file_name.replace("\\", "/").split("/") if part not in ("", "."))
+    leaves = (
+        ".." in parts or file_name.startswith(("/", "\\")) or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", file_name)
+    )
+    return parts[-1:] if leaves else parts
+
+
+def _composed(name: str) -> str:
+    """Return a name in the composed Unicode form: macOS stores the accents of file names apart."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def upright_size(
+    path: Path | None, file_name: str, folder: ImageFolder, split: str
+) -> tuple[int, int] | Problem:
+    """Return (width, height) of an image from its header, or the problem that keeps the image out."""
+    kind: ProblemKind = "missing image"
+    detail = f"not found in {folder.root}"
+    if path is not None:
+        try:
+            return read_size(path)
+        except InputError as error:
+            kind, detail = "unreadable image", clause(error)
+    return Problem(split, file_name, kind, detail)

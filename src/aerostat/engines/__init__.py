@@ -1,1 +1,0 @@
-"""What runs a network: torch, ONNX Runtime or OpenVINO, behind one seam."""

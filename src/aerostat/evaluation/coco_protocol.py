@@ -1,0 +1,192 @@
+"""COCO's protocol over columns of boxes, a few classes at a time, computed by faster-coco-eval.
+
+The protocol compares boxes of one class only, so classes can be worked off one after the other, and what
+the library needs for a box - some kilobytes - is there for a part of the boxes at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from numpy.typing import NDArray
+
+from aerostat.collector import gc_disabled
+from aerostat.geometry.boxes import Floats
+from aerostat.progress import track
+
+UNDEFINED = -1.0
+"""COCO's value where there is nothing to find, such as AP of small objects in a set without any."""
+
+AREA_RANGES = ("all", "small", "medium", "large")
+"""Below 32**2, up to 96**2, above: square pixels of the annotated area; a border belongs to both sides."""
+
+AT_ONCE = 20_000
+"""Boxes that are handed to the library together, unless one class has more."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """Annotated objects as columns (m,), image by image.
+
+    Args:
+        image: number of the image.
+        label: index into the classes.
+        boxes_xywh: (m, 4) x, y, width, height in pixels.
+        area: in square pixels, by which objects are sorted by size.
+        crowd: whether it is a region of many, which is matched softly.
+    """
+
+    image: Ints
+    label: Ints
+    boxes_xywh: Floats
+    area: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Detections as columns (n,), image by image in the same order as the objects.
+
+    Args:
+        image: number of the image.
+        label: index into the classes.
+        boxes_xywh: (n, 4) x, y, width, height in pixels.
+        score: float32, as the detector gave it.
+    """
+
+    image: Ints
+    label: Ints
+    boxes_xywh: Floats
+    score: NDArray[np.float32]
+
+
+def precision_and_recall(
+    truth: Truth,
+    found: Found,
+    class_count: int,
+    limits: Sequence[int],
+    areas: Sequence[str] = AREA_RANGES,
+    progress: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return COCO's precision (10 IoUs, 101 recalls, k, areas, limits) and recall (10, k, areas, limits).
+
+    Args:
+        truth, found: what is there, and what was found.
+        class_count: k; a class without objects has `UNDEFINED` everywhere.
+        limits: ascending limits on the detections per image and class, best first; COCO's ``maxDets``.
+        areas: the first so many of `AREA_RANGES`.
+        progress: whether to show how far along it is, if it takes several parts.
+    """
+    precision = np.full((10, 101, class_count, len(areas), len(limits)), UNDEFINED)
+    recall = np.full((10, class_count, len(areas), len(limits)), UNDEFINED)
+    objects, detections = _by_class(truth.label, class_count), _by_class(found.label, class_count)
+    parts = list(_parts(np.diff(objects.ends) + np.diff(detections.ends)))
+    for part in track(parts, "scoring classes") if progress and len(parts) > 1 else parts:
+        annotations = list(_annotations(truth, objects.places(part)))
+        if not annotations:  # nothing to find: all stays undefined
+            continue
+        with gc_disabled():
+            results = list(_results(found, detections.places(part)))
+            evaluation = _evaluate(annotations, results, part, limits, areas)
+        precision[:, :, part.start : part.stop] = evaluation["precision"]
+        recall[:, part.start : part.stop] = evaluation["recall"]
+    return precision, recall
+
+
+@dataclass(frozen=True, slots=True)
+class _ByClass:
+    """Where the rows of each class stand.
+
+    Args:
+        order: (n,) rows by class; within a class in their own order.
+        ends: (k + 1,) where the classes begin and end in `order`.
+    """
+
+    order: Ints
+    ends: Ints
+
+    def places(self, classes: range) -> Ints:
+        """Return the rows of consecutive classes."""
+        return self.order[self.ends[classes.start] : self.ends[classes.stop]]
+
+
+def _by_class(labels: Ints, class_count: int) -> _ByClass:
+    order = np.argsort(labels, kind="stable")
+    return _ByClass(order, np.searchsorted(labels[order], np.arange(class_count + 1)))
+
+
+def _parts(counts: Ints) -> Iterator[range]:
+    """Yield consecutive classes whose boxes are `AT_ONCE` at most together; a class is never split."""
+    start = boxes = 0
+    for k, count in enumerate(counts.tolist()):
+        if k > start and boxes + count > AT_ONCE:
+            yield range(start, k)
+            start, boxes = k, 0
+        boxes += count
+    if start < len(counts):
+        yield range(start, len(counts))
+
+
+def _annotations(truth: Truth, places: Ints) -> Iterator[dict[str, Any]]:
+    """Yield objects in COCO's form; all ids count from 1, as the annotation 0 would mean "no match"."""
+    columns = (truth.image + 1, truth.label + 1, truth.boxes_xywh, truth.area, truth.crowd.astype(np.int64))
+    rows = zip(*(column[places].tolist() for column in columns), strict=True)
+    for number, (image, category, box, area, crowd) in enumerate(rows, start=1):
+        yield {
+            "id": number,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": area,
+            "iscrowd": crowd,
+        }
+
+
+def _results(found: Found, places: Ints) -> Iterator[dict[str, Any]]:
+    """Yield detections in COCO's form."""
+    areas = found.boxes_xywh[places, 2] * found.boxes_xywh[places, 3]
+    columns = (found.image + 1, found.label + 1, found.boxes_xywh, found.score)
+    rows = zip(*(column[places].tolist() for column in columns), areas.tolist(), strict=True)
+    for number, (image, category, box, score, area) in enumerate(rows, start=1):
+        yield {
+            "id": number,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": area,
+            "score": score,
+        }
+
+
+def _evaluate(
+    annotations: list[dict[str, Any]],
+    results: list[dict[str, Any]],
+    classes: range,
+    limits: Sequence[int],
+    areas: Sequence[str],
+) -> dict[str, NDArray[np.float64]]:
+    """Return what the library says of some classes; images without any box of them change nothing."""
+    images = {row["image_id"] for row in annotations} | {row["image_id"] for row in results}
+    listed = {
+        "images": [{"id": image} for image in sorted(images)],
+        "categories": [{"id": k + 1, "name": str(k)} for k in classes],
+    }
+    truth = COCO({**listed, "annotations": annotations}, print_function=_say_nothing)
+    result = COCO({**listed, "annotations": results}, print_function=_say_nothing)
+    evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing)
+    evaluation.params.maxDets = list(limits)
+    evaluation.params.areaRng = evaluation.params.areaRng[: len(areas)]
+    evaluation.params.areaRngLbl = list(areas)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "recall")}
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """Take the place of the library's print function."""

@@ -1,0 +1,1 @@
+"""Studies: recipes over seeds and folds, and whether a difference is noise."""

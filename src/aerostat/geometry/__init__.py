@@ -1,0 +1,1 @@
+"""Boxes, polygons, suppression and fusion: arrays in, arrays out, without torch."""

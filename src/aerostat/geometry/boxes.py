@@ -1,0 +1,40 @@
+"""Box arithmetic and non-maximum suppression on numpy arrays. Boxes are (n, 4) xyxy in pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+def box_area(boxes_xyxy: Floats) -> Floats:
+    """Return the areas (n,) of boxes (n, 4); a box with swapped corners has none."""
+    sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)
+    return sides[:, 0] * sides[:, 1]
+
+
+def xyxy_to_xywh(boxes_xyxy: Floats) -> Floats:
+    """Return (n, 4) x, y, width, height for (n, 4) corners."""
+    return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+
+
+def xywh_to_xyxy(boxes_xywh: Floats) -> Floats:
+    """Return (n, 4) corners for (n, 4) x, y, width, height."""
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
+
+
+def clip_boxes(boxes_xyxy: Floats, width: float, height: float) -> Floats:
+    """Return the boxes with every corner moved into [0, width] x [0, height]."""
+    return np.clip(boxes_xyxy, 0, np.asarray([width, height, width, height], boxes_xyxy.dtype))
+
+
+def pairwise_iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
+    """Return the intersection over union (n, m) of boxes (n, 4) and (m, 4); 0 where the union is empty."""
+    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    sides = np.clip(bottom_right - top_left, 0, None)
+    overlap = sides[..., 0] * sides[..., 1]
+    union = box_area(a_xyxy)[:, None] + box_area(b_xyxy)[None, :] - overlap
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou

@@ -1,0 +1,343 @@
+"""The one image reader, and the one transform that takes an image into the network and everything back.
+
+What the reader makes of a file:
+
+- EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright;
+- grey, palette and one-bit images become three channels;
+- an alpha channel is dropped and the colours stay as stored, also under full transparency;
+- 16 bits per channel are scaled to 8 (the high byte, in TIFF rounded); floating-point images are refused;
+- CMYK (JPEG, TIFF) is converted to BGR;
+- of an animation (GIF, WebP, APNG) the first frame is read;
+- a file whose end is missing is refused, whatever the decoder could have made of its beginning;
+- a file so small that its pixels would take more than 50 times its size and 180 MB beside is refused before
+  any is decoded, from 10 to 30 million pixels on, depending on the format: it is a bomb, or drawn. Pixels up
+  to the number in the environment's AEROSTAT_MOST_PIXELS are read from however small a file.
+
+File names may be in any script: the bytes are read by Python and only then decoded by OpenCV.
+
+`read_resized` gives the same at a smaller size, and spares a JPEG's decoder what would not be seen.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aerostat.errors import InputError
+from aerostat.images.limits import (
+    BYTES_PER_PIXEL_WITH_PILLOW,
+    JPEG_START,
+    MAX_SCANS,
+    coded_size,
+    has_too_many_scans,
+    pixels_allowed,
+    refuse_bomb,
+    trusted_pixels,
+)
+from aerostat.images.resize import resample
+
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "avif", "jp2"),
+        *("ppm", "pgm", "pbm", "pnm"),
+    )
+)
+"""Lower-case suffixes of the files that `list_images` takes for images."""
+
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
+_ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
+
+
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    # A broken file raises one sentence that names it; OpenCV's own lines on stderr name nothing.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def read_image(path: Path | str) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) uint8 BGR, upright; the module's docstring says what becomes of what.
+
+    Raises:
+        InputError: the file is missing, empty, cut off or no image.
+    """
+    return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def read_resized(path: Path | str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read an image file as `read_image` does and return it resized to `size` = (width, height).
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where that is still as large as `size`:
+    its decoder then takes the mean of blocks, as far as that goes, without making their pixels. The rest is
+    bilinear, and never in one step of more than two to one, which would leave pixels out.
+
+    Args:
+        path: of the file.
+        size: of the result, in pixels of the upright image.
+
+    Raises:
+        InputError: the file is missing, empty, cut off or no image.
+    """
+    content = _read_bytes(Path(path))
+    header = _open_header(io.BytesIO(content))
+    orientation = _orientation(header)
+    target = (size[1], size[0]) if orientation >= 5 else size
+    factor = 1
+    if header is not None and content.startswith(JPEG_START):
+        smallest = min(header.size[0] / target[0], header.size[1] / target[1])
+        factor = next((factor for factor in _REDUCED if factor <= smallest), 1)
+    image_bgr = _decode_stored(content, str(path), header, factor)
+    covered: tuple[float, float] = (image_bgr.shape[1], image_bgr.shape[0])
+    if factor > 1 and header is not None and covered != header.size:
+        # The last block of a row or column may reach beyond the image.
+        covered = header.size[0] / factor, header.size[1] / factor
+    return np.ascontiguousarray(_turn_upright(resample(image_bgr, covered, target), orientation))
+
+
+def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file as `read_image` does.
+
+    Args:
+        content: the whole file.
+        name: what the error message calls it.
+
+    Raises:
+        InputError: the bytes are no image, or their end is missing.
+    """
+    header = _open_header(io.BytesIO(content))
+    return np.ascontiguousarray(_turn_upright(_decode_stored(content, name, header), _orientation(header)))
+
+
+def _decode_stored(
+    content: bytes, name: str, header: Image.Image | None, factor: int = 1
+) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file to what is stored, not yet turned upright.
+
+    Args:
+        content, name: as for `decode_image`.
+        header: what `_open_header` makes of the bytes.
+        factor: 1, 2, 4 or 8: a JPEG is decoded to a size so much smaller, rounded up.
+    """
+    if not content:
+        raise InputError(f"Expected an image, found an empty file: {name}; copy it again or leave it out.")
+    if _is_cut_jpeg(content):
+        raise InputError(
+            f"Expected a whole image, found a JPEG file whose end is missing: {name}; copy it again."
+        )
+    size = coded_size(content, header)
+    if size is not None:
+        refuse_bomb(size, header, len(content), name)
+    if has_too_many_scans(content):
+        raise InputError(
+            f"Expected an image, found a JPEG file that draws its pixels more than {MAX_SCANS} times over: "
+            f"{name}; leave it out."
+        )
+    decoders: list[Callable[[], NDArray[np.uint8] | None]] = []
+    if size is not None:  # or nothing could be said of what it would cost
+        decoders.append(partial(_decode_with_opencv, content, factor))
+        if size[0] * size[1] * BYTES_PER_PIXEL_WITH_PILLOW <= max(
+            pixels_allowed(len(content)), trusted_pixels() * BYTES_PER_PIXEL_WITH_PILLOW
+        ):
+            decoders.append(partial(_decode_with_pillow, content))
+    if header is not None and header.format == "TIFF" and header.mode == "RGBA":
+        decoders.reverse()  # OpenCV would multiply the colours by alpha
+    decoded = (decode() for decode in decoders)
+    image_bgr = next((image for image in decoded if image is not None), None)
+    if image_bgr is None:
+        found = "a broken or cut-off" if header else "no readable"
+        raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
+    return image_bgr
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Return (width, height) in pixels of the upright image, from the header alone.
+
+    It equals the shape of what `read_image` returns. The pixels may still be broken: only that finds it out.
+
+    Raises:
+        InputError: the file is missing, empty or no image.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            header = _open_header(file)
+            if header is not None:
+                width, height = header.size
+                refuse_bomb(header.size, header, os.fstat(file.fileno()).st_size, str(path))
+                return (height, width) if _orientation(header) >= 5 else (width, height)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    height, width = read_image(path).shape[:2]
+    return width, height
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of an image file says.
+
+    Args:
+        format: Pillow's name of it, such as ``JPEG``.
+        stored_size: (width, height) in pixels as they are stored.
+        orientation: EXIF's, 1 to 8; from 5 on rows and columns change places.
+    """
+
+    format: str
+    stored_size: tuple[int, int]
+    orientation: int
+
+
+def read_header(path: Path | str) -> Header | None:
+    """Return what the header of an image file says; None if it is none that is known.
+
+    Raises:
+        InputError: there is no file, or it cannot be opened.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            header = _open_header(file)
+            if header is None:
+                return None
+            return Header(header.format or "", header.size, _orientation(header))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
+    """Return the image files of a folder by their suffix, sorted by path, hidden files left out.
+
+    Args:
+        folder: where to look.
+        recursive: look in its sub-folders too.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"Expected a folder of images, found {what_stands_at(folder)}: {folder}.")
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    images = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted((p for p in images if p.is_file()), key=lambda p: p.as_posix())
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if not path.is_file():
+        return InputError(f"Expected an image file, found {what_stands_at(path)}: {path}.")
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"Expected a readable image file, found one that cannot be opened ({reason}): {path}.")
+
+
+def what_stands_at(path: Path) -> str:
+    """Say what is found at a path where something else was expected."""
+    if path.is_dir():
+        return "a folder"
+    return "a file" if path.exists() else "nothing"
+
+
+def _is_cut_jpeg(content: bytes) -> bool:
+    """Say whether a JPEG has no end marker behind the start of its first scan (ITU-T T.81, annex B).
+
+    The segments before it are stepped over, because the preview in an EXIF segment has an end of its own.
+    """
+    if not content.startswith(JPEG_START):
+        return False
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        if content[at + 1] == 0xDA:  # start of scan
+            return content.rfind(b"\xff\xd9", at) < 0  # from the back, where it stands in a whole file
+        is_fill = content[at + 1] == 0xFF
+        at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at + 4 > len(content)
+
+
+def _decode_with_opencv(content: bytes, factor: int = 1) -> NDArray[np.uint8] | None:
+    # Which formats OpenCV turns upright depends on its version: `_turn_upright` does it by one rule.
+    flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
+    """Decode what an older or smaller build of OpenCV does not know, such as GIF before 4.11."""
+    header = _open_header(io.BytesIO(content))
+    if header is None or header.mode not in _EIGHT_BIT_MODES:
+        return None
+    try:
+        image_rgb = np.asarray(header.convert("RGB"), np.uint8)
+    except Exception:  # a plugin raises whatever broken pixels make it stumble over
+        return None
+    return image_rgb[:, :, ::-1]
+
+
+def _open_header(file: IO[bytes]) -> Image.Image | None:
+    """Open an image without decoding its pixels; None if Pillow does not know it.
+
+    `Image.open` refuses more than 179 million pixels, which aerial photographs have; its plugins do not.
+    """
+    Image.init()
+    prefix = file.read(16)
+    for name in _PILLOW_FORMATS:
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        if factory is None or (accepts is not None and not accepts(prefix)):
+            continue
+        file.seek(0)
+        try:
+            return factory(file, "")
+        except Exception:  # a plugin raises whatever a broken header makes it stumble over
+            continue
+    return None
+
+
+def _orientation(header: Image.Image | None) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or it is broken.
+
+    `Image.getexif` would decode a PNG's pixels to look for EXIF behind them, and take XMP's word as well.
+    TIFF keeps its orientation elsewhere and both decoders have applied it already.
+    """
+    if header is None or header.format == "TIFF" or not header.info.get("exif"):
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(header.info["exif"])
+        value = exif.get(_ORIENTATION_TAG, 1)
+    except Exception:  # EXIF blocks are broken in every way that exists
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turn_upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation (EXIF 2.3: where row 0 and column 0 of the stored pixels are to be seen)."""
+    if orientation >= 5:  # rows and columns change places
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):  # row 0 is seen at the bottom
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):  # column 0 is seen at the right
+        image = image[:, ::-1]
+    return image

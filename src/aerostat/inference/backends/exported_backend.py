@@ -1,0 +1,87 @@
+"""What runs an exported file, whatever the runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.geometry.postprocess import Boxes
+from aerostat.inference.backends.exported import Exported
+from aerostat.inference.backends.outputs import Inputs, Outputs, run_in_batches
+
+
+class ExportedEngine:
+    """An `Engine` of an exported graph that a runtime has loaded.
+
+    Args:
+        name: the runtime's, as `--engine` calls it.
+        exported: what the file says about itself.
+        run: maps the graph's inputs to its outputs; may be called by several threads at once.
+        twin: makes an engine of the same file for so many threads that call it at once, each call on one
+            processor.
+    """
+
+    parallel = True
+
+    def __init__(
+        self,
+        name: str,
+        exported: Exported,
+        run: Callable[[Inputs], Outputs],
+        twin: Callable[[int], ExportedEngine],
+    ) -> None:
+        self.name, self.exported, self.run = name, exported, run
+        self._twin = twin
+        self._twins: dict[int, ExportedEngine] = {}
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only (width, height) of input that it takes, None for any multiples of 32."""
+        return None if self.exported.dynamic else self.exported.input_size
+
+    @property
+    def lowest_score(self) -> float:
+        """Scores at or below this are never given."""
+        return self.exported.score_threshold or 0.0
+
+    @property
+    def nms_iou(self) -> float | None:
+        """The threshold of the suppression inside, if there is one."""
+        return self.exported.nms_iou
+
+    @contextmanager
+    def concurrent(self, threads: int) -> Iterator[ExportedEngine]:
+        """Give an engine for so many threads that call it at once, each call on one processor."""
+        if threads not in self._twins:  # to make one takes as long as some photographs
+            self._twins[threads] = self._twin(threads)
+        yield self._twins[threads]
+
+    def candidates(
+        self,
+        images_bgr: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        pre_nms: int,
+        content_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> list[Boxes]:
+        """Return the candidates of each image; see `Engine.candidates`."""
+        return run_in_batches(
+            self.run,
+            self.exported,
+            images_bgr,
+            score_threshold=score_threshold,
+            pre_nms=pre_nms,
+            content_sizes=content_sizes,
+        )
+
+
+def processors() -> int:
+    """Return how many processors this process may use; a container's share counts, not the machine's."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,107 @@
+"""The torch engine: folded, channels-last, in inference mode."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aerostat.geometry.postprocess import Boxes
+from aerostat.inference.backends.engine import NotNumbersError
+from aerostat.model import normalise
+from aerostat.model.decode import candidate_births
+from aerostat.model.folding import folded
+
+
+class TorchEngine:
+    """Runs a network with torch, on the device that it is on.
+
+    Args:
+        net: in evaluation mode, as `aerostat.model.build` makes it. It is copied and folded at its first use,
+            so weights that change afterwards want a new engine.
+    """
+
+    name = "torch"
+    fixed_size = None
+    lowest_score = 0.0
+    nms_iou = None
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self._folded: nn.Module | None = None
+        self._threads = threading.local()
+        self._shared = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.net.parameters()).device
+
+    @property
+    def parallel(self) -> bool:
+        """Whether several calls at once, each on one processor, are better than batches."""
+        return self.device.type == "cpu"
+
+    @contextmanager
+    def concurrent(self, threads: int) -> Iterator[TorchEngine]:
+        """Give an engine for so many threads that call it at once, each call on one processor."""
+        engine = TorchEngine(self.net)
+        engine._folded = self._prepared()
+        engine._shared = True
+        try:
+            yield engine
+        finally:
+            torch.set_num_threads(torch.get_num_threads())  # MKL's number is shared by all threads
+
+    @torch.inference_mode()
+    def candidates(
+        self,
+        images_bgr: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        pre_nms: int,
+        content_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> list[Boxes]:
+        """Return the candidates of each image; see `Engine.candidates`."""
+        cls, reg = self.outputs(images_bgr)
+        require_numbers([*cls, *reg])
+        return [
+            candidate_births(
+                [x[i] for x in cls], [x[i] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
+            ).boxes
+            for i in range(len(images_bgr))
+        ]
+
+    @torch.inference_mode()
+    def outputs(self, images_bgr: NDArray[np.uint8]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the head's logits and distances per level for images (N, H, W, 3) uint8."""
+        if self._shared and not hasattr(self._threads, "one"):
+            torch.set_num_threads(1)  # of the calling thread
+            self._threads.one = True
+        # As seen by torch the pixels already lie channels last: normalising keeps that.
+        planes = torch.from_numpy(images_bgr).to(self.device).permute(0, 3, 1, 2)
+        cls, reg = self._prepared()(normalise(planes))
+        return cls, reg
+
+    def _prepared(self) -> nn.Module:
+        if self._folded is None:
+            self._folded = folded(self.net)
+        return self._folded
+
+
+def require_numbers(outputs: list[Tensor]) -> None:
+    """Refuse what would otherwise look as if nothing had been found: a NaN is above no threshold.
+
+    Raises:
+        NotNumbersError: naming the first image of the batch with a NaN.
+    """
+    broken = torch.stack([output.flatten(1).sum(1).isnan() for output in outputs]).any(0)  # (N,)
+    if broken.any():
+        nan = torch.stack([output.isnan().flatten(1).any(1) for output in outputs]).any(0)
+        if nan.any():  # infinities of both signs sum up to NaN, too
+            raise NotNumbersError(int(nan.nonzero()[0]))

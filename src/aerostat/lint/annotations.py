@@ -1,0 +1,170 @@
+"""What is wrong with the annotations: what reading them met, boxes that are kept but doubtful, classes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import count, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import LOSSES, Problem, ProblemKind, Split
+from aerostat.lint.files import ImageFile
+from aerostat.lint.listing import Finding, Severity, finding
+from aerostat.text import listed
+
+MAX_NUMBER = 2**31
+"""No image is so wide; tools that keep numbers in 32 bits cannot hold them."""
+
+COVERING = 0.99
+"""The share of the image from which a box is said to cover it."""
+
+_CODES: dict[ProblemKind, str] = {
+    "missing image": "image-missing",
+    "unreadable image": "image-unreadable",
+    "outside the image": "box-outside",
+    "degenerate box": "box-empty",
+    "no class": "object-without-class",
+    "unknown image": "image-unknown",
+    "unknown category": "category-unknown",
+    "malformed record": "object-unreadable",
+    "clipped": "box-clipped",
+    "number in another form": "number-as-text",
+    "degenerate polygon": "polygon-degenerate",
+    "self-crossing polygon": "polygon-self-crossing",
+    "unusable mask": "mask-unusable",
+    "wrong size": "image-size",
+    "swapped size": "image-size",
+    "placeholder category": "category-placeholder",
+    "repeated category": "category-repeated",
+    "not checked": "not-looked-at",
+}
+
+
+def check_problems(data: Dataset, files: Sequence[ImageFile]) -> list[Finding]:
+    """Return what reading the annotations met, with what the images' headers add to it."""
+    turned = {
+        (file.split, file.record.file_name): file.header.stored_size
+        for file in files
+        if file.header is not None and file.header.orientation >= 5
+    }
+    found = []
+    other_way: set[tuple[str, str]] = set()
+    for problem in data.problems:
+        place = problem.split, problem.file_name
+        stored = turned.get(place)
+        if stored is not None and place not in other_way and _is_of_stored(problem, stored):
+            other_way.add(place)
+            said = "the stated size is" if problem.kind == "swapped size" else f"{problem.record} fits"
+            wrong = f"is turned by its EXIF orientation, but {said} that of the stored pixels"
+            found.append(finding("image-boxes-other-orientation", *place, wrong, record=problem.record))
+        found.append(_of_problem(problem))
+    return found
+
+
+def _is_of_stored(problem: Problem, stored_size: tuple[int, int]) -> bool:
+    """Say whether a problem is none in the image as it is stored: it was annotated without being turned."""
+    if problem.kind == "swapped size":
+        return True
+    if problem.kind not in ("clipped", "outside the image") or problem.box_xyxy is None:
+        return False
+    x1, y1, x2, y2 = problem.box_xyxy
+    return 0 <= x1 < x2 <= stored_size[0] and 0 <= y1 < y2 <= stored_size[1]
+
+
+def _of_problem(problem: Problem) -> Finding:
+    code = _CODES[problem.kind]
+    box = problem.box_xyxy
+    if problem.kind == "unreadable image" and "empty file" in problem.detail:
+        code = "image-empty"
+    if box is not None and not all(map(math.isfinite, box)):
+        code = "number-not-finite" if problem.kind == "malformed record" else code
+    elif box is not None and max(map(abs, box)) > MAX_NUMBER:
+        code = "number-too-large"
+    elif box is not None and problem.kind == "degenerate box" and (box[2] < box[0] or box[3] < box[1]):
+        code = "box-swapped-corners"
+    # The sentence names the file with its whole path; here the file is named already.
+    detail = problem.detail
+    if problem.kind == "unreadable image":
+        name = re.escape(problem.file_name.replace("\\", "/").rpartition("/")[2])
+        detail = re.sub(rf": [^;]*{name}(?=;|$)", "", detail)
+    severity: Severity | None = None if code != "number-too-large" or problem.kind in LOSSES else "warning"
+    return finding(code, problem.split, problem.file_name, detail, record=problem.record, severity=severity)
+
+
+def check_boxes(data: Dataset) -> list[Finding]:
+    """Return boxes that stand there twice, and boxes that cover their image."""
+    found = []
+    for split in data.splits.values():
+        places = [(k, n) for k, image in enumerate(split.images) for n in range(len(image.instances))]
+        objects = [split.images[k].instances[n] for k, n in places]
+        boxes = np.asarray([o.box_xyxy for o in objects], np.float64).reshape(-1, 4)
+        labels = [o.label for o in objects]
+        crowd = np.asarray([o.crowd for o in objects], bool)
+        image = np.asarray([k for k, _ in places], np.int64)
+        sizes = np.asarray([(i.width, i.height) for i in split.images], np.float64).reshape(-1, 2)[image]
+        rows = np.concatenate([image[:, None], np.rint(4 * boxes).astype(np.int64)], axis=1)
+        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        first_of = first[inverse.reshape(-1)]
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        for at in np.flatnonzero((first_of != np.arange(len(first_of))) & ~crowd).tolist():
+            if crowd[first_of[at]]:
+                continue
+            names = [split.classes[labels[k]] for k in (first_of[at], at)]
+            wrong = f"has two objects in one box {_box(boxes[at])}: {names[0]} and {names[1]}"
+            found.append(_of_object(split, places[at], "box-duplicate", wrong))
+        for at in np.flatnonzero((area >= COVERING * sizes.prod(axis=1)) & ~crowd).tolist():
+            wrong = f"{split.classes[labels[at]]} covers the whole image, {_box(boxes[at])}"
+            found.append(_of_object(split, places[at], "box-covers-image", wrong))
+    return found
+
+
+def _of_object(split: Split, place: tuple[int, int], code: str, wrong: str) -> Finding:
+    image, number = place
+    record = f"object {number + 1}"
+    return finding(code, split.name, split.images[image].file_name, wrong, record=record)
+
+
+def _box(box_xyxy: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{value:g}' for value in box_xyxy.round(1).tolist())})"
+
+
+def check_classes(data: Dataset) -> list[Finding]:
+    """Return classes that cannot be learned or measured, and category ids that are worth a word."""
+    found = []
+    counts: dict[str, NDArray[np.int64]] = {
+        split.name: np.bincount(
+            [o.label for image in split.images for o in image.instances if not o.crowd],
+            minlength=len(data.classes),
+        )
+        for split in data.splits.values()
+    }
+    every = ", ".join(counts)
+    for label, name in enumerate(data.classes):
+        there = [split for split, objects in counts.items() if objects[label]]
+        if not there:
+            wrong = f"{name!r} has no object in {every}"
+            found.append(finding("class-without-objects", every, "", wrong, record=name))
+        elif len(there) == 1 and len(counts) > 1:
+            rest = listed(split for split in counts if split not in there)
+            wrong = f"{name!r} has {counts[there[0]][label]} in {there[0]} and none in {rest}"
+            found.append(finding("class-in-one-split", there[0], "", wrong, record=name))
+    for split in data.splits.values():
+        known = set(split.category_ids)
+        ids = sorted(known)
+        if split.source_format != "coco" or not ids:
+            continue
+        if ids[-1] - ids[0] >= len(ids):
+            holes = ids[-1] - ids[0] + 1 - len(ids)
+            first = islice((id_ for id_ in count(ids[0]) if id_ not in known), min(holes, 5))
+            more = f" and {holes - 5} more" if holes > 5 else ""
+            wrong = f"ids from {ids[0]} to {ids[-1]} without {', '.join(map(str, first))}{more}"
+            found.append(finding("category-ids-with-holes", split.name, "", wrong))
+        for id_, name in zip(split.category_ids, split.classes, strict=True):
+            if abs(id_) >= MAX_NUMBER:
+                wrong = f"{name!r} has the id {id_}"
+                found.append(finding("category-id-too-large", split.name, "", wrong, record=name))
+    return found

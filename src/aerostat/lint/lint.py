@@ -1,0 +1,114 @@
+"""Look for everything that is known to be wrong with annotated images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from aerostat.datasets.dataset import Dataset, read_what_can_be_read
+from aerostat.errors import InputError
+from aerostat.lint.annotations import check_boxes, check_classes, check_problems
+from aerostat.lint.duplicates import check_duplicates
+from aerostat.lint.files import (
+    check_headers,
+    check_pixels,
+    check_unreferenced,
+    image_files,
+    look_at_headers,
+    look_at_pixels,
+)
+from aerostat.lint.listing import Finding, LintReport, finding
+
+MAX_HEADERS = 20_000
+"""In front of a training so many headers are looked at; beyond, that takes longer than anybody waits."""
+
+BRIEF_SECONDS = 10.0
+"""In front of a training pixels are looked at for so long."""
+
+
+def lint(
+    data: Dataset, *, pixels: bool = True, brief: bool = False, threads: int | None = None
+) -> LintReport:
+    """Return what is wrong with a data set.
+
+    Annotations are always gone through whole, and so are the images' headers.
+
+    Args:
+        data: as it was read, not strictly.
+        pixels: decode the images: finds those that are broken behind their headers, and those that are alike.
+        brief: as in front of a training: pixels for `BRIEF_SECONDS` at most, headers of `MAX_HEADERS` at
+            most, no comparison of scenes; what was not looked at is a finding.
+        threads: that read; by default as many as there are processors, eight at most.
+    """
+    threads = threads or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    files = image_files(data)
+    headers = files if not brief or len(files) <= MAX_HEADERS else []
+    look_at_headers(headers, threads)
+    if pixels:
+        look_at_pixels(files, threads, BRIEF_SECONDS if brief else None)
+    found = [
+        *check_headers(headers),
+        *check_pixels(files),
+        *check_unreferenced(data),
+        *check_duplicates(files, scenes=not brief),
+        *check_problems(data, headers),
+        *check_boxes(data),
+        *check_classes(data),
+    ]
+    if len(headers) < len(files):
+        wrong = f"the headers of {len(files)} images were not looked at"
+        found.append(finding("not-looked-at", ", ".join(data.splits), "", wrong))
+    return LintReport.of(
+        found, images=len(files), headers=len(headers), pixels=sum(file.looked for file in files)
+    )
+
+
+def lint_path(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    class_attribute: str | None = None,
+    images: Path | None = None,
+    pixels: bool = True,
+) -> LintReport:
+    """Return what is wrong with the data at a path, also where they cannot be read whole.
+
+    Args:
+        path, classes, class_attribute, images: as for `Dataset.read`.
+        pixels: as for `lint`.
+
+    Raises:
+        InputError: nothing that could be data stands there, or the classes have to be named.
+    """
+    data, refusals = read_what_can_be_read(path, classes, class_attribute=class_attribute, images=images)
+    refused: list[Finding] = [
+        finding("annotations-refused", refusal.split, refusal.annotations.name, refusal.sentence)
+        for refusal in refusals
+    ]
+    reports = [lint(part, pixels=pixels) for part in data]
+    found = [*refused, *(f for report in reports for f in report.findings)]
+    return LintReport.of(
+        found,
+        images=sum(report.images for report in reports),
+        headers=sum(report.headers for report in reports),
+        pixels=sum(report.pixels for report in reports),
+    )
+
+
+def require_clean(report: LintReport) -> None:
+    """Refuse data about which there is an error or a warning.
+
+    Raises:
+        InputError: naming the first and how many more there are.
+    """
+    if not report.fails(strict=True):
+        return
+    first = report.findings[0]
+    more = report.count("error") + report.count("warning") - 1
+    rest = f", and {more} more like this" if more else ""
+    where = f"{first.split}/{first.file}" if first.file else first.split
+    raise InputError(
+        f"The data are refused by --strict: {first.severity} {first.code}, {where}: {first.wrong}{rest}; "
+        "`aerostat lint` shows all."
+    )

@@ -1,1 +1,0 @@
-"""What a detector costs and what the machine could do: multiply-adds, memory, latencies, measured peaks."""

@@ -1,0 +1,1 @@
+"""Training samples: drawing, laying out, rendering, loading."""

@@ -1,0 +1,142 @@
+"""Objects cut out along their outlines and pasted into other samples.
+
+After Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation (2021):
+objects of one image, resized at random, are pasted into another one at a random place. Here an object never
+hides much of another one, so that all boxes stay true.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.datasets.records import ImageRecord, Instance
+from aerostat.geometry.boxes import box_area
+from aerostat.pipeline.layout import Size
+from aerostat.pipeline.render import Image, jitter_hsv
+
+MAX_HIDDEN = 0.3
+"""A pasted object's box covers at most this share of any other box."""
+SMALLEST, LARGEST = 8, 0.8
+"""Pasted objects are at least so many pixels high and wide, and at most this share of the input."""
+_FRACTION_BITS = 4
+_FINER = 4  # times as many pixels a side in which outlines are drawn
+
+
+def outlined(record: ImageRecord) -> list[Instance]:
+    """Return the objects of an image that can be cut out."""
+    return [i for i in record.instances if i.polygons and not i.crowd]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CutOut:
+    """An object to paste, still in its image.
+
+    Args:
+        instance: with outlines, in pixels of the upright image.
+        size: width and height of that image.
+        scale: from pixels of the image to pixels of the sample.
+        flip: whether it is mirrored.
+    """
+
+    instance: Instance
+    size: Size
+    scale: float
+    flip: bool
+
+    @property
+    def pasted_size(self) -> Size:
+        """Width and height in pixels of the sample."""
+        x1, y1, x2, y2 = self.instance.box_xyxy
+        return math.ceil((x2 - x1) * self.scale), math.ceil((y2 - y1) * self.scale)
+
+
+def place_for(
+    size: Size,
+    window: Size,
+    boxes_xyxy: NDArray[np.float32],
+    places: Sequence[tuple[float, float]],
+    side: int,
+) -> tuple[int, int] | None:
+    """Return x, y of the first place where an object hides little of others; None if there is none.
+
+    Args:
+        size: of the object.
+        window: width and height of what may be pasted on.
+        boxes_xyxy: (n, 4) of the objects there.
+        places: shares of the room.
+        side: of the network's input.
+    """
+    if min(size) < SMALLEST or max(size) > LARGEST * side or size[0] > window[0] or size[1] > window[1]:
+        return None
+    for share_x, share_y in places:
+        x, y = (int(s * (w - o + 1)) for s, w, o in zip((share_x, share_y), window, size, strict=True))
+        corners = np.concatenate(
+            [
+                np.maximum(boxes_xyxy[:, :2], (x, y)),
+                np.minimum(boxes_xyxy[:, 2:], (x + size[0], y + size[1])),
+            ],
+            1,
+        )
+        if not (box_area(corners) > MAX_HIDDEN * box_area(boxes_xyxy)).any():
+            return x, y
+    return None
+
+
+def paste(
+    cut_out: CutOut, image_bgr: Image, at: tuple[int, int], hsv_gains: tuple[int, int, int], out_bgr: Image
+) -> NDArray[np.float32]:
+    """Draw an object and return its box (4,) in the sample.
+
+    Args:
+        cut_out: which.
+        image_bgr: its image, read at any size.
+        at: x, y of its corner in the sample.
+        hsv_gains: see `aerostat.pipeline.render.jitter_hsv`.
+        out_bgr: (S, S, 3), drawn into.
+    """
+    width, height = cut_out.pasted_size
+    x1, y1, _, _ = cut_out.instance.box_xyxy
+    fx = image_bgr.shape[1] / cut_out.size[0] / cut_out.scale  # pixels of what was read to one of the sample
+    fy = image_bgr.shape[0] / cut_out.size[1] / cut_out.scale
+    left, top = x1 * cut_out.scale, y1 * cut_out.scale
+    matrix = np.asarray([[fx, 0, (left + 0.5) * fx - 0.5], [0, fy, (top + 0.5) * fy - 0.5]], np.float64)
+    patch = np.asarray(
+        cv2.warpAffine(
+            image_bgr,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        np.uint8,
+    )
+    patch = jitter_hsv(patch, hsv_gains)
+    mask = _mask(cut_out, (width, height), (left, top))
+    if cut_out.flip:
+        patch, mask = np.ascontiguousarray(patch[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
+    x, y = at
+    target = out_bgr[y : y + height, x : x + width]
+    alpha = mask[..., None].astype(np.uint16)
+    blended = (patch * alpha + target * (255 - alpha) + 127) // 255
+    np.copyto(target, blended.astype(np.uint8))
+    return np.asarray([x, y, x + width, y + height], np.float32)
+
+
+def _mask(cut_out: CutOut, size: Size, corner: tuple[float, float]) -> Image:
+    """Return how much of each pixel the object covers, 0 to 255.
+
+    OpenCV fills the pixels that an outline touches, too, half a pixel all around: drawn larger, that is less.
+    """
+    mask = np.zeros((size[1] * _FINER, size[0] * _FINER), np.uint8)
+    outlines = [
+        np.round(((polygon * cut_out.scale - corner) * _FINER - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
+        for polygon in cut_out.instance.polygons
+    ]
+    cv2.fillPoly(mask, outlines, 255, cv2.LINE_8, _FRACTION_BITS)
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8)

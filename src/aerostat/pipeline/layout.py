@@ -1,0 +1,268 @@
+"""Where everything of a training sample lies, worked out before a pixel is read.
+
+The published pipeline puts images on a canvas, resizes it, cuts a window out of it and flips that. All of
+this is affine and moves boxes and pixels alike, so a plan and the sizes of the images say which part of
+which image each pixel of the window shows. Boxes go through the steps one by one, in the steps' own order
+and rounding, because what is cut off at the canvas is gone though the window could show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.geometry.boxes import clip_boxes
+from aerostat.images.resize import scaled_size
+from aerostat.pipeline.policy import Augmentation, Plan
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What is known of an image before its pixels.
+
+    Args:
+        size: width and height of the upright image.
+        boxes_xyxy: (n, 4) float32, pixels of the image; what leaves it is cut off.
+        labels: (n,) int64.
+    """
+
+    size: Size
+    boxes_xyxy: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one axis of the window, and where it lies in an image.
+
+    Positions are edges of pixels: pixel j of the window reaches from j to j + 1, and position p of the window
+    is position `p * scale + origin` of the image.
+
+    Args:
+        start, stop: pixels of the window.
+        scale: pixels of the image per pixel of the window.
+        origin: the image's position at the window's 0.
+    """
+
+    start: int
+    stop: int
+    scale: float
+    origin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The part of an image that the window shows.
+
+    Args:
+        source: which of the sources.
+        size: that the image is read at; spans count pixels of that.
+        columns, rows: where it is shown; neither is empty.
+    """
+
+    source: int
+    size: Size
+    columns: Span
+    rows: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """A sample before its pixels, all but MixUp.
+
+    Args:
+        size: of what the window shows; at its right and below follows padding up to the input's size.
+        tiles: that cover it, as far as it is no background; mirrored with it if the plan has a flip.
+        boxes_xyxy: (n, 4) float32, pixels of the window, after the flip.
+        labels: (n,) int64.
+    """
+
+    size: Size
+    tiles: tuple[Tile, ...]
+    boxes_xyxy: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An image resized to `size` with its corner at `left`, `top` of the canvas, cut to the canvas."""
+
+    left: int
+    top: int
+    size: Size
+
+
+def arrange(plan: Plan, augmentation: Augmentation, stage: int, sources: Sequence[Source]) -> Layout:
+    """Return where everything of a sample lies.
+
+    Args:
+        plan: drawn for the position.
+        augmentation: that it was drawn from.
+        stage: 1 or 2.
+        sources: the image of the position, followed by Mosaic's partners if the plan has any.
+    """
+    side = augmentation.input_size
+    capped = [_capped(source.size, 2 * side) for source in sources]
+    if plan.mosaic_partners is None:
+        canvas, places = capped[0], [_Place(0, 0, capped[0])]
+    else:
+        canvas = (2 * side, 2 * side)
+        centre = int(plan.mosaic_centre[0] * side), int(plan.mosaic_centre[1] * side)
+        places = _mosaic_places(capped, centre, side)
+    boxes, labels = _placed_boxes(sources, capped, places)
+    if plan.mosaic_partners is not None:
+        boxes, labels = cut(boxes, labels, canvas)
+    largest = max(int((2 * side if stage == 1 else side) * plan.resize_ratio), 1)
+    whole = scaled_size(canvas, min(largest / canvas[0], largest / canvas[1]))
+    boxes = boxes * np.asarray(_scales(canvas, whole) * 2, np.float32)
+    crop = choose_crop(boxes, whole, side, plan.crop_offsets, augmentation.min_box_size)
+    size = min(side, whole[0] - crop[0]), min(side, whole[1] - crop[1])
+    boxes, labels = cut(boxes - np.asarray(crop * 2, np.float32), labels, size)
+    if plan.flip:
+        boxes = mirror_boxes(boxes, size[0])
+    kept = large(boxes, augmentation.min_box_size)
+    tiles = []
+    for number, (source, place) in enumerate(zip(sources, places, strict=True)):
+        is_small = plan.mosaic_partners is not None or max(whole) <= side
+        read_at = read_size_for(source.size, place.size, side if is_small else 2 * side)
+        spans = (
+            _span(canvas[axis], whole[axis], crop[axis], size[axis], start, place.size[axis], read_at[axis])
+            for axis, start in enumerate((place.left, place.top))
+        )
+        columns, rows = spans
+        if columns.start < columns.stop and rows.start < rows.stop:
+            tiles.append(Tile(number, read_at, columns, rows))
+    return Layout(size, tuple(tiles), boxes[kept], labels[kept])
+
+
+def choose_crop(
+    boxes_xyxy: NDArray[np.float32],
+    size: Size,
+    side: int,
+    offsets: Sequence[tuple[float, float]],
+    min_box_size: float = 1.0,
+) -> tuple[int, int]:
+    """Return x, y of the first crop with an object in it, or of the first one at all if none has any.
+
+    Args:
+        boxes_xyxy: (n, 4), pixels of the image to be cropped to `side` x `side`.
+        size: of that image.
+        side: in pixels; where the image is smaller there is nothing to choose.
+        offsets: candidates as shares in [0, 1) of the room, so that each whole pixel is equally likely.
+        min_box_size: what remains of an object must be as wide and as high as this.
+    """
+    rooms = max(size[0] - side, 0), max(size[1] - side, 0)
+    places = [(int(x * (rooms[0] + 1)), int(y * (rooms[1] + 1))) for x, y in offsets]
+    for x, y in places if len(boxes_xyxy) else ():
+        inside = clip_boxes(boxes_xyxy - np.asarray([x, y, x, y], np.float32), side, side)
+        if large(inside, min_box_size).any():
+            return x, y
+    return places[0]
+
+
+def cut(
+    boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64], size: Size
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return boxes (n, 4) cut at the edges of an image, and labels (n,), without those that lie outside."""
+    boxes = np.asarray(clip_boxes(boxes_xyxy, *size), np.float32)
+    kept = large(boxes, 0.0)
+    return boxes[kept], labels[kept]
+
+
+def mirror_boxes(boxes_xyxy: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Return boxes (n, 4) of an image so wide, mirrored left for right."""
+    x1, y1, x2, y2 = boxes_xyxy.T
+    return np.stack([np.float32(width) - x2, y1, np.float32(width) - x1, y2], axis=1)
+
+
+def large(boxes_xyxy: NDArray[np.floating], min_size: float) -> NDArray[np.bool_]:
+    """Return for boxes (n, 4) whether they have an area and are at least `min_size` wide and high."""
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    return np.asarray(((sides > 0) & (sides >= min_size)).all(1))
+
+
+def _capped(size: Size, largest: int) -> Size:
+    """Return the size that an image is reduced to on reading: its longer side is at most `largest`."""
+    if max(size) <= largest:
+        return size
+    return scaled_size(size, min(largest / size[0], largest / size[1]))
+
+
+def _scales(old: Size, new: Size) -> tuple[float, float]:
+    return new[0] / old[0], new[1] / old[1]
+
+
+def fitted_size(size: Size, side: int) -> Size:
+    """Return the size of an image in a Mosaic; the reference cuts to whole pixels, and rounds elsewhere."""
+    ratio = min(side / size[0], side / size[1])
+    return max(1, int(size[0] * ratio)), max(1, int(size[1] * ratio))
+
+
+def _mosaic_places(sizes: Sequence[Size], centre: Size, side: int) -> list[_Place]:
+    """Return where four images lie on Mosaic's canvas (YOLOv4; MMDetection's `Mosaic`).
+
+    Each is resized to fit side x side. They meet at `centre`: the first has its bottom right corner there,
+    the second its bottom left, the third its top right, the fourth its top left corner.
+    """
+    places = []
+    for corner, size in enumerate(sizes):
+        width, height = fitted_size(size, side)
+        left = centre[0] - width if corner in (0, 2) else centre[0]
+        top = centre[1] - height if corner in (0, 1) else centre[1]
+        places.append(_Place(left, top, (width, height)))
+    return places
+
+
+def _placed_boxes(
+    sources: Sequence[Source], capped: Sequence[Size], places: Sequence[_Place]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the boxes of all images on the canvas, cut at the edges of their images, and their labels.
+
+    A box is scaled twice, as it is when its image is reduced on reading and resized for the canvas.
+    """
+    rows = []
+    for source, size, place in zip(sources, capped, places, strict=True):
+        reading, placing = _scales(source.size, size), _scales(size, place.size)
+        rows.append((*source.size * 2, *reading * 2, *placing * 2, *(place.left, place.top) * 2))
+    counts = [len(source.labels) for source in sources]
+    of_box = np.repeat(np.asarray(rows, np.float32).reshape(-1, 4, 4), counts, axis=0)
+    boxes = np.concatenate([source.boxes_xyxy for source in sources])
+    labels = np.concatenate([source.labels for source in sources])
+    boxes = np.minimum(np.maximum(boxes, np.float32(0)), of_box[:, 0])
+    kept = large(boxes, 0.0)
+    boxes = boxes * of_box[:, 1] * of_box[:, 2] + of_box[:, 3]
+    return boxes[kept], labels[kept]
+
+
+def read_size_for(source: Size, placed: Size, largest: int) -> Size:
+    """Return the size to read an image at: no larger than it is, nor than `largest`, nor than it is placed.
+
+    It follows from the image and the plan alone, never from what a cache holds.
+    """
+    if max(placed) > largest:
+        placed = fitted_size(placed, largest)
+    return placed if max(placed) < max(source) else source
+
+
+def _span(canvas: int, whole: int, crop: int, shown: int, placed_at: int, placed: int, read_at: int) -> Span:
+    """Return where an image lies along one axis of the window.
+
+    Args:
+        canvas, whole: the canvas before and after the resize.
+        crop, shown: where the window begins in the latter, and how much of it shows.
+        placed_at, placed: where the image begins on the canvas, and its size there.
+        read_at: the size that the image is read at.
+    """
+    scale = canvas / whole
+    first, last = max(placed_at, 0), min(placed_at + placed, canvas)
+    # A pixel belongs to the image in which its centre lies, so that neighbours share none and leave none.
+    start, stop = (math.ceil(edge / scale - crop - 0.5) for edge in (first, last))
+    per_placed = read_at / placed
+    return Span(max(start, 0), min(stop, shown), scale * per_placed, (crop * scale - placed_at) * per_placed)

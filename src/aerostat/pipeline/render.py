@@ -1,0 +1,193 @@
+"""Drawing a training sample at once: each tile from its image into the window, then colours, then MixUp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.images.letterbox import PAD_VALUE
+from aerostat.pipeline.layout import Layout, Span
+
+Image = NDArray[np.uint8]
+
+ALIGNMENT = 1 / 32
+"""Tiles lie where they belong to within this many pixels of their image and twice as many of the window."""
+ALIGNMENT_TRIES = 64
+"""So many pixels before a tile are looked at for a place to begin. Of photographs at the published draws 95 %
+have one, 12 pixels before the tile on average; with 24 tries it is 78 %."""
+
+HUES = 180
+"""OpenCV keeps the hue of 8-bit images in half degrees."""
+
+
+def render(
+    layout: Layout, images_bgr: Sequence[Image], hsv_gains: tuple[int, int, int], flip: bool, out_bgr: Image
+) -> None:
+    """Draw a sample, all but MixUp.
+
+    Args:
+        layout: where everything lies.
+        images_bgr: for each tile its image (h, w, 3) uint8, read at the tile's size.
+        hsv_gains: added to hue (modulo 180), saturation and value.
+        flip: whether it is mirrored.
+        out_bgr: (S, S, 3) uint8, overwritten.
+    """
+    out_bgr.fill(PAD_VALUE)
+    width, height = layout.size
+    if any(hsv_gains):
+        grey = jitter_hsv(np.full((1, 1, 3), PAD_VALUE, np.uint8), hsv_gains)
+        cv2.rectangle(out_bgr, (0, 0), (width - 1, height - 1), grey[0, 0].tolist(), cv2.FILLED)
+    for tile, image_bgr in zip(layout.tiles, images_bgr, strict=True):
+        columns, rows = tile.columns, tile.rows
+        drawn = resample(image_bgr, columns, rows, hsv_gains)
+        left, right = (width - columns.stop, width - columns.start) if flip else (columns.start, columns.stop)
+        target = out_bgr[rows.start : rows.stop, left:right]
+        if flip:
+            cv2.flip(drawn, 1, dst=target)
+        else:
+            np.copyto(target, drawn)
+
+
+def resample(
+    image_bgr: Image, columns: Span, rows: Span, hsv_gains: tuple[int, int, int] = (0, 0, 0)
+) -> Image:
+    """Return what a window shows of an image, interpolated bilinearly; beyond its edge the edge goes on.
+
+    `cv2.resize` samples a picture from its very edge on, so the part that it is given has to begin where an
+    edge of the image's pixels lies under an edge of the window's. Such a place is looked for to the left of
+    and above what is wanted, and what lies between is thrown away again: a few columns and rows. Where there
+    is none the image is warped, which takes three times as long (1.30 ms for 640 x 640, against 0.42 ms).
+
+    Colours are changed where there are fewer pixels: before an image is enlarged, after it has shrunk.
+
+    Args:
+        image_bgr: (h, w, 3) uint8.
+        columns, rows: what to show.
+        hsv_gains: as for `jitter_hsv`.
+
+    Returns:
+        (rows, columns, 3) uint8, perhaps a view of something larger.
+    """
+    x, y = _aligned(columns), _aligned(rows)
+    if x is None or y is None:
+        return jitter_hsv(_warp(image_bgr, columns, rows), hsv_gains)
+    part = _part(image_bgr, _pixels(columns, x, image_bgr.shape[1]), _pixels(rows, y, image_bgr.shape[0]))
+    enlarged = False
+    if columns.scale != 1 or rows.scale != 1:
+        height, width = part.shape[:2]
+        if (round(height / rows.scale), round(width / columns.scale)) == (height, width):
+            # OpenCV copies what keeps its size, whatever the scale.
+            return jitter_hsv(_warp(image_bgr, columns, rows), hsv_gains)
+        enlarged = columns.scale * rows.scale < 1
+        if enlarged:
+            part = jitter_hsv(part, hsv_gains)
+        scaled = cv2.resize(
+            part, None, fx=1 / columns.scale, fy=1 / rows.scale, interpolation=cv2.INTER_LINEAR
+        )
+        part = np.asarray(scaled, np.uint8)
+    shown = part[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+    return shown if enlarged else jitter_hsv(shown, hsv_gains)
+
+
+def _aligned(span: Span) -> int | None:
+    """Return the last pixel of the window, up to the span's first, that begins where one of the image does.
+
+    Enlarging, the first pixels from there on are interpolated with one before it, unless the image begins
+    there: they must not be in the span.
+    """
+    scale, origin = span.scale, span.origin
+    skipped = math.ceil(max(1 / scale - 1, 0) / 2)
+    tolerance = min(ALIGNMENT, 2 * ALIGNMENT * scale)
+    for first in range(span.start, span.start - skipped - ALIGNMENT_TRIES, -1):
+        exact = first * scale + origin
+        nearest = round(exact)
+        if abs(exact - nearest) <= tolerance and (nearest == 0 or first <= span.start - skipped):
+            return first
+    return None
+
+
+def _pixels(span: Span, first: int, length: int) -> tuple[int, int]:
+    """Return which pixels of an image of `length` a resize from pixel `first` of the window on needs.
+
+    They may lie beyond the image's ends. At its far end `cv2.resize` goes on by itself, if what it is given
+    suffices for as many pixels as are wanted.
+    """
+    begin, count = round(first * span.scale + span.origin), span.stop - first
+    end = begin + math.ceil(count * span.scale) + 1
+    return (begin, min(end, length)) if (length - begin) / span.scale > count - 0.49 else (begin, end)
+
+
+def _part(image_bgr: Image, columns: tuple[int, int], rows: tuple[int, int]) -> Image:
+    """Return a part of an image, whose edges go on where the part leaves it."""
+    height, width = image_bgr.shape[:2]
+    (left, right), (top, bottom) = columns, rows
+    part = image_bgr[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    beyond = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    if not any(beyond):
+        return part
+    return np.asarray(cv2.copyMakeBorder(part, *beyond, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _warp(image_bgr: Image, columns: Span, rows: Span) -> Image:
+    """Return what `resample` does, wherever it begins."""
+    # Between centres of pixels, as OpenCV counts: that of pixel j is j + 0.5 from the edge.
+    x, y = ((span.start + 0.5) * span.scale + span.origin - 0.5 for span in (columns, rows))
+    warped = cv2.warpAffine(
+        image_bgr,
+        np.asarray([[columns.scale, 0, x], [0, rows.scale, y]], np.float64),
+        (columns.stop - columns.start, rows.stop - rows.start),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def jitter_hsv(image_bgr: Image, gains: tuple[int, int, int]) -> Image:
+    """Return the image with `gains` added to hue (modulo 180), saturation and value (clipped; YOLOX).
+
+    Saturating sums do what a table would, at an eighth of its price. Only a hue that turns back past 0 needs
+    the table: those that go past 180 are taken for what they mean when colours are converted back.
+
+    Args:
+        image_bgr: (H, W, 3) uint8.
+        gains: of hue, saturation and value.
+    """
+    if not any(gains):
+        return image_bgr
+    hsv = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2HSV)
+    hue, *others = gains
+    if 0 <= hue <= 255 - HUES:
+        more: Any = (hue, *(min(max(gain, 0), 255) for gain in others), 0)
+        less: Any = (0, *(min(max(-gain, 0), 255) for gain in others), 0)
+        if any(more):
+            cv2.add(hsv, more, dst=hsv)
+        if any(less):
+            cv2.subtract(hsv, less, dst=hsv)
+    else:
+        table = np.arange(256)[:, None] + gains
+        table[:, 0] %= HUES
+        cv2.LUT(hsv, table.clip(0, 255).astype(np.uint8)[None], dst=hsv)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)
+
+
+def mix(first_bgr: Image, second_bgr: Image, out_bgr: Image) -> None:
+    """Write the mean of two images, rounded down (YOLOX's MixUp).
+
+    Eight bytes are added at a time: what two numbers share, and half of what they do not.
+
+    Args:
+        first_bgr, second_bgr, out_bgr: (S, S, 3) uint8, contiguous; the third is overwritten and none of the
+            others.
+    """
+    words: Any = np.uint64 if first_bgr.size % 8 == 0 else np.uint8
+    low_bits = words(np.iinfo(words).max // 255 * 127)
+    first, second, out = (image.reshape(-1).view(words) for image in (first_bgr, second_bgr, out_bgr))
+    np.bitwise_xor(first, second, out=out)
+    np.right_shift(out, 1, out=out)
+    np.bitwise_and(out, low_bits, out=out)
+    np.add(out, first & second, out=out)

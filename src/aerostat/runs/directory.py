@@ -1,0 +1,230 @@
+"""The directory of a run: what is in it, under which name."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aerostat.errors import InputError
+from aerostat.files import clear_leftovers, held, is_temporary, write_text
+from aerostat.runs.metrics import lines_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's directory and the files in it.
+
+    Args:
+        path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, TOML."""
+        return self.path / "recipe.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, machine and data, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, with its `kind`.
+
+        Iterations (train), validations (val), stage changes (stage), what training noticed (warning), where
+        the run was gone on with (resume) and its end (end).
+        """
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The whole state, from which the run can go on."""
+        return self.path / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """Averaged weights of the epoch with the best validation AP."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Averaged weights of the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def advice(self) -> Path:
+        """What the finished run suggests doing next, JSON."""
+        return self.path / "advice.json"
+
+    @property
+    def plots(self) -> Path:
+        """Curves of loss, learning rate and AP."""
+        return self.path / "plots"
+
+    @property
+    def predictions(self) -> Path:
+        """Validation photographs with what the best weights find."""
+        return self.path / "predictions"
+
+    def require_absent(self) -> None:
+        """Refuse to write over anything.
+
+        Raises:
+            InputError: if something is there other than a directory with nothing in it, or with nothing but
+                what a process left that died while it wrote its first state.
+        """
+        if self.path.exists() and (
+            not self.path.is_dir() or not all(is_temporary(inside) for inside in self.path.iterdir())
+        ):
+            go_on = (
+                f", go on with --resume {shlex.quote(str(self.path))}" if self.checkpoint.is_file() else ""
+            )
+            raise InputError(f"{self.path} exists already; choose another --out{go_on}, or remove it.")
+
+    def create(self) -> None:
+        """Make the directory.
+
+        Raises:
+            InputError: if it is there already, or cannot be made.
+        """
+        self.require_absent()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot make the run directory {self.path}: {error.strerror}.") from None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the run for this process alone, and clear away what dead ones left half-written in it.
+
+        Raises:
+            InputError: if another process is training it.
+        """
+        with held(self.path, "being trained"):
+            for folder in (self.path, self.plots, self.predictions):
+                clear_leftovers(folder)
+            yield
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the run."""
+        return shlex.join(["aerostat", "train", "--resume", str(self.path)])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run came to its end, curves and pictures included."""
+        return self.metrics.is_file() and any(r.get("kind") == "end" for r in self.read_metrics()[-1:])
+
+    @property
+    def left(self) -> tuple[str, str]:
+        """What is left of the run where it is ended from outside, a clause, and what to type then."""
+        if not self.checkpoint.is_file():
+            return "nothing had been learned and nothing is kept", ""
+        if self.ended:
+            return "the run is whole but for its page", shlex.join(["aerostat", "report", str(self.path)])
+        return "the last whole state is kept", self.resume_command
+
+    def next_commands(self, source: Mapping[str, Any]) -> list[str]:
+        """Return what to type to use the run's weights.
+
+        Args:
+            source: how the data were read, as the run remembers it: ``path``, ``class_attribute`` and
+                ``images``; without a path the first command says ``DATA`` in its place.
+        """
+        evaluate = ["aerostat", "eval", str(self.path), str(source.get("path") or "DATA")]
+        for key, option in (("class_attribute", "--class-attribute"), ("images", "--images")):
+            if source.get(key):
+                evaluate += [option, str(source[key])]
+        return [
+            shlex.join(evaluate),
+            shlex.join(["aerostat", "predict", str(self.path), "PHOTOGRAPH.jpg"]),
+            shlex.join(["aerostat", "explain", str(self.path), "PHOTOGRAPH.jpg"]),
+        ]
+
+    def record_source(self, source: Mapping[str, Any]) -> None:
+        """Note in the environment where the data are now.
+
+        Args:
+            source: how to read them, plain values only.
+        """
+        try:
+            environment = json.loads(self.environment.read_text("utf-8"))
+        except (OSError, ValueError):  # a record for people, without which a run goes on
+            environment = {}
+        write_text(self.environment, json.dumps({**environment, "data": dict(source)}, indent=2))
+
+    def log(self, *records: Mapping[str, Any]) -> None:
+        """Append lines to the metrics, all of them or none.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        with self.metrics.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            try:
+                content = lines.encode("utf-8")
+                while content:
+                    content = content[file.write(content) :]
+            except OSError:
+                file.truncate(end)  # half a line would spoil the next one, too
+                raise
+
+    def flush_log(self) -> None:
+        """Bring the metrics to disk."""
+        if self.metrics.is_file():
+            with self.metrics.open("ab") as file:
+                os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of the metrics; a last line that was cut off is left out.
+
+        Raises:
+            InputError: if there are none.
+        """
+        if not self.metrics.is_file():
+            raise InputError(f"{self.path} is no run: it has no {self.metrics.name}.")
+        records = []
+        for line in self.metrics.read_text("utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except (json.JSONDecodeError, RecursionError):
+                continue
+            if isinstance(record, dict):
+                records.append(record)
+        return records
+
+    def read_validations(self) -> list[dict[str, Any]]:
+        """Return the lines of the validations, in order; AP is -1 where there was no object to find.
+
+        Raises:
+            InputError: if there are no metrics.
+        """
+        return lines_of(self.read_metrics(), "val", "ap")
+
+    def cut_metrics(self, epoch: int, batch: int) -> None:
+        """Drop what was logged after a checkpoint.
+
+        Args:
+            epoch, batch: of the iteration, both counted from 1, that comes next; it, what was to come before
+                it (the note of a stage) and what follows are dropped.
+        """
+        if not self.metrics.is_file():
+            return
+        places = {"stage": 1, "val": math.inf}  # a stage begins with its first iteration
+
+        def place(record: dict[str, Any]) -> tuple[int, float]:
+            return record.get("epoch", 0), record.get("batch", places.get(record.get("kind", ""), math.inf))
+
+        kept = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
+        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))

@@ -1,0 +1,79 @@
+"""Batches on the device of a run, ahead of their use where the device is a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aerostat.pipeline.loader import Batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceBatch:
+    """A batch and its tensors on the device of the run.
+
+    Args:
+        batch: as the loader made it, in the host's memory.
+        images: (N, 3, S, S) uint8.
+        boxes: for each image (n, 4) float32.
+        labels: for each image (n,) int64.
+    """
+
+    batch: Batch
+    images: Tensor
+    boxes: list[Tensor]
+    labels: list[Tensor]
+
+
+def to_device(batches: Iterable[Batch], device: torch.device) -> Generator[DeviceBatch]:
+    """Yield batches on a device.
+
+    For a GPU the next batch is copied from page-locked memory on a stream of its own while the present one is
+    learned from; the host waits for neither.
+    """
+    if device.type != "cuda":
+        for batch in batches:
+            yield place(batch, device)
+        return
+    aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    coming: DeviceBatch | None = None
+    for batch in batches:
+        with torch.cuda.stream(aside):
+            following = place(batch, device)
+        if coming is not None:
+            yield _awaited(coming, aside, device)
+        coming = following
+    if coming is not None:
+        yield _awaited(coming, aside, device)
+
+
+def place(batch: Batch, device: torch.device) -> DeviceBatch:
+    """Return a batch with its tensors on the device; of a GPU without waiting for the copy."""
+    if device.type == "cpu":
+        return DeviceBatch(batch, batch.images, batch.boxes, batch.labels)
+    counts = [len(boxes) for boxes in batch.boxes]
+    # All boxes in one copy: each of its own would be two launches for every image.
+    images, boxes, labels = (
+        _sent(x, device) for x in (batch.images, torch.cat(batch.boxes), torch.cat(batch.labels))
+    )
+    return DeviceBatch(batch, images, list(torch.split(boxes, counts)), list(torch.split(labels, counts)))
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return tensor.pin_memory(device).to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _awaited(
+    coming: DeviceBatch, aside: torch.cuda.Stream, device: torch.device
+) -> DeviceBatch:  # only on a GPU
+    """Let the present stream go on only when the copies are done, and keep their memory until it has."""
+    present = torch.cuda.current_stream(device)
+    present.wait_stream(aside)
+    for tensor in (coming.images, *coming.boxes, *coming.labels):
+        tensor.record_stream(present)
+    return coming

@@ -1,0 +1,215 @@
+"""What must be the same where a run is gone on with, and what may differ, which is said with both values.
+
+The same must be: the classes, and which images are learned from (in another order they are put into that
+of the run), since they decide what stands at which position of it. A newer form of state is refused, too.
+May differ: labels, since people mend them; all of validation, whose figures then compare less well; versions
+of packages, the device and the number of threads, which change the last digits; where the data are. The
+recipe is the run's own: what somebody has written into `recipe.toml` since is named and not followed.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aerostat.datasets.records import ImageRecord, Split
+from aerostat.errors import InputError
+from aerostat.text import counted, listed
+from aerostat.training.machine import describe_environment
+from aerostat.training.recipe import Recipe, read_recipe
+
+PACKAGES = ("aerostat", "torch", "numpy", "opencv-python-headless", "lightning-fabric", "faster-coco-eval")
+"""Those whose versions have a say in what a run computes."""
+NAMED = 3
+"""So many files are named; the others are counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """Which images a split has and what is annotated on them; their pixels are not looked at.
+
+    Args:
+        names: of the files, in the order of the split.
+        objects: (n,) int32, how many are on each image.
+        checks: (n,) uint32, CRC-32 of each image's size, boxes and labels.
+    """
+
+    names: tuple[str, ...]
+    objects: NDArray[np.int32]
+    checks: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, split: Split) -> Fingerprint:
+        """Return the fingerprint of a split."""
+        return cls(
+            tuple(record.file_name for record in split.images),
+            np.asarray([len(record.instances) for record in split.images], np.int32),
+            np.asarray([_check(record) for record in split.images], np.uint32),
+        )
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any]) -> Fingerprint:
+        """Return what `state` was made of."""
+        return cls(tuple(json.loads(zlib.decompress(state["names"]))), state["objects"], state["checks"])
+
+    def state(self) -> dict[str, Any]:
+        """Return it as a checkpoint holds it: some 10 bytes for each image."""
+        names = zlib.compress(json.dumps(self.names).encode("utf-8"))
+        return {"names": names, "objects": self.objects, "checks": self.checks}
+
+
+def _check(record: ImageRecord) -> int:
+    numbers = chain.from_iterable((*i.box_xyxy, i.label, i.crowd) for i in record.instances)
+    flat = [record.width, record.height, *numbers]
+    return zlib.crc32(struct.pack(f"<{len(flat)}d", *flat))
+
+
+def made_with(device: torch.device, environment: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what besides data and recipe has a say in a run's numbers, for its checkpoint.
+
+    Args:
+        device: that computes.
+        environment: as `describe_environment` tells it.
+    """
+    known = environment or describe_environment()
+    return {
+        **{name: known["packages"][name] for name in PACKAGES},
+        "python": known["python"],
+        "device": device.type,
+        "threads of the processor": torch.get_num_threads(),
+    }
+
+
+def require_same_classes(state: Mapping[str, Any], classes: Sequence[str], run: Path) -> None:
+    """Refuse data of other classes.
+
+    Raises:
+        InputError: naming both lists.
+    """
+    if list(classes) != state["classes"]:
+        raise InputError(
+            f"{run} was trained on {listed(state['classes'])}, but the data have {listed(classes)}; "
+            "name the data that it was trained on."
+        )
+
+
+def in_order_of(state: Mapping[str, Any], split: Split, run: Path, restart: str) -> Split:
+    """Return the training split with its images in the order in which the run has them.
+
+    Args:
+        state: of the run.
+        split: as it was read now.
+        run: its directory.
+        restart: what to type for a new run from its weights.
+
+    Raises:
+        InputError: if they are other images.
+    """
+    if len(split) != state["train_images"]:
+        raise InputError(
+            f"{run} was trained on {counted(state['train_images'], 'image')}, but the data have "
+            f"{len(split)}; start a new run from its weights with {restart}."
+        )
+    if not state.get("fingerprint"):
+        return split
+    names = Fingerprint.read(state["fingerprint"]["train"]).names
+    now = [record.file_name for record in split.images]
+    if list(names) == now:
+        return split
+    gone, new = sorted(set(names) - set(now)), sorted(set(now) - set(names))
+    if gone or new or len(set(now)) < len(now):
+        raise InputError(
+            f"{run} was trained on {counted(len(names), 'image')} of which the data lack {len(gone)} "
+            f"({listed(gone, NAMED)}) and have {len(new)} others ({listed(new, NAMED)}); name the data that "
+            f"it was trained on, or start a new run from its weights with {restart}."
+        )
+    by_name = {record.file_name: record for record in split.images}
+    return replace(split, images=tuple(by_name[name] for name in names))
+
+
+def differences(
+    state: Mapping[str, Any],
+    *,
+    now: Mapping[str, Any],
+    train_split: Split,
+    val_split: Split | None,
+    recipe: Recipe,
+    recipe_file: Path,
+) -> list[str]:
+    """Return what differs from the run so far, with both values, a clause each.
+
+    Args:
+        state: of the run.
+        now: see `made_with`.
+        train_split: see `in_order_of`.
+        val_split: None if there is none.
+        recipe: that the run has.
+        recipe_file: where the run wrote it, which somebody may have changed since.
+    """
+    before = state.get("made_with") or {}
+    found = [
+        f"{key}: {value} before, {now[key]} now" for key, value in before.items() if now.get(key) != value
+    ]
+    prints = state.get("fingerprint") or {}
+    if prints:
+        found += _labels(Fingerprint.read(prints["train"]), Fingerprint.of(train_split), "training")
+        old = Fingerprint.read(prints["val"]) if prints["val"] else None
+        found += _validation(old, Fingerprint.of(val_split) if val_split else None)
+    return found + _recipe(recipe, recipe_file)
+
+
+def _labels(before: Fingerprint, now: Fingerprint, which: str) -> list[str]:
+    """Compare two fingerprints of the same images in the same order."""
+    changed = np.flatnonzero(before.checks != now.checks)
+    if not len(changed):
+        return []
+    first = [
+        f"{now.names[i]} ({counted(int(before.objects[i]), 'object')} before, {now.objects[i]} now)"
+        for i in changed[:NAMED]
+    ]
+    rest = f" and {len(changed) - NAMED} more" * (len(changed) > NAMED)
+    return [f"other labels on {counted(len(changed), f'{which} image')}: {', '.join(first)}{rest}"]
+
+
+def _validation(before: Fingerprint | None, now: Fingerprint | None) -> list[str]:
+    if before is None or now is None:
+        there = ["none" if each is None else counted(len(each.names), "image") for each in (before, now)]
+        return [f"validation images: {there[0]} before, {there[1]} now"] if before is not now else []
+    if before.names == now.names:
+        return _labels(before, now, "validation")
+    gone, new = sorted(set(before.names) - set(now.names)), sorted(set(now.names) - set(before.names))
+    if not gone and not new:  # in another order: AP is the same
+        return []
+    there = [
+        f"{len(each)} {what}{f' ({listed(each, NAMED)})' * bool(each)}"
+        for each, what in ((gone, "gone"), (new, "new"))
+    ]
+    return [
+        f"validation images: {len(before.names)} before, {len(now.names)} now, {' and '.join(there)}, so AP "
+        "compares less well with what it was"
+    ]
+
+
+def _recipe(recipe: Recipe, file: Path) -> list[str]:
+    if not file.is_file():
+        return []
+    try:
+        written = read_recipe(file).to_dict()
+    except InputError as error:
+        return [f"recipe.toml is not looked at: {error}"]
+    return [
+        f"{section}.{key}: {value} in the run, which goes on with it, {written[section][key]} in {file.name}"
+        for section, fields in recipe.to_dict().items()
+        for key, value in fields.items()
+        if written[section][key] != value
+    ]
