@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,41 @@ from typing import Any
 import pytest
 from PIL import Image
 
+# One thread for each of the two workers. libgomp reads both values when torch is loaded. Threads that
+# spin at a barrier would take the core of the other worker.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # The reference figures were made with oneDNN's AVX2 kernels. With AVX-512 ones the same network differs by
 # 2e-6 in its outputs and, through training-mode BatchNorm over a few pixels, by 2e-5 in its losses. oneDNN
 # reads this once, before the first convolution.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+
+# A shell starts its background jobs with SIGINT ignored, and all their children inherit that. The tests
+# ask what a signal does to a command that a user starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+FAST_TIER = "not slow and not nightly"
+"""The marker expression of pyproject.toml."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run folders on two workers, and tests that are asked for by name whatever their tier is."""
+    named = [Path(word.partition("::")[0]) for word in config.args]
+    if config.option.markexpr == FAST_TIER and all("::" in word for word in config.args):
+        config.option.markexpr = ""
+    option = config.option
+    has_workers = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")
+    if not has_workers or option.usepdb or option.collectonly:
+        return
+    if option.numprocesses is None and not option.tx and any(path.is_dir() for path in named):
+        option.numprocesses = 2
+        if option.dist == "no":
+            option.dist = "worksteal"
+
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"
