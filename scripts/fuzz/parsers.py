@@ -169,7 +169,7 @@ def _change_json(content: bytes, others: tuple[bytes, ...], dice: random.Random)
 def _read_annotations(path: Path) -> object:
     """Read, write in both formats, and read again: what was taken must be fit to be written."""
     from aerostat.datasets.convert import convert
-    from aerostat.datasets.discover import read_dataset
+    from aerostat.datasets.dataset import read_dataset
     from aerostat.errors import InputError
 
     try:

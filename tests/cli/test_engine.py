@@ -14,7 +14,7 @@ from torch import nn
 
 from aerostat.__main__ import main
 from aerostat.deploy.export import export
-from aerostat.inference import detector as predict
+from aerostat.inference import resolve
 from aerostat.scenes.balloons import write_balloons
 from aerostat.weights.checkpoint import Header, save_weights
 
@@ -110,7 +110,7 @@ def test_a_package_that_is_missing_is_named(aerostat, weights, monkeypatch, engi
     cv2.imwrite("p.png", np.zeros((50, 70, 3), np.uint8))
     monkeypatch.setitem(sys.modules, package, None)  # whose import fails, then
     monkeypatch.setattr(
-        predict, "installed", lambda name: name != package and importlib.util.find_spec(name) is not None
+        resolve, "installed", lambda name: name != package and importlib.util.find_spec(name) is not None
     )
     ended = aerostat("predict", weights, "p.png", "--engine", engine)
     assert ended.code == 2

@@ -65,15 +65,16 @@ def test_an_image_that_is_turned_is_upright_with_the_size_that_counts(broken: Pa
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_an_epoch_ends_and_shows_every_image_but_the_broken_ones(
-    broken: Path, capsys: pytest.CaptureFixture[str], threads: int
+    broken: Path, caplog: pytest.LogCaptureFixture, threads: int
 ) -> None:
+    caplog.set_level("INFO", "aerostat")
     images = Dataset.read(broken).split("train").images
     loader = TrainLoader(
         images, augmentation=Augmentation(input_size=64), batch_size=4, seed=3, threads=threads
     )
     batches = [batch for epoch in range(3) for batch in loader.epoch(epoch, stage=2)]
     assert len(batches) == 3 * len(loader)
-    said = [line for line in capsys.readouterr().err.splitlines() if "in place of" in line]
+    said = [line for line in caplog.messages if "in place of" in line]
     assert len(said) == len(BROKEN_BEHIND_THE_HEADER)
     assert {name for name in BROKEN_BEHIND_THE_HEADER if name in " ".join(said)} == BROKEN_BEHIND_THE_HEADER
 

@@ -1,7 +1,5 @@
 """From a data set to a run: what is chosen, refused, written and said; stopping and going on from a shell."""
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -21,6 +19,7 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError, InputError
 from aerostat.inference.resolve import load
 from aerostat.model import build
+from aerostat.progress import log_to
 from aerostat.runs.directory import Run
 from aerostat.training.api import choose_splits, draw_predictions, plan, resume, start_network, train
 from aerostat.training.loop import Trainer
@@ -57,9 +56,8 @@ def finished(tmp_path_factory, write_split, small_values) -> tuple[Path, Path, s
     root = tmp_path_factory.mktemp("finished")
     write_split(root / "data" / "train", 5, ("disc",), seed=1)
     write_split(root / "data" / "val", 3, ("disc",), seed=2)
-    said = io.StringIO()
     source = {"path": str(root / "data")}
-    with contextlib.redirect_stderr(said):
+    with log_to(root / "log.txt"):
         run = train(
             Dataset.read(root / "data"),
             model="rtmdet-nano",
@@ -69,7 +67,7 @@ def finished(tmp_path_factory, write_split, small_values) -> tuple[Path, Path, s
             values=small_values,
             source=source,
         )
-    return run.path, root / "data", said.getvalue()
+    return run.path, root / "data", (root / "log.txt").read_text("utf-8")
 
 
 def test_a_run_has_all_its_files(finished):
@@ -225,10 +223,11 @@ def test_a_wrong_request_is_one_sentence_and_leaves_nothing(discs, small, tmp_pa
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_in_place_of_a_device_that_is_not_there_the_cpu_trains(discs, small, tmp_path, capsys):
+def test_in_place_of_a_device_that_is_not_there_the_cpu_trains(discs, small, tmp_path, caplog):
+    caplog.set_level("INFO", "aerostat")
     small["run"] = {"device": "cuda"}
     train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", values=small)
-    assert "the device cuda cannot be used here" in capsys.readouterr().err
+    assert "the device cuda cannot be used here" in caplog.text
     assert (tmp_path / "run" / "best.safetensors").is_file()
 
 
@@ -384,14 +383,15 @@ def test_going_on_is_refused_where_the_data_have_changed(stopped, drawn, tmp_pat
     assert {p: p.read_bytes() for p in stopped.path.rglob("*") if p.is_file()} == before
 
 
-def test_a_run_whose_data_have_moved_remembers_where_they_are_now(stopped, tmp_path, capsys):
+def test_a_run_whose_data_have_moved_remembers_where_they_are_now(stopped, tmp_path, caplog):
+    caplog.set_level("INFO", "aerostat")
     moved = (tmp_path / "data").rename(tmp_path / "moved data")
     before = json.loads(stopped.environment.read_text())
     resume(stopped, Dataset.read(moved), source={"path": moved, "classes": None})
     now = {"path": str(moved), "classes": None}
     assert load_state(stopped.checkpoint)["source"] == now
     assert json.loads(stopped.environment.read_text()) == {**before, "data": now}
-    assert f"aerostat eval {stopped.path} '{moved}'" in capsys.readouterr().err
+    assert f"aerostat eval {stopped.path} '{moved}'" in caplog.text
 
 
 def test_a_run_that_does_not_know_its_data_asks_for_them(stopped):
@@ -479,11 +479,13 @@ def test_a_signal_from_a_shell_saves_and_says_how_to_go_on(drawn, tmp_path, numb
     assert "finished 12 epochs" in said
 
 
-def test_a_run_that_cannot_give_advice_is_whole_all_the_same(discs, small, tmp_path, monkeypatch, capsys):
+def test_a_run_that_cannot_give_advice_is_whole_all_the_same(discs, small, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "aerostat")
+
     def none(*_args, **_options):
         raise InputError("Nothing can be read any more.")
 
     monkeypatch.setattr("aerostat.training.api.advise", none)
     run = train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", epochs=1, values=small)
     assert run.last.is_file() and not run.advice.exists()
-    assert "gives no advice: nothing can be read any more" in capsys.readouterr().err.lower()
+    assert "gives no advice: nothing can be read any more" in caplog.text.lower()

@@ -68,8 +68,9 @@ def scores(monkeypatch, *aps: float) -> None:
 
 
 def test_a_full_disk_is_said_once_training_goes_on_and_the_next_save_makes_up_for_it(
-    discs, trainer_for, monkeypatch, capsys
+    discs, trainer_for, monkeypatch, caplog
 ):
+    caplog.set_level("INFO", "aerostat")
     scores(monkeypatch, 0.1, 0.3, 0.2)
     trainer = trainer_for(discs, **VALUES)
     full_while_saving(trainer, monkeypatch, 2)
@@ -85,7 +86,7 @@ def test_a_full_disk_is_said_once_training_goes_on_and_the_next_save_makes_up_fo
     monkeypatch.setattr(trainer, "_epoch", looking)
     assert trainer.fit().epoch == 3
     assert seen == [(1, 1), (2, 1)], "the last whole state stays until there is a newer one"
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("epoch 2 could not be saved") == 1
     assert "File too large" in said and "that of epoch 1 is whole" in said
     assert "epoch 3 is saved: the disk takes it again" in said
@@ -156,8 +157,9 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_learne
 
 @pytest.mark.slow
 def test_a_log_that_cannot_be_written_waits_in_memory_and_stops_nothing(
-    discs, trainer_for, monkeypatch, capsys
+    discs, trainer_for, monkeypatch, caplog
 ):
+    caplog.set_level("INFO", "aerostat")
     trainer = trainer_for(discs, **VALUES)
     log, calls = Run.log, [0]
 
@@ -169,7 +171,7 @@ def test_a_log_that_cannot_be_written_waits_in_memory_and_stops_nothing(
 
     monkeypatch.setattr(Run, "log", refusing)
     trainer.fit()
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("cannot be written (No space left on device)") == 1
     assert "of the log that had to wait are written" in said
     iterations = [r["iteration"] for r in trainer.run.read_metrics() if r["kind"] == "train"]
@@ -234,8 +236,9 @@ def test_weights_that_are_older_than_the_state_are_made_from_it(discs, trainer_f
 @pytest.mark.slow
 @pytest.mark.parametrize(("left", "ap", "epoch"), [("older", 0.1, 1), ("none", -1.0, 0)])
 def test_best_weights_that_were_lost_give_way_to_what_there_is_and_it_is_said(
-    discs, trainer_for, monkeypatch, capsys, left, ap, epoch
+    discs, trainer_for, monkeypatch, caplog, left, ap, epoch
 ):
+    caplog.set_level("INFO", "aerostat")
     trainer = finished(discs, trainer_for, monkeypatch, 0.3, 0.2)
     match left:
         case "older":
@@ -249,7 +252,7 @@ def test_best_weights_that_were_lost_give_way_to_what_there_is_and_it_is_said(
             trainer.run.best.unlink()
     position = restored(trainer, discs).position
     assert (position.best_ap, position.best_epoch) == (ap, epoch)
-    assert "takes its place" in capsys.readouterr().err
+    assert "takes its place" in caplog.text
 
 
 @pytest.mark.slow

@@ -438,15 +438,16 @@ def test_memory_does_not_grow_with_the_epochs(drawn, tmp_path, small_values):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_photograph_that_turns_out_unreadable_is_told_once_and_ends_nothing(
-    drawn, trainer_for, capsys, split
+    drawn, trainer_for, caplog, split
 ):
+    caplog.set_level("INFO", "aerostat")
     root = drawn(train=4, val=2)
     data = Dataset.read(root)
     path = root / split / "1.jpg"
     path.write_bytes(path.read_bytes()[:-40])
     trainer = trainer_for(data, schedule={"epochs": 2})
     assert trainer.fit().epoch == 2
-    assert capsys.readouterr().err.count("1.jpg: ") == 1
+    assert caplog.text.count("1.jpg: ") == 1
     assert [r["images"] for r in log_of(trainer, "val")] == ([1, 1] if split == "val" else [2, 2])
 
 

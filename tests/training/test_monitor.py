@@ -91,7 +91,7 @@ def poison(trainer: Trainer, monkeypatch, *iterations: int, with_: float = math.
 
 @pytest.mark.parametrize("with_", [math.nan, math.inf])
 def test_a_step_whose_gradients_are_not_finite_is_left_out_and_said(
-    drawn, trainer_for, monkeypatch, capsys, with_
+    drawn, trainer_for, monkeypatch, caplog, with_
 ):
     data = Dataset.read(drawn(train=4, val=0))
     trainer = trainer_for(data, optim={"batch_size": 1, "lr": 0.01})
@@ -109,8 +109,8 @@ def test_a_step_whose_gradients_are_not_finite_is_left_out_and_said(
     assert trainer.ema.updates == 3
     (warning,) = warnings_of(trainer)
     assert (warning["epoch"], warning["batch"]) == (1, 2)
-    said = capsys.readouterr().err
-    assert "warning: epoch 1, iteration 2: a gradient is not finite" in said and ".jpg" in said
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "epoch 1, iteration 2: a gradient is not finite" in said and ".jpg" in said
     assert load_state(trainer.run.checkpoint)["monitor"]["all_skipped"] == 1
 
 
@@ -200,7 +200,7 @@ def test_scores_are_the_same_where_many_span_next_to_nothing(scores, same):
 
 
 @pytest.mark.slow
-def test_a_network_that_has_collapsed_is_noticed_in_a_run(discs, trainer_for, monkeypatch, capsys):
+def test_a_network_that_has_collapsed_is_noticed_in_a_run(discs, trainer_for, monkeypatch, caplog):
     """Whatever the image, logits are the bias of the last layer."""
     trainer = trainer_for(discs, schedule={"epochs": 2}, optim={"lr": 1e-9})
     with torch.no_grad():
@@ -209,14 +209,14 @@ def test_a_network_that_has_collapsed_is_noticed_in_a_run(discs, trainer_for, mo
                 cls.weight.zero_()
                 reg.bias.fill_(0.5)
     trainer.fit()
-    assert capsys.readouterr().err.count("all detections have the same score") == 1
+    assert caplog.text.count("all detections have the same score") == 1
     assert len(warnings_of(trainer)) == 1
 
 
-def test_a_run_that_finds_nothing_says_so_once(discs, trainer_for, capsys):
+def test_a_run_that_finds_nothing_says_so_once(discs, trainer_for, caplog):
     trainer = trainer_for(discs, schedule={"epochs": 2}, optim={"lr": 1e-9})
     trainer.fit()
-    assert capsys.readouterr().err.count("warning: epoch 1: after 50% of the run AP is still 0") == 1
+    assert caplog.text.count("epoch 1: after 50% of the run AP is still 0") == 1
     assert [(w["epoch"], "batch" in w) for w in warnings_of(trainer)] == [(1, False)]
 
 

@@ -54,8 +54,9 @@ def gradients(net, images, boxes, labels) -> dict[str, torch.Tensor]:
 
 
 def test_a_batch_that_does_not_fit_is_learned_from_in_halves_and_said(
-    drawn, trainer_for, monkeypatch, capsys
+    drawn, trainer_for, monkeypatch, caplog
 ):
+    caplog.set_level("INFO", "aerostat")
     data = Dataset.read(drawn(train=4, val=0))
     trainer = trainer_for(data, optim={"batch_size": 4, "lr": 1e-12}, schedule={"epochs": 2})
     (batch,) = trainer.loader.epoch(0, 1)
@@ -71,7 +72,7 @@ def test_a_batch_that_does_not_fit_is_learned_from_in_halves_and_said(
     for name, gradient in steps[0].items():
         expected = (halves[0][name] + halves[1][name]) / 2
         torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-7, msg=name)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("memory does not suffice for 4 images at a time") == 1
     assert "2 go through the network at a time" in said and "after as many as before (4)" in said
     assert [r["kind"] for r in trainer.run.read_metrics()] == ["warning", "train", "train"]
@@ -134,7 +135,8 @@ def test_another_error_is_not_taken_for_a_shortage(discs, trainer_for, monkeypat
 
 
 @pytest.mark.slow
-def test_validation_that_does_not_fit_looks_at_fewer_at_a_time(discs, trainer_for, monkeypatch, capsys):
+def test_validation_that_does_not_fit_looks_at_fewer_at_a_time(discs, trainer_for, monkeypatch, caplog):
+    caplog.set_level("INFO", "aerostat")
     trainer = trainer_for(discs, eval={"batch_size": 8})
     predict, asked = Detector.predict_images, []
 
@@ -149,7 +151,7 @@ def test_validation_that_does_not_fit_looks_at_fewer_at_a_time(discs, trainer_fo
     monkeypatch.setattr(Detector, "predict_images", narrow)
     trainer.fit()
     assert asked == [8, 4, 2]
-    assert "validation goes on with 2 images at a time" in capsys.readouterr().err
+    assert "validation goes on with 2 images at a time" in caplog.text
     assert [r["images"] for r in trainer.run.read_metrics() if r["kind"] == "val"] == [2]
 
 

@@ -212,7 +212,8 @@ def stopped(run: Path, data: Path, monkeypatch, values: dict, iteration: int) ->
     return Run(run)
 
 
-def test_what_differs_is_said_and_taken_down_and_the_run_goes_on(drawn, small, tmp_path, monkeypatch, capsys):
+def test_what_differs_is_said_and_taken_down_and_the_run_goes_on(drawn, small, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "aerostat")
     data = drawn()
     run = stopped(tmp_path / "run", data, monkeypatch, small, 1)
     path = data / "train" / "_annotations.coco.json"
@@ -221,7 +222,7 @@ def test_what_differs_is_said_and_taken_down_and_the_run_goes_on(drawn, small, t
     path.write_text(json.dumps(document))
     resume(run)
     text = "other labels on 1 training image: 0.jpg (1 object before, 1 now)"
-    assert f"differs: {text}" in capsys.readouterr().err
+    assert f"differs: {text}" in caplog.text
     (line,) = [line for line in run.read_metrics() if line["kind"] == "resume"]
     assert (line["epoch"], line["batch"], line["differences"]) == (1, 2, [text])
     assert run.ended

@@ -111,7 +111,7 @@ def test_ctrl_c_is_handled_after_a_model_has_come_and_gone():
     """In a process of its own, since only the first model that is compiled in one takes the stack."""
     script = """
 import faulthandler, gc, signal, sys
-from aerostat.engines import open_vino
+from aerostat.inference.backends import openvino as open_vino
 from aerostat.inference.backends.exported import Exported
 from aerostat.model.onnx_graph import onnx_model
 from aerostat.model import build
