@@ -11,7 +11,7 @@ from aerostat.draw import boxes as drawing
 from aerostat.draw.boxes import draw_boxes, line_width, text_size
 from aerostat.draw.palette import class_colour
 from aerostat.draw.saving import save_image
-from aerostat.draw.text import drawable, elide, text_mask, text_width
+from aerostat.draw.text import drawable, elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
 
 LONG = "a class name so long that nobody would ever type it twice, and yet somebody did " * 4
@@ -22,17 +22,15 @@ def grey(width: int, height: int) -> np.ndarray:
 
 
 def tag_spots(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, str]]:
-    """Note where every tag is drawn and what it says."""
+    """Note where the text of every tag is painted, as x1, y1, x2, y2, and what it says."""
     spots: list[tuple[np.ndarray, str]] = []
-    real = drawing._tag
 
-    def noting(
-        image: np.ndarray, spot: np.ndarray, text: str, size: int, colour: tuple[int, int, int]
-    ) -> None:
-        spots.append((spot, text))
-        real(image, spot, text, size, colour)
+    def noting(image: np.ndarray, text: str, left: int, top: int, size: int, *colour: object) -> None:
+        height, width = text_mask(text, size).shape
+        spots.append((np.asarray((left, top, left + width, top + height)), text))
+        paint_text(image, text, left, top, size, *colour)
 
-    monkeypatch.setattr(drawing, "_tag", noting)
+    monkeypatch.setattr(drawing, "paint_text", noting)
     return spots
 
 
@@ -223,7 +221,7 @@ def test_names_in_scripts_that_the_shipped_font_has_are_drawn_as_they_are(name: 
 
 def test_a_name_without_a_font_falls_back_to_its_class_number(monkeypatch: pytest.MonkeyPatch) -> None:
     latin = (drawable("a")[1], frozenset(map(ord, "abcdefghijklmnopqrstuvwxyz 0123456789_%…")))
-    monkeypatch.setattr("aerostat.draw.text._fonts", lambda: (latin,))
+    monkeypatch.setattr("aerostat.draw.text.usable_fonts", lambda: (latin,))
     drawable.cache_clear()
     text_mask.cache_clear()
     spots = tag_spots(monkeypatch)
@@ -239,7 +237,7 @@ def test_a_name_without_a_font_falls_back_to_its_class_number(monkeypatch: pytes
 
 def test_a_font_that_covers_more_of_a_name_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "aerostat.draw.text._fonts",
+        "aerostat.draw.text.usable_fonts",
         lambda: (("latin", frozenset(b"abc ")), ("wide", frozenset(map(ord, "abc 气球")))),
     )
     drawable.cache_clear()

@@ -65,7 +65,7 @@ def test_captions_stand_under_their_images_and_inside_their_cells() -> None:
 
 def test_a_caption_keeps_a_place_for_what_no_font_can_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     latin = (drawable("a")[1], frozenset([*range(32, 127), ord("□"), ord("…")]))
-    monkeypatch.setattr("aerostat.draw.text._fonts", lambda: (latin,))
+    monkeypatch.setattr("aerostat.draw.text.usable_fonts", lambda: (latin,))
     told: list[str] = []
     monkeypatch.setattr("aerostat.draw.grid.paint_text", lambda _, text, *__: told.append(text))
     drawable.cache_clear()

@@ -61,7 +61,7 @@ def test_heat_beyond_the_range_is_clipped_and_the_photograph_given_stays_as_it_w
 def test_a_photograph_in_bands_is_the_same_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     image, heat = photograph(), np.linspace(0, 1, 2400).reshape(40, 60)
     whole = overlay_heat(image, heat)
-    monkeypatch.setattr("aerostat.draw.heatmap._BAND_PIXELS", 7 * 60)
+    monkeypatch.setattr("aerostat.draw.heatmap.BAND_PIXELS", 7 * 60)
     assert (overlay_heat(image, heat) == whole).all()
 
 

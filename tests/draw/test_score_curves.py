@@ -1,5 +1,8 @@
 """The picture of deletion and insertion curves."""
 
+import io
+import re
+
 import numpy as np
 import pytest
 
@@ -22,9 +25,17 @@ def test_both_panels_hold_every_curve_and_the_legend_names_the_areas() -> None:
 
 def test_controls_are_told_apart_from_what_is_measured_without_colour() -> None:
     figure = score_curves([made("mine"), made("a", control=True), made("b", control=True)], "title")
-    patterns = [line._dash_pattern for line in figure.axes[0].get_lines()]
-    assert patterns[0][1] is None  # a whole line
-    assert patterns[1][1] and patterns[2][1] and patterns[1] != patterns[2]
+    for line, name in zip(figure.axes[0].get_lines(), ("whole", "first", "second"), strict=True):
+        line.set_gid(name)
+    written = io.StringIO()
+    figure.savefig(written, format="svg")
+    styles = {
+        name: re.search(rf'<g id="{name}">.*?style="([^"]*)"', written.getvalue(), re.DOTALL)[1]
+        for name in ("whole", "first", "second")
+    }
+    dashes = {name: re.findall(r"stroke-dasharray: ([^;]+)", style) for name, style in styles.items()}
+    assert dashes["whole"] == []
+    assert dashes["first"] and dashes["second"] and dashes["first"] != dashes["second"]
 
 
 def test_scores_above_that_of_the_photograph_stay_in_the_picture() -> None:

@@ -12,9 +12,9 @@ from aerostat.evaluation.coco_protocol import Found, Truth, precision_and_recall
     ("counts", "parts"),
     [
         ([], []),
-        ([0], [(0, 1)]),
-        ([3, 3, 3], [(0, 3)]),
-        ([4, 6], [(0, 2)]),
+        ([0], []),
+        ([3, 3, 3], []),
+        ([4, 6], []),
         ([4, 7], [(0, 1), (1, 2)]),
         ([6, 4, 1], [(0, 2), (2, 3)]),
         ([30, 1], [(0, 1), (1, 2)]),
@@ -23,23 +23,45 @@ from aerostat.evaluation.coco_protocol import Found, Truth, precision_and_recall
     ],
 )
 def test_classes_are_scored_together_up_to_a_number_of_boxes(monkeypatch, counts, parts) -> None:
+    """A single part is not announced."""
+    told: list[range] = []
+    monkeypatch.setattr(protocol, "track", lambda items, _: told.extend(items) or items)
     monkeypatch.setattr(protocol, "AT_ONCE", 10)
-    found = list(protocol._parts(np.asarray(counts, np.int64)))
-    assert [(part.start, part.stop) for part in found] == parts
+    labels = np.repeat(np.arange(len(counts)), counts)
+    precision_and_recall(objects(labels), detections(labels[:0]), len(counts), (1,), progress=True)
+    assert [(part.start, part.stop) for part in told] == parts
 
 
-def test_the_rows_of_some_classes_are_theirs_alone_in_their_own_order() -> None:
-    rows = protocol._by_class(np.asarray([2, 0, 1, 2, 1, 0, 3]), 4)
-    assert rows.places(range(1, 2)).tolist() == [2, 4]
-    assert rows.places(range(1, 3)).tolist() == [2, 4, 0, 3]
-    assert rows.places(range(0, 4)).tolist() == [1, 5, 2, 4, 0, 3, 6]
+def objects(labels: np.ndarray) -> Truth:
+    """Objects of these classes, each on an image of its own."""
+    boxes = np.tile([10.0, 10, 50, 50], (len(labels), 1))
+    return Truth(
+        np.arange(len(labels)), labels, boxes, np.full(len(labels), 2500.0), np.zeros(len(labels), bool)
+    )
+
+
+def detections(labels: np.ndarray, scores: float = 0.9) -> Found:
+    """Detections where `objects` has objects."""
+    boxes = np.tile([10.0, 10, 50, 50], (len(labels), 1))
+    return Found(np.arange(len(labels)), labels, boxes, np.full(len(labels), scores, np.float32))
+
+
+def test_classes_scored_in_parts_have_the_figures_of_all_at_once(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 60)
+    found = detections(np.where(rng.random(60) < 0.3, rng.integers(0, 5, 60), labels))
+    found.score[:] = rng.random(60)
+    whole = precision_and_recall(objects(labels), found, 5, (1, 10))
+    monkeypatch.setattr(protocol, "AT_ONCE", 1)
+    parts = precision_and_recall(objects(labels), found, 5, (1, 10))
+    assert all((a == b).all() for a, b in zip(whole, parts, strict=True))
+    recall = [np.mean(found.label[labels == k] == k) for k in range(5)]  # at COCO's largest limit
+    np.testing.assert_allclose(whole[1][0, :, 0, 1], recall)
 
 
 def columns(count: int) -> tuple[Truth, Found]:
     """One object of each class on an image of its own, found exactly."""
-    numbers, boxes = np.arange(count), np.tile([10.0, 10, 50, 50], (count, 1))
-    truth = Truth(numbers, numbers, boxes, np.full(count, 2500.0), np.zeros(count, bool))
-    return truth, Found(numbers, numbers, boxes, np.full(count, 0.9, np.float32))
+    return objects(np.arange(count)), detections(np.arange(count))
 
 
 @pytest.mark.parametrize(("at_once", "told"), [(4, []), (2, ["scoring classes"]), (1, ["scoring classes"])])

@@ -278,7 +278,7 @@ def test_a_crowded_image_is_matched_in_parts_as_in_one(monkeypatch: pytest.Monke
     rows = [((x1 + 3, y1, x2, y2), int(rng.integers(2)), rng.random()) for x1, y1, x2, y2 in boxes]
     case = [image(*((box, int(rng.integers(2))) for box in boxes))], [found(*rows)]
     whole = find_mistakes(*case, CLASSES)
-    monkeypatch.setattr("aerostat.evaluation.matching._PAIRS", 7 * 400)
+    monkeypatch.setattr("aerostat.evaluation.matching.PAIRS_AT_ONCE", 7 * 400)
     assert find_mistakes(*case, CLASSES).mistakes == whole.mistakes
 
 

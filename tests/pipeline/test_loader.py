@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from aerostat.errors import AerostatError, InputError
 from aerostat.images.prefetch import prefetch_images
 from aerostat.images.read import read_image, read_resized
 from aerostat.pipeline import loader as loader_module
-from aerostat.pipeline.loader import Batch, TrainLoader, _Memo
+from aerostat.pipeline.loader import Batch, Memo, TrainLoader
 from aerostat.pipeline.policy import Augmentation
 
 SMALL = Augmentation(input_size=64)
@@ -238,33 +239,40 @@ def test_crowd_regions_are_no_targets(tmp_path):
     assert batch.boxes[0].tolist() == [[10, 10, 50, 50]]
 
 
-def kept(loader: TrainLoader) -> set[tuple[int, int]]:
-    return {size for _, size in [*loader._images._entries, *loader._images._staying]}
+@pytest.fixture
+def reads(monkeypatch) -> list[tuple[tuple[int, int], weakref.ref[np.ndarray]]]:
+    """The size of each image that is read, and whether it is still there."""
+    seen: list[tuple[tuple[int, int], weakref.ref[np.ndarray]]] = []
+
+    def reading(path: Path, size: tuple[int, int]) -> np.ndarray:
+        image = read_resized(path, size)
+        seen.append((size, weakref.ref(image)))
+        return image
+
+    monkeypatch.setattr(loader_module, "read_resized", reading)
+    return seen
 
 
-def test_large_images_are_kept_no_larger_than_they_are_shown(tmp_path, monkeypatch):
+def test_large_images_are_kept_no_larger_than_they_are_shown(tmp_path, monkeypatch, reads):
     monkeypatch.setenv("AEROSTAT_MOST_PIXELS", "48000000")  # a drawing is small on disk as bombs are
     path = write_image(tmp_path / "large.png", 8000, 6000)
     large = record(path, 8000, 6000, Instance((800, 600, 4000, 3000), 0))
     loader = TrainLoader([large], augmentation=SMALL, batch_size=8, threads=0)
     list(loader.epoch(0, 1))
-    assert kept(loader) == {(64, 48)}  # a Mosaic has no more of it
+    assert {size for size, _ in reads} == {(64, 48)}  # a Mosaic has no more of it
     list(loader.epoch(1, 2))
-    assert kept(loader) == {(64, 48), (128, 96)}
+    assert {size for size, image in reads if image() is not None} == {(64, 48), (128, 96)}
 
 
 @pytest.mark.parametrize("recent", [64, 2])
-def test_what_is_kept_stays_within_its_bound(images, monkeypatch, recent):
-    monkeypatch.setattr(loader_module, "_RECENT_IMAGES", recent)  # 2: half of the room is for what stays
+def test_what_is_kept_stays_within_its_bound(images, monkeypatch, reads, recent):
+    monkeypatch.setattr(loader_module, "RECENT_IMAGES", recent)  # 2: half of the room is for what stays
     loader = TrainLoader(images, augmentation=SMALL, batch_size=1, threads=0, cache_bytes=30_000)
-    assert (loader._images._stay > 0) == (recent == 2)
     sizes = []
     for stage in (1, 2):
         for _ in loader.epoch(0, stage):
-            memo = loader._images
-            kept = sum(entry.result().nbytes for entry in memo._entries.values())
-            kept += sum(image.nbytes for image in memo._staying.values())
-            assert kept == loader._images._total <= 30_000
+            kept = sum(3 * width * height for (width, height), image in reads if image() is not None)
+            assert kept <= 30_000
             sizes.append(kept)
     assert max(sizes) > 10_000
 
@@ -379,14 +387,15 @@ def test_the_memo_stays_within_its_limit_and_makes_each_result_once():
         made.append(key)
         return bytes(10)
 
-    memo: _Memo[int, bytes] = _Memo(30, len)
+    memo: Memo[int, bytes] = Memo(30, len)
     for key in (1, 2, 3, 1, 4, 1, 2):  # 4 pushes out 2, the least recently used; then 2 comes anew
         memo.get(key, lambda key=key: make(key))
-        assert memo._total == 10 * len(memo._entries) <= 30
+        assert memo.held <= 30
+    assert memo.held == 30
     assert made == [1, 2, 3, 4, 2]
 
     gate, results = threading.Event(), []
-    slow: _Memo[int, int] = _Memo(9, lambda _: 1)
+    slow: Memo[int, int] = Memo(9, lambda _: 1)
 
     def wait() -> int:
         made.append(99)
@@ -405,13 +414,13 @@ def test_the_memo_stays_within_its_limit_and_makes_each_result_once():
 
 def test_of_results_in_turn_the_memo_keeps_those_that_came_first():
     made: list[int] = []
-    memo: _Memo[int, bytes] = _Memo(50, len, stay=30)
+    memo: Memo[int, bytes] = Memo(50, len, stay=30)
 
     def ask(*keys: int) -> list[int]:
         made.clear()
         for key in keys:
             memo.get(key, lambda key=key: made.append(key) or bytes(10))
-            assert memo._total == 10 * (len(memo._entries) + len(memo._staying)) <= 50
+            assert memo.held <= 50
         return list(made)
 
     in_turn = range(10)
@@ -424,7 +433,7 @@ def test_of_results_in_turn_the_memo_keeps_those_that_came_first():
 
 
 def test_the_memo_forgets_failures():
-    memo: _Memo[int, int] = _Memo(9, lambda _: 1)
+    memo: Memo[int, int] = Memo(9, lambda _: 1)
     with pytest.raises(ZeroDivisionError):
         memo.get(0, lambda: 1 // 0)
     assert memo.get(0, lambda: 5) == 5

@@ -26,7 +26,7 @@ STRENGTH = 0.7
 _FULL_AT, _GREY_AT = 0.8, 0.2
 """Heat from which on the colours cover as much as they may, and from which on the photograph is grey: colour
 then means heat alone."""
-_BAND_PIXELS = 1 << 20
+BAND_PIXELS = 1 << 20
 """Pixels that are blended at a time, so that a huge photograph needs no huge float arrays."""
 _INK = (40, 40, 40)
 
@@ -75,7 +75,7 @@ def overlay_heat(
     opacity = np.minimum(steps / _FULL_AT, 1) * strength
     greyness = np.ones_like(steps) if grey else np.minimum(steps / _GREY_AT, 1)
     painted = image_bgr.copy()
-    rows = max(1, _BAND_PIXELS // max(1, image_bgr.shape[1]))
+    rows = max(1, BAND_PIXELS // max(1, image_bgr.shape[1]))
     for top in range(0, image_bgr.shape[0], rows):
         band = painted[top : top + rows]
         levels = _levels(heat[top : top + rows])

@@ -23,7 +23,7 @@ _WIDE_FONTS = (
 
 
 @cache
-def _fonts() -> tuple[tuple[str, frozenset[int]], ...]:
+def usable_fonts() -> tuple[tuple[str, frozenset[int]], ...]:
     """Return the usable font files, best first, each with the code points that it covers."""
     import matplotlib
     from matplotlib.ft2font import FT2Font
@@ -65,7 +65,7 @@ def drawable(text: str, fallback: str = "?", missing: str = "") -> tuple[str, st
         missing: stands for each character that no font here covers; by default they are left out.
     """
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    fonts = _fonts()
+    fonts = usable_fonts()
     best, best_covered = fonts[0][0], -1
     for path, points in fonts:
         covered = sum(ord(c) in points for c in text)

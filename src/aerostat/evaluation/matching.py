@@ -25,7 +25,7 @@ FOREGROUND_IOU = 0.5
 NOBODY = -1
 """Stands where no object is taken, none overlaps, or a class is none of those asked for."""
 
-_PAIRS = 1 << 22
+PAIRS_AT_ONCE = 1 << 22
 """Pairs of detection and object whose overlaps are held in memory at a time."""
 
 Ints = NDArray[np.int64]
@@ -202,7 +202,7 @@ def _match_image(
     if not count or not len(truth.labels):
         return taken, ignored, own, own_iou, other, other_iou
     free = ~truth.crowd
-    step = max(1, _PAIRS // len(truth.labels))
+    step = max(1, PAIRS_AT_ONCE // len(truth.labels))
     for rows in (slice(start, start + step) for start in range(0, count, step)):
         iou = _coco_iou(boxes_xywh[rows], truth)
         same = labels[rows, None] == truth.labels

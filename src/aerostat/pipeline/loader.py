@@ -41,7 +41,7 @@ V = TypeVar("V")
 Objects = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Boxes (n, 4) xyxy in pixels of the input, and labels (n,)."""
 
-_RECENT_IMAGES = 64
+RECENT_IMAGES = 64
 """Mosaic's partners lie up to 20 or 40 positions back: of a small cache, so many images pass through."""
 
 _ORDER = 0  # stands where the stage stands in the seeds of samples, whose stages are 1 and 2
@@ -115,13 +115,13 @@ class TrainLoader:
         self.pin_memory = pin_memory
         # MixUp looks back `mixup_cache` positions from any sample in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
-        recent_bytes = max(cache_bytes // 4, _RECENT_IMAGES * 3 * augmentation.input_size**2)
-        self._images: _Memo[tuple[int, Size], Image] = _Memo(
+        recent_bytes = max(cache_bytes // 4, RECENT_IMAGES * 3 * augmentation.input_size**2)
+        self._images: Memo[tuple[int, Size], Image] = Memo(
             cache_bytes, lambda image: image.nbytes, stay=cache_bytes - recent_bytes
         )
         self._stage = 0  # whose images are kept
-        self._before_mixup: _Memo[tuple[int, int], Sample] = _Memo(recent, lambda _: 1)
-        self._orders: _Memo[int, NDArray[np.int64]] = _Memo(3, lambda _: 1)
+        self._before_mixup: Memo[tuple[int, int], Sample] = Memo(recent, lambda _: 1)
+        self._orders: Memo[int, NDArray[np.int64]] = Memo(3, lambda _: 1)
         self._sizes = np.zeros((len(images), 2), np.int32)  # (0, 0): not looked at yet
         self._unreadable: set[int] = set()
         self._lock = threading.Lock()
@@ -309,7 +309,7 @@ class TrainLoader:
             )
 
 
-class _Memo(Generic[K, V]):
+class Memo(Generic[K, V]):
     """Results of pure functions, bounded, the least recently used going first; it saves time, no more.
 
     A result that a thread is about to make is made once: the others wait for it. Where all results are asked
@@ -330,6 +330,11 @@ class _Memo(Generic[K, V]):
         self._entries: OrderedDict[K, Future[V]] = OrderedDict()
         self._staying: dict[K, V] = {}
         self._lock = threading.Lock()
+
+    @property
+    def held(self) -> int:
+        """What the results at hand cost together."""
+        return self._total
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """Return the result for `key`, made by `make` if it is not at hand; failures are not kept."""
