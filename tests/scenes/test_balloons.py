@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,17 @@ import pytest
 
 from aerostat.datasets.dataset import read_dataset
 from aerostat.errors import InputError
-from aerostat.scenes import balloons
 from aerostat.scenes.backdrops import Backdrop
-from aerostat.scenes.balloons import Balloon, Look, draw_scene, write_balloons
+from aerostat.scenes.balloons import (
+    Balloon,
+    Look,
+    balloon_profile,
+    clip_outline,
+    draw_balloon,
+    draw_scene,
+    visible_outlines,
+    write_balloons,
+)
 from aerostat.scenes.brushes import make_light, smooth_noise
 
 SIZE = (160, 120)
@@ -34,7 +43,7 @@ def backdrop(width: int = 320, height: int = 240) -> Backdrop:
 
 def red_balloon(x: float, y: float, radius: float, angle: float = 0.0) -> Balloon:
     look = Look(np.asarray([0.0, 0.0, 0.6], np.float32), 0.04, 0.0, 0.0, 0.0, "none", np.ones(3, np.float32))
-    return Balloon(x, y, radius, angle, balloons._profile(np.random.default_rng(3)), look)
+    return Balloon(x, y, radius, angle, balloon_profile(np.random.default_rng(3)), look)
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
@@ -114,7 +123,7 @@ def test_an_outline_encloses_exactly_the_pixels_that_its_balloon_changed(radius:
     scene = backdrop()
     canvas, cover = scene.image.copy(), np.zeros((240, 320), np.uint8)
     balloon = red_balloon(150, 110, radius, angle)
-    balloons._draw_balloon(np.random.default_rng(0), canvas, cover, 1, balloon, scene)
+    draw_balloon(np.random.default_rng(0), canvas, cover, 1, balloon, scene)
     changed = cv2.absdiff(canvas, scene.image).max(axis=2) > 50  # more than half covered, or the highlight
     x, y = np.meshgrid(np.arange(320) + 0.5, np.arange(240) + 0.5)  # pixel centres, tested one by one
     outline = balloon.annotation().astype(np.float32)
@@ -130,7 +139,7 @@ def test_a_balloon_is_shaded_round_and_thins_to_a_knot() -> None:
     scene = backdrop()
     canvas, cover = scene.image.copy(), np.zeros((240, 320), np.uint8)
     balloon = red_balloon(160, 100, 60)
-    balloons._draw_balloon(np.random.default_rng(0), canvas, cover, 1, balloon, scene)
+    draw_balloon(np.random.default_rng(0), canvas, cover, 1, balloon, scene)
     light_side, dark_side = canvas[75, 125, 2], canvas[130, 200, 2]  # the light comes from the upper left
     assert int(light_side) > int(dark_side) + 20
     widths = (cover == 1).sum(axis=1)
@@ -148,31 +157,29 @@ def test_a_balloon_is_shaded_round_and_thins_to_a_knot() -> None:
     ],
 )
 def test_a_balloon_of_which_less_than_a_quarter_shows_is_not_annotated(
-    front: tuple[float, float, float], kept: list[int], monkeypatch: pytest.MonkeyPatch
+    front: tuple[float, float, float], kept: list[int]
 ) -> None:
     group = [red_balloon(100, 100, 25), red_balloon(*front)]
-    monkeypatch.setattr(balloons, "draw_backdrop", lambda rng, width, height: backdrop(width, height))
-    monkeypatch.setattr(balloons, "_place_thing", lambda *args, **kwargs: None)
-    monkeypatch.setattr(balloons, "_arrange", lambda *args: group)
-    monkeypatch.setattr(
-        balloons, "chance", lambda rng, probability: probability == 0.8
-    )  # balloons, one group
-    _, outlines = draw_scene(np.random.default_rng(0), 320, 240)
+    outlines = visible_outlines(group, drawn_cover(group))
     assert len(outlines) == len(kept)
     for outline, index in zip(outlines, kept, strict=True):
         np.testing.assert_allclose(outline, group[index].annotation())
 
 
-def test_a_balloon_beyond_the_border_is_cut_there_or_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_balloon_beyond_the_border_is_cut_there_or_dropped() -> None:
     half, nearly_out = red_balloon(0, 120, 40), replace(red_balloon(150, -52, 50), angle=np.pi)
-    monkeypatch.setattr(balloons, "draw_backdrop", lambda rng, width, height: backdrop(width, height))
-    monkeypatch.setattr(balloons, "_place_thing", lambda *args, **kwargs: None)
-    monkeypatch.setattr(balloons, "_arrange", lambda *args: [half, nearly_out])
-    monkeypatch.setattr(balloons, "chance", lambda rng, probability: probability == 0.8)
-    _, outlines = draw_scene(np.random.default_rng(0), 320, 240)
-    assert len(outlines) == 1
-    assert outlines[0][:, 0].min() == 0.0
-    assert outlines[0][:, 0].max() == pytest.approx(40, abs=0.5)
+    (outline,) = visible_outlines([half, nearly_out], drawn_cover([half, nearly_out]))
+    assert outline[:, 0].min() == 0.0
+    assert outline[:, 0].max() == pytest.approx(40, abs=0.5)
+
+
+def drawn_cover(group: Sequence[Balloon]) -> np.ndarray:
+    """Draw balloons one over the other, and return the number of the balloon that each pixel shows."""
+    scene = backdrop()
+    canvas, cover = scene.image.copy(), np.zeros((240, 320), np.uint8)
+    for number, balloon in enumerate(group, start=1):
+        draw_balloon(np.random.default_rng(0), canvas, cover, number, balloon, scene)
+    return cover
 
 
 @pytest.mark.parametrize(
@@ -187,7 +194,7 @@ def test_a_balloon_beyond_the_border_is_cut_there_or_dropped(monkeypatch: pytest
 def test_polygons_are_cut_to_an_image_of_10_by_8(
     polygon: list[tuple[float, float]], expected: set[tuple[float, float]]
 ) -> None:
-    cut = balloons._clip(np.asarray(polygon, float), 10, 8)
+    cut = clip_outline(np.asarray(polygon, float), 10, 8)
     assert {(float(x), float(y)) for x, y in cut} == expected
 
 

@@ -126,23 +126,34 @@ def draw_scene(rng: Random, width: int, height: int) -> tuple[Image, list[NDArra
         for _ in range(1 if chance(rng, 0.8) else 2):
             balloons += _arrange(rng, backdrop, width, height)
     for number, balloon in enumerate(balloons, start=1):
-        _draw_balloon(rng, canvas, cover, number, balloon, backdrop)
+        draw_balloon(rng, canvas, cover, number, balloon, backdrop)
     for hold, holder, ground in sorted(
         {(b.tether, b.holder, b.ground) for b in balloons if b.tether and b.holder}
     ):
         _place_holder(rng, canvas, cover, backdrop, hold, holder, ground)
     if chance(rng, 0.3):
         _place_thing(rng, canvas, cover, backdrop, in_front=True)
-    outlines = []
-    shown = np.bincount(cover.ravel(), minlength=256)
-    for number, balloon in enumerate(balloons, start=1):
-        outline = _clip(balloon.annotation(), width, height)
-        if len(outline) >= 3 and shown[number] >= LEAST_VISIBLE * _area(balloon.outline()):
-            outlines.append(outline)
-    return _develop(rng, canvas), outlines
+    return _develop(rng, canvas), visible_outlines(balloons, cover)
 
 
 # ------------------------------------------------------------------------------------------------ balloons
+
+
+def visible_outlines(balloons: Sequence[Balloon], cover: Mask) -> list[NDArray[np.float64]]:
+    """Return the outline (n, 2) of each balloon of which at least a quarter shows, cut to the image.
+
+    Args:
+        balloons: as they were drawn, the first with number 1.
+        cover: (H, W) uint8, the number of the balloon that each pixel shows.
+    """
+    height, width = cover.shape
+    outlines = []
+    shown = np.bincount(cover.ravel(), minlength=256)
+    for number, balloon in enumerate(balloons, start=1):
+        outline = clip_outline(balloon.annotation(), width, height)
+        if len(outline) >= 3 and shown[number] >= LEAST_VISIBLE * _area(balloon.outline()):
+            outlines.append(outline)
+    return outlines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +227,7 @@ class Balloon:
         return self.place(np.concatenate([right, left]))
 
 
-def _profile(rng: Random) -> NDArray[np.float64]:
+def balloon_profile(rng: Random) -> NDArray[np.float64]:
     """Return the shape of a balloon: half a circle, a longer and more pointed half below, the knot."""
     length = uniform(rng, 1.0, 1.22) if chance(rng, 0.6) else uniform(rng, 1.15, 1.6)
     point = uniform(rng, 1.08, 1.5)
@@ -284,7 +295,7 @@ def _look(rng: Random, material: float, pattern: str) -> Look:
     )
 
 
-def _draw_balloon(
+def draw_balloon(
     rng: Random, canvas: Image, cover: Mask, number: int, balloon: Balloon, backdrop: Backdrop
 ) -> None:
     """Draw a balloon with its shadows and its string, and note in `cover` what it hides, in place."""
@@ -482,7 +493,7 @@ def _single(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Ba
         if chance(rng, 0.7)
         else None
     )
-    return [Balloon(x, y, r, angle, _profile(rng), _looks(rng, 1)[0], tether)]
+    return [Balloon(x, y, r, angle, balloon_profile(rng), _looks(rng, 1)[0], tether)]
 
 
 def _few(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Balloon]:
@@ -498,7 +509,7 @@ def _few(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Ballo
             if chance(rng, 0.75)
             else None
         )
-        balloons.append(Balloon(x, y, size, float(rng.normal(0, 0.25)), _profile(rng), look, tether))
+        balloons.append(Balloon(x, y, size, float(rng.normal(0, 0.25)), balloon_profile(rng), look, tether))
     return sorted(balloons, key=lambda b: b.radius)
 
 
@@ -518,7 +529,7 @@ def _bunch(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Bal
         cy = min(cy, hold[1] - spread - r)
     else:
         hold = (hold[0], max(hold[1], height * 1.05))
-    looks, profiles = _looks(rng, count), [_profile(rng) for _ in range(3)]
+    looks, profiles = _looks(rng, count), [balloon_profile(rng) for _ in range(3)]
     balloons: list[Balloon] = []
     for place in _apart(rng, count, 0.75 * r / spread):
         x, y = cx + place[0] * spread, cy + place[1] * spread * 0.85
@@ -563,7 +574,7 @@ def _scattered(rng: Random, backdrop: Backdrop, width: int, height: int) -> list
         size = max(r * uniform(rng, 0.7, 1.4), 8 * min(width, height) / 480)
         x, y = uniform(rng, 0, 1) * width, uniform(rng, 0.02, 0.75) * height
         tether = (x + uniform(rng, -1, 1) * size, y + size * uniform(rng, 3, 6)) if chance(rng, 0.6) else None
-        balloons.append(Balloon(x, y, size, float(rng.normal(0, 0.35)), _profile(rng), look, tether))
+        balloons.append(Balloon(x, y, size, float(rng.normal(0, 0.35)), balloon_profile(rng), look, tether))
     return sorted(balloons, key=lambda b: b.radius)
 
 
@@ -575,7 +586,7 @@ def _garland(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[B
     arch = bezier(((left, base), (left, top), (right, top), (right, base * uniform(rng, 0.6, 1.1))), 200)
     length = float(np.linalg.norm(np.diff(arch, axis=0), axis=1).sum())
     count = min(30, int(length / (r * 1.05)))
-    looks, profiles = _looks(rng, count), [_profile(rng) for _ in range(3)]
+    looks, profiles = _looks(rng, count), [balloon_profile(rng) for _ in range(3)]
     balloons = []
     for i in rng.permutation(count):
         size = r * uniform(rng, 0.7, 1.2)
@@ -595,7 +606,7 @@ def _lying(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Bal
         near = (ground - backdrop.horizon) / max(height - backdrop.horizon, 1.0)
         size = max(r * min(max(near, 0.35), 1.1), 8 * min(width, height) / 480)
         balloon = Balloon(
-            uniform(rng, 0, 1) * width, 0.0, size, uniform(rng, -np.pi, np.pi), _profile(rng), look
+            uniform(rng, 0, 1) * width, 0.0, size, uniform(rng, -np.pi, np.pi), balloon_profile(rng), look
         )
         lift = ground - float(balloon.outline()[:, 1].max())
         balloons.append(Balloon(balloon.x, lift, size, balloon.angle, balloon.profile, look, None, True))
@@ -738,7 +749,7 @@ def _area(outline: NDArray[np.float64]) -> float:
     return 0.5 * abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
 
 
-def _clip(outline: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
+def clip_outline(outline: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
     """Return the part of a polygon (n, 2) inside the image (Sutherland and Hodgman, 1974)."""
     for axis, limit, sign in ((0, 0.0, 1), (0, float(width), -1), (1, 0.0, 1), (1, float(height), -1)):
         inside = sign * (outline[:, axis] - limit) >= 0
