@@ -353,7 +353,7 @@ def test_floating_point_images_are_refused():
 def test_formats_that_opencv_does_not_know_are_decoded_all_the_same(monkeypatch):
     content = encode(Image.fromarray(QUARTERS), "GIF")
     expected = decode_image(content, "a.gif")
-    monkeypatch.setattr("aerostat.images.read._decode_with_opencv", lambda _, factor: None)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)  # as a build without the codec answers
     assert (decode_image(content, "a.gif") == expected).all()
 
 

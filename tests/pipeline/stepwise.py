@@ -100,7 +100,7 @@ def mosaic(samples: Sequence[Sample], centre: tuple[int, int], side: int) -> Sam
         canvas[y1:y2, x1:x2] = sample.image_bgr[y1 - top : y2 - top, x1 - left : x2 - left]
         boxes.append(sample.boxes_xyxy + np.asarray([left, top, left, top], np.float32))
     labels = np.concatenate([sample.labels for sample in samples])
-    return _clipped(Sample(canvas, np.concatenate(boxes), labels))
+    return clipped(Sample(canvas, np.concatenate(boxes), labels))
 
 
 def resize(sample: Sample, size: tuple[int, int]) -> Sample:
@@ -139,7 +139,7 @@ def crop(sample: Sample, x: int, y: int, side: int) -> Sample:
     """Return the part of the sample from x, y on, at most `side` pixels a side, boxes clipped to it."""
     image_bgr = sample.image_bgr[y : y + side, x : x + side]
     boxes = sample.boxes_xyxy - np.asarray([x, y, x, y], np.float32)
-    return _clipped(Sample(image_bgr, boxes, sample.labels))
+    return clipped(Sample(image_bgr, boxes, sample.labels))
 
 
 def jitter_hsv(image_bgr: NDArray[np.uint8], gains: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -189,7 +189,7 @@ def _large(boxes_xyxy: NDArray[np.floating], min_size: float) -> NDArray[np.bool
     return np.asarray((sides > 0).all(1) & (sides >= min_size).all(1))
 
 
-def _clipped(sample: Sample) -> Sample:
+def clipped(sample: Sample) -> Sample:
     """Return the sample with its boxes cut at the edges of the image, without those that lie outside."""
     boxes = clip_boxes(sample.boxes_xyxy, *sample.size).astype(np.float32)
     return drop_small(Sample(sample.image_bgr, boxes, sample.labels), 0.0)

@@ -25,7 +25,7 @@ def source(width: int, height: int, boxes=()) -> Source:
 def stepwise_sample(one: Source) -> stepwise.Sample:
     """The source as the stepwise form has it after reading, without anything on it."""
     image = np.zeros((one.size[1], one.size[0], 3), np.uint8)
-    sample = stepwise.drop_small(stepwise._clipped(stepwise.Sample(image, one.boxes_xyxy, one.labels)), 0.0)
+    sample = stepwise.drop_small(stepwise.clipped(stepwise.Sample(image, one.boxes_xyxy, one.labels)), 0.0)
     return stepwise.resize_to_fit(sample, 128) if max(sample.size) > 128 else sample
 
 

@@ -1,6 +1,7 @@
 """The zoo: what it lists, and downloads that are whole and right or absent, from a server on this machine."""
 
 import contextlib
+import email.message
 import errno
 import hashlib
 import http.server
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
+import urllib.response
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +28,8 @@ DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
 
 
 ONE_ENTRY = (
-    "zoo._ENTRIES = (zoo.ZooEntry('x', 'detection', 'nano', '', (320, 320), None, None, "
-    f"'a/test-{DIGITS}.pth'),)"
+    "zoo.find = lambda name: zoo.ZooEntry(name, 'detection', 'nano', '', (320, 320), None, None, "
+    f"'a/test-{DIGITS}.pth')"
 )
 """For a process of its own."""
 
@@ -106,7 +109,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         "rtmdet-test", "detection", "nano", "none", (320, 320), None, None, f"a/b/test-{DIGITS}.pth"
     )
     other = zoo.ZooEntry("cspnext-test", "backbone", "tiny", "none", (224, 224), None, None, "a/cspnext.pth")
-    monkeypatch.setattr(zoo, "_ENTRIES", (*zoo.entries(), entry, other))
+    every = (*zoo.entries(), entry, other)
+    monkeypatch.setattr(zoo, "entries", lambda: every)
     monkeypatch.setenv("AEROSTAT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AEROSTAT_MIRROR", server.url + "/mirror/")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -355,7 +359,7 @@ def test_a_full_disk_leaves_nothing_and_names_the_folder(
 @pytest.mark.slow
 def test_a_file_that_may_not_grow_is_refused_by_the_system_itself(server: Server, tmp_path: Path) -> None:
     code = (
-        "import resource, sys\nfrom aerostat.__main__ import main\nfrom aerostat.model import zoo\n"
+        "import resource, sys\nfrom aerostat.__main__ import main\nfrom aerostat.weights import zoo\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         f"{ONE_ENTRY}\n"
         "from aerostat.errors import AerostatError\n"
@@ -368,7 +372,7 @@ def test_a_file_that_may_not_grow_is_refused_by_the_system_itself(server: Server
 
 @pytest.mark.slow
 def test_two_processes_at_once_download_once(server: Server, tmp_path: Path) -> None:
-    code = f"from aerostat.model import zoo\n{ONE_ENTRY}\nprint(zoo.fetch('x'))"
+    code = f"from aerostat.weights import zoo\n{ONE_ENTRY}\nprint(zoo.fetch('x'))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
@@ -404,13 +408,22 @@ def test_a_redirect_to_another_scheme_is_refused(server: Server, tmp_path: Path,
     assert files_of(tmp_path) == []
 
 
-def test_a_redirect_from_https_to_http_is_refused_and_of_an_http_mirror_followed(server: Server) -> None:
-    import urllib.request
+def test_a_redirect_from_https_to_http_is_refused_and_of_an_http_mirror_followed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(_: object, request: urllib.request.Request) -> urllib.response.addinfourl:
+        headers = email.message.Message()
+        headers["Location"] = f"{server.url}/moved.pth"
+        response = urllib.response.addinfourl(io.BytesIO(), headers, request.full_url, 302)
+        response.msg = "Found"
+        return response
 
-    redirects = zoo._Redirects()
-    secure = urllib.request.Request("https://a.example/x.pth")
-    with pytest.raises(zoo._NoMore, match="not https"):
-        redirects.redirect_request(secure, None, 302, "Found", {}, "http://a.example/x.pth")
+    with monkeypatch.context() as patch:
+        patch.setattr(urllib.request.HTTPSHandler, "https_open", moved)
+        patch.setenv("AEROSTAT_MIRROR", "https://a.example")
+        with pytest.raises(AerostatError, match="which is not https"):
+            zoo.fetch("rtmdet-test")
+    assert server.asked == []
     server.behaviour, server.location = "redirect", server.url + "/moved.pth"
     assert zoo.fetch("rtmdet-test").read_bytes() == CONTENT
 

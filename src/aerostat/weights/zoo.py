@@ -181,16 +181,16 @@ def find(name: str) -> ZooEntry:
     Raises:
         InputError: if there is none, with the nearest name.
     """
-    for entry in _ENTRIES:
+    for entry in entries():
         if entry.name == name.lower():
             return entry
-    names = [entry.name for entry in _ENTRIES]
+    names = [entry.name for entry in entries()]
     raise InputError(f"The zoo has no {name!r}; aerostat models lists it.{nearest(name, names)}")
 
 
 def zoo_table() -> tuple[ZooRow, ...]:
     """Return the zoo with where each file lies or would have to lie; looks at the disk only."""
-    return tuple(ZooRow(e, cached_path(e), cached_path(e).is_file()) for e in _ENTRIES)
+    return tuple(ZooRow(e, cached_path(e), cached_path(e).is_file()) for e in entries())
 
 
 def weights_folder() -> Path:
