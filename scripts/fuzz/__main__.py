@@ -1,8 +1,9 @@
-"""``python -m scripts.fuzz [PARSER ...] [--inputs 5000] [--first 0] [--seed 0] [--keep DIR] [--bombs]``."""
+"""``python -m scripts.fuzz [PARSER ...] [--inputs 5000 | --for SECONDS] [--seed 0] [--keep DIR] [--bombs]``."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.fuzz", description=__doc__)
     parser.add_argument("parsers", nargs="*", default=[], help=f"of {', '.join(PARSERS)}; by default all")
     parser.add_argument("--inputs", type=int, default=5000, help="for each parser")
+    parser.add_argument("--for", dest="seconds", type=float, help="in all, in place of a number of inputs")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bombs", action="store_true", help="the files made to cost, and no others")
@@ -32,10 +34,13 @@ def main() -> int:
         if asked.bombs:
             return _explode(watch, [name for name in BOMBS if name.partition("/")[0] in names])
         for name in names:
-            verdicts = {
-                number: watch.verdict(name, number, asked.seed)
-                for number in range(asked.first, asked.first + asked.inputs)
-            }
+            last = asked.first + asked.inputs if asked.seconds is None else sys.maxsize
+            end = time.monotonic() + (asked.seconds or math.inf) / len(names)
+            verdicts = {asked.first: watch.verdict(name, asked.first, asked.seed)}
+            for number in range(asked.first + 1, last):
+                if time.monotonic() > end:
+                    break
+                verdicts[number] = watch.verdict(name, number, asked.seed)
             total += len(verdicts)
             wrong += _tell(name, verdicts, asked.seed, asked.keep)
     print(f"{total} inputs in {time.monotonic() - started:.0f} s, {wrong} went wrong")
