@@ -1,4 +1,4 @@
-"""``python -m scripts.fuzz [PARSER ...] [--inputs 5000 | --for SECONDS] [--seed 0] [--keep DIR] [--bombs]``."""
+"""``python -m scripts.fuzz [PARSER ...] [--inputs 5000 | --for SECONDS] [--seed 0] [--bombs]``."""
 
 from __future__ import annotations
 
