@@ -169,21 +169,22 @@ def _change_json(content: bytes, others: tuple[bytes, ...], dice: random.Random)
 def _read_annotations(path: Path) -> object:
     """Read, write in both formats, and read again: what was taken must be fit to be written."""
     from aerostat.datasets.convert import convert
-    from aerostat.datasets.dataset import read_dataset
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
     from aerostat.errors import InputError
 
     try:
-        read = read_dataset(path)
+        read = Dataset.read(path)
     except InputError:
-        read = read_dataset(path, ["balloon", "kite"])
+        read = Dataset.read(path, ["balloon", "kite"])
     for split in read.splits.values():
         if any(image.path.resolve().is_relative_to(path.parent.resolve()) is False for image in split.images):
             raise AssertionError(f"an image outside of {path.parent}")
     out = path.parent / "out"
     for name in ("coco.json", "via.json"):
-        convert(path, out / name, classes=read.classes, images=path.parent, force=True)
+        convert(path, out / name, ReadOptions(read.classes, images=path.parent), force=True)
         if name == "coco.json" or any(i.instances for s in read.splits.values() for i in s.images):
-            read_dataset(out / name, read.classes, images=path.parent)
+            Dataset.read(out / name, read.classes, images=path.parent)
     return read
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aerostat.datasets.convert import convert
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.origin import ReadOptions
 from aerostat.draw.grid import image_grid
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError
@@ -55,7 +56,7 @@ def run_demo(out: Path) -> Path:
     data = write_balloons(out / "data", train=TRAIN_SCENES, val=VAL_SCENES, seed=SEED)
     new = _new_photographs(out)
     _step(2, "convert the VIA files to COCO: aerostat convert")
-    conversion = convert(data, out / "coco", classes=CLASSES)
+    conversion = convert(data, out / "coco", ReadOptions(classes=CLASSES))
     _log.info("\n".join(conversion.lines()))
     _step(3, "look at the images, the labels and the training batches: aerostat inspect")
     dataset = Dataset.read(data, classes=CLASSES)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from aerostat.datasets.convert import convert
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.origin import ReadOptions
 from aerostat.errors import InputError
 
 
@@ -39,7 +40,7 @@ def test_area_box_writes_what_the_usual_balloon_converter_writes(
     balloon: Path, tmp_path: Path, split: str
 ) -> None:
     source = balloon / split / "via_region_data.json"
-    convert(source, tmp_path / "c.json", classes=["balloon"], area="box")
+    convert(source, tmp_path / "c.json", ReadOptions(["balloon"]), area="box")
     written = json.loads((tmp_path / "c.json").read_text())
     written.pop("info")
     assert written == usual_balloon_converter(balloon / split)
@@ -49,7 +50,7 @@ def test_area_box_writes_what_the_usual_balloon_converter_writes(
 def test_the_default_is_cocos_meaning_of_area(balloon: Path, tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 
-    done = convert(balloon / "val" / "via_region_data.json", tmp_path / "val.json", classes=["balloon"])
+    done = convert(balloon / "val" / "via_region_data.json", tmp_path / "val.json", ReadOptions(["balloon"]))
     loaded = COCO(str(tmp_path / "val.json"))
     assert (len(loaded.imgs), len(loaded.anns), loaded.getCatIds()) == (13, 50, [1])
     assert min(loaded.anns) == 1  # 0 means "unmatched" to COCO's evaluation
@@ -60,15 +61,15 @@ def test_the_default_is_cocos_meaning_of_area(balloon: Path, tmp_path: Path) -> 
 
 def test_stated_areas_are_those_of_the_masks_that_pycocotools_draws(balloon: Path, tmp_path: Path) -> None:
     mask = pytest.importorskip("pycocotools.mask")
-    convert(balloon / "val", tmp_path / "val.json", classes=["balloon"])
+    convert(balloon / "val", tmp_path / "val.json", ReadOptions(["balloon"]))
     for annotation in json.loads((tmp_path / "val.json").read_text())["annotations"]:
         drawn = mask.area(mask.frPyObjects(annotation["segmentation"], 2048, 2048))[0]
         assert drawn == pytest.approx(annotation["area"], rel=0.05, abs=40)  # the border's pixels differ
 
 
 def test_there_and_back_changes_nothing(balloon: Path, tmp_path: Path) -> None:
-    convert(balloon, tmp_path / "coco", classes=["balloon"])
-    convert(tmp_path / "coco", tmp_path / "via", to="via", images=balloon)
+    convert(balloon, tmp_path / "coco", ReadOptions(["balloon"]))
+    convert(tmp_path / "coco", tmp_path / "via", ReadOptions(images=balloon), to="via")
     original = Dataset.read(balloon, ["balloon"])
     for step in ("coco", "via"):
         back = Dataset.read(tmp_path / step, images=balloon)
@@ -155,7 +156,7 @@ def test_nothing_is_written_when_a_later_split_is_broken(pets, tmp_path) -> None
 
 def test_a_source_of_another_format_than_named_is_refused(pets, tmp_path) -> None:
     with pytest.raises(InputError, match="Expected coco annotations, found via"):
-        convert(pets / "train", tmp_path / "out.json", from_format="coco")
+        convert(pets / "train", tmp_path / "out.json", ReadOptions(from_format="coco"))
 
 
 def test_a_destination_below_a_file_is_refused(pets, tmp_path) -> None:

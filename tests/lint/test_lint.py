@@ -10,6 +10,7 @@ from rich.console import Console
 
 from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import PROBLEM_KINDS, Problem, Split
 from aerostat.errors import InputError
 from aerostat.lint.annotations import check_problems
@@ -167,7 +168,7 @@ def test_boxes_that_fit_the_stored_pixels_alone_are_of_the_other_orientation(tmp
         for name, box in rects.items()
     }
     (tmp_path / "via.json").write_text(json.dumps(document))
-    report = lint_path(tmp_path, ["disc"], pixels=False)
+    report = lint_path(tmp_path, ReadOptions(["disc"]), pixels=False)
     other = [f for f in report.findings if f.code == "image-boxes-other-orientation"]
     assert [(f.file, f.record) for f in other] == [("turned.jpg", "region 0")]
 
@@ -212,7 +213,7 @@ def test_a_repeated_category_is_counted_once(tmp_path: Path) -> None:
 
 def test_data_without_images_are_refused_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / "via.json").write_text('{"_via_img_metadata": {}}')
-    assert [f.code for f in lint_path(tmp_path, ["x"]).findings] == ["annotations-refused"]
+    assert [f.code for f in lint_path(tmp_path, ReadOptions(["x"])).findings] == ["annotations-refused"]
 
 
 def test_no_data_at_all_and_classes_that_must_be_named_are_wrong_requests(tmp_path: Path) -> None:

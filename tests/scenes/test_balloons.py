@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aerostat.datasets.dataset import read_dataset
+from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
 from aerostat.scenes.backdrops import Backdrop
 from aerostat.scenes.balloons import (
@@ -93,7 +93,7 @@ def test_annotations_have_the_form_of_the_balloon_data(tmp_path: Path) -> None:
 def test_the_reader_of_via_files_takes_every_region_without_complaint(tmp_path: Path) -> None:
     write_balloons(tmp_path, train=10, val=2, size=SIZE)
     entries = json.loads((tmp_path / "train" / "via_region_data.json").read_bytes())
-    dataset = read_dataset(tmp_path, classes=["balloon"])
+    dataset = Dataset.read(tmp_path, classes=["balloon"])
     train = dataset.split("train")
     assert train.box_count == sum(len(entry["regions"]) for entry in entries.values()) > 0
     assert len(train) == 10

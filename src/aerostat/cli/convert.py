@@ -57,19 +57,10 @@ def convert(
         Print one JSON document.
     """
     from aerostat.datasets.convert import convert as convert_annotations
+    from aerostat.datasets.origin import ReadOptions
 
-    done = convert_annotations(
-        src,
-        dst,
-        to=to,
-        from_format=from_,
-        classes=split_names(classes),
-        class_attribute=class_attribute,
-        area=area,
-        images=images,
-        strict=strict,
-        force=force,
-    )
+    options = ReadOptions(split_names(classes), class_attribute, images, strict, from_)
+    done = convert_annotations(src, dst, options, to=to, area=area, force=force)
     if json_:
         print(document(done.to_dict()))
     else:

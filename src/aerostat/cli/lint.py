@@ -44,11 +44,11 @@ def lint(
     json_:
         Print one JSON document, with all findings.
     """
+    from aerostat.datasets.origin import ReadOptions
     from aerostat.lint.lint import lint_path
 
-    report = lint_path(
-        data, split_names(classes), class_attribute=class_attribute, images=images, pixels=pixels
-    )
+    options = ReadOptions(split_names(classes), class_attribute, images)
+    report = lint_path(data, options, pixels=pixels)
     if json_:
         print(document(report.to_dict()))
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from aerostat.datasets.dataset import read_dataset
 from aerostat.datasets.discover import find_sources
 from aerostat.datasets.formats.coco import write_coco
 from aerostat.datasets.formats.via import LEFT_OUT, write_via
+from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Problem, Split
 from aerostat.datasets.sniff import Format
 from aerostat.errors import InputError
@@ -86,46 +86,35 @@ class Conversion:
 def convert(
     src: Path | str,
     dst: Path | str,
+    options: ReadOptions | None = None,
     *,
     to: Format | None = None,
-    from_format: Format | None = None,
-    classes: Sequence[str] | None = None,
-    class_attribute: str | None = None,
     area: Literal["polygon", "box"] = "polygon",
-    images: Path | str | None = None,
-    strict: bool = False,
     force: bool = False,
 ) -> Conversion:
-    """Write the annotations at `src` in another format.
+    """Write the annotations at `src` in another format, and return what was written.
 
     Args:
         src: anything that `Dataset.read` takes.
         dst: a file for one split, or a folder that gets ``train.json``, ``val.json`` and so on.
+        options: how to read `src`, such as the class names.
         to: format to write; by default VIA where the name of `dst` has ``via`` in it, else COCO.
-        from_format: refuse a source in another format.
-        classes: class names in the order of the categories.
-        class_attribute: the VIA region attribute that holds the class, where there are several.
         area: ``polygon`` states each object's own area, as COCO means it; ``box`` states the area of its box
             and, from VIA, adds half a pixel to the outlines and counts all ids from 0, as the usual balloon
             converter does.
-        images: the folder of the images, where they are not beside their annotations.
-        strict: refuse a source of which an image or an object would be dropped.
         force: replace files that exist.
 
     Raises:
         InputError: the source cannot be read, or the destination exists or does not fit; nothing is written.
+
+    Example:
+        ``convert("balloon/train", "train.json", ReadOptions(classes=["balloon"]))``
     """
     src, dst = Path(src), Path(dst)
     to = to or ("via" if "via" in dst.stem.lower() else "coco")
-    targets = _targets(src, dst, None if images is None else Path(images), force)
-    dataset = read_dataset(
-        src,
-        classes,
-        class_attribute=class_attribute,
-        images=None if images is None else Path(images),
-        strict=strict,
-        from_format=from_format,
-    )
+    options = options or ReadOptions()
+    targets = _targets(src, dst, options.image_folder, force)
+    dataset = read_dataset(src, options)
     files, lost = [], Counter[str]()
     for name, split in dataset.splits.items():
         instances = sum(len(image.instances) for image in split.images)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aerostat.datasets.discover import Refusal, find_sources, read_split, read_splits, refuse_unusable
+from aerostat.datasets.origin import Origin, ReadOptions
 from aerostat.datasets.records import ONLY_SPLIT, OtherClassesError, Problem, Split, split_name
-from aerostat.datasets.sniff import Format
 from aerostat.errors import InputError
 
 
@@ -19,10 +19,12 @@ class Dataset:
     Args:
         classes: class names.
         splits: by name, ``train`` before ``val`` before ``test``.
+        origin: where the data were read from and how; None for data that were made in memory.
     """
 
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
+    origin: Origin | None = field(default=None, compare=False)
 
     @staticmethod
     def read(
@@ -32,8 +34,9 @@ class Dataset:
         class_attribute: str | None = None,
         images: Path | str | None = None,
         strict: bool = False,
+        from_format: str | None = None,
     ) -> Dataset:
-        """Read a data set in whatever supported form it stands at `path`; see `aerostat.datasets.discover`.
+        """Return the data set at `path`, in any supported format; see `aerostat.datasets.discover`.
 
         Args:
             path: a folder with split folders, a folder with ``annotations/``, one split's folder, or one
@@ -41,18 +44,22 @@ class Dataset:
             classes: class names in the order of the labels; by default those of the data.
             class_attribute: the VIA region attribute that holds the class, where there are several.
             images: the folder of the images, where they are not beside their annotations.
-            strict: refuse data of which an image or an object would have to be dropped.
+            strict: refuse data if an image or an object would have to be dropped.
+            from_format: refuse annotations of another format, such as ``coco``; None takes any.
 
         Raises:
             InputError: nothing usable stands at `path`; the sentence names the file and the record.
         """
-        return read_dataset(
-            Path(path),
-            classes,
-            class_attribute=class_attribute,
-            images=None if images is None else Path(images),
-            strict=strict,
-        )
+        return read_dataset(Path(path), ReadOptions(classes, class_attribute, images, strict, from_format))
+
+    @staticmethod
+    def read_again(origin: Origin) -> Dataset:
+        """Return the data set read again from where it was, with the same options.
+
+        Raises:
+            InputError: nothing usable stands there any more.
+        """
+        return read_dataset(origin.path, origin.options)
 
     def split(self, name: str) -> Split:
         """Return a split by name; the only split of a data set without names answers to any.
@@ -75,60 +82,39 @@ class Dataset:
         return tuple(problem for split in self.splits.values() for problem in split.problems)
 
 
-def read_dataset(
-    path: Path,
-    classes: Sequence[str] | None = None,
-    *,
-    class_attribute: str | None = None,
-    images: Path | None = None,
-    strict: bool = False,
-    from_format: Format | None = None,
-) -> Dataset:
-    """Read a data set as `Dataset.read` does, and refuse annotations of another format than `from_format`.
+def read_dataset(path: Path, options: ReadOptions) -> Dataset:
+    """Return the data set at `path`, as `Dataset.read` does.
 
     Raises:
         InputError: nothing usable stands at `path`; the sentence names the file and the record.
     """
-    agreed, splits = read_splits(
-        path,
-        classes,
-        class_attribute=class_attribute,
-        images=images,
-        strict=strict,
-        from_format=from_format,
-    )
-    return Dataset(agreed, splits)
+    classes, splits = read_splits(path, options)
+    return Dataset(classes, splits, Origin.of(path, options))
 
 
-def read_what_can_be_read(
-    path: Path,
-    classes: Sequence[str] | None = None,
-    *,
-    class_attribute: str | None = None,
-    images: Path | None = None,
-) -> tuple[list[Dataset], list[Refusal]]:
+def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Dataset], list[Refusal]]:
     """Return one data set where `Dataset.read` does, else each split that can be read by itself.
 
     Raises:
         InputError: nothing that could be data stands there, or the classes have to be named.
     """
     try:
-        return [Dataset.read(path, classes, class_attribute=class_attribute, images=images)], []
+        return [read_dataset(path, options)], []
     except OtherClassesError:
         raise
     except InputError as error:
         why = error
     parts: list[Dataset] = []
     refusals: list[Refusal] = []
-    for source in find_sources(path, images):
+    for source in find_sources(path, options.image_folder):
         try:
-            split = read_split(source, classes, class_attribute, None)
+            split = read_split(source, options)
             if split.images:
                 parts.append(Dataset(split.classes, {split.name: split}))
             else:
                 refuse_unusable(split, source, strict=False)
         except InputError as error:
             refusals.append(Refusal(source.split, source.annotations, str(error)))
-    if not refusals:  # each by itself is sound
+    if not refusals:  # each split is sound by itself
         refusals.append(Refusal(", ".join(name for part in parts for name in part.splits), path, str(why)))
     return parts, refusals

@@ -22,8 +22,9 @@ from pathlib import Path
 from aerostat.datasets.formats.coco import read_coco
 from aerostat.datasets.formats.via import read_via
 from aerostat.datasets.image_folder import is_file
+from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import LOSSES, ONLY_SPLIT, SPLIT_NAMES, Split, split_name
-from aerostat.datasets.sniff import Format, may_hold_annotations, read_content, recognise
+from aerostat.datasets.sniff import may_hold_annotations, read_content, recognise
 from aerostat.errors import InputError
 from aerostat.images.read import IMAGE_SUFFIXES, what_stands_at
 from aerostat.text import counted, listed, shown
@@ -40,32 +41,22 @@ class Source:
     image_roots: tuple[Path, ...]
 
 
-def read_splits(
-    path: Path,
-    classes: Sequence[str] | None = None,
-    *,
-    class_attribute: str | None = None,
-    images: Path | None = None,
-    strict: bool = False,
-    from_format: Format | None = None,
-) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """Return the classes and the splits of a data set; the arguments are those of `Dataset.read`.
-
-    Args:
-        from_format: refuse annotations of another format.
+def read_splits(path: Path, options: ReadOptions) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """Return the classes and the splits of a data set.
 
     Raises:
         InputError: nothing usable stands at `path`; the sentence names the file and the record.
     """
-    _check_class_names(classes)
+    _check_class_names(options.classes)
+    images = options.image_folder
     if images is not None and not images.is_dir():
         raise InputError(f"Expected a folder of images, found {what_stands_at(images)}: {images}.")
     splits: list[Split] = []
     for source in find_sources(path, images):
-        split = read_split(source, classes, class_attribute, from_format)
-        refuse_unusable(split, source, strict)
+        split = read_split(source, options)
+        refuse_unusable(split, source, options.strict)
         splits.append(split)
-    agreed = _agree_on_classes(splits, classes)
+    agreed = _agree_on_classes(splits, options.classes)
     return agreed, {split.name: _relabelled(split, agreed) for split in splits}
 
 
@@ -78,28 +69,32 @@ class Refusal:
     sentence: str
 
 
-def read_split(
-    source: Source, classes: Sequence[str] | None, class_attribute: str | None, from_format: Format | None
-) -> Split:
-    """Read one split in whatever format it is."""
+def read_split(source: Source, options: ReadOptions) -> Split:
+    """Return one split, read in the format that its annotations have.
+
+    Raises:
+        InputError: they are of no known format, of another than was asked for, or broken.
+    """
     text = [read_content(source.annotations)]
     found = recognise(text[0], source.annotations)
-    if from_format not in (None, found):
-        raise InputError(f"Expected {from_format} annotations, found {found} in {source.annotations}.")
+    if options.from_format not in (None, found):
+        raise InputError(
+            f"Expected {options.from_format} annotations, found {found} in {source.annotations}."
+        )
     if found == "coco":
         return read_coco(
             source.annotations,
             source.image_roots,
             split=source.split,
-            classes=classes,
+            classes=options.classes,
             content=text.pop(),  # the text of a large file is let go of as soon as it is taken apart
         )
     return read_via(
         source.annotations,
         source.image_roots,
         split=source.split,
-        classes=classes,
-        class_attribute=class_attribute,
+        classes=options.classes,
+        class_attribute=options.class_attribute,
         content=text.pop(),
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from aerostat.datasets.dataset import Dataset, read_what_can_be_read
+from aerostat.datasets.origin import ReadOptions
 from aerostat.errors import InputError
 from aerostat.lint.annotations import check_boxes, check_classes, check_problems
 from aerostat.lint.duplicates import check_duplicates
@@ -64,24 +64,18 @@ def lint(
     )
 
 
-def lint_path(
-    path: Path,
-    classes: Sequence[str] | None = None,
-    *,
-    class_attribute: str | None = None,
-    images: Path | None = None,
-    pixels: bool = True,
-) -> LintReport:
+def lint_path(path: Path | str, options: ReadOptions | None = None, *, pixels: bool = True) -> LintReport:
     """Return what is wrong with the data at a path, also where they cannot be read whole.
 
     Args:
-        path, classes, class_attribute, images: as for `Dataset.read`.
+        path: as for `Dataset.read`.
+        options: how to read it.
         pixels: as for `lint`.
 
     Raises:
         InputError: nothing that could be data stands there, or the classes have to be named.
     """
-    data, refusals = read_what_can_be_read(path, classes, class_attribute=class_attribute, images=images)
+    data, refusals = read_what_can_be_read(Path(path), options or ReadOptions())
     refused: list[Finding] = [
         finding("annotations-refused", refusal.split, refusal.annotations.name, refusal.sentence)
         for refusal in refusals
