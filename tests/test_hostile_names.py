@@ -15,7 +15,7 @@ from rich.text import Text
 
 from aerostat.__main__ import main
 from aerostat.cli import console
-from aerostat.cli.app import document
+from aerostat.cli.console import document
 from aerostat.demo import CHECKPOINT
 from aerostat.progress import escaping
 from aerostat.runs.directory import Run
@@ -153,7 +153,7 @@ def test_a_shown_value_is_quoted_in_one_line_and_cut() -> None:
 def test_a_json_document_holds_no_control_characters_and_means_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys.modules["aerostat.cli.app"], "_prints_unicode", lambda: True)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     content = {"name": f"grün{OBEYED}\u2028"}
     assert _CONTROLS.findall(document(content)) == []
     assert json.loads(document(content)) == content and "grün" in document(content)

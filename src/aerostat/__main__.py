@@ -22,25 +22,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 the work failed, 2 the request was wrong (one sentence on stderr)."""
     from cyclopts import CycloptsError
 
-    from aerostat.cli import app
-    from aerostat.cli.console import log_on_stderr
+    from aerostat.cli import app, as_typed
     from aerostat.errors import AerostatError
 
+    words = sys.argv[1:] if arguments is None else list(arguments)
     if arguments is None:
         _let_processes_be_started()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with log_on_stderr():
-            code = app(
-                sys.argv[1:] if arguments is None else list(arguments),
-                exit_on_error=False,
-                print_error=False,
-                result_action="return_value",
-            )
+        code = app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except AerostatError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(as_typed(str(error), words), error.exit_code)
     except CycloptsError as error:
         return _fail(_describe(error), 2)
     except KeyboardInterrupt:

@@ -177,4 +177,4 @@ def require_folder(folder: Path) -> None:
     above = nearest_existing(folder)
     if not above.is_dir():
         why = "it is a file" if above == folder else f"{above} is a file"
-        raise InputError(f"{folder} cannot be a folder, because {why}; choose another --out.")
+        raise InputError(f"{folder} cannot be a folder, because {why}; choose another `out`.")

@@ -199,10 +199,10 @@ def test_a_chapter_that_cannot_be_made_says_why_and_the_others_stay(
 def test_a_page_that_cannot_be_written_does_not_fail_the_training(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from aerostat.cli.train import _report
+    from aerostat.cli.pages import write_page
 
     run = make_run(tmp_path / "run", scenes)
-    _report(run, Dataset.read(scenes, classes=["kite"]))
+    write_page(run, Dataset.read(scenes, classes=["kite"]))
     captured = capsys.readouterr()
     assert "is whole, but its report could not be written: " in captured.err and not captured.out
 

@@ -13,14 +13,17 @@ from aerostat.cli import (
     lint,
     predict,
     report,
+    run,
     study,
     train,
 )
 from aerostat.cli.app import app as app
+from aerostat.cli.names import as_typed as as_typed
 
 __all__ = [
     "about",
     "app",
+    "as_typed",
     "benchmark",
     "convert",
     "demo",
@@ -32,6 +35,7 @@ __all__ = [
     "lint",
     "predict",
     "report",
+    "run",
     "study",
     "train",
 ]

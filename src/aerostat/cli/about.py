@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from aerostat.cli.app import JsonFlag, app, document
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.options import JsonFlag
 
 
 @app.command(sort_key=11)
 def models(*, json_: JsonFlag = False) -> None:
-    """List the published weights, and whether they are here.
-
-    Parameters
-    ----------
-    json_:
-        Print one JSON document.
-    """
+    """List the published weights, and whether they are here."""
     from aerostat.weights.zoo import weights_folder, zoo_table
 
     if json_:

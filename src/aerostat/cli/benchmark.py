@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from aerostat.cli.app import JsonFlag, app, document
+from aerostat.cli import console
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.options import Device, InputSize, JsonFlag
 
 
 @app.command(sort_key=9.5, usage="Usage: aerostat benchmark WEIGHTS [OPTIONS]")
@@ -19,11 +22,11 @@ def benchmark(
         list[Literal["torch", "onnx", "openvino"]] | None, Parameter(consume_multiple=True, negative=())
     ] = None,
     batch: Annotated[list[int], Parameter(consume_multiple=True, negative=())] = [1, 8],  # noqa: B006
-    input_size: int | None = None,
+    input_size: InputSize = None,
     threads: int | None = None,
     seconds: float = 20.0,
     image: Path | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
     """Measure what a detector costs on this machine.
@@ -36,25 +39,17 @@ def benchmark(
     weights:
         Run directory, weights file, exported model or name of the zoo.
     engine:
-        What runs the network: torch, onnx, openvino; by default each that is installed.
+        What runs the network; by default each that is installed. Only torch uses another device than the CPU.
     batch:
         Images that the network is shown at a time; one number or several.
-    input_size:
-        Side of the network's square input in pixels; by default the one it was trained at.
     threads:
         Processors that each engine may use; by default all.
     seconds:
         Time for measuring, about; slow networks take longer.
     image:
         Photograph for the way from file to detections; by default a drawn scene of 1024 x 768 pixels.
-    device:
-        auto, cpu, cuda, cuda:1 or mps, for torch; the CPU in place of one that cannot be used here, and for
-        the other engines.
-    json_:
-        Print one JSON document.
     """
     from aerostat.benchmarking.benchmark import benchmark as measured
-    from aerostat.cli import console
     from aerostat.progress import activity
 
     with activity() as begun:

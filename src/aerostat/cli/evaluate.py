@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.app import (
-    Classes,
-    Flag,
-    JsonFlag,
-    app,
-    document,
-    load_for_use,
-    read_for,
-    require_free,
-    split_names,
-    split_to_evaluate,
-    tell_losses,
-)
-from aerostat.cli.tta import ONE_LOOK, TtaOptions
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.loading import load_for_use
+from aerostat.cli.options import ONE_VIEW, READ, Device, Engine, Force, InputSize, JsonFlag, Read, Tta
+from aerostat.cli.reading import read_for, split_to_evaluate, tell_losses
+from aerostat.cli.refusals import require_free
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.text import counted
 
 if TYPE_CHECKING:
     from aerostat.datasets.records import ImageRecord, Split
     from aerostat.results.detections import Detections
+
+_log = logging.getLogger(__name__)
 
 
 @app.command(name="eval", sort_key=5, usage="Usage: aerostat eval WEIGHTS DATA [OPTIONS]")
@@ -37,17 +32,14 @@ def evaluate(
     /,
     *,
     split: str | None = None,
-    classes: Classes = None,
-    class_attribute: str | None = None,
-    images: Path | None = None,
-    input_size: int | None = None,
-    look: TtaOptions = ONE_LOOK,
+    reading: Read = READ,
+    views: Tta = ONE_VIEW,
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
-    engine: Literal["auto", "torch", "onnx", "openvino"] = "auto",
-    device: str = "auto",
-    strict: Flag = False,
-    force: Flag = False,
+    force: Force = False,
+    input_size: InputSize = None,
+    engine: Engine = "auto",
+    device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
     """Print the COCO table of a detector on annotated images.
@@ -57,45 +49,23 @@ def evaluate(
     weights:
         Run directory, weights file, exported .onnx or .xml, or name of the zoo.
     data:
-        Data set folder, or one split's annotation file.
+        Data set folder, or one split's annotation file. Data without class names take the detector's.
     split:
         Which split of a folder with several; by default val, else test.
-    classes:
-        Class names of the annotations, up to the next option; by default the detector's.
-    class_attribute:
-        VIA region attribute that holds the class, where there are several.
-    images:
-        Folder of the images, if they are not beside their annotations.
-    input_size:
-        Side of the network's square input in pixels; by default the one it was trained at.
-    look:
-        How to look at each photograph.
     max_dets:
         COCO's three limits on detections per image.
     save:
         Also write the detections as COCO results to this file.
-    engine:
-        What runs the network. auto takes for weights the ONNX file that `export` wrote beside them, if it is
-        of these very weights, else torch.
-    device:
-        auto, cpu, cuda, cuda:1 or mps; the CPU in place of one that cannot be used here.
-    strict:
-        Refuse data of which anything would be dropped.
-    force:
-        Let --save replace a file that exists.
-    json_:
-        Print one JSON document.
     """
     from aerostat.datasets.summary import require_usable
     from aerostat.evaluation.coco import evaluate_detections
     from aerostat.evaluation.evaluate import detect
 
-    tta = look.chosen()
+    tta = views.chosen()
     if save is not None:
         require_free(save, force, "--save")
     detector = load_for_use(weights, device, input_size, engine, tta)
-    reading = {"class_attribute": class_attribute, "images": images, "strict": strict}
-    dataset = read_for(detector.classes, data, split_names(classes), **reading)
+    dataset = read_for(detector.classes, data, reading)
     part = split_to_evaluate(dataset, split)
     tell_losses(dataset, part)
     require_usable(dataset, [part.name])
@@ -103,7 +73,7 @@ def evaluate(
 
     def leave_out(record: ImageRecord, error: InputError) -> None:
         unreadable.append(record.file_name)
-        console.note(f"{part.name}: {record.file_name} is left out with its objects: {clause(error)}")
+        _log.warning(f"{part.name}: {record.file_name} is left out with its objects: {clause(error)}")
 
     found = detect(detector, part, tta=tta or False, on_unreadable=leave_out)
     if not found:
@@ -114,11 +84,11 @@ def evaluate(
     )
     if save is not None:
         _save_results(save, part, found)
-    views = None if tta is None else tta.plan(detector.input_size)
+    planned = None if tta is None else tta.plan(detector.input_size)
     if json_:
-        print(document(result.to_dict() | {"tta": views and views.to_dict(), "unreadable": unreadable}))
+        print(document(result.to_dict() | {"tta": planned and planned.to_dict(), "unreadable": unreadable}))
     else:
-        console.tell(*result.render().split("\n"), *(views.describe().split("\n") if views else ()))
+        console.tell(*result.render().split("\n"), *(planned.describe().split("\n") if planned else ()))
 
 
 def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:

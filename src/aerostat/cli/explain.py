@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.app import Flag, JsonFlag, app, document, refuse
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.options import Device, Flag, InputSize, JsonFlag
+from aerostat.cli.refusals import refuse
 from aerostat.errors import InputError
 from aerostat.text import counted
 
 if TYPE_CHECKING:
     from aerostat.explanation.faithfulness import Faithfulness
+
+_log = logging.getLogger(__name__)
 
 Names = list[str] | None
 
@@ -38,8 +44,8 @@ def explain(
     out: Path = Path("explanations"),
     save: Literal["npz"] | None = None,
     faithfulness: Flag = False,
-    input_size: int | None = None,
-    device: str = "auto",
+    input_size: InputSize = None,
+    device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
     """Show what a detection rests on.
@@ -84,12 +90,6 @@ def explain(
     faithfulness:
         Measure whether the maps are true: how the score goes as the hottest pixels are taken away or let in,
         beside maps that know nothing of the network, and whether random weights change the map.
-    input_size:
-        Side of the network's square input in pixels; by default the one it was trained at.
-    device:
-        auto, cpu, cuda, cuda:1 or mps; the CPU in place of one that cannot be used here.
-    json_:
-        Print one JSON document.
     """
     from aerostat.explanation.any_detector import black_box_of, explain_black_box
     from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request
@@ -170,9 +170,9 @@ def explain(
         if faithfulness:
             print(_faithfulness_text(groups[number], curves[number]))
     if faithfulness:
-        console.note(LEGEND)
+        _log.info(LEGEND)
     if box is None and per == "detection" and len(made.found) > len(pictures):
-        console.note(f"the best {top} of {len(made.found)} detections are explained; see --top, --per all")
+        _log.info(f"the best {top} of {len(made.found)} detections are explained; see --top, --per all")
     console.tell(f"wrote {counted(len(pictures), 'picture')} to {out}")
     if arrays:
         console.tell(f"wrote {arrays}")
@@ -182,7 +182,8 @@ def _faithfulness_text(measured: Sequence[Faithfulness], curves: Path) -> str:
     from aerostat.evaluation.table import text_table
     from aerostat.explanation.verdict import HEADER, table_rows, verdict
 
-    lines = [*text_table(HEADER, table_rows(measured)).splitlines(), *map(verdict, measured)]
+    table = text_table(HEADER, table_rows(measured), width=78)
+    lines = [*table.splitlines(), *map(verdict, measured)]
     return "\n".join(f"  {line}" for line in [*lines, f"curves -> {curves}"]) + "\n"
 
 

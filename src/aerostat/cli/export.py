@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, read, refuse, require_free, split_names
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.options import READ, Flag, Force, InputSize, JsonFlag, Words, split_names
+from aerostat.cli.reading import read
+from aerostat.cli.refusals import refuse, require_free
 from aerostat.errors import InputError, clause
 from aerostat.text import counted, listed
 
 if TYPE_CHECKING:
     from aerostat.deploy.photographs import Photographs
+
+_log = logging.getLogger(__name__)
 
 To = Literal["onnx", "openvino", "openmmlab"]
 SUFFIXES: dict[str, To] = {".onnx": "onnx", ".xml": "openvino", ".pth": "openmmlab"}
@@ -32,11 +39,11 @@ def export(
     score: Annotated[float | None, Parameter(show_default=False)] = None,
     dynamic: Flag = False,
     batch: Annotated[int | None, Parameter(show_default=False)] = None,
-    input_size: int | None = None,
+    input_size: InputSize = None,
     data: Path | None = None,
-    classes: Classes = None,
+    classes: Words = None,
     images: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
-    force: Flag = False,
+    force: Force = False,
     json_: JsonFlag = False,
 ) -> None:
     """Write a detector as one file for other places.
@@ -66,18 +73,12 @@ def export(
         Take any number of images at a time, of any size in multiples of 32.
     batch:
         Images at a time, 1 by default; 0 for any number.
-    input_size:
-        Side of the square input in pixels; by default the one it was trained at.
     data:
         Annotated data to compare on; by default the run's own. With --int8, AP of both is printed.
     classes:
         Names of the classes of --data, where it does not have them.
     images:
         Photographs, or folders of them, to compare on in place of data.
-    force:
-        Replace a file that exists.
-    json_:
-        Print one JSON document.
     """
     from aerostat.geometry.postprocess import NMS_IOU, SCORE_THRESHOLD
     from aerostat.inference.backends.exported import SUFFIXES as EXPORTED
@@ -176,8 +177,9 @@ def _export_graph(
     if done.agreement is None:
         lines.append("not compared with the weights: install onnxruntime to have that done")
     else:
+        hint = "" if seen.calibration_bgr else " (name some with --images or --data)"
         mark = "the same as the weights" if done.agreement.same else "compared with the weights"
-        lines.append(f"{mark}, {seen.what}: {done.agreement.describe()}")
+        lines.append(f"{mark}, {seen.what}{hint}: {done.agreement.describe()}")
     if int8 and done.detector is not None and seen.split is not None:
         from aerostat.evaluation.evaluate import evaluate
 
@@ -209,11 +211,11 @@ def _photographs(
     if images:
         return of_files(images)
     if data is not None:
-        return of_data(read(data, classes=classes))
+        return of_data(read(data, READ, classes=classes))
     path = Path(weights)
     source = recorded_source(Run(path if path.is_dir() else path.parent))
     try:
         return of_data(Dataset.read(**source)) if source.get("path") else drawn()
     except InputError as error:
-        console.note(f"the run's data cannot be read any more: {clause(error)}")
+        _log.warning(f"the run's data cannot be read any more: {clause(error)}")
         return drawn()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.app import Flag, JsonFlag, app, document, refuse
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.options import Device, Flag, InputSize, JsonFlag, Words
+from aerostat.cli.refusals import refuse
 from aerostat.errors import InputError
 from aerostat.text import counted
+
+_log = logging.getLogger(__name__)
 
 
 @app.command(sort_key=7, usage="Usage: aerostat features WEIGHTS IMAGE [OPTIONS]")
@@ -19,7 +25,7 @@ def features(
     image: Path | None = None,
     /,
     *,
-    layers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    layers: Words = None,
     reduce: Literal["squeeze_mean", "select_max", "pca"] | None = None,
     topk: int | None = None,
     arrange: Annotated[tuple[int, int] | None, Parameter(negative=())] = None,
@@ -27,8 +33,8 @@ def features(
     detections: Flag = False,
     score: float | None = None,
     save: Literal["npz"] | None = None,
-    input_size: int | None = None,
-    device: str = "auto",
+    input_size: InputSize = None,
+    device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
     """Look at what the layers of a network see.
@@ -59,12 +65,6 @@ def features(
         Draw detections above this; 0.3 by default.
     save:
         Also write the layers' outputs as NumPy arrays.
-    input_size:
-        Side of the network's square input in pixels; by default the one it was trained at.
-    device:
-        auto, cpu, cuda, cuda:1 or mps; the CPU in place of one that cannot be used here.
-    json_:
-        Print one JSON document.
     """
     from aerostat.explanation.features import DEFAULT_LAYERS, check_request, feature_maps
     from aerostat.explanation.layers import describe_layers, layer_tree
@@ -100,7 +100,7 @@ def features(
         score=SHOW_SCORE if score is None else score,
     )
     for remark in maps.remarks():
-        console.note(remark)
+        _log.info(remark)
     files = maps.save(out, arrays=save is not None)
     if json_:
         print(document({**maps.to_dict(), "files": [str(path) for path in files]}))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.app import Classes, Flag, JsonFlag, app, document, split_names
+from aerostat.cli.app import app
+from aerostat.cli.options import READ, JsonFlag, Read, Switch
 
 
 @app.command(sort_key=3, usage="Usage: aerostat lint DATA [OPTIONS]")
@@ -16,11 +14,8 @@ def lint(
     data: Path,
     /,
     *,
-    classes: Classes = None,
-    class_attribute: str | None = None,
-    images: Path | None = None,
-    pixels: Annotated[bool, Parameter(show_default=False)] = True,
-    strict: Flag = False,
+    reading: Read = READ,
+    pixels: Switch = True,
     json_: JsonFlag = False,
 ) -> int:
     """Look for everything that is known to be wrong with annotated images.
@@ -31,26 +26,16 @@ def lint(
     ----------
     data:
         Data set folder, or one split's annotation file.
-    classes:
-        Class names in order, up to the next option; VIA files without class attributes need the one name.
-    class_attribute:
-        VIA region attribute that holds the class, where there are several.
-    images:
-        Folder of the images, if they are not beside their annotations.
     pixels:
         Decode the images, as is done by default, or look at headers and annotations alone.
-    strict:
-        Take warnings for errors.
-    json_:
-        Print one JSON document, with all findings.
     """
     from aerostat.datasets.origin import ReadOptions
     from aerostat.lint.lint import lint_path
 
-    options = ReadOptions(split_names(classes), class_attribute, images)
+    options = ReadOptions(reading.class_names(), reading.class_attribute, reading.images)
     report = lint_path(data, options, pixels=pixels)
     if json_:
-        print(document(report.to_dict()))
+        print(console.document(report.to_dict()))
     else:
-        console.stdout().print(report.render())
-    return int(report.fails(strict))
+        console.stdout().print(report.render("--json names all"))
+    return int(report.fails(reading.strict))

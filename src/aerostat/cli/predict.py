@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.app import Flag, JsonFlag, app, document, load_for_use, read_for, refuse
-from aerostat.cli.tta import ONE_LOOK, TtaOptions
+from aerostat.cli.app import app
+from aerostat.cli.console import document
+from aerostat.cli.loading import load_for_use
+from aerostat.cli.options import (
+    ONE_VIEW,
+    PREDICT,
+    READ,
+    Device,
+    Engine,
+    Flag,
+    InputSize,
+    JsonFlag,
+    Predict,
+    Switch,
+    Tta,
+)
+from aerostat.cli.reading import read_for
+from aerostat.cli.refusals import refuse
 from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
@@ -24,19 +41,18 @@ def predict(
     weights: str,
     /,
     *sources: str,
-    score: float = 0.3,
+    keep: Predict = PREDICT,
+    views: Tta = ONE_VIEW,
     out: Path = Path("predictions"),
     format_: Annotated[
         list[Literal["json", "csv", "coco"]] | None, Parameter(name="--format", negative=())
     ] = None,
-    pictures: Annotated[bool, Parameter(show_default=False)] = True,
+    pictures: Switch = True,
     sort: Flag = False,
     truth: Path | None = None,
-    input_size: int | None = None,
-    nms_iou: float = 0.65,
-    look: TtaOptions = ONE_LOOK,
-    engine: Literal["auto", "torch", "onnx", "openvino"] = "auto",
-    device: str = "auto",
+    input_size: InputSize = None,
+    engine: Engine = "auto",
+    device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
     """Find objects on photographs.
@@ -49,8 +65,6 @@ def predict(
         Run directory, weights file, exported .onnx or .xml, or name of the zoo.
     sources:
         Images, folders, or patterns such as "photos/*.jpg".
-    score:
-        Show detections above this.
     out:
         Folder for what is written.
     format_:
@@ -62,25 +76,11 @@ def predict(
     truth:
         The annotations to sort by: a data set folder or an annotation file; by default those of SOURCE, if it
         is such a folder.
-    input_size:
-        Side of the network's square input in pixels; by default the one it was trained at.
-    nms_iou:
-        Overlap above which the weaker of two detections of a class goes.
-    look:
-        How to look at each photograph.
-    engine:
-        What runs the network. auto takes for weights the ONNX file that `export` wrote beside them, if it is
-        of these very weights, else torch.
-    device:
-        auto, cpu, cuda, cuda:1 or mps; the CPU in place of one that cannot be used here.
-    json_:
-        Print one JSON document.
     """
     from aerostat.inference.predict_folder import predict_to_folder
 
-    if not 0 <= score < 1 or not 0 < nms_iou <= 1:
-        raise InputError(f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {score} and {nms_iou}.")
-    tta = look.chosen()
+    keep.check()
+    tta = views.chosen()
     judge = _judge(sources, truth, pictures) if sort else None
     if not sort:
         refuse({"--truth": truth}, "says what --sort sorts by, which was not given")
@@ -88,8 +88,8 @@ def predict(
         lambda: load_for_use(weights, device, input_size, engine, tta),
         sources,
         out,
-        score=score,
-        nms_iou=nms_iou,
+        score=keep.score,
+        nms_iou=keep.nms_iou,
         tta=tta,
         formats=tuple(dict.fromkeys(format_ or ["json"])),
         pictures=pictures,
@@ -129,4 +129,5 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
         )
     find_sources(data)
     images = folder if data.is_file() else None  # annotations that stand elsewhere
-    return lambda detector: judge_by(read_for(detector.classes, data, None, images=images), detector.classes)
+    reading = replace(READ, images=images)
+    return lambda detector: judge_by(read_for(detector.classes, data, reading), detector.classes)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from aerostat.cli import console
-from aerostat.cli.app import app, read
+from aerostat.cli.app import app
+from aerostat.cli.options import READ
+from aerostat.cli.reading import read
 from aerostat.errors import InputError
 
 
@@ -31,5 +33,5 @@ def report(run: Path, data: Path | None = None, /) -> None:
     dataset = None
     if data is not None:
         reading = {name: value for name, value in recorded_source(known).items() if name != "path"}
-        dataset = read(data, **reading)
+        dataset = read(data, READ, **reading)
     console.tell(f"wrote {write_report(known, dataset)}")

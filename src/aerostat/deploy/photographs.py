@@ -74,7 +74,7 @@ def drawn() -> Photographs:
     """Return drawn scenes, for want of photographs."""
     width, height = DRAWN_SIZE
     scenes = [draw_scene(np.random.default_rng(seed), width, height)[0] for seed in range(COMPARED // 2)]
-    return Photographs("on drawn scenes, for want of photographs (see --images, --data)", scenes)
+    return Photographs("on drawn scenes, because no photographs were named", scenes)
 
 
 def _spread(values: Sequence[T], most: int) -> list[T]:

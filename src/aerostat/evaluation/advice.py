@@ -155,7 +155,7 @@ def about_length(validations: Sequence[Mapping[str, Any]], epochs: int) -> Advic
         return Advice(
             "length",
             f"AP was still rising at the end ({before.mean():.3f} to {last.mean():.3f} over the last "
-            f"{counted(2 * window, 'validation')}): a longer run may gain more, --epochs {more}.",
+            f"{counted(2 * window, 'validation')}): a longer run may gain more, `epochs={more}`.",
         )
     if last.mean() < ap[best] - FALL and rise < -max(LEAST_RISE, 2 * noise) and on < -LEAST_RISE:
         return Advice(
@@ -218,7 +218,7 @@ def about_size(
         "size",
         f"Of {counted(int(small.sum()), 'object')} smaller than {SMALL_SIDE:.0f} pixels in the input "
         f"{recall_small:.0%} are found, of the others {recall_other:.0%}: a larger input shows them larger, "
-        f"--input-size {larger}.",
+        f"`input_size={larger}`.",
     )
 
 

@@ -110,7 +110,7 @@ class CocoResult:
         totals = ", ".join(counted(number, noun) for number, noun in counts)
         if self.left_out:
             totals += f"; {counted(self.left_out, 'detection')} of other classes left out"
-        table = text_table(("class", "instances", "AP", "AP50"), rows)
+        table = text_table(("class", "instances", "AP", "AP50"), rows, width=80)
         return "\n".join(lines) + f"\n\n{table}\n\n{totals}"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -14,35 +16,21 @@ from aerostat.experiments.study import MEASURES, Comparison, Study
 from aerostat.text import counted
 from aerostat.training.progress import clock
 
+TITLES = {**MEASURES, "best_ap": "best\nepoch", "tta_ap": "with\nTTA"}
+"""Headings of the measures' columns."""
+LABEL_CELLS = 12
+"""Longest name of a recipe that stands in the table itself; with a longer one, all stand below it."""
+
 
 def render(study: Study) -> Group:
-    """Return the table of recipes and a sentence about each comparison."""
-    measures = [m for m in MEASURES if study.values(study.arms[0], m)]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("recipe", overflow="fold")
-    for name in ("runs", "AP", "+-", "95 % of the mean"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for measure in measures[1:]:
-        optimistic = "\n(optimistic)" if measure == "best_ap" else ""
-        table.add_column(MEASURES[measure] + optimistic, justify="right", no_wrap=True)
-    table.add_column("a run\ntakes", justify="right")
-    for arm in study.arms:
-        seconds, headline = study.values(arm, "seconds"), study.spread(arm)
-        several = headline.count > 1
-        table.add_row(
-            Text(arm),
-            str(headline.count),
-            f"{headline.mean:.3f}",
-            f"{headline.deviation:.3f}" if several else "",
-            f"{headline.low:.3f} to {headline.high:.3f}" if several else "",
-            *(f"{study.spread(arm, m).mean:.3f}" for m in measures[1:]),
-            clock(sum(seconds) / len(seconds)),
-        )
+    """Return the table of recipes and a sentence about each comparison, for a console of 80 columns."""
+    label = labels(study.arms)
+    legend = [Text(f"{label[arm]}: {arm}") for arm in study.arms if label[arm] != arm]
     comparisons = study.comparisons()
-    lines = [conclusion(comparison) for comparison in comparisons]
+    lines = [conclusion(comparison, label) for comparison in comparisons]
     notes = [
         "AP: mean over the runs, of the averaged weights of the last epoch; +-: deviation of single runs.",
-        "The best epoch is chosen on the images that it is scored on, so it promises more than it keeps.",
+        "The best epoch is optimistic, because it is chosen on the images that it is scored on.",
     ]
     if len(comparisons) > 1:
         notes.append(
@@ -51,13 +39,52 @@ def render(study: Study) -> Group:
         )
     if study.test_share:
         notes.append("Folds share most of their training images: their intervals are widened for that.")
-    return Group(table, Text(), *(Text(line) for line in lines), *(Text(note, style="dim") for note in notes))
+    return Group(
+        _table(study, label),
+        *legend,
+        Text(),
+        *(Text(line) for line in lines),
+        *(Text(note, style="dim") for note in notes),
+    )
 
 
-def conclusion(comparison: Comparison) -> str:
-    """Return in one sentence whether a recipe is better than another."""
+def labels(arms: Sequence[str]) -> dict[str, str]:
+    """Return a short label for each recipe: its name, or A, B, ... if the name of any of them is long.
+
+    >>> labels(["auto", "optim.lr=0.0001"])
+    {'auto': 'A', 'optim.lr=0.0001': 'B'}
+    """
+    if all(cell_len(arm) <= LABEL_CELLS for arm in arms):
+        return {arm: arm for arm in arms}
+    return {arm: chr(ord("A") + i) if i < 26 else str(i + 1) for i, arm in enumerate(arms)}
+
+
+def _table(study: Study, label: Mapping[str, str]) -> Table:
+    measures = [m for m in MEASURES if study.values(study.arms[0], m)]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("recipe", no_wrap=True)
+    titles = ["runs", "AP", "+-", "95 % of\nthe mean", *(TITLES[m] for m in measures[1:]), "a run\ntakes"]
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for arm in study.arms:
+        seconds, headline = study.values(arm, "seconds"), study.spread(arm)
+        several = headline.count > 1
+        table.add_row(
+            Text(label[arm]),
+            str(headline.count),
+            f"{headline.mean:.3f}",
+            f"{headline.deviation:.3f}" if several else "",
+            f"{headline.low:.3f} to {headline.high:.3f}" if several else "",
+            *(f"{study.spread(arm, m).mean:.3f}" for m in measures[1:]),
+            clock(sum(seconds) / len(seconds)),
+        )
+    return table
+
+
+def conclusion(comparison: Comparison, label: Mapping[str, str]) -> str:
+    """Return in one sentence whether a recipe is better than another; `label` names both."""
     d = comparison.difference
-    head = f"{comparison.ours} against {comparison.theirs}: AP {d.spread.mean:+.3f}"
+    head = f"{label[comparison.ours]} against {label[comparison.theirs]}: AP {d.spread.mean:+.3f}"
     if math.isnan(d.p):
         return f"{head} in one run; a single run cannot tell it from noise."
     head += f" [{d.spread.low:+.3f} to {d.spread.high:+.3f}] over {counted(d.spread.count, 'pair')}"

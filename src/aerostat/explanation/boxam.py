@@ -346,11 +346,11 @@ def _asked_detections(
         if best is None:
             raise InputError(f"Nothing is seen on {scene.where}: no candidate of the network has an area.")
         candidate = scene.detections(best)[0]
-        place = ",".join(f"{value:.0f}" for value in candidate.box_xyxy)
+        place = ", ".join(f"{value:.0f}" for value in candidate.box_xyxy)
         raise InputError(
             f"There are no detections above the score {score:g} on {scene.where}; the best candidate is "
             f"{candidate.name} with a score of {candidate.score:.3g} at {place}, which a lower score or its "
-            f"place (--box {place}) explains."
+            f"place (`box_xyxy=({place})`) explains."
         )
     everything = range(len(found))
     if per == "detection":

@@ -81,7 +81,7 @@ def find_layer(net: nn.Module, name: str) -> Layer:
             return Layer(layer_name(path), path, modules[path])
     raise InputError(
         f"There is no layer {name!r} in this network; the nearest are {', '.join(_nearest(net, wanted))} "
-        "(aerostat features WEIGHTS --layers list shows all)."
+        "(`describe_layers(net)` lists all)."
     )
 
 

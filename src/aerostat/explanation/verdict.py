@@ -13,11 +13,12 @@ from aerostat.explanation.faithfulness import Curve, Faithfulness, Measures
 from aerostat.explanation.randomised import SAME
 from aerostat.files import replacing
 
-HEADER = ("map", "heat in the box", "deletion", "insertion", "random head", "random network")
+HEADER = ("map", "in box", "deletion", "insertion", "head", "network")
 LEGEND = (
-    "deletion and insertion: area under the score, that on the photograph being 1, while the hottest pixels "
-    "go first (less is better) or come in first (more is better); random head and network: rank correlation "
-    "with the map that random weights give (near 1 is bad)"
+    "in box: share of the heat inside the box; deletion and insertion: area under the score, relative to "
+    "the score on the photograph, while the hottest pixels are taken away first (less is better) or come in "
+    "first (more is better); head and network: rank correlation with the map for random weights there "
+    "(near 1 is bad)"
 )
 
 

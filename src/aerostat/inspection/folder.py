@@ -145,12 +145,12 @@ def check_request(out: Path, *, limit: int, force: bool = False) -> None:
         InputError: the limit is out of range, or something else stands at `out`.
     """
     if not 1 <= limit <= MAX_IMAGES:
-        raise InputError(f"Expected a --limit from 1 to {MAX_IMAGES} images, found {limit}.")
+        raise InputError(f"Expected a `limit` from 1 to {MAX_IMAGES} images, found {limit}.")
     require_folder(out)
     if force or not out.is_dir() or (out / DOCUMENT).is_file() or not any(out.iterdir()):
         return
     raise InputError(
-        f"{out} exists and holds no earlier inspection; choose another --out, or write into it with --force."
+        f"{out} exists and holds no earlier inspection; choose another `out`, or write into it with `force`."
     )
 
 
@@ -312,7 +312,7 @@ def _spare_photographs(data: Dataset, out: Path) -> None:
     folders = {image.path.parent for split in data.splits.values() for image in split.images}
     inside = [folder for folder in folders if out.resolve() in (folder.resolve(), *folder.resolve().parents)]
     if inside:
-        raise InputError(f"{out} holds the photographs of {min(inside)} themselves; choose another --out.")
+        raise InputError(f"{out} holds the photographs of {min(inside)} themselves; choose another `out`.")
 
 
 def _earlier_files(out: Path) -> list[Path]:

@@ -303,7 +303,7 @@ class TrainLoader:
             known = index in self._unreadable
             self._unreadable.add(index)
         if not known:
-            _log.info(
+            _log.warning(
                 f"training goes on with another image in place of {self.images[index].file_name}: "
                 f"{clause(error)}"
             )

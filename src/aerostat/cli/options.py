@@ -1,0 +1,234 @@
+"""Options that several verbs share: each has its name, its type and its help text here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from aerostat.errors import InputError
+
+if TYPE_CHECKING:
+    from aerostat.inference.tta import TTA
+
+# --- forms of options
+
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Switch = Annotated[bool, Parameter(show_default=False)]
+"""A flag that is on by default and has a ``--no-`` form."""
+Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+"""Takes every word up to the next option."""
+
+# --- single options
+
+JsonFlag = Annotated[
+    bool,
+    Parameter(name="--json", negative=(), show_default=False, help="Print one JSON document."),
+]
+Force = Annotated[bool, Parameter(negative=(), show_default=False, help="Replace files that exist.")]
+Engine = Annotated[
+    Literal["auto", "torch", "onnx", "openvino"],
+    Parameter(
+        help="What runs the network. auto takes the ONNX file that `export` wrote beside the weights, if "
+        "it was made from these very weights; else torch."
+    ),
+]
+_DEVICE = Parameter(
+    help="auto, cpu, cuda, cuda:0 (or another number) or mps; the CPU, if that cannot be used here."
+)
+Device = Annotated[str, _DEVICE]
+RecipeDevice = Annotated[str | None, _DEVICE]
+_INPUT_SIZE = "Side of the network's square input in pixels, a multiple of 32; by default "
+InputSize = Annotated[int | None, Parameter(help=f"{_INPUT_SIZE}the one it was trained at.")]
+RecipeInputSize = Annotated[int | None, Parameter(help=f"{_INPUT_SIZE}the recipe's.")]
+Model = Annotated[
+    str | None,
+    Parameter(help="rtmdet-nano, -tiny, -s, -m, -l or -x; by default that of recipe or weights, else -tiny."),
+]
+StartWeights = Annotated[
+    str | None,
+    Parameter(
+        help="What to start from: a file, a run, or a name of the zoo, which is downloaded if it is not in "
+        "the cache."
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative=(), help="Any recipe field, as section.key=value; may be repeated."),
+]
+
+# --- groups of options
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Read:
+    """How annotated images are read.
+
+    Parameters
+    ----------
+    classes:
+        Class names in order, up to the next option. A VIA file without class attributes needs its one name.
+    class_attribute:
+        VIA region attribute that holds the class, if there are several.
+    images:
+        Folder of the images, if they are not beside their annotations.
+    strict:
+        Fail if anything is wrong with the data, warnings included.
+    """
+
+    classes: Words = None
+    class_attribute: str | None = None
+    images: Path | None = None
+    strict: Flag = False
+
+    def class_names(self) -> list[str] | None:
+        """Return the class names; one text with commas is several names."""
+        return split_names(self.classes)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Tta:
+    """Views of each photograph, and how their detections are merged.
+
+    Parameters
+    ----------
+    tta:
+        Test-time augmentation: look at each photograph at several scales and mirrored, and merge the
+        detections.
+    scales:
+        Scales for --tta. Whole numbers are pixels of the square input (640,320,960). Numbers with a point or
+        an x are relative to the model's own test size (1x,0.5x,2x, the default). "published" are the authors'
+        1x,0.5x,1.5x, merged by nms.
+    flip:
+        Look at each scale mirrored, too, as --tta does by default, or do not.
+    merge:
+        How --tta merges: wbf, the default, is weighted box fusion; nms keeps the best of overlapping boxes.
+    merge_iou:
+        Overlap above which --tta merges boxes of a class; by default the NMS IoU.
+    """
+
+    tta: Flag = False
+    scales: Words = None
+    flip: Annotated[bool | None, Parameter(show_default=False)] = None
+    merge: Literal["nms", "wbf"] | None = None
+    merge_iou: float | None = None
+
+    def chosen(self) -> TTA | None:
+        """Return the augmentation that was asked for, or None.
+
+        Raises:
+            InputError: a scale cannot be used, or an option has nothing to act on.
+        """
+        if not self.tta:
+            given = given_options(self)
+            if given:
+                them = "it" if len(given) == 1 else "them"
+                raise InputError(f"{', '.join(given)} would do nothing; add --tta, or leave {them} out.")
+            return None
+        from aerostat.inference.tta import PUBLISHED_SCALES, TTA, parse_scales
+
+        asked: dict[str, Any] = {"flip": self.flip, "merge": self.merge, "merge_iou": self.merge_iou}
+        if self.scales is not None:
+            asked["scales"] = parse_scales(self.scales)
+            if self.merge is None and asked["scales"] == PUBLISHED_SCALES:
+                asked["merge"] = "nms"
+        return TTA(**{name: value for name, value in asked.items() if value is not None})
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Predict:
+    """Which detections are kept.
+
+    Parameters
+    ----------
+    score:
+        Keep detections above this score.
+    nms_iou:
+        Overlap above which the weaker of two detections of a class is dropped.
+    """
+
+    score: float = 0.3
+    nms_iou: float = 0.65
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be.
+
+        Raises:
+            InputError: naming both.
+        """
+        if not 0 <= self.score < 1 or not 0 < self.nms_iou <= 1:
+            raise InputError(
+                f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {self.score} and {self.nms_iou}."
+            )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and from where."""
+
+    model: Model = None
+    weights: StartWeights = None
+    recipe: Annotated[
+        str, Parameter(help='"auto" (chosen by the size of the data), "small", "published", or a TOML file.')
+    ] = "auto"
+    input_size: RecipeInputSize = None
+    seed: Annotated[
+        int | None, Parameter(help="Seed of weights, order and augmentation; by default the recipe's.")
+    ] = None
+    set_: Assignments = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Fields:
+    """Fields of the recipe that have an option of their own.
+
+    Parameters
+    ----------
+    epochs:
+        Passes over the training images; warm-up, stage 2 and averaging follow.
+    batch_size:
+        Images per iteration.
+    lr:
+        Learning rate after warm-up.
+    precision:
+        Precision of the forward pass; losses are always float32.
+    freeze_backbone:
+        Leave the backbone as it is.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    device: RecipeDevice = None
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
+    freeze_backbone: Flag = False
+
+
+READ, PREDICT, ONE_VIEW, RECIPE, FIELDS = Read(), Predict(), Tta(), Recipe(), Fields()
+"""Nothing asked for."""
+
+
+def split_names(classes: list[str] | None) -> list[str] | None:
+    """Return class names; one text with commas is several names."""
+    if classes is not None and len(classes) == 1:
+        return [name.strip() for name in classes[0].split(",") if name.strip()]
+    return classes
+
+
+def given_options(group: Any) -> dict[str, Any]:
+    """Return the values of a group that differ from their defaults, by the option as it is typed."""
+    given = {}
+    for field in dataclasses.fields(group):
+        value = getattr(group, field.name)
+        if value != field.default:
+            no = "no-" if value is False else ""
+            given[f"--{no}{field.name.rstrip('_').replace('_', '-')}"] = value
+    return given

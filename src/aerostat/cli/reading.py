@@ -1,0 +1,85 @@
+"""How verbs read annotated images, and what they say about them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aerostat.cli.options import Read
+
+if TYPE_CHECKING:
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.records import Split
+
+_log = logging.getLogger(__name__)
+
+
+def read(data: Path, options: Read, **other: Any) -> Dataset:
+    """Return the data set at a path, read as the options ask for; `other` beats them."""
+    from aerostat.datasets.dataset import Dataset
+
+    return Dataset.read(data, **{**arguments(options), **other})
+
+
+def arguments(options: Read) -> dict[str, Any]:
+    """Return the options as arguments of `Dataset.read`."""
+    return {
+        "classes": options.class_names(),
+        "class_attribute": options.class_attribute,
+        "images": options.images,
+        "strict": options.strict,
+    }
+
+
+def recorded(options: Read) -> dict[str, Any]:
+    """Return `arguments` that a run can remember: plain values, and an absolute folder of the images."""
+    images = None if options.images is None else str(options.images.absolute())
+    return {**arguments(options), "images": images}
+
+
+def read_for(known: tuple[str, ...], data: Path, options: Read) -> Dataset:
+    """Return data for a detector of the classes `known`; these are the classes of data that state none."""
+    from aerostat.datasets.records import OtherClassesError
+
+    if options.class_names():
+        return read(data, options)
+    try:
+        return read(data, options, classes=list(known))
+    except OtherClassesError:  # the classes are compared with the detector's later
+        return read(data, options, classes=None)
+
+
+def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
+    """Return the split that was asked for; without a name val, else test, else the only one there is."""
+    from aerostat.datasets.records import ONLY_SPLIT
+
+    if name is not None or "val" in dataset.splits:
+        return dataset.split(name or "val")
+    only = list(dataset.splits) if len(dataset.splits) == 1 else []
+    chosen = "test" if "test" in dataset.splits else only[0] if only else "val"
+    part = dataset.split(chosen)
+    if chosen != ONLY_SPLIT:
+        _log.info("there is no val split: evaluating on %s", chosen)
+    return part
+
+
+def tell_losses(dataset: Dataset, part: Split) -> None:
+    """Say what the figures of a split leave out, so that they are not compared with those of the whole."""
+    from aerostat.datasets.records import LOSSES
+    from aerostat.datasets.summary import data_card
+
+    for card in data_card(dataset).splits:
+        for problem in card.problems:
+            if card.name == part.name and problem.kind in LOSSES:
+                first = problem.first[0]
+                _log.warning(
+                    f"{part.name}: {problem.kind} ({problem.count}), {problem.consequence}; "
+                    f"first {first.file_name}: {first.detail}"
+                )
+
+
+def name_of(data: Path) -> str:
+    """Return the name of a data set, for the folder of what is made from it."""
+    named = data.resolve()  # `.` and `..` have names too
+    return named.stem if named.is_file() else named.name
