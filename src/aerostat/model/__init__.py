@@ -1,4 +1,4 @@
-"""RTMDet: the network, its losses and assignment, decoding, weights files and the zoo."""
+"""RTMDet: the network, its assignment and losses, and the decoding of its outputs."""
 
 from aerostat.model.assigner import Assignment, assign
 from aerostat.model.decode import candidate_boxes, decode

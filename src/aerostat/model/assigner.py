@@ -1,8 +1,8 @@
 """DynamicSoftLabelAssigner: which points learn which box (arXiv:2212.07784, section 3.3).
 
-A pair of point and box costs what the network would lose by it: soft classification, overlap and distance.
-Each box takes its `k` cheapest points, `k` being the sum of its best overlaps; a point claimed twice goes to
-the cheaper box.
+A pair of point and box has a cost: soft classification, IoU and distance from the box's centre. Each box
+takes its k cheapest points, where k is the sum of its best IoUs. A point that several boxes take goes to the
+cheapest of them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch.nn.utils.rnn import pad_sequence
 from aerostat.model.overlap import pairwise_iou
 
 TOP_K = 13
-"""A box takes as many points as the sum of its so many best overlaps says (published RTMDet configs)."""
+"""Dynamic k: the sum of a box's 13 best IoUs, at least 1 (published RTMDet configs)."""
 IOU_WEIGHT = 3.0
-"""Of the overlap's cost beside the classification's (published, as are the next two)."""
+"""Weight of the IoU cost; the classification cost has weight 1 (published, as are the next two)."""
 CENTRE_RADIUS = 3.0
-"""Strides from the box's centre at which the distance costs 1; each further one costs ten times as much."""
+"""Strides from the box's centre at which the distance costs 1; each further stride costs tenfold."""
 LOG_EPS = 1e-7
-"""Keeps the logarithm of an overlap of 0 finite."""
+"""Added to the IoU, so that the logarithm of an IoU of 0 is finite."""
 OUT_OF_REACH = 1e8
 """Cost of a pair that can never be matched."""
 PAIRS_AT_ONCE = 1 << 24
-"""Pairs of point and box that are held in memory at a time; larger batches are worked off in groups."""
+"""Pairs of point and box in memory at a time; larger batches are processed in groups of images."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Assignment:
 
     Args:
         gt_index: (N, P) int64; 0 is background, k the k-th box of that image.
-        iou: (N, P) float32; the overlap of the point's decoded box with its assigned box, 0 for background.
+        iou: (N, P) float32; IoU of the point's decoded box and its assigned box, 0 for background.
     """
 
     gt_index: Tensor
@@ -53,7 +53,7 @@ def assign(
     gt_labels: Sequence[Tensor],
     gt_centres: Sequence[Tensor] | None = None,
 ) -> Assignment:
-    """Match the points of a batch of images with their boxes.
+    """Return which box each point of a batch of images learns.
 
     Args:
         boxes_xyxy: (N, P, 4) decoded boxes in input pixels.
@@ -62,16 +62,23 @@ def assign(
         gt_boxes_xyxy: N tensors (n, 4); n may be 0.
         gt_labels: N tensors (n,).
         gt_centres: N tensors (n, 2) in place of the boxes' centres (RTMDet-Ins: the masks' centres of mass).
+
+    Example:
+        >>> points = torch.tensor([[8.0, 8.0, 8.0], [40.0, 40.0, 8.0]])
+        >>> box = torch.tensor([[2.0, 2.0, 14.0, 14.0]])
+        >>> assignment = assign(box.expand(1, 2, 4), torch.zeros(1, 2, 1), points, [box], [torch.tensor([0])])
+        >>> assignment.gt_index.tolist(), assignment.iou.tolist()
+        ([[1, 0]], [[1.0, 0.0]])
     """
     count, num_points = boxes_xyxy.shape[:2]
     gt_index = torch.zeros(count, num_points, dtype=torch.long, device=boxes_xyxy.device)
     iou = torch.zeros(count, num_points, device=boxes_xyxy.device)
     if gt_centres is None:
         gt_centres = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in gt_boxes_xyxy]
-    most = max((len(boxes) for boxes in gt_boxes_xyxy), default=0)
-    if most == 0 or num_points == 0:
+    max_boxes = max((len(boxes) for boxes in gt_boxes_xyxy), default=0)
+    if max_boxes == 0 or num_points == 0:
         return Assignment(gt_index, iou)
-    group = max(1, PAIRS_AT_ONCE // (num_points * most))
+    group = max(1, PAIRS_AT_ONCE // (num_points * max_boxes))
     for start in range(0, count, group):
         images = slice(start, start + group)
         gt_index[images], iou[images] = _assign_padded(
@@ -95,43 +102,48 @@ def _assign_padded(
     gt_centres: Tensor,  # (N, G, 2)
     real: Tensor,  # (N, G), False where padded
 ) -> tuple[Tensor, Tensor]:
+    """Return what `Assignment` holds for images whose boxes are padded to one number G."""
     count, num_points = boxes.shape[:2]
-    if gt_boxes.shape[1] == 0:  # this group has no boxes though another one has
+    if gt_boxes.shape[1] == 0:  # no image of this group has a box
         return boxes.new_zeros(count, num_points, dtype=torch.long), boxes.new_zeros(count, num_points)
-    # All pairs are laid out (N, G, P), the points innermost: there are thousands of them to a few boxes.
+
+    # Pairs are laid out (N, G, P) with the points last: there are thousands of points and few boxes.
     x, y, stride = points.t().contiguous()
-    left, top, right, bottom = (c[..., None] for c in gt_boxes.unbind(-1))
-    inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+    left, top, right, bottom = (c[..., None] for c in gt_boxes.unbind(-1))  # (N, G, 1) each
+    inside = (x > left) & (x < right) & (y > top) & (y < bottom)  # (N, G, P)
     candidate = (inside & real[..., None]).any(1, keepdim=True)  # (N, 1, P): inside some box of its image
     impossible = ~(candidate & real[..., None])  # (N, G, P)
-    iou = pairwise_iou(gt_boxes, boxes).masked_fill_(impossible, 0)
-    away_x, away_y = (c[..., None] for c in gt_centres.unbind(-1))
-    distance = ((x - away_x).square_() + (y - away_y).square_()).sqrt_() / stride
+    iou = pairwise_iou(gt_boxes, boxes).masked_fill_(impossible, 0)  # (N, G, P)
+
+    centre_x, centre_y = (c[..., None] for c in gt_centres.unbind(-1))
+    distance = ((x - centre_x).square_() + (y - centre_y).square_()).sqrt_() / stride
     cost = (
         _classification_cost(logits, gt_labels, iou)
         - IOU_WEIGHT * torch.log(iou + LOG_EPS)
         + torch.pow(10, distance - CENTRE_RADIUS)
-    ).masked_fill_(impossible, OUT_OF_REACH)
+    ).masked_fill_(impossible, OUT_OF_REACH)  # (N, G, P)
 
-    most = min(TOP_K, num_points)
-    wanted = iou.topk(most).values.sum(-1).int().clamp(min=1)  # (N, G): the dynamic k
-    cheapest = cost.topk(most, largest=False)
-    rank = torch.arange(most, device=cost.device)
-    chosen = (rank < wanted[..., None]) & (cheapest.values < OUT_OF_REACH)
-    matched = torch.zeros_like(impossible).scatter_(-1, cheapest.indices, chosen)
+    top_k = min(TOP_K, num_points)
+    dynamic_k = iou.topk(top_k).values.sum(-1).int().clamp(min=1)  # (N, G)
+    cheapest = cost.topk(top_k, largest=False)  # (N, G, top_k)
+    rank = torch.arange(top_k, device=cost.device)
+    chosen = (rank < dynamic_k[..., None]) & (cheapest.values < OUT_OF_REACH)
+    matched = torch.zeros_like(impossible).scatter_(-1, cheapest.indices, chosen)  # (N, G, P)
+    times = matched.sum(1)  # (N, P): boxes that take the point
 
-    times = matched.sum(1)  # (N, P)
-    # The first of the cheapest boxes, or the only one. `argmin`, or `amin` of int64, would take longer than
-    # all the rest.
+    # Index of the cheapest box, the first of equal ones; of the only box where there is one. `argmin`, or
+    # `amin` of int64, would take longer than all the rest.
     number = torch.arange(matched.shape[1], dtype=torch.int32, device=cost.device)[:, None]  # (G, 1)
-    cheaper = torch.where(times[:, None] > 1, cost == cost.amin(1, keepdim=True), matched)
-    index = torch.where(cheaper, number, len(number) - 1).amin(1).long()
+    winner = torch.where(times[:, None] > 1, cost == cost.amin(1, keepdim=True), matched)
+    index = torch.where(winner, number, len(number) - 1).amin(1).long()  # (N, P)
     matched_iou = iou.gather(1, index[:, None]).squeeze(1)
     return torch.where(times > 0, index + 1, 0), torch.where(times > 0, matched_iou, 0.0)
 
 
 def _classification_cost(logits: Tensor, gt_labels: Tensor, iou: Tensor) -> Tensor:
-    """Return (N, G, P): quality focal loss over all classes if the point took the box, its IoU the target.
+    """Return (N, G, P): the quality focal loss over all classes if the point took the box.
+
+    The target is the pair's IoU.
 
     Only the box's own class has a target other than 0, so the other classes' terms are summed once per point.
 
@@ -143,7 +155,7 @@ def _classification_cost(logits: Tensor, gt_labels: Tensor, iou: Tensor) -> Tens
     by_class = logits.transpose(1, 2).contiguous()  # (N, K, P)
     image = torch.arange(len(logits), device=logits.device)[:, None]
 
-    def own(values: Tensor) -> Tensor:  # (N, K, P) -> (N, G, P), or what spreads to it
+    def own(values: Tensor) -> Tensor:  # (N, K, P) -> (N, G, P); with one class (N, 1, P), which broadcasts
         return values if values.shape[1] == 1 else values[image, gt_labels]
 
     softplus, scores = functional.softplus(by_class), by_class.sigmoid()

@@ -1,8 +1,8 @@
 """Depthwise convolution whose weights' gradient is fast on the CPU.
 
-oneDNN sums the weights' gradient of a depthwise kernel three columns wide at the speed of memory and that of
-any other width ten times as slowly. A kernel five columns wide is therefore worked off as two of three
-columns, on views of the input that are shifted by one pixel to either side.
+oneDNN sums the weights' gradient of a depthwise kernel at the speed of memory if the kernel is three columns
+wide, and ten times as slowly if it has any other width. A kernel five columns wide is therefore split into
+two kernels of three columns, on views of the input that are shifted by one pixel to either side.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 KERNEL = 5
-"""The width that is worked off in halves."""
+"""Width of the kernels that are split (the depthwise kernels of a `CSPNeXtBlock`)."""
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
@@ -53,13 +53,13 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
         gradient: (N, C, H, W), of the output.
     """
     n, channels, height, width = x.shape
-    # Two empty columns right of each row are also those left of the next one: in memory a shift by a pixel
-    # is another beginning. One more pixel at each end is for the shifts themselves.
+    # The two empty columns right of a row are also the padding left of the next row, so a shift by one pixel
+    # is another start in the same memory. The pixel at each end makes room for the shifts.
     wide = width + 2
     pixels = x.new_zeros(n * height * wide + 2, channels)
     pixels[1:-1].view(n, height, wide, channels)[:, :, :width] = x.permute(0, 2, 3, 1)
     upper = functional.pad(gradient.permute(0, 2, 3, 1), (0, 0, 0, 2)).permute(0, 3, 1, 2)
-    half = x.new_empty(channels, 1, KERNEL, 3)  # its values are not looked at
+    half = x.new_empty(channels, 1, KERNEL, 3)  # only its shape is used
     shape, strides = (n, channels, height, wide), (height * wide * channels, 1, wide * channels, channels)
     left, right = (pixels.as_strided(shape, strides, start * channels) for start in (0, 2))
     columns = [

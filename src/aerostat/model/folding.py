@@ -16,10 +16,10 @@ class FoldedConv(nn.Module):
     """A ConvModule in evaluation mode as one convolution with bias and SiLU.
 
     On the CPU in float32 the two are one oneDNN primitive with prepacked weights, which saves a pass over
-    memory per layer; elsewhere, or where this build of torch lacks it, they are two.
+    memory per layer. Elsewhere, or if this build of torch lacks the primitive, they are two operators.
 
     Args:
-        module: what is folded; its batch normalisation's running statistics are used.
+        module: gives the weights and the running statistics of its batch normalisation.
     """
 
     def __init__(self, module: ConvModule) -> None:
@@ -41,7 +41,7 @@ class FoldedConv(nn.Module):
         )
         self.conv.weight = nn.Parameter(weight, requires_grad=False)
         self.conv.bias = nn.Parameter(bias, requires_grad=False)
-        # oneDNN lays weights out for a number of threads; with another one it would do so at every call.
+        # By number of threads: oneDNN packs weights for one number and would repack them for another.
         self._packed: dict[int, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,9 +63,9 @@ class FoldedConv(nn.Module):
 
 @cache
 def has_fused_convolution() -> bool:
-    """Return whether this build of torch has oneDNN's convolution with SiLU, and it computes what it should.
+    """Return whether this build of torch has oneDNN's convolution with SiLU, and it computes correctly.
 
-    It is what torch's own compiler emits for the CPU; the check keeps us safe from its changing.
+    torch's own compiler emits this operator for the CPU, but it is not public: the check finds a change.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
@@ -83,10 +83,16 @@ def has_fused_convolution() -> bool:
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """Return a network that computes the same in evaluation mode, with every ConvModule folded.
+    """Return a copy of a network in evaluation mode with every ConvModule folded.
 
     Args:
-        net: left as it is; returned itself if there is nothing to fold in it.
+        net: left as it is; returned itself if it has no ConvModule.
+
+    Example:
+        >>> from aerostat.model import build
+        >>> net = folded(build("nano", num_classes=1))
+        >>> type(net.backbone.stem[0]).__name__
+        'FoldedConv'
     """
     if not any(isinstance(module, ConvModule) for module in net.modules()):
         return net

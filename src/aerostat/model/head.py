@@ -1,4 +1,4 @@
-"""RTMDetSepBNHead: one tower for classes and one for boxes per level (arXiv:2212.07784, section 3.3)."""
+"""RTMDetSepBNHead, the head of RTMDet (arXiv:2212.07784, section 3.2)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from aerostat.geometry.postprocess import STRIDES
 from aerostat.model.layers import ConvModule, conv_module
 
 PRIOR_PROBABILITY = 0.01
-"""Class score of a fresh head everywhere (focal prior; Lin et al., arXiv:1708.02002, section 4.1)."""
+"""Class score that a fresh head gives everywhere (focal prior; arXiv:1708.02002, section 4.1)."""
 STACKED_CONVS = 2
-"""Convolutions of a tower (published RTMDet configs)."""
+"""Convolutions of each tower (published RTMDet configs)."""
 
 
 class RTMDetSepBNHead(nn.Module):
-    """Class logits and box distances for every point of three levels.
+    """Predict class logits and four box distances at every point of three levels, each by its own tower.
 
-    The convolutions of the towers are shared across levels (`share_conv`) while batch normalisation is not;
-    the state dict lists the shared weights under every level.
+    The levels share the convolutions of the towers (`share_conv`) but not their batch normalisation. The
+    state dict lists the shared weights under every level.
+
+    Args:
+        num_classes: K.
+        channels: of the neck's levels and of the towers.
+        exp_on_reg: whether distances are exponentials of the last convolution's output.
+        share_conv: whether the levels share the convolutions of the towers.
+        depthwise: whether spatial convolutions are depthwise-separable.
     """
 
     def __init__(
@@ -48,13 +55,13 @@ class RTMDetSepBNHead(nn.Module):
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         """Map three levels (N, C, h, w) to logits (N, K, h, w) and distances in pixels (N, 4, h, w) each.
 
-        Distances are left, top, right, bottom of the point, float32 whatever the autocast: half precision
-        cannot tell neighbouring pixels of a large box apart.
+        Distances run from the point to the left, top, right and bottom side of its box. They are float32
+        under autocast, too: half precision cannot tell neighbouring pixels of a large box apart.
         """
         cls, reg = [], []
         for level, stride in enumerate(STRIDES):
-            cls.append(self.rtm_cls[level](self.cls_convs[level](levels[level])))
-            distance = self.rtm_reg[level](self.reg_convs[level](levels[level])).float()
+            cls.append(self.rtm_cls[level](self.cls_convs[level](levels[level])))  # (N, K, h, w)
+            distance = self.rtm_reg[level](self.reg_convs[level](levels[level])).float()  # (N, 4, h, w)
             reg.append((distance.exp() if self.exp_on_reg else distance) * stride)
         return cls, reg
 

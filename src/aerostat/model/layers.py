@@ -1,58 +1,38 @@
-"""The building blocks of CSPNeXt (RTMDet paper, arXiv:2212.07784, section 3), under OpenMMLab's names."""
+"""Building blocks of CSPNeXt (RTMDet paper, arXiv:2212.07784, section 3.2), under OpenMMLab's names."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-
-from aerostat.model.depthwise import KERNEL, depthwise_conv2d
-from aerostat.model.normalisation import batch_norm_silu
-
-NARROW = 32
-"""Channels below which torch's batch normalisation leaves a part of each vector register empty."""
-LARGE = 200_000
-"""Values of a map from which that costs more than a function of ours does."""
 
 
 class ConvModule(nn.Module):
     """Convolution without bias, batch normalisation, SiLU: (N, in, H, W) -> (N, out, H/stride, W/stride)."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(outside, eps=1e-5, momentum=0.1)
-        self.activate = nn.SiLU(inplace=True)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels, eps=1e-5, momentum=0.1)
+        # Not in place: autograd would first copy the input, which the backward pass needs.
+        self.activate = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H/stride, W/stride)."""
-        if self.training and torch.is_grad_enabled() and self.bn.training:
-            return self._learning(x)
         y: Tensor = self.activate(self.bn(self.conv(x)))
         return y
 
-    def _learning(self, x: Tensor) -> Tensor:
-        """Compute the same for a backward pass: nothing in place of what that needs, and fast on the CPU."""
-        conv = self.conv
-        plain = x.device.type == "cpu" and x.dtype == conv.weight.dtype
-        plain = plain and not torch.is_autocast_enabled("cpu")
-        ours = plain and x.is_contiguous(memory_format=torch.channels_last)
-        if ours and conv.groups > 1 and conv.kernel_size[0] == KERNEL and conv.stride[0] == 1:
-            y = depthwise_conv2d(x, conv.weight)
-        else:
-            y = conv(x)
-        if ours and self.bn.num_features < NARROW and y.numel() >= LARGE:
-            return batch_norm_silu(y, self.bn)
-        return functional.silu(self.bn(y))
-
 
 class DepthwiseSeparableConvModule(nn.Module):
-    """A depthwise ConvModule, then a 1x1 one."""
+    """A depthwise ConvModule, then a 1x1 ConvModule."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        self.depthwise_conv = ConvModule(inside, inside, kernel, stride, groups=inside)
-        self.pointwise_conv = ConvModule(inside, outside, 1)
+        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel, stride, groups=in_channels)
+        self.pointwise_conv = ConvModule(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H/stride, W/stride)."""
@@ -60,15 +40,20 @@ class DepthwiseSeparableConvModule(nn.Module):
         return y
 
 
-def conv_module(inside: int, outside: int, kernel: int, stride: int = 1, *, depthwise: bool) -> nn.Module:
-    """Build the plain or the depthwise-separable form of a spatial convolution."""
+def conv_module(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, depthwise: bool
+) -> nn.Module:
+    """Return a spatial convolution, plain or depthwise-separable."""
     if depthwise:
-        return DepthwiseSeparableConvModule(inside, outside, kernel, stride)
-    return ConvModule(inside, outside, kernel, stride)
+        return DepthwiseSeparableConvModule(in_channels, out_channels, kernel, stride)
+    return ConvModule(in_channels, out_channels, kernel, stride)
 
 
 class CSPNeXtBlock(nn.Module):
-    """3x3 convolution, then a 5x5 depthwise-separable one, with an optional identity shortcut."""
+    """A 3x3 convolution, then a 5x5 depthwise-separable convolution, with an optional identity shortcut.
+
+    The large depthwise kernel widens the receptive field at little cost (section 3.2 of the paper).
+    """
 
     def __init__(self, channels: int, *, shortcut: bool, depthwise: bool) -> None:
         super().__init__()
@@ -92,23 +77,33 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        # The mean over a large half-precision map loses digits; it is taken in float32.
-        mean = x.mean((2, 3), keepdim=True, dtype=torch.float32).to(x.dtype)
+        # The mean over a large half-precision map loses digits, so it is computed in float32.
+        mean = x.mean((2, 3), keepdim=True, dtype=torch.float32).to(x.dtype)  # (N, C, 1, 1)
         y: Tensor = x * self.act(self.fc(mean))
         return y
 
 
 class CSPLayer(nn.Module):
-    """Cross-stage partial layer: half of the channels pass through blocks, both halves meet again."""
+    """Cross-stage partial layer: one half of the channels passes through blocks, the other bypasses them.
+
+    A 1x1 convolution mixes the two halves again (CSPNet, arXiv:1911.11929).
+    """
 
     def __init__(
-        self, inside: int, outside: int, blocks: int, *, shortcut: bool, attention: bool, depthwise: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        blocks: int,
+        *,
+        shortcut: bool,
+        attention: bool,
+        depthwise: bool,
     ) -> None:
         super().__init__()
-        middle = outside // 2
-        self.main_conv = ConvModule(inside, middle, 1)
-        self.short_conv = ConvModule(inside, middle, 1)
-        self.final_conv = ConvModule(2 * middle, outside, 1)
+        middle = out_channels // 2
+        self.main_conv = ConvModule(in_channels, middle, 1)
+        self.short_conv = ConvModule(in_channels, middle, 1)
+        self.final_conv = ConvModule(2 * middle, out_channels, 1)
         self.blocks = nn.Sequential(
             *(CSPNeXtBlock(middle, shortcut=shortcut, depthwise=depthwise) for _ in range(blocks))
         )
@@ -124,7 +119,10 @@ class CSPLayer(nn.Module):
 
 
 class SPPBottleneck(nn.Module):
-    """Spatial pyramid pooling: max-pools of 5, 9 and 13 cells beside the input, between 1x1 convolutions."""
+    """Spatial pyramid pooling: max-pools of 5, 9 and 13 cells beside the input, between 1x1 convolutions.
+
+    The pools see the whole of a large object (SPPNet, arXiv:1406.4729).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

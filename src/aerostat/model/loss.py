@@ -1,8 +1,12 @@
-"""RTMDet's losses: quality focal loss on classes, GIoU loss on boxes (arXiv:2212.07784, section 3.3)."""
+"""RTMDet's losses: quality focal loss on classes, GIoU loss on boxes (arXiv:2212.07784, section 3.3).
+
+A further loss is one function of `Matched` and one name in `detection_loss`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +17,32 @@ from aerostat.model.overlap import generalized_iou
 from aerostat.model.rtmdet import decode_boxes, flatten_levels, level_points
 
 GIOU_WEIGHT = 2.0
-"""Of the box loss beside the class loss of weight 1 (published RTMDet configs)."""
+"""Weight of the box loss; the class loss has weight 1 (published RTMDet configs)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """The points of a batch with what the network says of them and what each should learn.
+
+    P are the points of all levels; a point without a box has a unit box, class 0 and IoU 0 as its target.
+
+    Args:
+        logits: (N, P, K) float32.
+        boxes_xyxy: (N, P, 4) float32, decoded, in input pixels.
+        positive: (N, P) bool, the points that have a box.
+        gt_boxes_xyxy: (N, P, 4) float32.
+        gt_labels: (N, P) int64.
+        iou: (N, P) float32 between the decoded and the assigned box.
+        normaliser: scalar that every loss is divided by.
+    """
+
+    logits: Tensor
+    boxes_xyxy: Tensor
+    positive: Tensor
+    gt_boxes_xyxy: Tensor
+    gt_labels: Tensor
+    iou: Tensor
+    normaliser: Tensor
 
 
 def detection_loss(
@@ -24,10 +53,9 @@ def detection_loss(
     *,
     average: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the two losses of a batch, as float32 scalars whatever the autocast.
+    """Return the weighted losses of a batch by name, float32 scalars under any autocast.
 
-    Both are normalised by the sum of the matched IoUs over the batch, at least 1. Without any box the class
-    loss teaches background everywhere and the box loss is 0.
+    The training loss is their sum. Each loss is one function of `Matched` and has one name here.
 
     Args:
         cls: per level (N, K, h, w) class logits.
@@ -37,31 +65,66 @@ def detection_loss(
         average: averages the normaliser over the processes of a distributed run.
 
     Returns:
-        ``{"loss_cls": scalar, "loss_bbox": scalar}``, both already weighted.
+        ``{"loss_cls": scalar, "loss_bbox": scalar}``. Without any box `loss_cls` teaches background
+        everywhere, and `loss_bbox` is 0.
 
     Raises:
-        ValueError: if the number of box or label tensors is not that of the images, or an image has more or
+        ValueError: the number of box or label tensors is not that of the images, or an image has more or
             fewer labels than boxes.
+
+    Example:
+        >>> from aerostat.model import build, normalise
+        >>> net = build("nano", num_classes=2)
+        >>> cls, reg = net(normalise(torch.zeros(1, 3, 64, 64)))
+        >>> losses = detection_loss(cls, reg, [torch.tensor([[8.0, 8, 40, 40]])], [torch.tensor([1])])
+        >>> sorted(losses)
+        ['loss_bbox', 'loss_cls']
     """
     boxes = [b.float().reshape(-1, 4) for b in boxes]  # `torch.tensor([])` is no box, too
     labels = [numbers.long().reshape(-1) for numbers in labels]
     _check_counts(len(cls[0]), boxes, labels)
     with torch.autocast(cls[0].device.type, enabled=False):
-        logits, distances = flatten_levels(cls), flatten_levels(reg)  # (N, P, K), (N, P, 4)
-        points = level_points([(x.shape[2], x.shape[3]) for x in cls], logits.device)
-        predicted = decode_boxes(points, distances)
-        match = assign(predicted.detach(), logits.detach(), points, boxes, labels)
-        normaliser = match.iou.sum()
-        if average is not None:
-            normaliser = average(normaliser)
-        normaliser = normaliser.clamp(min=1)
-        positive = match.gt_index > 0
-        gt_boxes, gt_labels = _matched(match, boxes, labels)
-        loss_cls = quality_focal_loss(logits, positive, gt_labels, match.iou) / normaliser
-        # The weight of all other points is 0; a box in the place of theirs keeps what it multiplies finite.
-        learning = torch.where(positive[..., None], predicted, gt_boxes)
-        loss_bbox = GIOU_WEIGHT * ((1 - generalized_iou(learning, gt_boxes)) * match.iou).sum() / normaliser
-    return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
+        matched = _match(cls, reg, boxes, labels, average)
+        return {"loss_cls": class_loss(matched), "loss_bbox": box_loss(matched)}
+
+
+def class_loss(matched: Matched) -> Tensor:
+    """Return the quality focal loss, whose target is the IoU of a point's box with its assigned box."""
+    m = matched
+    return quality_focal_loss(m.logits, m.positive, m.gt_labels, m.iou) / m.normaliser
+
+
+def box_loss(matched: Matched) -> Tensor:
+    """Return the GIoU loss (arXiv:1902.09630), each positive point weighted by its IoU."""
+    m = matched
+    # The weight of all other points is 0; a target in place of their boxes keeps the product finite.
+    boxes_xyxy = torch.where(m.positive[..., None], m.boxes_xyxy, m.gt_boxes_xyxy)  # (N, P, 4)
+    return GIOU_WEIGHT * ((1 - generalized_iou(boxes_xyxy, m.gt_boxes_xyxy)) * m.iou).sum() / m.normaliser
+
+
+def _match(
+    cls: list[Tensor],
+    reg: list[Tensor],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    average: Callable[[Tensor], Tensor] | None,
+) -> Matched:
+    """Decode the points of all levels and assign them; the normaliser is the sum of IoUs, at least 1."""
+    logits, distances = flatten_levels(cls), flatten_levels(reg)  # (N, P, K), (N, P, 4)
+    points = level_points([(x.shape[2], x.shape[3]) for x in cls], logits.device)  # (P, 3)
+    predicted = decode_boxes(points, distances)  # (N, P, 4)
+    assignment = assign(predicted.detach(), logits.detach(), points, boxes, labels)
+    normaliser = assignment.iou.sum()
+    if average is not None:
+        normaliser = average(normaliser)
+    return Matched(
+        logits,
+        predicted,
+        assignment.gt_index > 0,
+        *_targets(assignment, boxes, labels),
+        assignment.iou,
+        normaliser.clamp(min=1),
+    )
 
 
 def _check_counts(images: int, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> None:
@@ -76,32 +139,35 @@ def _check_counts(images: int, boxes: Sequence[Tensor], labels: Sequence[Tensor]
 
 
 def quality_focal_loss(logits: Tensor, positive: Tensor, labels: Tensor, quality: Tensor) -> Tensor:
-    """Return the summed quality focal loss, beta 2 (Li et al., arXiv:2006.04388, equation 4).
+    """Return the quality focal loss, beta 2, summed over points and classes (arXiv:2006.04388, equation 4).
 
-    Every point is worked on, whether it is positive or not: to pick the positive ones, a GPU would have to
-    tell the host how many there are.
+    Every point is computed, positive or not. To pick the positive ones, a GPU would have to tell the host how
+    many there are, and the host would wait.
 
     Args:
         logits: (..., K).
         positive: (...) bool, the points with a target other than 0.
-        labels: (...) int64, the class that has it; any class where there is none.
+        labels: (...) int64, the class of that target; any class elsewhere.
         quality: (...) the target in [0, 1].
     """
     background = functional.softplus(logits) * logits.sigmoid().pow(2)
     own = logits.gather(-1, labels[..., None]).squeeze(-1)
     error = functional.binary_cross_entropy_with_logits(own, quality, reduction="none")
     target = error * (quality - own.sigmoid()).pow(2)
-    # Put in place rather than added to the sum: the difference of two sums would lose digits.
+    # The target's term replaces the background's term: the difference of two sums would lose digits.
     chosen = torch.where(positive, target, background.gather(-1, labels[..., None]).squeeze(-1))
     return background.scatter(-1, labels[..., None], chosen[..., None]).sum()
 
 
-def _matched(match: Assignment, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _targets(
+    assignment: Assignment, boxes: Sequence[Tensor], labels: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     """Return each point's box (N, P, 4) and label (N, P); a unit box and class 0 where it has none."""
-    nothing = functional.pad(match.iou.new_zeros(1, 2), (0, 2), value=1.0)
+    unit_box = functional.pad(assignment.iou.new_zeros(1, 2), (0, 2), value=1.0)  # (1, 4)
     counts = [0, *(len(b) for b in boxes[:-1])]
-    first = torch.tensor(counts).cumsum(0).to(match.gt_index.device, non_blocking=True)
-    # Row 0 of all images' boxes laid end to end is nothing, that of an image's first box 1 + those before.
-    row = torch.where(match.gt_index > 0, match.gt_index + first[:, None], 0)
-    every_label = torch.cat([*labels, match.gt_index.new_zeros(1)]).roll(1)
-    return torch.cat([nothing, *boxes])[row], every_label[row]
+    first = torch.tensor(counts).cumsum(0).to(assignment.gt_index.device, non_blocking=True)
+    # In the boxes of all images end to end, row 0 is the unit box, and an image's first box is row 1 + the
+    # number of boxes of the images before it.
+    row = torch.where(assignment.gt_index > 0, assignment.gt_index + first[:, None], 0)  # (N, P)
+    all_labels = torch.cat([*labels, assignment.gt_index.new_zeros(1)]).roll(1)
+    return torch.cat([unit_box, *boxes])[row], all_labels[row]

@@ -1,4 +1,4 @@
-"""CSPNeXtPAFPN, the neck of RTMDet: a feature pyramid, down and up again (arXiv:2212.07784, section 3.2)."""
+"""CSPNeXtPAFPN, the neck of RTMDet (arXiv:2212.07784, section 3.2)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,41 @@ from aerostat.model.layers import ConvModule, CSPLayer, conv_module
 
 
 class CSPNeXtPAFPN(nn.Module):
-    """Mix three levels top-down and bottom-up; every level leaves with `outside` channels."""
+    """Mix three levels of the backbone top-down, then bottom-up (PAFPN, arXiv:1803.01534).
 
-    def __init__(self, inside: tuple[int, int, int], outside: int, blocks: int, *, depthwise: bool) -> None:
+    Each level meets its neighbour by concatenation and a `CSPLayer`. A last convolution gives every level the
+    same number of channels.
+
+    Args:
+        in_channels: of the levels of stride 8, 16 and 32.
+        out_channels: of every level.
+        blocks: of each `CSPLayer`.
+        depthwise: whether spatial convolutions are depthwise-separable.
+    """
+
+    def __init__(
+        self, in_channels: tuple[int, int, int], out_channels: int, blocks: int, *, depthwise: bool
+    ) -> None:
         super().__init__()
 
-        def mix(channels: int) -> CSPLayer:
+        def mix(in_channels: int, out_channels: int) -> CSPLayer:
             return CSPLayer(
-                2 * channels, channels, blocks, shortcut=False, attention=False, depthwise=depthwise
+                in_channels, out_channels, blocks, shortcut=False, attention=False, depthwise=depthwise
             )
 
-        low, middle, high = inside
+        low, middle, high = in_channels
         self.reduce_layers = nn.ModuleList([ConvModule(high, middle, 1), ConvModule(middle, low, 1)])
-        self.top_down_blocks = nn.ModuleList([mix(middle), mix(low)])
+        self.top_down_blocks = nn.ModuleList([mix(2 * middle, middle), mix(2 * low, low)])
         self.downsamples = nn.ModuleList(
             conv_module(c, c, 3, stride=2, depthwise=depthwise) for c in (low, middle)
         )
-        self.bottom_up_blocks = nn.ModuleList(
-            CSPLayer(2 * c, 2 * c, blocks, shortcut=False, attention=False, depthwise=depthwise)
-            for c in (low, middle)
+        self.bottom_up_blocks = nn.ModuleList(mix(2 * c, 2 * c) for c in (low, middle))
+        self.out_convs = nn.ModuleList(
+            conv_module(c, out_channels, 3, depthwise=depthwise) for c in in_channels
         )
-        self.out_convs = nn.ModuleList(conv_module(c, outside, 3, depthwise=depthwise) for c in inside)
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Map levels (N, C_i, H/s, W/s) to (N, outside, H/s, W/s), s = 8, 16, 32."""
+        """Map levels (N, C_i, H/s, W/s) to (N, C, H/s, W/s), s = 8, 16, 32."""
         low, middle, high = levels
         high = self.reduce_layers[0](high)
         middle = self.top_down_blocks[0](torch.cat([_upsample(high), middle], dim=1))

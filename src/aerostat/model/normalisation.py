@@ -1,10 +1,10 @@
 """Batch normalisation and SiLU as one step of training, written for the memory of a CPU.
 
-torch's own batch normalisation over channels-last maps reads a row of channels at a time: with the 8 to 24
-channels of the first stages it uses a part of each vector register and runs at a tenth of the memory's speed.
-Here neighbouring pixels are laid side by side to rows of some hundred values, statistics are taken per place
-in the row, and the places of one channel are merged (Chan, Golub and LeVeque 1979, the parallel variance).
-What lies between the two operations is computed again in the backward pass instead of being kept.
+torch's batch normalisation of channels-last maps reads the channels of one pixel at a time. With the 8 to 24
+channels of the first stages it fills a part of each vector register: a tenth of the memory's speed.
+Here several neighbouring pixels form a row of some hundred values. Statistics are computed per place in the
+row, then the places of one channel are merged (parallel variance; Chan, Golub and LeVeque 1979). The backward
+pass computes the input of SiLU again instead of keeping it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 ROW = 512
-"""Values that are laid side by side; longer rows gained nothing, shorter ones cost (8 channels at 160 px)."""
+"""Values of a row, at most: shorter rows were slower, longer rows no faster (8 channels at 160 px)."""
 
 
 def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
@@ -62,9 +62,9 @@ class _BatchNormSiLU(torch.autograd.Function):
         side, count = ctx.side, n * height * width
         rows = x.permute(0, 2, 3, 1).reshape(count // side, -1)
         upper = gradient.permute(0, 2, 3, 1).reshape(count // side, -1)
-        before = torch.addcmul(shift.repeat(side), rows, scale.repeat(side))  # what SiLU was given
+        before = torch.addcmul(shift.repeat(side), rows, scale.repeat(side))  # the input of SiLU
         torch.ops.aten.silu_backward.grad_input(upper, before, grad_input=before)
-        # In evaluation mode this operator only sums: the gradients of weight and bias, and no more.
+        # In evaluation mode this operator computes two sums only: the gradients of weight and bias.
         _, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
             before,
             rows,
@@ -86,7 +86,7 @@ class _BatchNormSiLU(torch.autograd.Function):
 
 
 def _side_by_side(count: int, channels: int) -> int:
-    """Return how many of `count` pixels make a row: a power of two that divides them."""
+    """Return how many pixels form a row: a power of two that divides `count`."""
     side = 1
     while 2 * side * channels <= ROW and count % (2 * side) == 0:
         side *= 2
@@ -94,7 +94,7 @@ def _side_by_side(count: int, channels: int) -> int:
 
 
 def _update_running(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Move the running statistics; the variance is that of the sample (Bessel's correction), as in torch."""
+    """Update the running statistics as torch does, the variance with Bessel's correction."""
     assert bn.running_mean is not None and bn.running_var is not None and bn.momentum is not None
     assert bn.num_batches_tracked is not None
     with torch.no_grad():

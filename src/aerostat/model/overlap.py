@@ -1,4 +1,4 @@
-"""Overlap of boxes as differentiable tensors, in the arithmetic of the published training."""
+"""IoU of boxes as differentiable tensors, in the arithmetic of the published training (MMDetection 3)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 EPS = 1e-6
-"""Smallest union or enclosing area that is divided by (MMDetection 3, `bbox_overlaps`)."""
+"""Lower bound of a union or enclosing area before a division (MMDetection 3, `bbox_overlaps`)."""
 
 
 def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     """Return the intersection over union (..., n, m) of boxes (..., n, 4) and (..., m, 4).
 
-    Fast where m is the larger number: the coordinates are worked on one by one, along m.
+    It is fast if m is the larger number, because it works along m, one coordinate at a time.
     """
-    left, top, right, bottom = (c[..., :, None] for c in a_xyxy.unbind(-1))
+    left, top, right, bottom = (c[..., :, None] for c in a_xyxy.unbind(-1))  # (..., n, 1) each
     left_b, top_b, right_b, bottom_b = (c.contiguous()[..., None, :] for c in b_xyxy.unbind(-1))
     overlap = (torch.minimum(right, right_b) - torch.maximum(left, left_b)).clamp_(min=0)
     overlap *= (torch.minimum(bottom, bottom_b) - torch.maximum(top, top_b)).clamp_(min=0)

@@ -22,16 +22,16 @@ SIZES: tuple[Size, ...] = get_args(Size)
 
 MEAN_BGR = (103.53, 116.28, 123.675)
 STD_BGR = (57.375, 57.12, 58.395)
-"""Of the published weights, on the 0-255 scale. Feeding RGB is the commonest silent porting error."""
+"""Mean and deviation of the published weights' inputs, on the 0-255 scale, for blue, green and red."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What sets one size apart from another (RTMDet paper, table 1; published configs of MMDetection 3).
+    """What distinguishes one size from another (published configs of MMDetection 3).
 
     Args:
         depth, width: multiples of the backbone's blocks and channels.
-        neck_blocks: in each layer of the neck.
+        neck_blocks: blocks of each layer of the neck.
         exp_on_reg: whether the head's distances are exponentials.
         depthwise: whether spatial convolutions are depthwise-separable.
         share_conv: whether the levels of the head share their convolutions.
@@ -62,7 +62,14 @@ ARCHITECTURES: Mapping[Size, Architecture] = MappingProxyType(
 
 
 class RTMDet(nn.Module):
-    """Backbone, neck and head; layer names are OpenMMLab's, so that published weights load."""
+    """RTMDet, a one-stage detector: backbone, neck and head predict a box at every point of three levels.
+
+    Layers have OpenMMLab's names, so that published weights load. The paper is arXiv:2212.07784.
+
+    Args:
+        architecture: of one size, see `ARCHITECTURES`.
+        num_classes: K.
+    """
 
     def __init__(self, architecture: Architecture, num_classes: int) -> None:
         super().__init__()
@@ -75,13 +82,17 @@ class RTMDet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Map normalised BGR images (N, 3, H, W), H and W multiples of 32, to ``(cls, reg)``.
+        """Return class logits and box distances per level for normalised BGR images.
 
-        Per level (strides 8, 16, 32): class logits (N, K, h, w), and distances (N, 4, h, w) in input pixels
-        from the point to the left, top, right and bottom side of its box.
+        Args:
+            images: (N, 3, H, W); H and W are multiples of 32.
+
+        Returns:
+            ``(cls, reg)``, for the levels of stride 8, 16 and 32: logits (N, K, h, w), and distances
+            (N, 4, h, w) in input pixels from the point to the left, top, right and bottom side of its box.
 
         Raises:
-            ValueError: if the shape is another.
+            ValueError: the shape is not that of the arguments.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
             shape = tuple(images.shape)
@@ -91,7 +102,7 @@ class RTMDet(nn.Module):
 
 
 def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
-    """Build RTMDet with fresh weights (focal-prior class bias).
+    """Return an RTMDet with fresh weights.
 
     Args:
         size: nano, tiny, s, m, l or x.
@@ -99,7 +110,13 @@ def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
         masks: instance segmentation; not supported yet.
 
     Raises:
-        InputError: for an unknown size, no classes, or masks.
+        InputError: the size is unknown, there are no classes, or masks are wanted.
+
+    Example:
+        >>> net = build("nano", num_classes=3)
+        >>> cls, reg = net(normalise(torch.zeros(1, 3, 64, 64)))
+        >>> [tuple(level.shape) for level in cls]
+        [(1, 3, 8, 8), (1, 3, 4, 4), (1, 3, 2, 2)]
     """
     architecture = {str(name): a for name, a in ARCHITECTURES.items()}.get(size)
     if architecture is None:
@@ -112,9 +129,9 @@ def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
 
 
 def normalise(images_bgr: Tensor) -> Tensor:
-    """Map BGR images (N, 3, H, W) on the 0-255 scale, any dtype, to the network's float32 input.
+    """Return the network's float32 input for BGR images (N, 3, H, W) on the 0-255 scale, of any dtype.
 
-    Images that lie channels last stay so.
+    The memory format stays: channels-last images give a channels-last input.
     """
     if images_bgr.device.type == "cpu" and images_bgr.is_contiguous(memory_format=torch.channels_last):
         return _normalised_rows(images_bgr)
@@ -124,13 +141,13 @@ def normalise(images_bgr: Tensor) -> Tensor:
 
 @cache
 def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (3,) on a device; sending them each time would make a GPU's step wait."""
+    """Return mean and deviation (3,) on a device, sent once: sending them again would make a GPU wait."""
     with torch.inference_mode(False):
         return torch.tensor(MEAN_BGR, device=device), torch.tensor(STD_BGR, device=device)
 
 
 def _normalised_rows(images_bgr: Tensor) -> Tensor:
-    """Work on whole rows of the images: pixel by pixel the processor would begin anew every three values."""
+    """Return what `normalise` does, for channels-last images: whole rows are faster than single pixels."""
     n, channels, height, width = images_bgr.shape
     rows = images_bgr.permute(0, 2, 3, 1).reshape(n * height, width * channels)
     mean, std = (values.repeat(width) for values in _statistics(images_bgr.device))
@@ -139,9 +156,18 @@ def _normalised_rows(images_bgr: Tensor) -> Tensor:
 
 
 def level_points(sizes: list[tuple[int, int]], device: torch.device | None = None) -> Tensor:
-    """Return the points (P, 3) of levels of (h, w) cells: x, y of each cell's top left corner and stride.
+    """Return the points (P, 3) of levels: x and y of each cell's top left corner, and the stride.
 
-    Points stand at cell corners (offset 0), row by row, level after level.
+    Args:
+        sizes: (h, w) in cells of the levels of stride 8, 16 and 32.
+        device: of the result.
+
+    Returns:
+        Row by row, level after level. RTMDet's points have offset 0: they are corners, not centres.
+
+    Example:
+        >>> level_points([(1, 2), (1, 1), (0, 0)]).tolist()
+        [[0.0, 0.0, 8.0], [8.0, 0.0, 8.0], [0.0, 0.0, 16.0]]
     """
     levels = []
     for (height, width), stride in zip(sizes, STRIDES, strict=True):
@@ -160,6 +186,11 @@ def flatten_levels(levels: list[Tensor]) -> Tensor:
 
 
 def decode_boxes(points: Tensor, distances: Tensor) -> Tensor:
-    """Return boxes (..., P, 4) xyxy for points (P, 3) and distances (..., P, 4) left, top, right, bottom."""
+    """Return boxes (..., P, 4) xyxy for points (P, 3) and distances (..., P, 4) left, top, right, bottom.
+
+    Example:
+        >>> decode_boxes(torch.tensor([[8.0, 8.0, 8.0]]), torch.tensor([[1.0, 2.0, 3.0, 4.0]])).tolist()
+        [[7.0, 6.0, 11.0, 12.0]]
+    """
     xy = points[:, :2]
     return torch.cat([xy - distances[..., :2], xy + distances[..., 2:]], dim=-1)

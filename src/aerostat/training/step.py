@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aerostat.model import RTMDet, normalise
+from aerostat.model.cpu_training import use_fast_training
 from aerostat.model.folding import folded
 from aerostat.pipeline.loader import Batch
 
@@ -60,6 +61,8 @@ class TrainedNetwork(nn.Module):
 
     def __init__(self, net: RTMDet) -> None:
         super().__init__()
+        if next(net.parameters()).device.type == "cpu":
+            use_fast_training(net)
         self.net = net
         self._frozen: list[nn.Module] = []  # in a list, so that it is no part of this module's state
 
