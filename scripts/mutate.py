@@ -157,8 +157,7 @@ def _is_killed(row: dict[str, Any]) -> bool:
 
 def _mark(target: Target) -> str:
     """Return what changes when the text of a target's tests does."""
-    texts = [path.read_bytes() for path in target.tests if path.is_file()]
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _there(target.tests))).hexdigest()[:12]
 
 
 # Children
@@ -530,13 +529,17 @@ class FirstFailure:
 
 
 PYTEST = (
-    *("-m", "not slow", "-p", "no:cacheprovider", "-p", "no:terminal"),
+    *("-m", "not slow and not nightly", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist"),
     *("-c", str(PROJECT / "pyproject.toml"), "-o", "addopts=--strict-markers --import-mode=importlib"),
 )
 
 
 def _there(tests: Iterable[Path]) -> list[Path]:
-    return [path for path in dict.fromkeys(tests) if path.is_file()]
+    """Return the test files, each once; without one of them mutants would seem to survive."""
+    files = list(dict.fromkeys(tests))
+    if missing := [path for path in files if not path.is_file()]:
+        raise SystemExit(f"Expected a test file, found nothing at {missing[0]}.")
+    return files
 
 
 def _to_do(targets: Sequence[Target], results: Results, function: str) -> Iterator[Mutant]:

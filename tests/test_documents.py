@@ -1,20 +1,18 @@
 """What README and docs say holds: links lead somewhere, commands are understood and run, snippets run."""
 
 import itertools
-import json
 import re
 import shlex
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
+import aerostat
 from aerostat.__main__ import main
 from aerostat.cli import app
 from aerostat.model import build
@@ -26,7 +24,7 @@ from aerostat.weights.checkpoint import Header, save_weights
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),
 ]
 NAMES = [document.relative_to(ROOT).as_posix() for document in DOCUMENTS]
@@ -282,11 +280,28 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_balloons(tmp_path_factory.mktemp("drawn") / "balloon", train=3, val=2)
 
 
+@pytest.fixture(scope="module")
+def exports(weights: Path) -> Path:
+    """A folder with the exported files that the pages speak of."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    folder = weights.parent / "exports"
+    for name, options in (("best.onnx", ()), ("best-nms.onnx", ("--nms",))):
+        assert main(["export", str(weights), *options, "--out", str(folder / name)]) == 0
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path: Path, weights: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A current folder with what the documents speak of: balloon/, party.jpg, the published weights."""
+def place(tmp_path: Path, weights: Path, drawn: Path, exports: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with what the documents speak of: data, photographs, runs, the published weights."""
+    shutil.copytree(exports, tmp_path, dirs_exist_ok=True)
     shutil.copytree(drawn, tmp_path / "balloon")
-    shutil.copy(drawn / "val" / "scene_0001.jpg", tmp_path / "party.jpg")
+    for photograph in ("party.jpg", "photos/party.jpg"):
+        (tmp_path / photograph).parent.mkdir(exist_ok=True)
+        shutil.copy(drawn / "val" / "scene_0001.jpg", tmp_path / photograph)
+    shutil.copytree(drawn / "train", tmp_path / "aerostat-demo" / "photographs")
+    for run in ("runs/balloon", "aerostat-demo/run"):
+        make_run(tmp_path / run, weights)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AEROSTAT_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "100")
@@ -296,10 +311,7 @@ def place(tmp_path: Path, weights: Path, drawn: Path, monkeypatch: pytest.Monkey
         return weights
 
     monkeypatch.setattr(zoo, "fetch", fetched)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def make_run(folder: Path, weights: Path) -> None:
@@ -310,107 +322,66 @@ def make_run(folder: Path, weights: Path) -> None:
         shutil.copy(weights, path)
 
 
-def run_commands(typed: list[str], more: Callable[[str], list[str]] = lambda _: []) -> list[str]:
-    """Run the `aerostat` commands among what is typed; returns those that were run."""
-    done = []
-    for command in typed:
-        if not command.startswith("aerostat ") or command in NOT_HERE:
-            continue
-        words = [*shlex.split(command)[1:], *more(command)]
+def run_command(command: str, weights: Path) -> None:
+    """Run a command of `aerostat`, a training for one epoch of small images."""
+    words = shlex.split(command)[1:]
+    if words[0] != "train":
         assert main(words) == 0, command
-        done.append(command)
-    return done
-
-
-def quick(command: str) -> list[str]:
-    """Return what makes a training of minutes one of seconds."""
-    if command.startswith("aerostat train "):
-        return ["--epochs", "1", "--batch-size", "2", "--device", "cpu", "--input-size", str(SIDE)]
-    return []
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_readme_run_one_after_the_other(place: Path, weights: Path) -> None:
-    typed = lines(text_of("README.md"))
-    until = next(i for i, command in enumerate(typed) if command.startswith("aerostat eval "))
-    done = run_commands(typed[:until], quick)
-    assert [command.split()[1] for command in done] == ["convert", "lint", "inspect", "train"]
-    assert {"best.safetensors", "last.safetensors", "last.ckpt", "recipe.toml", "metrics.jsonl", "plots"} <= {
-        path.name for path in (place / "runs" / "balloon").iterdir()
-    }
-    assert json.loads((place / "train.json").read_text("utf-8"))["categories"][0]["name"] == "balloon"
+        return
+    shutil.rmtree("runs/balloon")  # training refuses a run that is there
+    quick = ("--epochs", "1", "--batch-size", "2", "--device", "cpu", "--input-size", str(SIDE))
+    assert main([*words, *quick]) == 0, command
     for name in ("best", "last"):  # what was trained for a second finds nothing to explain
-        shutil.copy(weights, place / "runs" / "balloon" / f"{name}.safetensors")
-    done = run_commands(typed[until:])
-    assert [command.split()[1] for command in done] == ["eval", "predict", "features", "explain"]
-    for folder in ("predictions", "features", "explanations"):
-        assert list((place / folder).glob("party*.jpg")), folder
+        shutil.copy(weights, Path("runs", "balloon", f"{name}.safetensors"))
+
+
+def typed_in_blocks(name: str) -> list[str]:
+    """Return the commands of `aerostat`, and those that change the folder, that a page gives to be typed."""
+    typed = [
+        shlex.join(shlex.split(line, comments=True))
+        for block in blocks(text_of(name), "sh")
+        for line in block.splitlines()
+    ]
+    return [line for line in typed if line.startswith(("aerostat ", "cd ")) and line not in NOT_HERE]
+
+
+WITH_COMMANDS = [name for name in NAMES if typed_in_blocks(name)]
+WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python")]
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_on_explanations_run(place: Path, weights: Path, monkeypatch) -> None:
-    demo = place / "aerostat-demo"
-    make_run(demo / "run", weights)
-    shutil.copytree(place / "balloon" / "train", demo / "photographs")
-    monkeypatch.chdir(demo)
-    typed = lines(text_of("docs/explain-a-detection.md"))
-    assert typed[0] == "cd aerostat-demo"
-    done = run_commands(typed)
-    assert len(done) == 5
-    for folder in ("sheet", "place", "measured"):
-        assert list((demo / "explanations" / folder).iterdir())
+@pytest.mark.parametrize("name", [name for name in WITH_COMMANDS if name != "README.zh-CN.md"])
+def test_the_commands_of_a_page_run_one_after_the_other(
+    place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for command in typed_in_blocks(name):
+        if command.startswith("cd "):
+            monkeypatch.chdir(command.removeprefix("cd "))
+        else:
+            run_command(command, weights)
 
 
 @pytest.mark.slow
-def test_the_commands_and_the_snippet_of_the_page_on_shipping_run(place: Path, weights: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
-    make_run(place / "runs" / "balloon", weights)
-    (place / "photos").mkdir()
-    shutil.copy(place / "party.jpg", place / "photos")
-    text = text_of("docs/ship-a-detector.md")
-    typed = [command for command in lines(text) if command.startswith("aerostat ")]
-    run_commands(typed[:1])
-    shutil.copy(place / "runs" / "balloon" / "best.onnx", place / "best.onnx")
-    assert len(run_commands(typed[1:])) == len(typed) - 1 == 2
-    assert main(["export", "runs/balloon", "--nms", "--out", "best-nms.onnx"]) == 0
-    (snippet,) = blocks(text, "python")
-    run_python(snippet)
+@pytest.mark.parametrize("name", [name for name in WITH_PYTHON if name != "README.zh-CN.md"])
+def test_the_python_of_a_page_runs(
+    place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In the folder to which the page's commands lead."""
+    train = aerostat.train
 
+    def quickly(*arguments: Any, **options: Any) -> Run:
+        run = train(*arguments, **{**options, "epochs": 1})
+        shutil.copy(weights, run.best)  # what was trained for a second finds nothing to explain
+        return run
 
-def run_python(snippet: str) -> dict[str, object]:
+    monkeypatch.setattr(aerostat, "train", quickly, raising=False)
+    for command in typed_in_blocks(name):
+        if command.startswith("cd "):
+            monkeypatch.chdir(command.removeprefix("cd "))
     known: dict[str, object] = {"__name__": "snippet"}
-    exec(compile(snippet, "snippet", "exec"), known)
-    return known
+    for block in blocks(text_of(name), "python"):
+        exec(compile(block, name, "exec"), known)
 
 
-@pytest.mark.slow
-def test_the_python_of_the_readme_runs(place: Path) -> None:
-    (snippet,) = blocks(text_of("README.md"), "python")
-    assert "epochs=40" in snippet
-    known = run_python(snippet.replace("epochs=40", "epochs=1").partition("found = ")[0])
-    assert (place / "runs" / "train" / "best.safetensors").is_file()
-    # the rest with weights that find something: what was trained for a second does not
-    known["model"] = __import__("aerostat").load(zoo.fetch("rtmdet-nano-person"))
-    exec(compile("found = " + snippet.partition("found = ")[2], "snippet", "exec"), known)
-    assert (place / "found.jpg").is_file() and (place / "why.jpg").is_file()
-
-
-@pytest.mark.slow
-def test_the_python_of_the_page_on_explanations_runs(place: Path, weights: Path) -> None:
-    make_run(place / "run", weights)
-    shutil.copytree(place / "balloon" / "train", place / "photographs")
-    (snippet,) = blocks(text_of("docs/explain-a-detection.md"), "python")
-    run_python(snippet)
-    image = cv2.imread(str(place / "why.jpg"))
-    assert image is not None and np.ptp(image) > 0
-
-
-def test_no_snippet_is_left_out() -> None:
-    """A new page with Python or commands needs a test above."""
-    have = {name for name in NAMES if blocks(text_of(name), "python")}
-    assert have == {"README.md", "README.zh-CN.md", "docs/explain-a-detection.md", "docs/ship-a-detector.md"}
-    typed = {
-        name for name in NAMES if re.search(r"^aerostat ", "".join(blocks(text_of(name), "sh")), re.MULTILINE)
-    }
-    assert typed == have, "run its commands, or show them as indented lines that are only understood"
+def test_there_are_pages_with_commands_and_with_python() -> None:
+    assert "README.md" in WITH_COMMANDS and "README.md" in WITH_PYTHON

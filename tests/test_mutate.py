@@ -90,7 +90,12 @@ def test_a_planted_mistake_is_killed_and_one_that_no_test_reaches_survives(tmp_p
 def test_mistakes_in_clipping_boxes_are_killed(tmp_path: Path) -> None:
     code, said = run(
         *("--module", "aerostat.geometry.boxes", "--function", "clip_boxes"),
-        *("--tests", PROJECT / "tests" / "test_candidates.py", "--results", tmp_path / "results.json"),
+        *(
+            "--tests",
+            PROJECT / "tests" / "geometry" / "test_boxes.py",
+            "--results",
+            tmp_path / "results.json",
+        ),
     )
     assert code == 0, said
     assert "4 of 4 killed" in said
