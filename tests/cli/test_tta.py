@@ -110,7 +110,7 @@ def test_the_published_scales_are_merged_as_published(aerostat, words: list[str]
         (["--merge-iou", "0"], ["--merge-iou"]),
         (["--flip"], ["--flip"]),
         (["--no-flip"], ["--no-flip"]),
-        (["--no-flip", "--merge", "wbf"], ["--merge, --no-flip", "leave them out"]),
+        (["--no-flip", "--merge", "wbf"], ["--no-flip, --merge", "leave them out"]),
         (["--tta", "--scales"], ["at least one scale"]),
         (["--tta", "--scales", "0"], ["multiples of 32", "found 0;"]),
         (["--tta", "--scales", "-320"], ["found -320;"]),
