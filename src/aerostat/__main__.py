@@ -73,7 +73,8 @@ def _describe(error: CycloptsError) -> str:
     sentence = " ".join(str(error).split()).partition(" Available commands:")[0]
     if isinstance(error, UnusedCliTokensError):
         sentence = f"Unexpected argument {' '.join(map(repr, error.unused_tokens or ()))}."
-    if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
+    keyword = getattr(error, "keyword", None)  # an option without its value; cyclopts 4.0 does not tell
+    if isinstance(error, MissingArgumentError) and error.argument is not None and keyword is None:
         sentence = f"{error.argument.name} is missing."
     return f"{sentence} See {' '.join(['aerostat', *(error.command_chain or ())])} --help."
 

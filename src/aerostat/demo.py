@@ -19,7 +19,8 @@ from aerostat.explanation.boxam import explain
 from aerostat.explanation.features import feature_maps
 from aerostat.geometry.postprocess import NMS_IOU
 from aerostat.images.read import read_image
-from aerostat.inference.predict_folder import predict_to_folder
+from aerostat.inference.detector import Detector
+from aerostat.inference.predict_folder import Outcome, predict_to_folder
 from aerostat.inference.resolve import load
 from aerostat.inspection.folder import Inspection, inspect_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report
@@ -50,7 +51,7 @@ def run_demo(out: Path) -> Path:
         InputError: if the folder is there already.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already; choose another --out, or remove it.")
+        raise InputError(f"{out} exists already; choose another `out`, or remove it.")
     began = time.monotonic()
     _step(1, "draw balloon scenes, annotated in VIA like the real data set")
     data = write_balloons(out / "data", train=TRAIN_SCENES, val=VAL_SCENES, seed=SEED)
@@ -76,24 +77,8 @@ def run_demo(out: Path) -> Path:
     result = evaluate(detector, dataset.split("val"))
     _log.info(result.render())
     _log.info(f"with views: AP {evaluate(detector, dataset.split('val'), tta=True).ap:.3f}")
-    _step(6, "predict new photographs: aerostat predict")
-    predicted = predict_to_folder(
-        lambda: detector,
-        [str(new)],
-        out / "predictions",
-        score=SHOW_SCORE,
-        nms_iou=NMS_IOU,
-        formats=("json", "csv"),
-    )
-    _log.info("\n".join(predicted.lines()))
-    found = image_grid([read_image(path) for path in predicted.pictures], columns=3, cell=(480, 360))
-    save_image(out / "pictures" / "found.jpg", found)
-    _step(7, "look into the network: aerostat features and aerostat explain")
-    photograph = max(sorted(new.iterdir()), key=lambda path: len(detector.predict(path, score=SHOW_SCORE)))
-    written = feature_maps(detector, photograph).save(out / "features")
-    explained = explain(detector, photograph, score=SHOW_SCORE)
-    pictures, _ = explained.save_all(out / "explanations")
-    _log.info("\n".join(map(str, [*written, *pictures])))
+    predicted = _predict(detector, new, out)
+    _look_inside(detector, new, out)
     _step(8, "one page about it all")
     chapters = [
         _picture_chapter(conversion.lines(), inspection.pictures["train"]["images"][0]),
@@ -124,6 +109,33 @@ def _inspect(dataset: Dataset, folder: Path) -> Inspection:
         input_size=recipe.data.input_size,
         recipe=recipe.to_dict(),
     )
+
+
+def _predict(detector: Detector, photographs: Path, out: Path) -> Outcome:
+    """Predict on new photographs, and draw one picture of all."""
+    _step(6, "predict new photographs: aerostat predict")
+    predicted = predict_to_folder(
+        lambda: detector,
+        [str(photographs)],
+        out / "predictions",
+        score=SHOW_SCORE,
+        nms_iou=NMS_IOU,
+        formats=("json", "csv"),
+    )
+    _log.info("\n".join(predicted.lines()))
+    found = image_grid([read_image(path) for path in predicted.pictures], columns=3, cell=(480, 360))
+    save_image(out / "pictures" / "found.jpg", found)
+    return predicted
+
+
+def _look_inside(detector: Detector, photographs: Path, out: Path) -> None:
+    """Draw feature maps and explanations of the photograph with the most detections."""
+    _step(7, "look into the network: aerostat features and aerostat explain")
+    counts = {path: len(detector.predict(path, score=SHOW_SCORE)) for path in sorted(photographs.iterdir())}
+    photograph = max(counts, key=lambda path: counts[path])
+    written = feature_maps(detector, photograph).save(out / "features")
+    pictures, _ = explain(detector, photograph, score=SHOW_SCORE).save_all(out / "explanations")
+    _log.info("\n".join(map(str, [*written, *pictures])))
 
 
 def _step(number: int, title: str) -> None:

@@ -1,4 +1,4 @@
-"""How counts and lists of names are said to a person."""
+"""Text for people: counts, lists of names, foreign values, and tables without a terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,28 @@ if TYPE_CHECKING:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return ``1 image`` or ``3 images``; a noun that does not just take an s brings its `plural`."""
+    """Return a number with its noun.
+
+    Args:
+        number: how many.
+        noun: in the singular.
+        plural: of the noun, if it is not the singular with an s.
+
+    >>> counted(1, "image"), counted(3, "image"), counted(0, "class", "classes")
+    ('1 image', '3 images', '0 classes')
+    """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
-    """Return ``a, b, c``; of more than `most` names only so many are said and the others counted.
+    """Return names with commas between; a name of more than 80 characters is cut.
 
-    A name of more than 80 characters is cut.
+    Args:
+        names: any number of names.
+        most: how many are listed; the others are counted.
+
+    >>> listed(["a", "b", "c", "d"], most=2)
+    'a, b and 2 more'
     """
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
@@ -26,20 +40,26 @@ def listed(names: Iterable[str], most: int = 5) -> str:
 
 
 def shown(value: object, most: int = 60) -> str:
-    """Return a value of somebody's file as a sentence can hold it: quoted, in one line, at most so long.
+    """Return a value from a file, quoted, on one line, with at most `most` characters.
 
-    What does not print - a newline, an escape that a terminal would obey, letters that turn its direction -
-    stands there as Python writes it.
+    Characters that do not print are escaped: line ends, commands to a terminal, changes of direction.
+
+    >>> print(shown("a\\nb"))
+    'a\\nb'
     """
     text = repr(value[: most + 1] if isinstance(value, str) else value)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def plain(text: str, lines: bool = False) -> str:
-    """Return a text in which every character prints, since a terminal obeys those that do not.
+    """Return a text in which every character prints, because a terminal obeys those that do not.
 
-    The others become the escapes that Python writes for them, except for odd spaces, and except for the ends
-    of lines if `lines`.
+    Args:
+        text: any text. Characters that do not print are escaped as in Python; wide and other spaces stay.
+        lines: whether line ends stay, too.
+
+    >>> print(plain("red\\x1b[31m"))
+    red\\x1b[31m
     """
     if text.isprintable():
         return text
@@ -51,7 +71,7 @@ def plain(text: str, lines: bool = False) -> str:
     )
 
 
-def as_text(renderable: RenderableType, width: int = 100) -> str:
+def as_text(renderable: RenderableType, width: int = 80) -> str:
     """Return a table or another renderable of rich as plain text, with lines of at most `width` columns."""
     import io
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from aerostat.__main__ import main
 from aerostat.benchmarking import benchmark as measuring
 from aerostat.benchmarking import latency
 from aerostat.benchmarking.peak import Peak
@@ -20,19 +19,7 @@ from aerostat.cli import console
 from aerostat.model import build
 from aerostat.weights.checkpoint import Header, save_weights
 
-Ended = tuple[int, str, str]
 QUICK = ["benchmark", "nano.safetensors", "--seconds", "0.1", "--engine", "torch", "--batch", "1", "2"]
-
-
-@pytest.fixture
-def aerostat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run one command in this process and return its exit code, stdout and stderr."""
-
-    def run(*words: object) -> Ended:
-        capfd.readouterr()
-        return (main([str(word) for word in words]), *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
-def test_the_document_has_all_figures_and_they_fit_together(aerostat: Callable[..., Ended]) -> None:
+def test_the_document_has_all_figures_and_they_fit_together(aerostat) -> None:
     code, out, err = aerostat(*QUICK, "--json")
     assert code == 0, err
     found: dict[str, Any] = json.loads(out)
@@ -85,7 +72,7 @@ def test_the_document_has_all_figures_and_they_fit_together(aerostat: Callable[.
     assert found["photograph"]["size"] == [160, 120]
 
 
-def test_lines_fit_a_narrow_terminal_and_name_what_was_measured(aerostat: Callable[..., Ended]) -> None:
+def test_lines_fit_a_narrow_terminal_and_name_what_was_measured(aerostat) -> None:
     code, out, _ = aerostat(*QUICK)
     assert code == 0
     assert "rtmdet-nano, 2 classes, 64 x 64 px, float32: nano.safetensors" in out
@@ -93,7 +80,7 @@ def test_lines_fit_a_narrow_terminal_and_name_what_was_measured(aerostat: Callab
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_every_engine_that_is_installed_is_measured(aerostat: Callable[..., Ended]) -> None:
+def test_every_engine_that_is_installed_is_measured(aerostat) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
@@ -104,9 +91,7 @@ def test_every_engine_that_is_installed_is_measured(aerostat: Callable[..., Ende
     assert found["not_measured"] == {}
 
 
-def test_engines_that_are_not_installed_are_named(
-    aerostat: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_engines_that_are_not_installed_are_named(aerostat, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     find = importlib.util.find_spec
@@ -123,7 +108,7 @@ def test_engines_that_are_not_installed_are_named(
     assert "pip install" in err
 
 
-def test_an_own_photograph_and_another_size_are_measured(aerostat: Callable[..., Ended]) -> None:
+def test_an_own_photograph_and_another_size_are_measured(aerostat) -> None:
     code, out, err = aerostat(*QUICK, "--image", "photo.png", "--input-size", 96, "--threads", 1, "--json")
     assert code == 0, err
     found = json.loads(out)
@@ -133,7 +118,7 @@ def test_an_own_photograph_and_another_size_are_measured(aerostat: Callable[...,
     assert found["machine"]["threads"] == 1
 
 
-def test_an_exported_file_is_measured_without_its_weights(aerostat: Callable[..., Ended], here: Path) -> None:
+def test_an_exported_file_is_measured_without_its_weights(aerostat, here: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     code, _, err = aerostat("export", "nano.safetensors", "--to", "onnx", "--out", "nano.onnx")
@@ -167,18 +152,14 @@ def test_an_exported_file_is_measured_without_its_weights(aerostat: Callable[...
         (["nano.safetensors", "--device", "abacus"], "abacus"),
     ],
 )
-def test_a_wrong_request_ends_with_one_sentence(
-    aerostat: Callable[..., Ended], words: list[str], said: str
-) -> None:
+def test_a_wrong_request_ends_with_one_sentence(aerostat, words: list[str], said: str) -> None:
     code, out, err = aerostat("benchmark", *words)
     assert (code, out) == (2, "")
     assert said in err
     assert "Traceback" not in err
 
 
-def test_a_terminal_is_shown_the_same_figures_as_tables(
-    aerostat: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_is_shown_the_same_figures_as_tables(aerostat, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=200, color_system=None)
     monkeypatch.setattr(console, "stdout", lambda: terminal)

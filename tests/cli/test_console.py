@@ -35,4 +35,4 @@ def test_quieter_and_louder(capsys):
         log.warning("odd")
     with console.log_on_stderr(logging.DEBUG):
         log.debug("detail")
-    assert capsys.readouterr().err == "warning: odd\ndetail\n"
+    assert capsys.readouterr().err == "warning: odd\nanything: detail\n"

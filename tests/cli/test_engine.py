@@ -5,14 +5,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 from torch import nn
 
-from aerostat.__main__ import main
 from aerostat.deploy.export import export
 from aerostat.inference import resolve
 from aerostat.scenes.balloons import write_balloons
@@ -20,12 +18,6 @@ from aerostat.weights.checkpoint import Header, save_weights
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +28,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory, random_net: Callable[..., 
     return path
 
 
-@pytest.fixture
-def aerostat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> Ended:
-        capfd.readouterr()
-        return Ended(main([str(word) for word in words]), *capfd.readouterr())
-
-    return run
 
 
 def test_every_engine_finds_the_same(aerostat, weights, tmp_path) -> None:

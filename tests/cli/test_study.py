@@ -1,12 +1,10 @@
 """`study` on the command line: one table, one picture, plain refusals."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from aerostat.__main__ import main
 from aerostat.scenes.balloons import write_balloons
 
 FAST = [
@@ -21,18 +19,9 @@ FAST = [
 ]
 
 
-@pytest.fixture
-def aerostat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AEROSTAT_HOME", str(tmp_path / "home"))
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        return main([str(word) for word in words]), *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +36,9 @@ def test_folds_of_two_recipes_make_a_table_a_picture_and_a_verdict(aerostat, dat
     options = ["--classes", "balloon", "--folds", "2", "--vary", "optim.lr=0.00001 model.freeze=backbone"]
     code, out, err = aerostat("study", data, *options, *FAST)
     assert code == 0, err
-    assert "optim.lr=0.00001 model.freeze=backbone against auto: AP" in out.replace("\n", " ")
+    assert "\nA: auto\nB: optim.lr=0.00001 model.freeze=backbone\n" in out
+    assert "\nB against A: AP" in out
+    assert all(len(line) <= 80 for line in out[: out.index("\nA: auto")].splitlines())
     assert "over 2 pairs" in out and "Folds share most of their training images" in out
     study = tmp_path / "studies" / "drawn-folds-2"
     assert str(study.relative_to(tmp_path) / "study.png") in out and (study / "study.png").is_file()

@@ -1,7 +1,7 @@
 """`eval --tta` and `predict --tta` as a person meets them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from aerostat.__main__ import main
 from aerostat.model import build
 from aerostat.weights.checkpoint import Header, save_weights
-
-Ended = tuple[int, str, str]
-
-
-@pytest.fixture
-def aerostat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run one command in this process and return its exit code, stdout and stderr."""
-
-    def run(*words: object) -> Ended:
-        capfd.readouterr()
-        return (main([str(word) for word in words]), *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +44,7 @@ EVAL = ["eval", "nano.safetensors", "data"]
 PREDICT = ["predict", "nano.safetensors", "data/val/0.png"]
 
 
-def test_the_table_says_which_views_there_were(aerostat: Callable[..., Ended]) -> None:
+def test_the_table_says_which_views_there_were(aerostat) -> None:
     code, out, _ = aerostat(*EVAL, "--tta", "--scales", "published")
     assert code == 0
     assert out.splitlines()[0].startswith(" Average Precision")
@@ -68,7 +54,7 @@ def test_the_table_says_which_views_there_were(aerostat: Callable[..., Ended]) -
     assert "test-time" not in aerostat(*EVAL)[1]
 
 
-def test_the_document_says_which_views_there_were(aerostat: Callable[..., Ended]) -> None:
+def test_the_document_says_which_views_there_were(aerostat) -> None:
     words = ["--tta", "--scales", "96", "1x", "--no-flip", "--merge", "wbf", "--merge-iou", "0.6", "--json"]
     told = json.loads(aerostat(*EVAL, *words)[1])
     assert told["tta"] == {
@@ -81,20 +67,20 @@ def test_the_document_says_which_views_there_were(aerostat: Callable[..., Ended]
     assert plain.keys() == told.keys()
 
 
-def test_sizes_are_relative_to_the_input_that_was_asked_for(aerostat: Callable[..., Ended]) -> None:
+def test_sizes_are_relative_to_the_input_that_was_asked_for(aerostat) -> None:
     words = ["--input-size", "128", "--tta", "--scales", "0.5", "1.0", "--json"]
     views = json.loads(aerostat(*EVAL, *words)[1])["tta"]["views"]
     assert [view["input_size"][0] for view in views] == [64, 64, 128, 128]
 
 
-def test_one_view_gives_the_plain_figures(aerostat: Callable[..., Ended]) -> None:
+def test_one_view_gives_the_plain_figures(aerostat) -> None:
     plain = json.loads(aerostat(*EVAL, "--json")[1])
     one = json.loads(aerostat(*EVAL, "--json", "--tta", "--scales", "1.0", "--no-flip")[1])
     assert plain["detections"] > 0
     assert plain | {"tta": None} == one | {"tta": None}
 
 
-def test_predict_says_which_views_there_were(aerostat: Callable[..., Ended]) -> None:
+def test_predict_says_which_views_there_were(aerostat) -> None:
     code, out, _ = aerostat(*PREDICT, "--tta", "--scales", "64,96", "--nms-iou", "0.5")
     assert code == 0
     assert (
@@ -110,9 +96,7 @@ def test_predict_says_which_views_there_were(aerostat: Callable[..., Ended]) -> 
     ("words", "merge"),
     [([], "wbf"), (["--scales", "published"], "nms"), (["--scales", "published", "--merge", "wbf"], "wbf")],
 )
-def test_the_published_scales_are_merged_as_published(
-    aerostat: Callable[..., Ended], words: list[str], merge: str
-) -> None:
+def test_the_published_scales_are_merged_as_published(aerostat, words: list[str], merge: str) -> None:
     told = json.loads(aerostat(*PREDICT, "--tta", *words, "--json", "--out", "more")[1])
     assert told["tta"]["merge"] == merge
 
@@ -126,7 +110,7 @@ def test_the_published_scales_are_merged_as_published(
         (["--merge-iou", "0"], ["--merge-iou"]),
         (["--flip"], ["--flip"]),
         (["--no-flip"], ["--no-flip"]),
-        (["--no-flip", "--merge", "wbf"], ["--merge, --no-flip", "leave them out"]),
+        (["--no-flip", "--merge", "wbf"], ["--no-flip, --merge", "leave them out"]),
         (["--tta", "--scales"], ["at least one scale"]),
         (["--tta", "--scales", "0"], ["multiples of 32", "found 0;"]),
         (["--tta", "--scales", "-320"], ["found -320;"]),
@@ -140,7 +124,7 @@ def test_the_published_scales_are_merged_as_published(
     ],
 )
 def test_options_that_cannot_be_or_would_do_nothing_are_refused_before_any_work(
-    aerostat: Callable[..., Ended], verb: list[str], words: list[str], expected: list[str]
+    aerostat, verb: list[str], words: list[str], expected: list[str]
 ) -> None:
     code, out, err = aerostat(verb[0], "no-such-weights", *verb[2:], *words)
     assert (code, out) == (2, "")

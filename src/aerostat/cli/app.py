@@ -16,3 +16,4 @@ app = App(
     group_parameters=Group("Options", sort_key=2),
     suppress_keyboard_interrupt=False,  # it would end without a word
 )
+app.meta.suppress_keyboard_interrupt = False

@@ -43,11 +43,8 @@ def convert(
         "polygon" as COCO means it, or "box" as the usual balloon converter writes it.
     """
     from aerostat.datasets.convert import convert as convert_annotations
-    from aerostat.datasets.origin import ReadOptions
 
-    options = ReadOptions(
-        reading.class_names(), reading.class_attribute, reading.images, reading.strict, from_
-    )
+    options = reading.chosen(from_format=from_)
     done = convert_annotations(src, dst, options, to=to, area=area, force=force)
     if json_:
         print(console.document(done.to_dict()))

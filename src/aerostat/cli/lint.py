@@ -29,11 +29,9 @@ def lint(
     pixels:
         Decode the images, as is done by default, or look at headers and annotations alone.
     """
-    from aerostat.datasets.origin import ReadOptions
     from aerostat.lint.lint import lint_path
 
-    options = ReadOptions(reading.class_names(), reading.class_attribute, reading.images)
-    report = lint_path(data, options, pixels=pixels)
+    report = lint_path(data, reading.chosen(strict=False), pixels=pixels)
     if json_:
         print(console.document(report.to_dict()))
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import warnings
 from collections.abc import Sequence
 
 from aerostat.cli.app import app
@@ -21,6 +22,9 @@ OPTIONS = {"box_xyxy": "box", "formats": "format", "layer": "layers", "preset": 
 
 COMMANDS = {"describe_layers(net)": "aerostat features WEIGHTS --layers list"}
 """Calls of the library that a command of another form stands for."""
+
+MAX_CALL = 500
+"""Longest call that is looked at, in characters."""
 
 _MARKED = re.compile(
     r"""(?<!\w)'(?:[^'\\\n]|\\.)*'(?!\w)   # a quoted value: it may come from a file, and it stays
@@ -77,11 +81,8 @@ def _option(marked: str, verb: str) -> str | None:
     if marked.isidentifier():
         names = options_of(verb).get(OPTIONS.get(marked, marked))
         return names[0] if names else None
-    try:
-        call = ast.parse(marked if marked.endswith(")") else f"_({marked})", mode="eval").body
-    except (SyntaxError, ValueError):
-        return None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+    call = _call(marked if re.match(r"\w+\(", marked) else f"_({marked})")
+    if call is None or not isinstance(call.func, ast.Name):
         return None
     called = "" if call.func.id == "_" else VERBS.get(call.func.id, call.func.id)
     options = [_given(keyword, called or verb) for keyword in call.keywords]
@@ -91,6 +92,19 @@ def _option(marked: str, verb: str) -> str | None:
     if called and not options_of(called):
         return None
     return " ".join(part for part in (f"aerostat {called}" * bool(called), *arguments, *options) if part)
+
+
+def _call(text: str) -> ast.Call | None:
+    """Return the only call in a text, or None. Nothing is evaluated; the text may come from anybody."""
+    if len(text) > MAX_CALL:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return call if isinstance(call, ast.Call) else None
 
 
 def _given(keyword: ast.keyword, verb: str) -> str | None:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
+    from aerostat.datasets.origin import ReadOptions
     from aerostat.inference.tta import TTA
 
 # --- forms of options
@@ -85,9 +86,12 @@ class Read:
     images: Path | None = None
     strict: Flag = False
 
-    def class_names(self) -> list[str] | None:
-        """Return the class names; one text with commas is several names."""
-        return split_names(self.classes)
+    def chosen(self, **changes: Any) -> ReadOptions:
+        """Return the options as the library takes them; `changes` beat what was typed."""
+        from aerostat.datasets.origin import ReadOptions
+
+        typed = ReadOptions(split_names(self.classes), self.class_attribute, self.images, self.strict)
+        return dataclasses.replace(typed, **changes)
 
 
 @Parameter(name="*")

@@ -15,37 +15,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def read(data: Path, options: Read, **other: Any) -> Dataset:
-    """Return the data set at a path, read as the options ask for; `other` beats them."""
-    from aerostat.datasets.dataset import Dataset
+def read(data: Path, options: Read, **changes: Any) -> Dataset:
+    """Return the data set at a path, read as the options ask for; `changes` beat them."""
+    from aerostat.datasets.dataset import read_dataset
 
-    return Dataset.read(data, **{**arguments(options), **other})
-
-
-def arguments(options: Read) -> dict[str, Any]:
-    """Return the options as arguments of `Dataset.read`."""
-    return {
-        "classes": options.class_names(),
-        "class_attribute": options.class_attribute,
-        "images": options.images,
-        "strict": options.strict,
-    }
-
-
-def recorded(options: Read) -> dict[str, Any]:
-    """Return `arguments` that a run can remember: plain values, and an absolute folder of the images."""
-    images = None if options.images is None else str(options.images.absolute())
-    return {**arguments(options), "images": images}
+    return read_dataset(data, options.chosen(**changes))
 
 
 def read_for(known: tuple[str, ...], data: Path, options: Read) -> Dataset:
     """Return data for a detector of the classes `known`; these are the classes of data that state none."""
     from aerostat.datasets.records import OtherClassesError
 
-    if options.class_names():
+    if options.chosen().classes:
         return read(data, options)
     try:
-        return read(data, options, classes=list(known))
+        return read(data, options, classes=known)
     except OtherClassesError:  # the classes are compared with the detector's later
         return read(data, options, classes=None)
 

@@ -23,7 +23,7 @@ from aerostat.cli.options import (
     RecipeDevice,
     StartWeights,
 )
-from aerostat.cli.reading import name_of, read, recorded
+from aerostat.cli.reading import name_of, read
 from aerostat.cli.recipes import recipe_values
 from aerostat.errors import InputError
 
@@ -77,7 +77,7 @@ def study(
         raise InputError(f"Expected --seeds to be at least 1, found {seeds}.")
     shared = Recipe(model=model, weights=weights, set_=set_)
     arms = _arms(recipe or ["auto"], vary or [], shared, Fields(device=device))
-    dataset = read(data, reading, **recorded(reading))
+    dataset = read(data, reading)
     path = out or Path("studies") / (name_of(data) + (f"-folds-{folds}" if folds else ""))
     count = seeds or (1 if folds else 5)
     found = studies.study(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aerostat.cli.app import app
 from aerostat.cli.options import FIELDS, READ, RECIPE, Fields, Flag, Read, Recipe, given_options
 from aerostat.cli.pages import write_page
-from aerostat.cli.reading import name_of, read, recorded
+from aerostat.cli.reading import name_of, read
 from aerostat.cli.recipes import recipe_values
 from aerostat.cli.refusals import refuse
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
+    from aerostat.datasets.dataset import Dataset
     from aerostat.runs.directory import Run
 
 
@@ -72,7 +73,7 @@ def train(
     with leaving_at_once(lambda: Run(run).left):
         from aerostat.training import api as training
 
-        dataset = read(data, reading, **recorded(reading))
+        dataset = read(data, reading)
         trained = training.train(
             dataset,
             model=start.model,
@@ -80,7 +81,7 @@ def train(
             out=run,
             preset=preset,
             values=values,
-            source={"path": str(data.absolute()), **recorded(reading)},
+            source=_source(dataset),
             strict=reading.strict,
         )
         write_page(trained, dataset)
@@ -93,8 +94,13 @@ def _resumed(run: Path, data: Path | None, reading: Read) -> Run:
     if data is None:
         refuse(given_options(reading), "cannot go with --resume unless DATA is named too")
         return resume(run)
-    source = {"path": str(data.absolute()), **recorded(reading)}
-    return resume(run, read(data, reading, **recorded(reading)), source=source)
+    dataset = read(data, reading)
+    return resume(run, dataset, source=_source(dataset))
+
+
+def _source(dataset: Dataset) -> dict[str, Any]:
+    """Return where and how the data were read, as a run remembers it."""
+    return dataset.origin.to_dict() if dataset.origin is not None else {}
 
 
 def _free_run(out: Path | None, data: Path) -> Path:
