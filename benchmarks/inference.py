@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aerostat.datasets.records import ImageRecord
-from aerostat.geometry.postprocess import PRE_NMS, Boxes, keep
+from aerostat.geometry.postprocess import PRE_NMS, Candidates, keep
 from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
 from aerostat.inference.backends.engine import Engine
@@ -30,7 +30,7 @@ from aerostat.inference.backends.openvino import openvino_engine
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet, build, flatten_levels, normalise
-from aerostat.model.decode import candidate_births
+from aerostat.model.decode import candidate_boxes
 from aerostat.model.onnx_graph import onnx_model
 from aerostat.scenes.balloons import draw_scene
 from benchmarks.case import Case
@@ -62,13 +62,13 @@ class PublishedEngine:
         score_threshold: float,
         pre_nms: int,
         content_sizes: object = None,
-    ) -> list[Boxes]:
+    ) -> list[Candidates]:
         planes = torch.from_numpy(np.ascontiguousarray(images_bgr.transpose(0, 3, 1, 2)))
         cls, reg = self.net(normalise(planes))
         return [
-            candidate_births(
+            candidate_boxes(
                 [x[i] for x in cls], [x[i] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
-            ).boxes
+            )
             for i in range(len(images_bgr))
         ]
 
@@ -153,7 +153,7 @@ def _suppression(quick: bool) -> Case:
     count = 60_000 if quick else 660_000
     corner = rng.uniform(0, 600, (count, 2)).astype(np.float32)
     boxes_xyxy = np.concatenate([corner, corner + rng.uniform(8, 120, (count, 2)).astype(np.float32)], 1)
-    boxes = Boxes(boxes_xyxy, rng.random(count, np.float32), rng.integers(0, 80, count))
+    boxes = Candidates(boxes_xyxy, rng.random(count, np.float32), rng.integers(0, 80, count))
     return Case(
         f"suppression of {count:,} candidates of 80 classes, 300 kept",
         "ms",

@@ -21,7 +21,7 @@ import aerostat as ae
 from aerostat.datasets.records import Split
 from aerostat.demo import CHECKPOINT
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Boxes
+from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Candidates
 from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
 from aerostat.inference.tta import TTA, Merge, View, merge_views, mirror_boxes
@@ -64,7 +64,7 @@ class Subject:
     name: str
     split: Split
     side: int
-    found: dict[View, list[Boxes]]
+    found: dict[View, list[Candidates]]
     merged: dict[tuple[str, Merge, float, int], list[Detections]] = field(default_factory=dict)
 
     def detections(self, name: str, merge: Merge, iou: float, times: int) -> list[Detections]:
@@ -93,9 +93,12 @@ class Subject:
         return evaluate_detections(records, [found[i] for i in places], self.split.classes)
 
 
-def _detections(found: Sequence[Boxes], merge: Merge, iou: float, classes: tuple[str, ...]) -> Detections:
-    merged = merge_views(found, merge=merge, iou_threshold=iou, max_detections=MAX_DETECTIONS)
-    return Detections(*merged, classes=classes)[merged.scores > SCORE_THRESHOLD]
+def _detections(
+    views: Sequence[Candidates], merge: Merge, iou: float, classes: tuple[str, ...]
+) -> Detections:
+    merged = merge_views(views, merge=merge, iou_threshold=iou, max_detections=MAX_DETECTIONS)
+    found = Detections(merged.boxes_xyxy, merged.scores, merged.labels, classes)
+    return found[merged.scores > SCORE_THRESHOLD]
 
 
 def look(name: str, detector: Detector, split: Split, *, large: bool) -> Subject:
@@ -104,7 +107,7 @@ def look(name: str, detector: Detector, split: Split, *, large: bool) -> Subject
     plans = [tta.plan((side, side)) for tta in SETS.values()]
     plans += [SETS[name].plan((2 * side, 2 * side)) for name in LARGE] if large else []
     views = dict.fromkeys(view for plan in plans for view in plan.views)
-    found: dict[View, list[Boxes]] = {view: [] for view in views}
+    found: dict[View, list[Candidates]] = {view: [] for view in views}
     for record in track(split.images, f"looking with {name}", len(split)):
         image_bgr = read_image(record.path)
         for view in views:
@@ -112,7 +115,7 @@ def look(name: str, detector: Detector, split: Split, *, large: bool) -> Subject
             shown = np.ascontiguousarray(image_bgr[:, ::-1]) if view.flip else image_bgr
             seen = at_size.predict(shown, score=SCORE_THRESHOLD)
             boxes = mirror_boxes(seen.boxes_xyxy, image_bgr.shape[1]) if view.flip else seen.boxes_xyxy
-            found[view].append(Boxes(np.asarray(boxes, np.float32), seen.scores, seen.labels))
+            found[view].append(Candidates(np.asarray(boxes, np.float32), seen.scores, seen.labels))
     return Subject(name, split, side, found)
 
 

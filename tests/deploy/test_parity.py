@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aerostat.deploy.parity import Agreement, compare
-from aerostat.geometry.postprocess import Boxes
+from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.detector import Detector
 
 
@@ -24,7 +24,7 @@ class Says:
     def candidates(self, images_bgr, *, score_threshold, pre_nms, content_sizes=None):
         rows = sorted((r for r in self.rows if r[4] > score_threshold), key=lambda r: -r[4])
         table = np.asarray(rows, np.float32).reshape(-1, 6)
-        return [Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64)) for _ in images_bgr]
+        return [Candidates(table[:, :4], table[:, 4], table[:, 5].astype(np.int64)) for _ in images_bgr]
 
 
 IMAGE = np.zeros((64, 64, 3), np.uint8)

@@ -9,9 +9,10 @@ from aerostat.geometry.fusion import weighted_box_fusion
 def fuse(*rows: tuple[float, ...], views: int, iou: float = 0.55):
     """Rows are x1, y1, x2, y2, score, label."""
     table = np.reshape(np.array(rows, float), (-1, 6))
-    return weighted_box_fusion(
+    fused = weighted_box_fusion(
         table[:, :4], table[:, 4], table[:, 5].astype(int), views=views, iou_threshold=iou
     )
+    return fused.boxes_xyxy, fused.scores, fused.labels
 
 
 def test_two_views_of_one_object_become_their_weighted_mean():
@@ -83,25 +84,35 @@ def test_a_crowd_that_all_views_agree_on_comes_back_itself():
     corners = np.stack(np.meshgrid(np.arange(40.0), np.arange(40.0)), -1).reshape(-1, 2) * 20
     boxes = np.concatenate([corners, corners + 10], 1)
     scores = np.linspace(1, 0.1, len(boxes))
-    fused, fused_scores, _ = weighted_box_fusion(
+    fused = weighted_box_fusion(
         np.tile(boxes, (6, 1)), np.tile(scores, 6), np.zeros(6 * len(boxes), int), views=6
     )
-    np.testing.assert_allclose(fused, boxes)
-    np.testing.assert_allclose(fused_scores, scores)
+    np.testing.assert_allclose(fused.boxes_xyxy, boxes)
+    np.testing.assert_allclose(fused.scores, scores)
+    assert fused.best.tolist() == [*range(len(boxes))]
+
+
+def test_each_fused_box_names_its_best_member_among_the_boxes_given():
+    boxes = np.asarray([[0, 0, 10, 10], [50, 0, 60, 10], [0, 0, 10, 11], [50, 0, 60, 11], [0, 0, 10, 10]])
+    fused = weighted_box_fusion(
+        boxes, np.asarray([0.4, 0.2, 0.5, 0.9, 0.1]), np.asarray([0, 1, 0, 1, 1]), views=1
+    )
+    assert fused.labels.tolist() == [1, 0, 1]
+    assert fused.best.tolist() == [3, 2, 4]
 
 
 def test_equal_scores_keep_the_order_in_which_they_came():
     corners = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2) * 20
     boxes = np.concatenate([corners, corners + 10], 1)
     scores = np.resize([0.5, 0.25, 0.75], 400)
-    fused, _, _ = weighted_box_fusion(boxes, scores, np.zeros(400, int), views=1)
+    fused = weighted_box_fusion(boxes, scores, np.zeros(400, int), views=1)
     expected = [*range(2, 400, 3), *range(0, 400, 3), *range(1, 400, 3)]
-    np.testing.assert_allclose(fused, boxes[expected])
+    np.testing.assert_allclose(fused.boxes_xyxy, boxes[expected])
     # of two classes with the same scores the lower one comes first
-    fused, _, labels = weighted_box_fusion(boxes, scores, np.arange(400) % 2, views=1)
+    fused = weighted_box_fusion(boxes, scores, np.arange(400) % 2, views=1)
     by_class = sorted(range(400), key=lambda i: (-scores[i], i % 2, i))
-    np.testing.assert_allclose(fused, boxes[by_class])
-    assert labels.tolist() == [i % 2 for i in by_class]
+    np.testing.assert_allclose(fused.boxes_xyxy, boxes[by_class])
+    assert fused.labels.tolist() == [i % 2 for i in by_class]
 
 
 def test_what_was_fused_away_in_one_class_takes_no_place_in_another():

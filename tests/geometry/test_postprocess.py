@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aerostat.geometry.postprocess import Boxes, keep, select, suppress
+from aerostat.geometry.postprocess import Candidates, keep, select, suppress
 
 SIDE = (32, 32)  # 16 + 4 + 1 points
 
@@ -21,17 +21,17 @@ def test_candidates_come_level_by_level_best_first():
         {(3, 0): 0.2, (5, 1): 0.9, (16, 1): 0.5, (19, 0): 0.6, (20, 0): 0.1, (0, 0): 0.05}
     )
     found = select(table, boxes, SIDE, score_threshold=0.05)
-    np.testing.assert_allclose(found.boxes.scores, [0.9, 0.2, 0.6, 0.5, 0.1])
-    assert found.boxes.labels.tolist() == [1, 0, 0, 1, 0]
+    np.testing.assert_allclose(found.scores, [0.9, 0.2, 0.6, 0.5, 0.1])
+    assert found.labels.tolist() == [1, 0, 0, 1, 0]
     assert found.levels.tolist() == [0, 0, 1, 1, 2]
     assert found.points.tolist() == [5, 3, 3, 0, 0]
-    np.testing.assert_array_equal(found.boxes.boxes_xyxy, boxes[[5, 3, 19, 16, 20]])
+    np.testing.assert_array_equal(found.boxes_xyxy, boxes[[5, 3, 19, 16, 20]])
 
 
 def test_a_point_may_be_of_several_classes_and_equal_scores_keep_their_order():
     table, boxes = all_points({(2, 0): 0.5, (2, 1): 0.5, (1, 1): 0.5})
     found = select(table, boxes, SIDE)
-    assert list(zip(found.points.tolist(), found.boxes.labels.tolist(), strict=True)) == [
+    assert list(zip(found.points.tolist(), found.labels.tolist(), strict=True)) == [
         (1, 1),
         (2, 0),
         (2, 1),
@@ -43,15 +43,15 @@ def test_each_level_has_a_number_of_its_own():
         {(0, 0): 0.5, (1, 0): 0.6, (2, 0): 0.7, (16, 0): 0.1, (17, 0): 0.2, (20, 0): 0.9}
     )
     found = select(table, boxes, SIDE, pre_nms=2)
-    np.testing.assert_allclose(found.boxes.scores, [0.7, 0.6, 0.2, 0.1, 0.9])
+    np.testing.assert_allclose(found.scores, [0.7, 0.6, 0.2, 0.1, 0.9])
 
 
 def test_nothing_above_the_threshold_is_nothing():
     table, boxes = all_points({})
     found = select(table, boxes, SIDE)
-    assert found.boxes.boxes_xyxy.shape == (0, 4)
-    assert (found.boxes.labels.dtype, found.levels.dtype, found.points.dtype) == (np.int64,) * 3
-    assert len(keep(found.boxes, SIDE).scores) == 0
+    assert found.boxes_xyxy.shape == (0, 4)
+    assert (found.labels.dtype, found.levels.dtype, found.points.dtype) == (np.int64,) * 3
+    assert len(keep(found, SIDE).scores) == 0
 
 
 @pytest.mark.parametrize("score", [0.5, 0.0])
@@ -62,7 +62,7 @@ def test_every_point_can_be_a_candidate(score):
 
 
 def test_boxes_are_clipped_to_the_content_and_those_of_which_nothing_is_left_go():
-    boxes = Boxes(
+    boxes = Candidates(
         np.asarray([[-5, -5, 10, 10], [50, 0, 70, 10], [40, 0, 60, 20]], np.float32),
         np.asarray([0.9, 0.8, 0.7], np.float32),
         np.zeros(3, np.int64),
@@ -74,7 +74,7 @@ def test_boxes_are_clipped_to_the_content_and_those_of_which_nothing_is_left_go(
 
 def test_suppression_is_within_a_class_and_the_best_are_kept():
     box = [0, 0, 10, 10]
-    boxes = Boxes(
+    boxes = Candidates(
         np.asarray([box, box, box, [20, 20, 30, 30]], np.float32),
         np.asarray([0.5, 0.9, 0.8, 0.3], np.float32),
         np.asarray([0, 0, 1, 0]),
@@ -104,7 +104,7 @@ def test_hundreds_of_equal_scores_keep_the_order_of_their_points():
 
 
 def test_suppression_alone_keeps_the_best_of_each_class_and_place_as_they_are():
-    boxes = Boxes(
+    boxes = Candidates(
         np.asarray([[0, 0, 10, 10], [1, 0, 11, 10], [1, 0, 11, 10], [50, 0, 60, 10]], np.float32),
         np.asarray([0.5, 0.9, 0.8, 0.3], np.float32),
         np.asarray([0, 0, 1, 1]),
@@ -120,7 +120,7 @@ def test_suppression_alone_keeps_the_best_of_each_class_and_place_as_they_are():
 def test_suppression_alone_keeps_three_hundred_unless_told_otherwise():
     corners = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), -1).reshape(-1, 2) * 20
     scores = np.linspace(0.9, 0.1, 400, dtype=np.float32)
-    boxes = Boxes(
+    boxes = Candidates(
         np.concatenate([corners, corners + 10], 1).astype(np.float32), scores, np.zeros(400, np.int64)
     )
     assert len(suppress(boxes).scores) == 300
@@ -132,5 +132,43 @@ def test_without_a_word_the_settings_are_the_published_ones_for_ap():
     table, boxes = all_points({(0, 0): 0.0015, (1, 0): 0.0005, (2, 0): 0.001})
     assert select(table, boxes, SIDE).points.tolist() == [0]  # above 0.001, as float32 has it
     same = np.asarray([[0, 0, 100, 100], [0, 0, 100, 64], [0, 0, 100, 66]], np.float32)  # IoU 0.64 and 0.66
-    found = keep(Boxes(same, np.asarray([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64)), (100, 100))
+    found = keep(Candidates(same, np.asarray([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64)), (100, 100))
     np.testing.assert_allclose(found.scores, [0.9, 0.8])
+
+
+def table_of(count: int, **more: object) -> Candidates:
+    corners = np.arange(count, dtype=np.float32)[:, None] * 40
+    return Candidates(
+        np.concatenate([corners, corners, corners + 20, corners + 20], 1),
+        np.linspace(0.9, 0.5, count, dtype=np.float32),
+        np.zeros(count, np.int64),
+        **more,
+    )
+
+
+def test_every_column_travels_with_its_box_through_suppression():
+    same = table_of(1).boxes_xyxy.repeat(3, 0)
+    boxes = Candidates(
+        same,
+        np.asarray([0.5, 0.9, 0.4], np.float32),
+        np.asarray([0, 0, 1]),
+        levels=np.asarray([0, 1, 2]),
+        points=np.asarray([7, 8, 9]),
+        columns={"coefficients": np.eye(3), "names": np.asarray(["a", "b", "c"])},
+    )
+    kept = keep(boxes, (100, 100))
+    assert kept.labels.tolist() == [0, 1]
+    assert [column.tolist() for column in kept.origin()] == [[1, 2], [8, 9]]
+    assert kept.columns["coefficients"].tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert kept.columns["names"].tolist() == ["b", "c"]
+
+
+def test_parts_are_joined_in_order_with_the_columns_that_all_of_them_have():
+    known = {"levels": np.zeros(2, np.int64), "points": np.arange(2), "columns": {"x": np.ones((2, 5))}}
+    both = Candidates.concatenate([table_of(2, **known), table_of(2, **known)])
+    assert len(both) == 4
+    assert both.origin()[1].tolist() == [0, 1, 0, 1]
+    assert both.columns["x"].shape == (4, 5)
+    assert both.scores.tolist() == [*table_of(2).scores, *table_of(2).scores]
+    with pytest.raises(ValueError, match="no levels"):
+        Candidates.concatenate([table_of(2, **known), table_of(2, columns={"x": np.ones((2, 5))})]).origin()

@@ -508,12 +508,12 @@ def test_what_is_no_device_is_refused_with_the_devices(name):
 @pytest.mark.parametrize(
     "name", ["cuda:99", "cuda:999", *(() if torch.backends.mps.is_available() else ("mps",))]
 )
-def test_in_place_of_a_device_that_cannot_be_used_the_cpu_is_taken_with_a_sentence(name, capsys, caplog):
-    caplog.set_level("INFO", "aerostat")
+def test_in_place_of_a_device_that_cannot_be_used_the_cpu_is_taken_with_a_warning(name, caplog):
     assert choose_device(name) == torch.device("cpu")
-    assert capsys.readouterr() == ("", "")
-    (message,) = caplog.messages
-    assert f"the device {name} cannot be used here" in message and "the CPU is taken" in message
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "\n" not in record.getMessage()
+    assert f"the device {name} cannot be used here" in record.getMessage()
+    assert "the CPU is taken" in record.getMessage()
 
 
 def test_a_device_is_checked_before_anything_is_read(tmp_path):

@@ -1,12 +1,13 @@
 """Views and their merge: plans by the published sizes, mirrors by hand, what cannot be is one sentence."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aerostat.errors import InputError
-from aerostat.geometry.postprocess import Boxes
+from aerostat.geometry.postprocess import Candidates
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.tta import (
     PUBLISHED_SCALES,
@@ -205,10 +206,10 @@ def test_boxes_are_mirrored_by_hand():
 # --- the merge of recorded views ---
 
 
-def view(*rows: tuple[float, ...]) -> Boxes:
+def view(*rows: tuple[float, ...]) -> Candidates:
     """Rows are x1, y1, x2, y2, score, label."""
     table = np.reshape(np.array(rows, np.float32), (-1, 6))
-    return Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+    return Candidates(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
 
 
 RECORDED = [
@@ -218,7 +219,7 @@ RECORDED = [
 ]
 
 
-def rows(found: Boxes) -> list[list[float]]:
+def rows(found: Candidates) -> list[list[float]]:
     table = np.concatenate([found.boxes_xyxy, found.scores[:, None], found.labels[:, None]], axis=1)
     return np.round(table.astype(float), 4).tolist()
 
@@ -243,7 +244,8 @@ def test_fusion_makes_means_of_each_object():
         [50, 50, 60, 61.3333, 0.3, 0],
         [0, 0, 10, 10, 0.0667, 1],
     ]
-    assert [column.dtype for column in merged] == [np.float32, np.float32, np.int64]
+    assert (merged.boxes_xyxy.dtype, merged.scores.dtype) == (np.float32, np.float32)
+    assert merged.labels.dtype == np.int64
 
 
 @pytest.mark.parametrize("merge", ["nms", "wbf"])
@@ -271,6 +273,17 @@ def test_six_full_views_of_a_crowd_are_merged(merge):
     corners = rng.uniform(0, 8000, (300, 2))
     boxes = np.concatenate([corners, corners + 60], 1).astype(np.float32)
     scores, labels = np.sort(rng.uniform(0.1, 1, 300).astype(np.float32))[::-1], np.arange(300) % 80
-    merged = merge_views([Boxes(boxes, scores, labels)] * 6, merge=merge, iou_threshold=0.6)
+    merged = merge_views([Candidates(boxes, scores, labels)] * 6, merge=merge, iou_threshold=0.6)
     np.testing.assert_allclose(merged.boxes_xyxy, boxes, rtol=1e-6)
     np.testing.assert_allclose(merged.scores, scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("merge", ["nms", "wbf"])
+def test_other_columns_of_merged_boxes_are_those_of_the_best_member(merge):
+    first, second = view((0, 0, 10, 10, 0.8, 0)), view((0, 0, 10, 10, 0.9, 0), (50, 50, 60, 60, 0.3, 0))
+    views = [
+        replace(first, columns={"row": np.asarray([0])}),
+        replace(second, columns={"row": np.asarray([1, 2])}),
+    ]
+    merged = merge_views(views, merge=merge, iou_threshold=0.6)
+    assert merged.columns["row"].tolist() == [1, 2]

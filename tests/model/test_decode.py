@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from aerostat.model import candidate_boxes, decode
-from aerostat.model.decode import decode_births
 
 
 def outputs(classes=2, size=64, logit=-20.0, distance=4.0):
@@ -73,17 +72,15 @@ def test_nothing_above_the_threshold_gives_empty_arrays(dtype):
     assert found.labels.dtype == np.int64
 
 
-def test_a_detection_knows_the_level_and_point_where_it_was_born() -> None:
+def test_a_detection_has_the_level_and_the_point_that_predicted_it() -> None:
     cls = [torch.full((1, 2, side, side), -9.0) for side in (8, 4, 2)]
     reg = [torch.full((1, 4, side, side), 6.0) for side in (8, 4, 2)]
     cls[0][0, 1, 3, 5], cls[2][0, 0, 1, 0] = 2.0, 3.0  # row 3, column 5 of stride 8; row 1, column 0 of 32
-    (birth,) = decode_births(cls, reg, [(64, 64)], score_threshold=0.5)
-    assert birth.levels.tolist() == [2, 0]
-    assert birth.points.tolist() == [1 * 2 + 0, 3 * 8 + 5]
-    assert birth.boxes.boxes_xyxy.tolist() == [[0, 26, 6, 38], [34, 18, 46, 30]]
-    (boxes,) = decode(cls, reg, [(64, 64)], score_threshold=0.5)
-    assert all(np.array_equal(a, b) for a, b in zip(boxes, birth.boxes, strict=True))
-    (none,) = decode_births(cls, reg, [(64, 64)], score_threshold=0.99)
+    (detections,) = decode(cls, reg, [(64, 64)], score_threshold=0.5)
+    assert detections.levels.tolist() == [2, 0]
+    assert detections.points.tolist() == [1 * 2 + 0, 3 * 8 + 5]
+    assert detections.boxes_xyxy.tolist() == [[0, 26, 6, 38], [34, 18, 46, 30]]
+    (none,) = decode(cls, reg, [(64, 64)], score_threshold=0.99)
     assert len(none.levels) == len(none.points) == 0
 
 

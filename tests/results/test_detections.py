@@ -1,9 +1,8 @@
 import csv
+import dataclasses
 import json
 import math
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aerostat.errors import InputError
-from aerostat.results.detections import Detection, Detections, Picture, write_coco, write_csv, write_json
+from aerostat.geometry.masks import Masks
+from aerostat.results.detections import Detection, Detections, Picture
+from aerostat.results.io import write_coco, write_csv, write_json
 
 CLASSES = ("person", "balloon", "kite")
 
@@ -228,24 +229,6 @@ def test_a_dict_that_is_none_of_ours_is_refused(content: object) -> None:
         Detections.from_dict(content)
 
 
-def test_supervision_gets_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("supervision")
-    module.Detections = SimpleNamespace
-    monkeypatch.setitem(sys.modules, "supervision", module)
-    theirs = three().to_supervision()
-    assert theirs.xyxy.tolist() == three().boxes_xyxy.tolist()
-    assert theirs.confidence.tolist() == three().scores.tolist()
-    assert theirs.class_id.tolist() == [1, 0, 1]
-    assert theirs.data["class_name"].tolist() == ["balloon", "person", "balloon"]
-    assert none().to_supervision().data["class_name"].shape == (0,)
-
-
-def test_without_supervision_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(InputError, match="pip install supervision"):
-        three().to_supervision()
-
-
 def test_drawing_reads_the_image_from_its_path_and_saves(tmp_path: Path) -> None:
     photograph = np.full((480, 640, 3), 200, np.uint8)
     cv2.imwrite(str(tmp_path / "party.png"), photograph)
@@ -380,3 +363,112 @@ def test_ten_thousand_detections_go_to_every_format(tmp_path: Path) -> None:
     assert len(read_csv(found.save(tmp_path / "many.csv"))) == n + 1
     write_coco(tmp_path / "coco.json", [(1, found)])
     assert len(json.loads((tmp_path / "coco.json").read_bytes())) == n
+
+
+# ------------------------------------------------------------------- masks, track ids and free columns
+
+DENSE = np.random.default_rng(0).random((3, 480, 640)) < 0.2
+
+
+def full() -> Detections:
+    return Detections(
+        three().boxes_xyxy,
+        three().scores,
+        three().labels,
+        CLASSES,
+        Masks.from_dense(DENSE),
+        image_size=(640, 480),
+        track_ids=[4, 5, 6],
+        data={"vector": np.arange(6).reshape(3, 2), "team": ["red", "blue", "red"]},
+    )
+
+
+def test_an_array_of_masks_is_stored_compactly() -> None:
+    found = Detections(three().boxes_xyxy, three().scores, three().labels, CLASSES, DENSE)
+    assert isinstance(found.masks, Masks)
+    assert found.masks == full().masks
+
+
+@pytest.mark.parametrize("index", [slice(1, None), [2, 0], np.asarray([False, True, False]), []])
+def test_every_column_is_selected_with_its_box(index: object) -> None:
+    chosen = full()[index]
+    rows = np.arange(3)[index if index != [] else slice(0)] if not isinstance(index, np.ndarray) else [1]
+    assert chosen.track_ids.tolist() == np.asarray([4, 5, 6])[rows].tolist()
+    assert chosen.masks == full().masks[index]
+    assert chosen.data["vector"].tolist() == np.arange(6).reshape(3, 2)[rows].tolist()
+    assert chosen.data["team"].tolist() == np.asarray(["red", "blue", "red"])[rows].tolist()
+
+
+def test_filtering_and_iterating_carry_every_column() -> None:
+    assert full().filter(classes="balloon") == full()[[0, 2]]
+    one = full()[1]
+    assert one == list(full())[1]
+    assert (one.track_id, one.mask, one.data["team"]) == (5, full().masks[[1]], "blue")
+    assert (three()[1].track_id, three()[1].mask, three()[1].data) == (None, None, {})
+
+
+def test_parts_of_an_image_are_joined_with_every_column() -> None:
+    assert Detections.concatenate([full()[:1], full()[1:]]) == full()
+    assert Detections.concatenate([three()[:2], none_like(three()), three()[2:]]) == three()
+
+
+def none_like(found: Detections) -> Detections:
+    return found[:0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([], "at least one part"),
+        ([full(), three()], "part 1 with 3 classes and the columns none, part 0 with 3 classes and masks"),
+        ([three(), Detections.empty(("kite",))], "part 1 with 1 class and"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts: list[Detections], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Detections.concatenate(parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"masks": None},
+        {"masks": Masks.from_dense(~DENSE)},
+        {"track_ids": None},
+        {"track_ids": np.asarray([4, 5, 7])},
+        {"data": {}},
+        {"data": {"vector": np.zeros((3, 2)), "team": ["red", "blue", "red"]}},
+        {"path": Path("b.jpg")},
+        {"image_size": None},
+    ],
+)
+def test_equality_sees_every_column(change: dict) -> None:
+    assert full() == full()
+    assert full() != dataclasses.replace(full(), **change)
+    assert dataclasses.replace(full(), **change) != full()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"masks": DENSE[:2]}, "a mask for each of 3 boxes, found 2"),
+        ({"masks": DENSE[0]}, r"shape \(n, h, w\)"),
+        ({"masks": DENSE[:, :9]}, r"image size \(640, 480\), found \(640, 9\)"),
+        ({"track_ids": [1, 2]}, r"shape \(3,\), found int64 of shape \(2,\)"),
+        ({"track_ids": [1.5, 2, 3]}, "whole numbers"),
+        ({"data": {"speed": [1.0]}}, r"data\['speed'\] of shape \(3, \.\.\.\)"),
+        ({"data": {"speed": 1.0}}, r"found \(\)"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(change: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        dataclasses.replace(full(), **change)
+
+
+def test_a_notebook_is_shown_the_picture_where_there_is_a_file(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "party.png"), np.full((480, 640, 3), 200, np.uint8))
+    found = dataclasses.replace(three(), path=tmp_path / "party.png")
+    shown = cv2.imdecode(np.frombuffer(found._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(shown, found.draw().image_bgr)
+    assert none()._repr_png_() is None
+    assert dataclasses.replace(three(), path=tmp_path / "gone.png")._repr_png_() is None

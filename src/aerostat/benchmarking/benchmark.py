@@ -26,7 +26,8 @@ from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
 from aerostat.inference.backends.exported import SUFFIXES
 from aerostat.inference.backends.exported_backend import processors
-from aerostat.inference.detector import MAX_WORKERS, SHOW_SCORE, Detector
+from aerostat.inference.detector import MAX_WORKERS, Detector
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.inference.resolve import load, load_network
 
 if TYPE_CHECKING:

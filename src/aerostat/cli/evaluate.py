@@ -93,7 +93,7 @@ def evaluate(
 
 def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:
     """Write COCO results under the image and category ids of the annotations."""
-    from aerostat.results.detections import write_coco
+    from aerostat.results.io import write_coco
 
     id_of = dict(zip(part.classes, part.category_ids, strict=True))
     results = []

@@ -70,7 +70,7 @@ def features(
     from aerostat.explanation.layers import describe_layers, layer_tree
     from aerostat.files import require_folder
     from aerostat.images.read import read_size
-    from aerostat.inference.detector import SHOW_SCORE
+    from aerostat.inference.options import SHOW_SCORE
     from aerostat.inference.resolve import load
 
     if layers == ["list"]:

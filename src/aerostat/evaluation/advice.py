@@ -20,7 +20,8 @@ from aerostat.evaluation.label_issues import SAID, Dispute, disputes
 from aerostat.evaluation.matching import match
 from aerostat.files import write_text
 from aerostat.images.letterbox import Letterbox
-from aerostat.inference.detector import SHOW_SCORE, Detector
+from aerostat.inference.detector import Detector
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 

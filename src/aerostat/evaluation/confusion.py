@@ -9,7 +9,7 @@ import numpy as np
 
 from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.matching import NOBODY, Ints, match
-from aerostat.inference.detector import SHOW_SCORE
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.results.detections import Detections
 
 

@@ -35,7 +35,7 @@ from aerostat.evaluation.matching import (
     match,
     mean_ap,
 )
-from aerostat.inference.detector import SHOW_SCORE
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.results.detections import Detections
 
 Kind = Literal["classification", "localisation", "both", "duplicate", "background", "missed"]

@@ -16,7 +16,9 @@ from aerostat.geometry.boxes import clip_boxes
 from aerostat.geometry.postprocess import NMS_IOU, PRE_NMS, keep
 from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
-from aerostat.inference.detector import SHOW_SCORE, Detector
+from aerostat.inference.detector import Detector
+from aerostat.inference.options import SHOW_SCORE
+from aerostat.inference.views import as_detections
 from aerostat.results.detections import Detections
 
 LOWEST_SCORE = 0.01
@@ -32,7 +34,7 @@ def black_box_of(detector: Detector, *, nms_iou: float = NMS_IOU) -> BlackBox:
         answers = detector.engine.candidates(images_bgr, score_threshold=lowest, pre_nms=PRE_NMS)
         kept = [keep(boxes, (width, height), nms_iou=nms_iou) for boxes in answers]
         size = (width, height)
-        return [Detections(*boxes, detector.classes, image_size=size) for boxes in kept]
+        return [as_detections(boxes, detector.classes, size) for boxes in kept]
 
     return black_box
 

@@ -27,14 +27,16 @@ from aerostat.explanation.layers import Layer, find_layer, private_copy, record
 from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.explanation.targets import Subject, loss_target, score_target, share_lost
 from aerostat.geometry.boxes import clip_boxes, pairwise_iou
-from aerostat.geometry.postprocess import NMS_IOU, Births, Boxes
+from aerostat.geometry.postprocess import NMS_IOU, Candidates
 from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
 from aerostat.images.resize import resize_image, scaled_size
 from aerostat.inference.backends.pytorch import TorchEngine
-from aerostat.inference.detector import SHOW_SCORE, Detector
+from aerostat.inference.detector import Detector
+from aerostat.inference.options import SHOW_SCORE
+from aerostat.inference.views import as_detections, boxes_in_source
 from aerostat.model import RTMDet, decode_boxes, level_points, normalise
-from aerostat.model.decode import decode_births
+from aerostat.model.decode import decode
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.results.detections import Detection, Detections
 
@@ -126,14 +128,14 @@ def explain(
     net = private_copy(detector.net)
     named = None if layer is None else find_map_layers(net, layer)
     scene = _look(detector, net, image, named or [find_layer(net, name) for name in SEVERAL_LEVELS["neck"]])
-    births = decode_births(
+    candidates = decode(
         scene.done.cls, scene.done.reg, [scene.content_size], score_threshold=score, nms_iou=nms_iou
     )[0]
-    found = scene.detections(births)
+    found = scene.detections(candidates)
     if box_xyxy is None:
-        asked = _asked_detections(scene, births, found, per, score)[:top]
+        asked = _asked_detections(scene, candidates, found, per, score)[:top]
     else:
-        asked = [_asked_candidate(scene, births, found, box_xyxy, score, nms_iou)]
+        asked = [_asked_candidate(scene, candidates, found, box_xyxy, score, nms_iou)]
     items = list(_explanations(scene, asked, wanted, target, named, fuse, masks))
     return Explanations(tuple(items), drawn_size(scene.image_bgr), found, scene.path)
 
@@ -274,18 +276,10 @@ class _Scene:
     def where(self) -> str:
         return str(self.path or "the image")
 
-    def detections(self, births: Births) -> Detections:
+    def detections(self, candidates: Candidates) -> Detections:
         """Return boxes of the input as detections on the photograph, in the same order."""
-        width, height = self.letterbox.source_size
-        boxes_xyxy = clip_boxes(self.letterbox.boxes_to_source(births.boxes.boxes_xyxy), width, height)
-        return Detections(
-            boxes_xyxy.astype(np.float32),
-            births.boxes.scores,
-            births.boxes.labels,
-            self.detector.classes,
-            image_size=(width, height),
-            path=self.path,
-        )
+        boxes = boxes_in_source(candidates, self.letterbox)
+        return as_detections(boxes, self.detector.classes, self.letterbox.source_size, self.path)
 
 
 def _look(
@@ -322,19 +316,19 @@ class _Asked:
         return tuple(self.subject.levels.tolist())
 
 
-def _asked(scene: _Scene, births: Births, found: Detections, rows: Sequence[int]) -> _Asked:
+def _asked(scene: _Scene, candidates: Candidates, found: Detections, rows: Sequence[int]) -> _Asked:
     chosen, device = list(rows), scene.detector.device
     subject = Subject(
-        torch.from_numpy(births.boxes.boxes_xyxy[chosen]).to(device),
-        torch.from_numpy(births.boxes.labels[chosen]).to(device),
-        torch.from_numpy(births.levels[chosen]).to(device),
-        torch.from_numpy(births.boxes.scores[chosen]).to(device),
+        torch.from_numpy(candidates.boxes_xyxy[chosen]).to(device),
+        torch.from_numpy(candidates.labels[chosen]).to(device),
+        torch.from_numpy(candidates.origin()[0][chosen]).to(device),
+        torch.from_numpy(candidates.scores[chosen]).to(device),
     )
     return _Asked(tuple(found[row] for row in chosen), subject)
 
 
 def _asked_detections(
-    scene: _Scene, births: Births, found: Detections, per: Per, score: float
+    scene: _Scene, candidates: Candidates, found: Detections, per: Per, score: float
 ) -> list[_Asked]:
     """Return what there is to explain, best first.
 
@@ -360,12 +354,12 @@ def _asked_detections(
         groups = [[row for row in everything if found.labels[row] == label] for label in labels]
     else:
         groups = [list(everything)]
-    return [_asked(scene, births, found, rows) for rows in groups]
+    return [_asked(scene, candidates, found, rows) for rows in groups]
 
 
 def _asked_candidate(
     scene: _Scene,
-    births: Births,
+    candidates: Candidates,
     found: Detections,
     box_xyxy: Sequence[float],
     score: float,
@@ -388,26 +382,25 @@ def _asked_candidate(
     if best is None:
         raise InputError(f"No candidate of the network overlaps the box {asked_for} on {scene.where} at all.")
     overlap = float(pairwise_iou(scene.detections(best).boxes_xyxy.astype(np.float64), inside)[0, 0])
-    same = np.flatnonzero(
-        (births.levels == best.levels[0])
-        & (births.points == best.points[0])
-        & (births.boxes.labels == best.boxes.labels[0])
-    )
+    (levels, points), (level, point) = candidates.origin(), best.origin()
+    same = np.flatnonzero((levels == level) & (points == point) & (candidates.labels == best.labels))
     place = f"the best candidate there, IoU {overlap:.2f} with the box asked for"
     if len(same):
-        return replace(_asked(scene, births, found, same.tolist()), note=f"{place}; it is a detection")
-    reason = _why_not(births, found, best, score, nms_iou)
+        return replace(_asked(scene, candidates, found, same.tolist()), note=f"{place}; it is a detection")
+    reason = _why_not(candidates, found, best, score, nms_iou)
     asked = _asked(scene, best, scene.detections(best), [0])
     return replace(asked, candidate=True, note=f"{place}; {reason}")
 
 
-def _why_not(births: Births, found: Detections, best: Births, score: float, nms_iou: float) -> str:
+def _why_not(
+    candidates: Candidates, found: Detections, best: Candidates, score: float, nms_iou: float
+) -> str:
     """Say why a candidate is no detection."""
-    own = float(best.boxes.scores[0])
+    own = float(best.scores[0])
     if own <= score:
         return f"no detection, its score {own:.3g} is not above {score:g}"
-    ious = pairwise_iou(births.boxes.boxes_xyxy, best.boxes.boxes_xyxy)[:, 0]
-    ious = np.where(births.boxes.labels == best.boxes.labels[0], ious, 0)
+    ious = pairwise_iou(candidates.boxes_xyxy, best.boxes_xyxy)[:, 0]
+    ious = np.where(candidates.labels == best.labels[0], ious, 0)
     if len(ious) and ious.max() > nms_iou:
         winner = found[int(ious.argmax())]
         return f"no detection, {winner.name} {winner.score:.0%} takes its place (IoU {ious.max():.2f})"
@@ -415,7 +408,7 @@ def _why_not(births: Births, found: Detections, best: Births, score: float, nms_
 
 
 @torch.no_grad()
-def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Births | None:
+def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Candidates | None:
     """Return the raw candidate with the largest product of score and IoU with a box, whatever its score.
 
     None if that is 0 for all of them.
@@ -437,9 +430,14 @@ def _best_candidate(scene: _Scene, box_xyxy: NDArray[np.float64] | None) -> Birt
             iou *= pairwise_iou(boxes_xyxy, box_xyxy[None])[:, 0]
         worth = scores * iou[:, None]
         point, label = np.unravel_index(int(worth.argmax()), worth.shape)
-        row = Boxes(boxes_xyxy[[point]], scores[[point], [label]], np.asarray([label], np.int64))
-        birth = Births(row, np.asarray([level], np.int64), np.asarray([point], np.int64))
-        candidates.append((float(worth[point, label]), birth))
+        best_of_level = Candidates(
+            boxes_xyxy[[point]],
+            scores[[point], [label]],
+            np.asarray([label], np.int64),
+            levels=np.asarray([level], np.int64),
+            points=np.asarray([point], np.int64),
+        )
+        candidates.append((float(worth[point, label]), best_of_level))
     worth_most, best = max(candidates, key=lambda candidate: candidate[0])
     return best if worth_most > 0 else None
 

@@ -27,7 +27,8 @@ from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
 from aerostat.images.resize import resize_image, scaled_size
 from aerostat.inference.backends.pytorch import TorchEngine
-from aerostat.inference.detector import SHOW_SCORE, Detector
+from aerostat.inference.detector import Detector
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.model import RTMDet, normalise
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.results.detections import Detections, Picture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,8 +12,22 @@ from aerostat.geometry.boxes import pairwise_iou
 WBF_IOU = 0.55
 """Overlap above which boxes are fused (Solovyev et al., arXiv:1910.13302, section 4)."""
 
-Fused = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
-"""Boxes (m, 4) xyxy, scores (m,) and labels (m,), best score first."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """Fused boxes, best score first.
+
+    Args:
+        boxes_xyxy: (m, 4) in the pixels of the boxes that were fused.
+        scores: (m,).
+        labels: (m,).
+        best: (m,), for each fused box the index of its member with the highest score.
+    """
+
+    boxes_xyxy: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    best: NDArray[np.int64]
 
 
 def weighted_box_fusion(
@@ -40,33 +56,36 @@ def weighted_box_fusion(
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         members = members[np.argsort(-scores[members], kind="stable")]
-        boxes, fused = _fuse(
+        boxes, fused, first = _fuse(
             boxes_xyxy[members].astype(np.float64), scores[members].astype(np.float64), views, iou_threshold
         )
-        parts.append((boxes, fused, np.full(len(fused), label, np.int64)))
-    parts.append((np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)))  # no boxes at all are no boxes
-    all_boxes, all_scores, all_labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(-all_scores, kind="stable")
-    return all_boxes[order], all_scores[order], all_labels[order]
+        parts.append((boxes, fused, np.full(len(fused), label, np.int64), members[first]))
+    nothing = np.zeros(0, np.int64)
+    parts.append((np.zeros((0, 4)), np.zeros(0), nothing, nothing))  # without boxes there is no other part
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order = np.argsort(-columns[1], kind="stable")
+    return Fused(*(column[order] for column in columns))
 
 
 def _fuse(
     boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], views: int, iou_threshold: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fuse the boxes of one label, given by falling score."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Fuse the boxes of one label, given by falling score; also return the first member of each cluster."""
     weights = np.maximum(scores, np.finfo(np.float64).tiny)  # a score of 0 is no weight, but no division by 0
     fused, moments = np.empty_like(boxes_xyxy), np.zeros_like(boxes_xyxy)
     total, count = np.zeros(len(scores)), np.zeros(len(scores), np.int64)
+    first = np.zeros(len(scores), np.int64)
     clusters = 0
-    for box, weight in zip(boxes_xyxy, weights, strict=True):
+    for member, (box, weight) in enumerate(zip(boxes_xyxy, weights, strict=True)):
         overlap = pairwise_iou(box[None], fused[:clusters])[0]
         place = int(overlap.argmax()) if clusters else 0
         if not clusters or overlap[place] <= iou_threshold:
             place = clusters
+            first[place] = member
             clusters += 1
         moments[place] += weight * box
         total[place] += weight
         count[place] += 1
         fused[place] = moments[place] / total[place]
     count, total = count[:clusters], total[:clusters]
-    return fused[:clusters], total / count * (np.minimum(count, views) / views)
+    return fused[:clusters], total / count * (np.minimum(count, views) / views), first[:clusters]

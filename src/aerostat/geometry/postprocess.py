@@ -1,11 +1,13 @@
-"""From what a network proposes to what is kept of it: numpy alone, for every engine that runs a network.
+"""Post-processing: from the candidates of a network to the boxes that are kept, for every engine, in numpy.
 
-The published test settings are the defaults (MMDetection 3.x, RTMDet configs).
+The defaults are the published test settings (MMDetection 3.x, RTMDet configs).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,34 +16,85 @@ from aerostat.geometry.boxes import clip_boxes
 from aerostat.geometry.nms import nms
 
 SCORE_THRESHOLD = 0.001
-"""For AP; a picture wants about 0.3."""
+"""Minimum score for AP; a picture wants about 0.3."""
 NMS_IOU = 0.65
-"""Overlap with a better box of the same class above which a box goes (published, as are the next two)."""
+"""IoU with a better box of the same class above which a box is dropped (published, as are the next two)."""
 PRE_NMS = 30000
-"""Candidates of one level that suppression sees at most."""
+"""Maximum number of candidates of one level that suppression compares."""
 MAX_DETECTIONS = 300
-"""Kept per image."""
+"""Maximum number of detections per image."""
 STRIDES = (8, 16, 32)
 """Pixels between neighbouring points of each pyramid level."""
 
 
-class Boxes(NamedTuple):
-    """Boxes (n, 4) xyxy float32 in input pixels, scores (n,) float32, labels (n,) int64; best score first."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Scored boxes of one image on their way from a network to `Detections`, one row per box.
+
+    A column that is added here travels with its boxes through clipping, suppression and merging.
+
+    Args:
+        boxes_xyxy: (n, 4) float32, in pixels of the network's input or of the photograph.
+        scores: (n,) float32.
+        labels: (n,) int64.
+        levels: (n,) int64 from 0, the pyramid level of each box; None if it is not known.
+        points: (n,) int64, the point on that level; None if it is not known. Point i of a level of (h, w)
+            cells stands at row i // w and column i % w.
+        columns: other columns by name, each (n, ...), such as mask coefficients.
+    """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
+    levels: NDArray[np.int64] | None = None
+    points: NDArray[np.int64] | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
 
-class Births(NamedTuple):
-    """Boxes of one image and where each was born: levels (n,) int64 from 0, points (n,) int64 on that level.
+    def take(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Candidates:
+        """Return the rows that a slice, indices (k,) or booleans (n,) select, with all their columns."""
+        return Candidates(
+            self.boxes_xyxy[rows],
+            self.scores[rows],
+            self.labels[rows],
+            None if self.levels is None else self.levels[rows],
+            None if self.points is None else self.points[rows],
+            {name: values[rows] for name, values in self.columns.items()},
+        )
 
-    Point i of a level of (h, w) cells stands at row i // w and column i % w.
-    """
+    def origin(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return levels (n,) and points (n,).
 
-    boxes: Boxes
-    levels: NDArray[np.int64]
-    points: NDArray[np.int64]
+        Raises:
+            ValueError: the graph suppresses by itself, so that they are not known.
+        """
+        if self.levels is None or self.points is None:
+            raise ValueError("these candidates have no levels and points")
+        return self.levels, self.points
+
+    def with_boxes(self, boxes_xyxy: NDArray[np.floating]) -> Candidates:
+        """Return the same rows with other boxes (n, 4)."""
+        return replace(self, boxes_xyxy=boxes_xyxy.astype(np.float32, copy=False))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Return the rows of at least one part, one after the other; all parts have the same columns."""
+        first, *_ = parts
+
+        def joined(columns: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+            present = [column for column in columns if column is not None]
+            return np.concatenate(present) if len(present) == len(columns) else None
+
+        return cls(
+            np.concatenate([part.boxes_xyxy for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            joined([part.levels for part in parts]),
+            joined([part.points for part in parts]),
+            {name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns},
+        )
 
 
 def select(
@@ -51,7 +104,7 @@ def select(
     *,
     score_threshold: float = SCORE_THRESHOLD,
     pre_nms: int = PRE_NMS,
-) -> Births:
+) -> Candidates:
     """Return every (point, class) of one image above the threshold, level by level, best first in each.
 
     Args:
@@ -74,49 +127,40 @@ def select(
         )
         start += count
     rows, values, labels, levels, points = (np.concatenate(part) for part in zip(*parts, strict=True))
-    boxes = Boxes(boxes_xyxy[rows], values, labels.astype(np.int64))
-    return Births(boxes, levels.astype(np.int64), points.astype(np.int64))
+    return Candidates(
+        boxes_xyxy[rows],
+        values,
+        labels.astype(np.int64),
+        levels.astype(np.int64),
+        points.astype(np.int64),
+    )
 
 
 def keep(
-    candidates: Boxes,
+    candidates: Candidates,
     content_size: tuple[int, int],
     *,
     nms_iou: float = NMS_IOU,
     max_detections: int = MAX_DETECTIONS,
-) -> Boxes:
-    """Return the detections among the candidates of one image; see `keep_births`."""
-    none = np.zeros(len(candidates.scores), np.int64)
-    births = Births(candidates, none, none)
-    return keep_births(births, content_size, nms_iou=nms_iou, max_detections=max_detections).boxes
-
-
-def keep_births(
-    candidates: Births,
-    content_size: tuple[int, int],
-    *,
-    nms_iou: float = NMS_IOU,
-    max_detections: int = MAX_DETECTIONS,
-) -> Births:
-    """Return the detections among the candidates of one image: clipped, solid, and not suppressed.
+) -> Candidates:
+    """Return the candidates of one image that become detections: clipped, not empty, not suppressed.
 
     Args:
         candidates: in input pixels.
         content_size: (width, height) of the resized image within the padded input; boxes are clipped to it.
         nms_iou: suppression threshold, per class.
-        max_detections: kept at most.
+        max_detections: kept at most, best score first.
     """
-    boxes_xyxy = clip_boxes(candidates.boxes.boxes_xyxy, *content_size)
-    solid = np.flatnonzero((boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1))
-    scores, labels = candidates.boxes.scores, candidates.boxes.labels
-    kept = solid[nms(boxes_xyxy[solid], scores[solid], labels[solid], nms_iou, max_detections)]
-    boxes = Boxes(boxes_xyxy[kept].astype(np.float32, copy=False), scores[kept], labels[kept])
-    return Births(boxes, candidates.levels[kept], candidates.points[kept])
+    clipped = candidates.with_boxes(clip_boxes(candidates.boxes_xyxy, *content_size))
+    solid = np.flatnonzero((clipped.boxes_xyxy[:, 2:] > clipped.boxes_xyxy[:, :2]).all(1))
+    boxes_xyxy, scores, labels = clipped.boxes_xyxy[solid], clipped.scores[solid], clipped.labels[solid]
+    return clipped.take(solid[nms(boxes_xyxy, scores, labels, nms_iou, max_detections)])
 
 
 def suppress(
-    candidates: Boxes, *, nms_iou: float = NMS_IOU, max_detections: int | None = MAX_DETECTIONS
-) -> Boxes:
-    """Return what class-wise non-maximum suppression keeps of the candidates, best score first."""
-    kept = nms(candidates.boxes_xyxy, candidates.scores, candidates.labels, nms_iou, max_detections)
-    return Boxes(candidates.boxes_xyxy[kept], candidates.scores[kept], candidates.labels[kept])
+    candidates: Candidates, *, nms_iou: float = NMS_IOU, max_detections: int | None = MAX_DETECTIONS
+) -> Candidates:
+    """Return the candidates that class-wise non-maximum suppression keeps, best score first."""
+    return candidates.take(
+        nms(candidates.boxes_xyxy, candidates.scores, candidates.labels, nms_iou, max_detections)
+    )

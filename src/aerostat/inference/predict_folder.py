@@ -17,7 +17,8 @@ from aerostat.images.read import IMAGE_SUFFIXES, list_images
 from aerostat.inference.detector import Detector
 from aerostat.inference.tta import TTA, ViewPlan
 from aerostat.progress import track
-from aerostat.results.detections import Detections, write_coco, write_csv, write_json
+from aerostat.results.detections import Detections
+from aerostat.results.io import write_coco, write_csv, write_json
 from aerostat.text import counted, listed
 
 Format = Literal["json", "csv", "coco"]

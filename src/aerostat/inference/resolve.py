@@ -279,6 +279,6 @@ def choose_device(name: str | torch.device) -> torch.device:
         torch.ones(1, device=device).item()  # fails also where there is only the name
     except (RuntimeError, AssertionError, ImportError) as error:
         why = " ".join(str(error).split()).partition(". ")[0].rstrip(".")[:120]
-        _log.info(f"the device {name} cannot be used here ({why}); the CPU is taken instead")
+        _log.warning(f"the device {name} cannot be used here ({why}); the CPU is taken instead")
         return torch.device("cpu")
     return device

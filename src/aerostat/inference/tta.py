@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aerostat.errors import InputError
 from aerostat.geometry.fusion import weighted_box_fusion
-from aerostat.geometry.postprocess import NMS_IOU, Boxes, suppress
+from aerostat.geometry.postprocess import NMS_IOU, Candidates, suppress
 from aerostat.images.letterbox import Letterbox
 from aerostat.text import counted, listed
 
@@ -168,27 +168,32 @@ def mirror_boxes(boxes_xyxy: NDArray[np.floating], width: float) -> NDArray[np.f
 
 
 def merge_views(
-    found: Sequence[Boxes], *, merge: Merge, iou_threshold: float, max_detections: int | None = None
-) -> Boxes:
-    """Return one result for what several views of a photograph have found, best score first.
+    views: Sequence[Candidates], *, merge: Merge, iou_threshold: float, max_detections: int | None = None
+) -> Candidates:
+    """Return one result for the boxes that several views of a photograph have found, best score first.
 
     A single view is returned as it is. NMS keeps scores and boxes as they are, class by class, as published
-    (MMDetection 3.x, ``DetTTAModel``); weighted box fusion is told in `aerostat.geometry.fusion`.
+    (MMDetection 3.x, ``DetTTAModel``). Weighted box fusion is described in `aerostat.geometry.fusion`; other
+    columns of a fused box are those of its best member.
 
     Args:
-        found: for each view its detections, in pixels of the photograph.
+        views: for each view its boxes, in pixels of the photograph.
         merge: how.
         iou_threshold: overlap above which boxes of a class are merged.
-        max_detections: the best so many are kept; None keeps all.
+        max_detections: how many of the best are kept; None keeps all.
     """
-    if len(found) == 1:
-        return found[0]
-    together = Boxes(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    if len(views) == 1:
+        return views[0]
+    together = Candidates.concatenate(views)
     if merge == "nms":
         return suppress(together, nms_iou=iou_threshold, max_detections=max_detections)
-    boxes_xyxy, scores, labels = weighted_box_fusion(*together, views=len(found), iou_threshold=iou_threshold)
-    kept = slice(max_detections)
-    return Boxes(boxes_xyxy[kept].astype(np.float32), scores[kept].astype(np.float32), labels[kept])
+    fused = weighted_box_fusion(
+        together.boxes_xyxy, together.scores, together.labels, views=len(views), iou_threshold=iou_threshold
+    )
+    merged = replace(
+        together.take(fused.best).with_boxes(fused.boxes_xyxy), scores=fused.scores.astype(np.float32)
+    )
+    return merged.take(slice(max_detections))
 
 
 def _checked_scale(scale: Any) -> int | float:

@@ -12,9 +12,8 @@ from aerostat.geometry.postprocess import (
     NMS_IOU,
     PRE_NMS,
     SCORE_THRESHOLD,
-    Births,
-    Boxes,
-    keep_births,
+    Candidates,
+    keep,
 )
 from aerostat.model.rtmdet import decode_boxes, level_points
 
@@ -29,8 +28,8 @@ def decode(
     nms_iou: float = NMS_IOU,
     pre_nms: int = PRE_NMS,
     max_detections: int = MAX_DETECTIONS,
-) -> list[Boxes]:
-    """Return the detections of each image of a batch.
+) -> list[Candidates]:
+    """Return the detections of each image of a batch, in input pixels, each with its level and point.
 
     Args:
         cls: per level (N, K, h, w) class logits.
@@ -41,54 +40,26 @@ def decode(
         pre_nms: best candidates kept per level before suppression.
         max_detections: kept per image.
     """
-    births = decode_births(
-        cls,
-        reg,
-        content_sizes,
-        score_threshold=score_threshold,
-        nms_iou=nms_iou,
-        pre_nms=pre_nms,
-        max_detections=max_detections,
-    )
-    return [birth.boxes for birth in births]
-
-
-@torch.no_grad()
-def decode_births(
-    cls: list[Tensor],
-    reg: list[Tensor],
-    content_sizes: Sequence[tuple[int, int]],
-    *,
-    score_threshold: float = SCORE_THRESHOLD,
-    nms_iou: float = NMS_IOU,
-    pre_nms: int = PRE_NMS,
-    max_detections: int = MAX_DETECTIONS,
-) -> list[Births]:
-    """Return the detections of each image of a batch, as `decode` does, with the places of their birth."""
-    found = []
+    detections = []
     for image, size in enumerate(content_sizes):
-        candidates = candidate_births(
+        candidates = candidate_boxes(
             [x[image] for x in cls], [x[image] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
         )
-        found.append(keep_births(candidates, size, nms_iou=nms_iou, max_detections=max_detections))
-    return found
+        detections.append(keep(candidates, size, nms_iou=nms_iou, max_detections=max_detections))
+    return detections
 
 
 def candidate_boxes(
     cls: list[Tensor], reg: list[Tensor], *, score_threshold: float = SCORE_THRESHOLD, pre_nms: int = PRE_NMS
-) -> Boxes:
+) -> Candidates:
     """Return every (point, class) of one image above the threshold, before clipping and suppression.
 
     Args:
-        cls: per level (K, h, w); reg: per level (4, h, w).
+        cls: per level (K, h, w).
+        reg: per level (4, h, w).
+        score_threshold: candidates need a higher score; a point may yield several classes.
+        pre_nms: best candidates kept per level.
     """
-    return candidate_births(cls, reg, score_threshold=score_threshold, pre_nms=pre_nms).boxes
-
-
-def candidate_births(
-    cls: list[Tensor], reg: list[Tensor], *, score_threshold: float = SCORE_THRESHOLD, pre_nms: int = PRE_NMS
-) -> Births:
-    """Return what `candidate_boxes` does, with the places of their birth."""
     points = level_points([(x.shape[1], x.shape[2]) for x in cls], cls[0].device)
     levels = []
     for level, (logits, distances) in enumerate(zip(cls, reg, strict=True)):
@@ -100,5 +71,5 @@ def candidate_births(
         boxes_xyxy = decode_boxes(points[row], distances.float().flatten(1).T[row])
         levels.append((boxes_xyxy, score[:pre_nms], label, torch.full_like(row, level), row))
         points = points[logits[0].numel() :]  # the next level's points come first from here on
-    joined = [torch.cat(parts).cpu().numpy() for parts in zip(*levels, strict=True)]
-    return Births(Boxes(*joined[:3]), *joined[3:])
+    joined = [torch.cat(column).cpu().numpy() for column in zip(*levels, strict=True)]
+    return Candidates(joined[0], joined[1], joined[2], levels=joined[3], points=joined[4])

@@ -18,7 +18,7 @@ from aerostat.evaluation.confusion import Confusion, confusion_matrix
 from aerostat.evaluation.tide import KINDS, BadImage, Kind, Mistake, Mistakes, find_mistakes, worst_images
 from aerostat.geometry.boxes import Floats
 from aerostat.images.read import read_image
-from aerostat.inference.detector import SHOW_SCORE
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.report.page import Chapter, Figure, Table
 from aerostat.results.detections import Detections
 from aerostat.text import counted

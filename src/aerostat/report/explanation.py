@@ -13,7 +13,7 @@ from aerostat.explanation.faithfulness import CONTROLS, Faithfulness, Measures, 
 from aerostat.explanation.features import feature_maps
 from aerostat.explanation.methods import TITLES
 from aerostat.explanation.result import Explanations
-from aerostat.inference.detector import SHOW_SCORE
+from aerostat.inference.options import SHOW_SCORE
 from aerostat.report.page import Chapter, Figure, Table
 from aerostat.report.subject import Subject
 from aerostat.text import counted

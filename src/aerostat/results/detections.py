@@ -1,47 +1,46 @@
-"""The one result type: what was found on an image; and the files that results of many images go to."""
+"""Detections of one image, the result type of every model."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aerostat.errors import InputError, nearest
-from aerostat.files import write_bytes, write_text
-from aerostat.geometry.boxes import xyxy_to_xywh
+from aerostat.geometry.masks import Masks
+from aerostat.results import interop, io
 from aerostat.text import counted, listed
 
 if TYPE_CHECKING:
+    import pandas
     import supervision
-
-CSV_COLUMNS = ("file", "class", "score", "x1", "y1", "x2", "y2")
-
-Results = Sequence[tuple[str | Path | int, "Detections"]]
-"""Images by file name or COCO image id, each with what was found on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One found object.
+    """One detected object.
 
     Args:
         box_xyxy: (x1, y1, x2, y2) in pixels of the original image.
         score: as the model gave it, usually within 0 and 1.
         label: index into the classes.
         name: the class name.
+        track_id: number of the object in a video; None without a tracker.
+        mask: its mask, as `Masks` of length 1; None without masks.
+        data: the object's values of the free columns.
     """
 
     box_xyxy: tuple[float, float, float, float]
     score: float
     label: int
     name: str
+    track_id: int | None = None
+    mask: Masks | None = field(default=None, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,38 +67,46 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """What was found on one image, in pixels of the original (upright) image.
+    """Objects detected on one image, in pixels of the original (upright) image.
 
     Iterating yields a `Detection` each; an integer index does too; a slice, an array of indices or a mask of
     booleans gives the `Detections` selected.
 
+    >>> result = Detections([[0, 0, 10, 20], [5, 5, 9, 9]], [0.9, 0.4], [1, 0], ("person", "balloon"))
+    >>> result
+    Detections(1 person, 1 balloon)
+    >>> result[result.scores > 0.5].boxes_xyxy.tolist()
+    [[0.0, 0.0, 10.0, 20.0]]
+
     Args:
-        boxes_xyxy: (n, 4), kept as float32; no corner swapped.
+        boxes_xyxy: (n, 4), kept as float32; x1 <= x2 and y1 <= y2.
         scores: (n,), kept as float32.
         labels: (n,) whole numbers that index `classes`, kept as int64.
         classes: names of all classes the model knows.
-        masks: None, until models give masks.
+        masks: n masks of the image; an array (n, h, w) is converted. None if the model gives none.
         image_size: (width, height) of the image, if known.
         path: where the image came from, if known.
+        track_ids: (n,) whole numbers, kept as int64, that tell objects of a video apart; None without a
+            tracker.
+        data: free columns by name, each (n, ...), such as embeddings.
 
     Raises:
-        InputError: shapes do not fit one another, a number is not finite, corners are swapped, or a label has
-            no class.
+        InputError: shapes do not fit one another, a number is not finite, corners are swapped, a label has
+            no class, or the masks are of another image size.
     """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
-    masks: None = None
+    masks: Masks | None = None
     image_size: tuple[int, int] | None = None
     path: Path | None = None
+    track_ids: NDArray[np.int64] | None = None
+    data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        boxes = _numbers("boxes_xyxy", self.boxes_xyxy)
-        boxes = boxes.reshape(0, 4) if boxes.shape == (0,) else boxes  # [] is no boxes
-        if boxes.ndim != 2 or boxes.shape[1] != 4:
-            raise InputError(f"Expected boxes_xyxy of shape (n, 4), found {boxes.shape}.")
+        boxes = _checked_boxes(self.boxes_xyxy)
         scores, labels = _numbers("scores", self.scores), _numbers("labels", self.labels)
         for name, values in (("scores", scores), ("labels", labels)):
             if values.shape != (len(boxes),):
@@ -107,14 +114,8 @@ class Detections:
                     f"Expected {name} of shape ({len(boxes)},) for boxes_xyxy of shape {boxes.shape}, "
                     f"found {values.shape}."
                 )
-        swapped = np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))
-        if len(swapped):
-            found = boxes[swapped[0]].tolist()
-            raise InputError(
-                f"Expected boxes with x1 <= x2 and y1 <= y2, found {found} at index {swapped[0]}."
-            )
         names: Any = self.classes  # a lone string is one class, not one class per letter
-        set_field = object.__setattr__  # the way a frozen dataclass has of tidying its own fields
+        set_field = object.__setattr__  # a frozen dataclass normalises its own fields this way
         set_field(self, "boxes_xyxy", boxes.astype(np.float32, copy=False))
         set_field(self, "scores", scores.astype(np.float32, copy=False))
         set_field(self, "labels", labels.astype(np.int64, copy=False))
@@ -124,22 +125,63 @@ class Detections:
             set_field(self, "image_size", (int(self.image_size[0]), int(self.image_size[1])))
         if self.path is not None:
             set_field(self, "path", Path(self.path))
+        if self.masks is not None:
+            set_field(self, "masks", _checked_masks(self.masks, len(boxes), self.image_size))
+        if self.track_ids is not None:
+            set_field(self, "track_ids", _checked_track_ids(self.track_ids, len(boxes)))
+        if self.data:
+            set_field(self, "data", _checked_data(self.data, len(boxes)))
 
     @classmethod
     def empty(
         cls, classes: Sequence[str], *, image_size: tuple[int, int] | None = None, path: Path | None = None
     ) -> Detections:
-        """Return the result of an image on which nothing was found."""
+        """Return the result of an image without detections."""
         boxes, none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         return cls(boxes, none, np.zeros(0, np.int64), tuple(classes), None, image_size, path)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Detections]) -> Detections:
+        """Return the detections of several parts of one image, one part after the other.
+
+        Args:
+            parts: at least one, with the same classes and columns; `image_size` and `path` are those of the
+                first part.
+
+        Raises:
+            InputError: there is no part, or classes or columns differ.
+        """
+        if not parts:
+            raise InputError("Expected at least one part to concatenate, found none.")
+        first = parts[0]
+        for index, part in enumerate(parts):
+            if part.classes != first.classes or part._columns() != first._columns():
+                raise InputError(
+                    f"Expected parts with the same classes and columns, found part {index} with "
+                    f"{counted(len(part.classes), 'class', 'classes')} and the columns "
+                    f"{listed(part._columns()) or 'none'}, part 0 with "
+                    f"{counted(len(first.classes), 'class', 'classes')} and "
+                    f"{listed(first._columns()) or 'none'}."
+                )
+        masks = [part.masks for part in parts if part.masks is not None]
+        track_ids = [part.track_ids for part in parts if part.track_ids is not None]
+        return cls(
+            np.concatenate([part.boxes_xyxy for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            first.classes,
+            Masks.concatenate(masks) if masks else None,
+            first.image_size,
+            first.path,
+            np.concatenate(track_ids) if track_ids else None,
+            {name: np.concatenate([part.data[name] for part in parts]) for name in first.data},
+        )
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
 
     def __iter__(self) -> Iterator[Detection]:
-        rows = zip(self.boxes_xyxy.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True)
-        for (x1, y1, x2, y2), score, label in rows:
-            yield Detection((x1, y1, x2, y2), score, label, self.classes[label])
+        return map(self._row, range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Detection: ...
@@ -149,28 +191,37 @@ class Detections:
 
     def __getitem__(self, index: int | slice | ArrayLike) -> Detection | Detections:
         if isinstance(index, int | np.integer) and not isinstance(index, bool | np.bool_):
-            x1, y1, x2, y2 = self.boxes_xyxy[index].tolist()
-            label = int(self.labels[index])
-            return Detection((x1, y1, x2, y2), float(self.scores[index]), label, self.classes[label])
-        chosen = index if isinstance(index, slice) else self._places(index)
-        boxes, scores, labels = self.boxes_xyxy[chosen], self.scores[chosen], self.labels[chosen]
-        return Detections(boxes, scores, labels, self.classes, self.masks, self.image_size, self.path)
+            return self._row(int(index))
+        rows = index if isinstance(index, slice) else _checked_rows(index, len(self))
+        return Detections(
+            self.boxes_xyxy[rows],
+            self.scores[rows],
+            self.labels[rows],
+            self.classes,
+            None if self.masks is None else self.masks[rows],
+            self.image_size,
+            self.path,
+            None if self.track_ids is None else self.track_ids[rows],
+            {name: values[rows] for name, values in self.data.items()},
+        )
 
-    def _places(self, index: ArrayLike) -> NDArray[Any]:
-        """Return a mask or an array of indices as an array that selects along the first axis only."""
-        places = np.asarray(index)
-        places = places.astype(np.int64) if places.size == 0 and places.dtype != bool else places
-        if places.ndim != 1 or places.dtype.kind not in "biu":
-            raise InputError(
-                "Expected a slice, an array (k,) of whole numbers or a mask (n,) of booleans to select "
-                f"detections, found shape {places.shape} of {places.dtype}."
-            )
-        if places.dtype == bool and len(places) != len(self):
-            raise InputError(
-                f"Expected a mask of {counted(len(self), 'boolean')} for as many detections, "
-                f"found {len(places)}."
-            )
-        return places
+    def _row(self, index: int) -> Detection:
+        x1, y1, x2, y2 = self.boxes_xyxy[index].tolist()
+        label = int(self.labels[index])
+        return Detection(
+            (x1, y1, x2, y2),
+            float(self.scores[index]),
+            label,
+            self.classes[label],
+            None if self.track_ids is None else int(self.track_ids[index]),
+            None if self.masks is None else self.masks[[index]],
+            {name: values[index] for name, values in self.data.items()},
+        )
+
+    def _columns(self) -> list[str]:
+        """Return the names of the columns that not all detections have."""
+        optional = [name for name in ("masks", "track_ids") if getattr(self, name) is not None]
+        return optional + sorted(self.data)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Detections) and (
@@ -178,6 +229,10 @@ class Detections:
             and np.array_equal(self.boxes_xyxy, other.boxes_xyxy)
             and np.array_equal(self.scores, other.scores)
             and np.array_equal(self.labels, other.labels)
+            and self._columns() == other._columns()
+            and self.masks == other.masks
+            and (self.track_ids is None or np.array_equal(self.track_ids, other.track_ids))  # type: ignore[arg-type]
+            and all(np.array_equal(values, other.data[name]) for name, values in self.data.items())
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -187,6 +242,13 @@ class Detections:
             f"{int((self.labels == label).sum())} {self.classes[label]}" for label in np.unique(self.labels)
         )
         return f"Detections({', '.join(names) or 'nothing found'}{f' on {self.path}' if self.path else ''})"
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the drawn image for a notebook; None without a file to draw on."""
+        try:
+            return None if self.path is None else self.draw()._repr_png_()
+        except InputError:
+            return None
 
     def filter(self, score: float | None = None, classes: Sequence[str] | str | None = None) -> Detections:
         """Return the detections with at least this score and of these classes.
@@ -216,6 +278,8 @@ class Detections:
     def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Return COCO results, each with image_id, category_id, bbox (x, y, width, height) and score.
 
+        Masks are added as ``segmentation`` (compressed run lengths), track ids as ``track_id``.
+
         Args:
             image_id: COCO's id of the image.
             category_ids: parallel to `classes`; None numbers the classes from 1.
@@ -223,48 +287,14 @@ class Detections:
         Raises:
             InputError: there are not as many ids as classes.
         """
-        ids = _category_ids(self.classes, category_ids)
-        boxes_xywh = xyxy_to_xywh(self.boxes_xyxy.astype(np.float64)).tolist()
-        rows = zip(boxes_xywh, self.scores.tolist(), self.labels.tolist(), strict=True)
-        return [
-            {"image_id": image_id, "category_id": ids[label], "bbox": box, "score": score}
-            for box, score, label in rows
-        ]
-
-    def to_supervision(self) -> supervision.Detections:
-        """Return the same as `supervision.Detections`, class names in ``data["class_name"]``.
-
-        Raises:
-            InputError: the package supervision is not installed.
-        """
-        try:
-            import supervision
-        except ImportError:
-            raise InputError(
-                "Expected the package supervision for to_supervision(), found none: pip install supervision."
-            ) from None
-        return supervision.Detections(
-            xyxy=self.boxes_xyxy.copy(),
-            confidence=self.scores.copy(),
-            class_id=self.labels.copy(),
-            data={"class_name": np.asarray([self.classes[label] for label in self.labels], dtype=np.str_)},
-        )
+        return io.coco_rows(self, image_id, category_ids)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` takes, of plain lists, numbers and strings that any JSON writer takes.
+        """Return what `from_dict` takes: lists, numbers and strings, as any JSON writer takes them.
 
         Numbers are the shortest decimals that give the same float32 back.
         """
-        rows = zip(_decimals(self.boxes_xyxy), _decimals(self.scores), self.labels.tolist(), strict=True)
-        return {
-            "file": None if self.path is None else _readable(self.path),
-            "image_size": None if self.image_size is None else list(self.image_size),
-            "classes": list(self.classes),
-            "detections": [
-                {"box_xyxy": box, "score": score, "label": label, "class": self.classes[label]}
-                for box, score, label in rows
-            ],
-        }
+        return io.to_dict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Detections:
@@ -273,25 +303,41 @@ class Detections:
         Raises:
             InputError: something is missing, of another kind, or does not fit.
         """
-        try:
-            rows = content["detections"]
-            size, file = content.get("image_size"), content.get("file")
-            return cls(
-                np.asarray([row["box_xyxy"] for row in rows]),
-                np.asarray([row["score"] for row in rows]),
-                np.asarray([row["label"] for row in rows]),
-                tuple(str(name) for name in content["classes"]),
-                image_size=None if size is None else (int(size[0]), int(size[1])),
-                path=None if file is None else Path(file),
-            )
-        except KeyError as error:
-            raise InputError(
-                f"Expected detections as to_dict() gives them, found no {error} in them."
-            ) from None
-        except (TypeError, ValueError, AttributeError, IndexError) as error:
-            raise InputError(
-                f"Expected detections as to_dict() gives them, found otherwise: {error}."
-            ) from None
+        return cls(**io.fields_of_dict(content))
+
+    def to_supervision(self) -> supervision.Detections:
+        """Return the same as `supervision.Detections`, class names in ``data["class_name"]``.
+
+        Raises:
+            InputError: the package supervision is not installed.
+        """
+        return interop.to_supervision(self)
+
+    @classmethod
+    def from_supervision(
+        cls, detections: supervision.Detections, classes: Sequence[str] | None = None
+    ) -> Detections:
+        """Return `supervision.Detections` as detections of this package.
+
+        Args:
+            detections: with class ids; without a confidence the score is 1.
+            classes: names that the class ids index; None takes them from ``data["class_name"]``.
+
+        Raises:
+            InputError: there are no class ids, or no names for them.
+        """
+        return cls(**interop.fields_of_supervision(detections, classes))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a data frame with a row per detection.
+
+        Its columns are file, class, score, x1, y1, x2, y2, then ``track_id``, ``mask_area`` and the free
+        columns, as far as there are any.
+
+        Raises:
+            InputError: the package pandas is not installed.
+        """
+        return interop.to_pandas(self)
 
     def draw(self, image_bgr: NDArray[np.uint8] | None = None) -> Picture:
         """Return the image with the boxes, class names and scores on it.
@@ -320,91 +366,65 @@ class Detections:
         Raises:
             InputError: the suffix is neither.
         """
-        path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix == ".json":
-            write_bytes(path, msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2) + b"\n")
-        elif suffix == ".csv":
-            write_csv(path, [(self.path or "", self)])
-        else:
+        return io.save(self, Path(path))
+
+
+def _checked_boxes(values: ArrayLike) -> NDArray[Any]:
+    boxes = _numbers("boxes_xyxy", values)
+    boxes = boxes.reshape(0, 4) if boxes.shape == (0,) else boxes  # [] is an empty list of boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f"Expected boxes_xyxy of shape (n, 4), found {boxes.shape}.")
+    swapped = np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))
+    if len(swapped):
+        found = boxes[swapped[0]].tolist()
+        raise InputError(f"Expected boxes with x1 <= x2 and y1 <= y2, found {found} at index {swapped[0]}.")
+    return boxes
+
+
+def _checked_masks(masks: Masks | ArrayLike, count: int, image_size: tuple[int, int] | None) -> Masks:
+    masks = masks if isinstance(masks, Masks) else Masks.from_dense(masks)
+    if len(masks) != count:
+        raise InputError(f"Expected a mask for each of {counted(count, 'box', 'boxes')}, found {len(masks)}.")
+    if image_size is not None and masks.image_size != image_size:
+        raise InputError(f"Expected masks of the image size {image_size}, found {masks.image_size}.")
+    return masks
+
+
+def _checked_track_ids(values: ArrayLike, count: int) -> NDArray[np.int64]:
+    ids = np.asarray(values)
+    ids = ids.astype(np.int64) if ids.size == 0 else ids
+    if ids.shape != (count,) or ids.dtype.kind not in "iu":
+        raise InputError(
+            f"Expected track_ids of whole numbers and shape ({count},), found {ids.dtype} of shape "
+            f"{ids.shape}."
+        )
+    return ids.astype(np.int64, copy=False)
+
+
+def _checked_data(data: Mapping[str, ArrayLike], count: int) -> dict[str, NDArray[Any]]:
+    columns = {str(name): np.asarray(values) for name, values in data.items()}
+    for name, values in columns.items():
+        if values.ndim == 0 or len(values) != count:
             raise InputError(
-                f"Expected a name that ends in .json or .csv, found {path}: draw().save(...) saves a picture."
+                f"Expected data[{name!r}] of shape ({count}, ...), one row per box, found {values.shape}."
             )
-        return path
+    return columns
 
 
-def write_json(path: Path | str, results: Results) -> None:
-    """Write the results of many images as one JSON document, ``{"images": [to_dict() of each]}``.
-
-    Args:
-        path: the file; it is written whole or not at all.
-        results: images with their detections; the name or id given here stands in the document as ``file``.
-    """
-    images = [{**found.to_dict(), "file": _readable(key)} for key, found in results]
-    write_bytes(Path(path), msgspec.json.encode({"images": images}) + b"\n")
-
-
-def write_csv(path: Path | str, results: Results) -> None:
-    """Write the results of many images as CSV, one row per detection: file, class, score, x1, y1, x2, y2.
-
-    Args:
-        path: the file (UTF-8); it is written whole or not at all.
-        results: images with their detections; an image on which nothing was found has no row.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for key, found in results:
-        rows = zip(found.labels.tolist(), _decimals(found.scores), _decimals(found.boxes_xyxy), strict=True)
-        writer.writerows((_readable(key), found.classes[label], score, *box) for label, score, box in rows)
-    write_text(Path(path), text.getvalue())
-
-
-def write_coco(path: Path | str, results: Results, category_ids: Sequence[int] | None = None) -> None:
-    """Write the results of many images in COCO's form.
-
-    Images given by COCO id make a results file, a list of ``image_id, category_id, bbox, score``, as
-    evaluation servers and ``loadRes`` take it. Images given by file name, which have no ids elsewhere, make a
-    whole COCO document with images, categories and annotations (each with its ``score``), as ``COCO(path)``
-    takes it.
-
-    Args:
-        path: the file; it is written whole or not at all.
-        results: images, all by id or all by name, with their detections, all of the same classes.
-        category_ids: parallel to the classes; None numbers them from 1.
-
-    Raises:
-        InputError: ids and names are mixed, class lists differ, or the category ids do not fit the classes.
-    """
-    by_id = [isinstance(key, int | np.integer) for key, _ in results]
-    if any(by_id) and not all(by_id):
-        raise InputError("Expected all images by COCO id or all by file name, found both: write two files.")
-    for key, found in results:
-        if found.classes != results[0][1].classes:
-            raise InputError(
-                f"Expected one class list in {path}, found {len(results[0][1].classes)} classes for "
-                f"{results[0][0]} and another list of {len(found.classes)} for {key}: write two files."
-            )
-    if all(by_id):
-        document: Any = [row for key, found in results for row in found.to_coco(int(str(key)), category_ids)]
-    else:
-        document = _coco_document(results, category_ids)
-    write_bytes(Path(path), msgspec.json.encode(document) + b"\n")
-
-
-def _coco_document(results: Results, category_ids: Sequence[int] | None) -> dict[str, Any]:
-    classes = results[0][1].classes
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, (key, found) in enumerate(results, start=1):
-        width, height = found.image_size or (None, None)
-        images.append({"id": image_id, "file_name": _readable(key), "width": width, "height": height})
-        for row in found.to_coco(image_id, category_ids):
-            area = row["bbox"][2] * row["bbox"][3]
-            annotations.append({"id": len(annotations) + 1, **row, "area": area, "iscrowd": 0})
-    ids = _category_ids(classes, category_ids)
-    categories = [{"id": id_, "name": name} for id_, name in zip(ids, classes, strict=True)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+def _checked_rows(index: ArrayLike, count: int) -> NDArray[Any]:
+    """Return indices or a mask of booleans as an array that selects along the first axis only."""
+    rows = np.asarray(index)
+    rows = rows.astype(np.int64) if rows.size == 0 and rows.dtype != bool else rows
+    if rows.ndim != 1 or rows.dtype.kind not in "biu":
+        raise InputError(
+            "Expected a slice, an array (k,) of whole numbers or a mask (n,) of booleans to select "
+            f"detections, found shape {rows.shape} of {rows.dtype}."
+        )
+    if rows.dtype == bool and len(rows) != count:
+        raise InputError(
+            f"Expected a mask of {counted(count, 'boolean')} for as many detections, found {len(rows)}."
+        )
+    return rows
 
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -429,25 +449,3 @@ def _check_labels(labels: NDArray[Any], class_count: int) -> None:
             f"Expected labels that index {counted(class_count, 'class', 'classes')}, counted from 0, "
             f"found {labels[wrong[0]]} at index {wrong[0]}."
         )
-
-
-def _category_ids(classes: Sequence[str], category_ids: Sequence[int] | None) -> list[int]:
-    if category_ids is None:
-        return list(range(1, len(classes) + 1))
-    if len(category_ids) != len(classes):
-        raise InputError(
-            f"Expected a category id for each of {counted(len(classes), 'class', 'classes')}, "
-            f"found {len(category_ids)}."
-        )
-    return [int(id_) for id_ in category_ids]
-
-
-def _decimals(values: NDArray[np.float32]) -> Any:
-    """Return nested lists of the shortest decimals that read back as the same float32 (0.9, not 0.8999)."""
-    return values.astype(np.str_).astype(np.float64).tolist()
-
-
-def _readable(name: str | Path | int) -> str:
-    """Return a file name as text that UTF-8 can hold; bytes in it that are no text become question marks."""
-    text = name.as_posix() if isinstance(name, Path) else str(name)
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -122,7 +122,7 @@ def kept_by_numpy(scores, boxes, size, contents, how):
                 boxes[i].astype(np.float32),
                 size,
                 score_threshold=how.score_threshold,
-            ).boxes,
+            ),
             contents[i],
             nms_iou=how.nms_iou,
             max_detections=how.max_detections,

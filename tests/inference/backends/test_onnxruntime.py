@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aerostat.errors import InputError
+from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
 from aerostat.inference.backends.exported import Exported
 from aerostat.inference.backends.exported_backend import ExportedEngine, processors
@@ -20,6 +21,10 @@ def engine_of(net, *, size=(96, 64), batch=1, dynamic=False) -> ExportedEngine:
     return onnx_engine(model.SerializeToString(), Exported("nano", ("a", "b", "c"), size, dynamic, batch))
 
 
+def columns(boxes: Candidates) -> list[np.ndarray]:
+    return [boxes.boxes_xyxy, boxes.scores, boxes.labels]
+
+
 def found_by(engine, images, score_threshold=0.1):
     return engine.candidates(images, score_threshold=score_threshold, pre_nms=30000)
 
@@ -27,7 +32,7 @@ def found_by(engine, images, score_threshold=0.1):
 def assert_equal(found, expected):
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
-        for mine, other in zip(ours, theirs, strict=True):
+        for mine, other in zip(columns(ours), columns(theirs), strict=True):
             np.testing.assert_array_equal(mine, other)
 
 

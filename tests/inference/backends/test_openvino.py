@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from aerostat.errors import InputError
+from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
 from aerostat.inference.backends.exported import Exported
 from aerostat.inference.backends.onnxruntime import onnx_engine
@@ -21,6 +22,10 @@ from aerostat.model.onnx_graph import onnx_model
 def engine_of(net, kind=openvino_engine, *, size=(96, 64), batch=1):
     model = onnx_model(net, input_size=size, batch=batch)
     return kind(model.SerializeToString(), Exported("nano", ("a", "b", "c"), size, False, batch))
+
+
+def columns(boxes: Candidates) -> list[np.ndarray]:
+    return [boxes.boxes_xyxy, boxes.scores, boxes.labels]
 
 
 def found_by(engine, images):
@@ -46,16 +51,16 @@ def test_called_by_several_threads_at_once_it_gives_what_it_gives_to_one(lively,
         together = list(pool.map(lambda image: found_by(shared, image), images))
         alone = [found_by(shared, image) for image in images]
     for (ours,), (theirs,) in zip(together, alone, strict=True):
-        for mine, other in zip(ours, theirs, strict=True):
+        for mine, other in zip(columns(ours), columns(theirs), strict=True):
             np.testing.assert_array_equal(mine, other)
 
 
 def test_what_it_gave_stays_when_it_is_asked_again(lively, noise):
     engine = engine_of(lively())
     (first,) = found_by(engine, noise(1, 96, 64, seed=1))
-    before = [values.copy() for values in first]
+    before = [values.copy() for values in columns(first)]
     found_by(engine, noise(1, 96, 64, seed=2))
-    for values, kept in zip(first, before, strict=True):
+    for values, kept in zip(columns(first), before, strict=True):
         np.testing.assert_array_equal(values, kept)
 
 
@@ -110,19 +115,25 @@ def test_it_is_imported_without_telling_anybody(tmp_path):
 def test_ctrl_c_is_handled_after_a_model_has_come_and_gone():
     """In a process of its own, since only the first model that is compiled in one takes the stack."""
     script = """
-import faulthandler, gc, signal, sys
-from aerostat.inference.backends import openvino as open_vino
+import ctypes, faulthandler, signal
 from aerostat.inference.backends.exported import Exported
+from aerostat.inference.backends.openvino import openvino_engine
 from aerostat.model.onnx_graph import onnx_model
 from aerostat.model import build
 
 faulthandler.enable()  # it handles crashes on a stack of its own, as the signals of Python then do
 model = onnx_model(build("nano", 1).eval(), input_size=(64, 64), batch=1).SerializeToString()
-before, after = open_vino._SignalStack(), open_vino._SignalStack()
-library = open_vino.ctypes.CDLL(None)
-library.sigaltstack(None, open_vino.ctypes.byref(before))
-engine = open_vino.openvino_engine(model, Exported("nano", ("a",), (64, 64)))
-library.sigaltstack(None, open_vino.ctypes.byref(after))
+
+
+class Stack(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+before, after = Stack(), Stack()
+library = ctypes.CDLL(None)
+library.sigaltstack(None, ctypes.byref(before))
+engine = openvino_engine(model, Exported("nano", ("a",), (64, 64)))
+library.sigaltstack(None, ctypes.byref(after))
 assert (before.start, before.size) == (after.start, after.size), "handlers run elsewhere now"
 try:
     signal.raise_signal(signal.SIGINT)

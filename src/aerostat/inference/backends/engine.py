@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.geometry.postprocess import Boxes
+from aerostat.geometry.postprocess import Candidates
 
 ENGINES = ("auto", "torch", "onnx", "openvino")
 """What `--engine` takes."""
@@ -48,7 +48,7 @@ class Engine(Protocol):
         score_threshold: float,
         pre_nms: int,
         content_sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> list[Boxes]:
+    ) -> list[Candidates]:
         """Return the candidates of each image in input pixels, before clipping and suppression.
 
         Args:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.geometry.postprocess import Boxes
+from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.exported import Exported
 from aerostat.inference.backends.outputs import Inputs, Outputs, run_in_batches
 
@@ -67,7 +67,7 @@ class ExportedEngine:
         score_threshold: float,
         pre_nms: int,
         content_sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> list[Boxes]:
+    ) -> list[Candidates]:
         """Return the candidates of each image; see `Engine.candidates`."""
         return run_in_batches(
             self.run,

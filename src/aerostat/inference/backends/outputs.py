@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import InputError
-from aerostat.geometry.postprocess import Boxes, select
+from aerostat.geometry.postprocess import Candidates, select
 from aerostat.inference.backends.engine import NotNumbersError
 from aerostat.inference.backends.exported import Exported
 
@@ -27,7 +27,7 @@ def run_in_batches(
     score_threshold: float,
     pre_nms: int,
     content_sizes: Sequence[tuple[int, int]] | None = None,
-) -> list[Boxes]:
+) -> list[Candidates]:
     """Return the candidates of each image, given a graph that takes `exported.batch` images at a time.
 
     Args:
@@ -47,7 +47,7 @@ def run_in_batches(
             f"{size[1]}; export it with --dynamic."
         )
     step = exported.batch or len(images_bgr)
-    found: list[Boxes] = []
+    found: list[Candidates] = []
     for start in range(0, len(images_bgr), step):
         part = images_bgr[start : start + step]
         inputs = {"images": _filled(part, step)}
@@ -73,17 +73,17 @@ def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
 
 def _all_points(
     outputs: Outputs, place: int, size: tuple[int, int], score_threshold: float, pre_nms: int
-) -> Boxes:
+) -> Candidates:
     scores, boxes_xyxy = np.asarray(outputs["scores"][place]), np.asarray(outputs["boxes"][place])
     if np.isnan(scores.sum()) or np.isnan(boxes_xyxy.sum()):
         raise NotNumbersError(place)
-    return select(scores, boxes_xyxy, size, score_threshold=score_threshold, pre_nms=pre_nms).boxes
+    return select(scores, boxes_xyxy, size, score_threshold=score_threshold, pre_nms=pre_nms)
 
 
 def _suppressed(
     outputs: Outputs, place: int, size: tuple[int, int], score_threshold: float, pre_nms: int
-) -> Boxes:
+) -> Candidates:
     scores = np.asarray(outputs["scores"])
     mine = np.flatnonzero((outputs["image_indices"] == place) & (scores > score_threshold))
     boxes_xyxy = np.asarray(outputs["boxes"])[mine]
-    return Boxes(boxes_xyxy, scores[mine], np.asarray(outputs["labels"])[mine].astype(np.int64))
+    return Candidates(boxes_xyxy, scores[mine], np.asarray(outputs["labels"])[mine].astype(np.int64))

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aerostat.geometry.postprocess import Boxes
+from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
 from aerostat.model import normalise
-from aerostat.model.decode import candidate_births
+from aerostat.model.decode import candidate_boxes
 from aerostat.model.folding import folded
 
 
@@ -66,14 +66,14 @@ class TorchEngine:
         score_threshold: float,
         pre_nms: int,
         content_sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> list[Boxes]:
+    ) -> list[Candidates]:
         """Return the candidates of each image; see `Engine.candidates`."""
         cls, reg = self.outputs(images_bgr)
         require_numbers([*cls, *reg])
         return [
-            candidate_births(
+            candidate_boxes(
                 [x[i] for x in cls], [x[i] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
-            ).boxes
+            )
             for i in range(len(images_bgr))
         ]
 
