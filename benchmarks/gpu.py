@@ -24,7 +24,7 @@ from aerostat.model import build
 from aerostat.runs.directory import Run
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.api import _launch, plan, start_network
-from aerostat.training.device import placed
+from aerostat.training.device import to_device
 from aerostat.training.loop import Trainer
 from benchmarks.case import Case, Unavailable
 
@@ -103,7 +103,7 @@ def _end_to_end(
     run = Run(folder / "run")
     trainer = Trainer(fabric, net, planned.train_split, None, recipe=planned.recipe, run=run, source={})
     endless = itertools.chain.from_iterable(trainer.loader.epoch(epoch, 1) for epoch in itertools.count())
-    stream = placed(endless, fabric.device)
+    stream = to_device(endless, fabric.device)
 
     def work() -> float:
         assert folder.is_dir(), temporary

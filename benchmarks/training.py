@@ -18,7 +18,7 @@ import torch
 
 from aerostat.model import normalise
 from aerostat.scenes.balloons import write_balloons
-from aerostat.training.device import DeviceBatch, place, placed
+from aerostat.training.device import DeviceBatch, place, to_device
 from aerostat.training.glibc import kept_memory
 from aerostat.training.loop import Trainer
 from benchmarks.baseline import older_source, rounds_with
@@ -130,7 +130,7 @@ def _end_to_end(folder: Path, what: str, size: str, side: int, steps: int) -> It
         stack.enter_context(kept_memory())
         made = _trainer(folder, size, side)
         endless = itertools.chain.from_iterable(made.loader.epoch(epoch, 1) for epoch in itertools.count())
-        stream = placed(endless, made.fabric.device)
+        stream = to_device(endless, made.fabric.device)
 
         def work() -> float:
             began = time.perf_counter()

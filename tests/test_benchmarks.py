@@ -302,6 +302,18 @@ def test_ends_that_cannot_part_are_refused_before_anything_is_trained() -> None:
 
 
 @pytest.mark.slow
+def test_every_benchmark_finds_what_it_imports() -> None:
+    code = (
+        "import importlib, pkgutil, benchmarks\n"
+        "for module in pkgutil.iter_modules(benchmarks.__path__):\n"
+        "    if module.name != '__main__':\n"
+        "        importlib.import_module(f'benchmarks.{module.name}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_any_device() -> None:
     from benchmarks.case import measure
     from benchmarks.gpu import cases_on

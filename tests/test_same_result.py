@@ -170,7 +170,6 @@ def test_batches_find_what_each_photograph_alone_shows(detector, records, batch_
     assert compared > 100
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_batches_of_real_photographs_find_what_each_alone_shows(balloon, person_weights, batch_size) -> None:
     detector = load(person_weights, input_size=320)
@@ -204,7 +203,6 @@ def test_engines_find_the_same_with_random_weights(wild_weights, records, engine
     assert compared > 50
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_engines_find_the_same_on_real_photographs(balloon, person_weights, engine) -> None:
     pytest.importorskip("onnx")
@@ -218,7 +216,6 @@ def test_engines_find_the_same_on_real_photographs(balloon, person_weights, engi
     assert compared > 50
 
 
-@pytest.mark.slow
 def test_a_photograph_letterboxed_beforehand_has_the_boxes_of_the_whole_one(balloon, person_weights) -> None:
     # The padding counts as photograph here: what reaches into it is not clipped, and may suppress otherwise.
     detector = load(person_weights, input_size=320)

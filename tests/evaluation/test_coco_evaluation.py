@@ -236,7 +236,6 @@ def large_case(image_count: int) -> tuple[list[ImageRecord], list[Detections], t
     return images, detections, classes
 
 
-@pytest.mark.slow
 def test_at_the_scale_of_coco_the_figures_are_those_of_pycocotools() -> None:
     images, detections, classes = large_case(1000)
     assert sum(map(len, detections)) > 4 * protocol.AT_ONCE

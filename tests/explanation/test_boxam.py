@@ -253,7 +253,6 @@ def test_every_size_of_the_model_is_explained(lively: Lively) -> None:
         _explain_size(lively, size)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES[3:])
 def test_every_large_size_of_the_model_is_explained(lively: Lively, size: str) -> None:
     _explain_size(lively, size)

@@ -397,7 +397,6 @@ def test_detections_are_those_of_prediction() -> None:
     assert found is not None and len(found) and found == detector.predict(image, score=0.5)
 
 
-@pytest.mark.slow
 def test_a_huge_photograph_needs_little_more_memory_than_itself(detector: Detector, tmp_path: Path) -> None:
     photograph = blank((8000, 6000))
     tracemalloc.start()
@@ -489,7 +488,6 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.slow
 def test_balloons_light_up_in_the_class_map_of_the_person_detector(balloon, person_weights) -> None:
     """Trained weights on a real photograph: the strongest class cell lies in the best detection's box."""
     detector = ae.load(person_weights)

@@ -92,7 +92,6 @@ def test_the_same_weights_make_the_same_map_again() -> None:
         assert np.allclose(made.maps[0], again.maps[0], rtol=1e-3, atol=1e-3 * made.maps[0].max())
 
 
-@pytest.mark.slow
 def test_a_gradient_map_needs_the_trained_head_and_eigencam_does_not(
     person_weights: Path, balloon: Path
 ) -> None:

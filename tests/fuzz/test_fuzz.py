@@ -10,6 +10,8 @@ from scripts.fuzz.limits import memory
 from scripts.fuzz.parsers import PARSERS
 from scripts.fuzz.watch import Watch
 
+pytestmark = pytest.mark.nightly
+
 INPUTS = 40
 """Of each parser; the good files are the first."""
 
@@ -75,7 +77,6 @@ WHAT_LIBAVIF_DOES = pytest.mark.xfail(
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "bomb",
     [

@@ -24,7 +24,7 @@ def alive(size: str, num_classes: int = 3) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("size", ["nano", "tiny", pytest.param("m", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", ["nano", "tiny", "m"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_outputs_are_those_of_the_network(size, fused, monkeypatch):
     monkeypatch.setattr(folding, "has_fused_convolution", lambda: fused)

@@ -246,7 +246,6 @@ def test_samples_are_those_of_the_published_steps(made_images, stage, options):
     assert differences.max() < 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [320, 640])
 @pytest.mark.parametrize(("stage", "options"), CASES[:1] + CASES[2:3] + [(2, {}), (1, {})])
 def test_photographs_are_those_of_the_published_steps(balloon, size, stage, options):
@@ -256,7 +255,6 @@ def test_photographs_are_those_of_the_published_steps(balloon, size, stage, opti
     assert differences.mean() < 2
 
 
-@pytest.mark.slow
 def test_drawn_scenes_are_those_of_the_published_steps(tmp_path):
     write_balloons(tmp_path / "drawn", train=8, val=1, seed=3)
     records = Dataset.read(tmp_path / "drawn", classes=["balloon"]).split("train").images
