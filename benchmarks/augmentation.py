@@ -33,7 +33,8 @@ import torch
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord
 from aerostat.images.read import read_image, read_resized
-from aerostat.pipeline.loader import TrainLoader, _Memo
+from aerostat.pipeline.loader import TrainLoader
+from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.policy import Augmentation, Sample
 from aerostat.scenes.balloons import write_balloons
 from benchmarks.case import Case
@@ -225,8 +226,8 @@ class _Stepwise:
         self._records, self._augmentation, self._batch_size = records, augmentation, batch_size
         # Of today's loader just the order, so that the samples are the same.
         self._order = TrainLoader(records, augmentation=augmentation, batch_size=batch_size, threads=threads)
-        self._images: _Memo[int, Sample] = _Memo(cache_bytes, lambda sample: sample.image_bgr.nbytes)
-        self._recent: _Memo[tuple[int, int], Sample] = _Memo(
+        self._images: Memo[int, Sample] = Memo(cache_bytes, lambda sample: sample.image_bgr.nbytes)
+        self._recent: Memo[tuple[int, int], Sample] = Memo(
             augmentation.mixup_cache + 3 * batch_size, lambda _: 1
         )
 
