@@ -33,7 +33,8 @@ import torch
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord
 from aerostat.images.read import read_image, read_resized
-from aerostat.pipeline.loader import Memo, TrainLoader
+from aerostat.pipeline.loader import TrainLoader
+from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.policy import Augmentation, Sample
 from aerostat.scenes.balloons import write_balloons
 from benchmarks.case import Case

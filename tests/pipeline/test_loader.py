@@ -16,7 +16,9 @@ from aerostat.errors import AerostatError, InputError
 from aerostat.images.prefetch import prefetch_images
 from aerostat.images.read import read_image, read_resized
 from aerostat.pipeline import loader as loader_module
-from aerostat.pipeline.loader import Batch, Memo, TrainLoader
+from aerostat.pipeline import training_images
+from aerostat.pipeline.loader import Batch, TrainLoader
+from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.policy import Augmentation
 
 SMALL = Augmentation(input_size=64)
@@ -164,7 +166,7 @@ def test_a_failure_in_a_thread_reaches_the_caller_and_ends_the_threads(images, m
     def fail(path, size):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(loader_module, "read_resized", fail)
+    monkeypatch.setattr(training_images, "read_resized", fail)
     with pytest.raises(MemoryError, match="no room"):
         list(TrainLoader(images, augmentation=SMALL, batch_size=2, threads=2).epoch(0, 1))
     assert not loader_threads()
@@ -249,7 +251,7 @@ def reads(monkeypatch) -> list[tuple[tuple[int, int], weakref.ref[np.ndarray]]]:
         seen.append((size, weakref.ref(image)))
         return image
 
-    monkeypatch.setattr(loader_module, "read_resized", reading)
+    monkeypatch.setattr(training_images, "read_resized", reading)
     return seen
 
 
@@ -281,7 +283,7 @@ def test_images_out_of_sight_are_not_read(images, monkeypatch):
     # At ratio 2 the window is a quarter of the canvas; every tile in it is read, and no other.
     read: list[Path] = []
     monkeypatch.setattr(
-        loader_module, "read_resized", lambda path, size: read.append(path) or read_resized(path, size)
+        training_images, "read_resized", lambda path, size: read.append(path) or read_resized(path, size)
     )
     augmentation = Augmentation(input_size=64, mixup=0.0, resize_ratio=(2.0, 2.0))
     counts = []
@@ -337,17 +339,6 @@ def test_one_image_is_enough(tmp_path, size, boxes):
 def test_impossible_settings_are_refused(images, options):
     with pytest.raises(InputError, match="Expected batch_size"):
         TrainLoader(images, augmentation=SMALL, **{"batch_size": 2, **options})
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_pinned_batches_hold_the_same(images):
-    pinned, plain = (
-        list(TrainLoader(images, augmentation=SMALL, batch_size=4, pin_memory=pin).epoch(0, 1))
-        for pin in (True, False)
-    )
-    assert all(batch.images.is_pinned() for batch in pinned)
-    assert equal(pinned, plain)
 
 
 def test_batches_share_no_memory(images):

@@ -14,17 +14,9 @@ import pytest
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
 from aerostat.scenes.backdrops import Backdrop
-from aerostat.scenes.balloons import (
-    Balloon,
-    Look,
-    balloon_profile,
-    clip_outline,
-    draw_balloon,
-    draw_scene,
-    visible_outlines,
-    write_balloons,
-)
+from aerostat.scenes.balloons import draw_scene, visible_outlines, write_balloons
 from aerostat.scenes.brushes import make_light, smooth_noise
+from aerostat.scenes.drawn_balloon import Balloon, Look, balloon_profile, draw_balloon
 
 SIZE = (160, 120)
 
@@ -180,22 +172,6 @@ def drawn_cover(group: Sequence[Balloon]) -> np.ndarray:
     for number, balloon in enumerate(group, start=1):
         draw_balloon(np.random.default_rng(0), canvas, cover, number, balloon, scene)
     return cover
-
-
-@pytest.mark.parametrize(
-    ("polygon", "expected"),
-    [
-        ([(1, 1), (5, 1), (5, 5), (1, 5)], {(1, 1), (5, 1), (5, 5), (1, 5)}),  # inside: as it was
-        ([(-5, 2), (5, 2), (5, 6), (-5, 6)], {(0, 2), (5, 2), (5, 6), (0, 6)}),  # cut on the left
-        ([(-5, -5), (20, -5), (20, 20), (-5, 20)], {(0, 0), (10, 0), (10, 8), (0, 8)}),  # covers the image
-        ([(12, 1), (15, 1), (15, 5)], set()),  # outside
-    ],
-)
-def test_polygons_are_cut_to_an_image_of_10_by_8(
-    polygon: list[tuple[float, float]], expected: set[tuple[float, float]]
-) -> None:
-    cut = clip_outline(np.asarray(polygon, float), 10, 8)
-    assert {(float(x), float(y)) for x, y in cut} == expected
 
 
 def test_no_scenes_leave_readable_empty_annotation_files(tmp_path: Path) -> None:

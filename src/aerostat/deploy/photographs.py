@@ -14,7 +14,7 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
 from aerostat.images.read import list_images, read_image
-from aerostat.scenes.balloons import draw_scene
+from aerostat.scenes import draw_scene
 from aerostat.text import counted
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What the drawn sample data is painted with: noise, masks, compositing, and light on curved surfaces.
+"""Tools to draw scenes: noise, masks, compositing, and light on curved surfaces.
 
 Colours of surfaces and light are linear; images are display-coded uint8 BGR. The coding is a square, not
 sRGB's curve: close enough for drawings, and ten times faster.
@@ -7,6 +7,7 @@ sRGB's curve: close enough for drawings, and ten times faster.
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,7 @@ def smooth_noise(
     """Return value noise (height, width) in about [0, 1]: small random arrays, enlarged and summed.
 
     Args:
-        rng: the source of everything random.
+        rng: source of all random draws.
         height, width: of the result.
         cells: grains along the height in the coarsest octave.
         octaves: each has twice as many grains as the last and `gain` times its weight.
@@ -164,6 +165,29 @@ def darken(canvas: Image, shadow: Mask, strength: float, left: int, top: int) ->
     part = canvas[y1:y2, x1:x2]
     keep = cv2.convertScaleAbs(shadow[y1 - top : y2 - top, x1 - left : x2 - left], alpha=-strength, beta=255)
     part[:] = cv2.multiply(part, cv2.cvtColor(keep, cv2.COLOR_GRAY2BGR), scale=1 / 255)
+
+
+def drop_shadow(
+    canvas: Image, only: Mask | None, outline: NDArray[np.float64], sigma: float, strength: float
+) -> None:
+    """Darken a blurred shape in place, only where `only` is not zero if that is given."""
+    margin = 2.5 * sigma
+    low, high = np.floor(outline.min(0) - margin).astype(int), np.ceil(outline.max(0) + margin).astype(int)
+    area = window(canvas.shape, int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    if area is None:
+        return
+    x1, y1, x2, y2 = area
+    if only is not None and not only[y1:y2, x1:x2].any():
+        return
+    factor = max(1.0, sigma / 1.5)  # what will be blurred need not be drawn finely
+    small = max(2, math.ceil((y2 - y1) / factor)), max(2, math.ceil((x2 - x1) / factor))
+    ratio = np.asarray([small[1] / (x2 - x1), small[0] / (y2 - y1)])
+    mask = fill(np.zeros(small, np.uint8), (outline - (x1, y1)) * ratio)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(0.6, sigma / factor))
+    shape = np.asarray(cv2.resize(soft, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR), np.uint8)
+    if only is not None:
+        shape = shape * (only[y1:y2, x1:x2] > 0)
+    darken(canvas, shape, strength, x1, y1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
-"""What stands about in the drawn sample data and is no balloon: people, balls, fruit, lamps, cars, signs.
+"""Objects of drawn scenes other than balloons: people, balls, fruit, lamps, cars, signs.
 
-Each function draws one thing as a `Sprite`. Many are round and bright on purpose; none has a balloon's knot
-and none thins towards one.
+Each function draws one object as a `Sprite`. Many are round and bright on purpose, but none has a
+balloon's knot or thins towards one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aerostat.scenes.brushes import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sprite:
-    """A thing cut out along its outline.
+    """An object cut out along its outline.
 
     Args:
         image: (h, w, 3) display colours, defined a little beyond the outline.
@@ -46,7 +46,7 @@ class Sprite:
 
 
 def draw_standing(rng: Random, light: Light, metre: float, place: str) -> Sprite:
-    """Draw something that stands ``outdoors``, ``indoors`` or on a ``table``; `metre` is in pixels."""
+    """Draw an object that stands ``outdoors``, ``indoors`` or on a ``table``; `metre` is in pixels."""
     makers = {
         "outdoors": (person, person, person, ball, car, sign, lamp),
         "indoors": (person, person, person, ball, ball, present, lamp),
@@ -56,7 +56,7 @@ def draw_standing(rng: Random, light: Light, metre: float, place: str) -> Sprite
 
 
 def draw_hanging(rng: Random, light: Light, size: float, place: str) -> Sprite:
-    """Draw something round, about `size` pixels wide, that hangs on a wall or a cord or flies."""
+    """Draw a round object, about `size` pixels wide, that hangs on a wall or a cord, or flies."""
     makers = (
         (ball_of, flat_disc, lantern) if place == "outdoors" else (plate, lantern, lantern, clock, flat_disc)
     )
@@ -67,7 +67,7 @@ def draw_hanging(rng: Random, light: Light, size: float, place: str) -> Sprite:
 
 
 def person(rng: Random, light: Light, metre: float) -> Sprite:
-    """Draw somebody who stands, seen from the front or from behind."""
+    """Draw a standing person, seen from the front or from behind."""
     child = chance(rng, 0.35)
     tall = metre * (uniform(rng, 0.85, 1.3) if child else uniform(rng, 1.55, 1.9))
     scale = min(1.0, 300 / max(tall, 1))  # drawn no larger than this, then enlarged
@@ -210,7 +210,7 @@ def small_fruit(rng: Random, light: Light, metre: float) -> Sprite:
 
 
 def upright_plate(rng: Random, light: Light, metre: float) -> Sprite:
-    """Draw a plate that leans against something."""
+    """Draw a plate that leans against a wall."""
     return plate(rng, light, metre * uniform(rng, 0.15, 0.27))
 
 
@@ -290,8 +290,7 @@ def fruit(rng: Random, light: Light, size: float) -> Sprite:
 
 def plate(rng: Random, light: Light, size: float) -> Sprite:
     """Draw a plate seen from above or aslant: a flat disc with a rim."""
-    side = max(8, int(min(size, 220)))
-    image, alpha = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+    side, image, alpha = _blank(size)
     flat = uniform(rng, 0.35, 1.0)
     colour = _cloth_colour(rng) if chance(rng, 0.5) else hsv(0.1, 0.04, uniform(rng, 0.75, 1))
     turn = uniform(rng, -20, 20)
@@ -311,8 +310,7 @@ def plate(rng: Random, light: Light, size: float) -> Sprite:
 
 def flat_disc(rng: Random, light: Light, size: float) -> Sprite:
     """Draw a disc of one flat colour or of rings: a paper decoration, a sticker, a reflector."""
-    side = max(8, int(min(size, 220)))
-    image, alpha = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+    side, image, alpha = _blank(size)
     axes = (side * 0.95, side * 0.95 * uniform(rng, 0.75, 1.0))
     turn = uniform(rng, 0, 180)
     cv2.ellipse(alpha, ((side / 2, side / 2), axes, turn), 255, -1, cv2.LINE_AA)
@@ -333,8 +331,7 @@ def flat_disc(rng: Random, light: Light, size: float) -> Sprite:
 
 def clock(rng: Random, light: Light, size: float) -> Sprite:
     """Draw a round clock."""
-    side = max(10, int(min(size, 220)))
-    image, alpha = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+    side, image, alpha = _blank(size, smallest=10)
     middle, r = (side // 2, side // 2), side * 0.47
     cv2.circle(alpha, middle, int(r), 255, -1, cv2.LINE_AA)
     image[:] = to_image(_cloth_colour(rng))
@@ -350,7 +347,7 @@ def clock(rng: Random, light: Light, size: float) -> Sprite:
 
 
 def lantern(rng: Random, light: Light, size: float) -> Sprite:
-    """Draw a glowing globe or a ribbed paper lantern: bright of itself, whatever the light."""
+    """Draw a glowing globe or a ribbed paper lantern, which is bright in any light."""
     _, ny, nz, alpha, scale = _sphere(size, wide=uniform(rng, 1.0, 1.25))
     colour = (
         hsv(uniform(rng, 0.07, 0.14), uniform(rng, 0.05, 0.4), 1.0)
@@ -508,6 +505,12 @@ _ICOSAHEDRON = np.asarray(
 ) / (1 + _GOLDEN**2) ** 0.5  # fmt: skip
 
 
+def _blank(size: float, smallest: int = 8) -> tuple[int, Image, Mask]:
+    """Return the side that a flat thing is drawn at, at most 220 pixels, and its empty image and alpha."""
+    side = max(smallest, int(min(size, 220)))
+    return side, np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+
+
 def _rotation(rng: Random) -> Floats:
     """Return a random rotation matrix (3, 3)."""
     q, r = np.linalg.qr(rng.standard_normal((3, 3)))
@@ -551,7 +554,7 @@ def _puffed(
 
 
 def _lit_flat(rng: Random, light: Light, image: Image, alpha: Mask, scale: float) -> Sprite:
-    """Shade a flat thing that faces the camera: one normal all over, a little unevenness."""
+    """Shade a flat object that faces the camera, with one normal and slightly uneven tones."""
     h, w = alpha.shape
     tilt = np.float32(uniform(rng, -0.3, 0.3)), np.float32(uniform(rng, -0.3, 0.3))
     nx, ny = np.full((h, w), tilt[0], np.float32), np.full((h, w), tilt[1], np.float32)
