@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.records import PROBLEM_KINDS, ImageRecord, Instance, Problem, Split
-from aerostat.datasets.summary import CONSEQUENCES, DataCard, data_card, require_usable
+from aerostat.datasets.records import ImageRecord, Instance, Problem, Split
+from aerostat.datasets.summary import DataCard, data_card, require_usable
 from aerostat.errors import InputError
 
 
@@ -50,10 +50,6 @@ def test_problems_are_counted_by_kind_with_the_first_few() -> None:
         ("clipped", 10, 3),
     ]
     assert split.problems[1].first[0].file_name == "0.png"
-
-
-def test_every_kind_of_problem_has_a_consequence() -> None:
-    assert set(CONSEQUENCES) == set(PROBLEM_KINDS)
 
 
 def test_the_card_is_json() -> None:

@@ -11,11 +11,12 @@ from rich.console import Console
 from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.records import PROBLEM_KINDS, Problem, Split
+from aerostat.datasets.problems import PROBLEM_KINDS, PROBLEM_TYPES, TYPE_OF_CODE
+from aerostat.datasets.records import Problem, Split
 from aerostat.errors import InputError
 from aerostat.lint.annotations import check_problems
 from aerostat.lint.lint import lint, lint_path, require_clean
-from aerostat.lint.listing import KINDS, LintReport, finding
+from aerostat.lint.listing import LintReport, finding
 
 from . import nasty
 
@@ -92,7 +93,7 @@ def test_the_worst_comes_first(report: LintReport) -> None:
 
 
 def test_every_finding_says_what_training_does(report: LintReport) -> None:
-    assert {f.training for f in report.findings} <= {kind.training for kind in KINDS.values()}
+    assert {f.training for f in report.findings} <= {row.consequence for row in PROBLEM_TYPES}
     assert all(f.wrong and f.training for f in report.findings)
 
 
@@ -137,14 +138,13 @@ def test_every_kind_of_problem_that_reading_meets_is_a_finding() -> None:
     problems = tuple(Problem("train", "a.png", kind, "is so") for kind in PROBLEM_KINDS)
     data = Dataset(("cat",), {"train": Split("train", ("cat",), (1,), (), problems)})
     found = check_problems(data, [])
-    assert len(found) == len(PROBLEM_KINDS) and {f.code for f in found} <= set(KINDS)
+    assert len(found) == len(PROBLEM_KINDS) and {f.code for f in found} <= set(TYPE_OF_CODE)
 
 
 def test_the_document_tells_every_kind_as_it_is() -> None:
     text = (Path(__file__).parents[2] / "docs" / "lint.md").read_text("utf-8")
     rows = [row.strip("| ").split(" | ") for row in text.splitlines() if row.startswith("| `")]
-    told = [(row[0].strip("`"), row[1], row[3]) for row in rows]
-    assert told == [(code, kind.severity, kind.training) for code, kind in KINDS.items()]
+    assert rows == [[f"`{t.code}`", t.severity, t.meaning, t.consequence] for t in PROBLEM_TYPES]
 
 
 # --- orientation, from boxes alone ---

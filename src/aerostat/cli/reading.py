@@ -50,7 +50,7 @@ def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
 
 def tell_losses(dataset: Dataset, part: Split) -> None:
     """Say what the figures of a split leave out, so that they are not compared with those of the whole."""
-    from aerostat.datasets.records import LOSSES
+    from aerostat.datasets.problems import LOSSES
     from aerostat.datasets.summary import data_card
 
     for card in data_card(dataset).splits:

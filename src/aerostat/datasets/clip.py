@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.datasets.records import ProblemKind
+from aerostat.datasets.problems import ProblemKind
 from aerostat.geometry import polygons
 
 Box = tuple[float, float, float, float]

@@ -23,7 +23,8 @@ from aerostat.datasets.formats.coco import read_coco
 from aerostat.datasets.formats.via import read_via
 from aerostat.datasets.image_folder import is_file
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.records import LOSSES, ONLY_SPLIT, SPLIT_NAMES, Split, split_name
+from aerostat.datasets.problems import LOSSES
+from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, Split, split_name
 from aerostat.datasets.sniff import may_hold_annotations, read_content, recognise
 from aerostat.errors import InputError
 from aerostat.images.read import IMAGE_SUFFIXES, what_stands_at

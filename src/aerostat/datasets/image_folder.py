@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aerostat.datasets.records import Problem, ProblemKind
+from aerostat.datasets.problems import ProblemKind
+from aerostat.datasets.records import Problem
 from aerostat.errors import InputError, clause
 from aerostat.images.read import read_size
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.datasets.problems import CONSEQUENCES, ProblemKind
 from aerostat.errors import InputError
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -18,36 +19,6 @@ SPLIT_NAMES = ("train", "val", "test")
 
 ONLY_SPLIT = "all"
 """Name of the one split of a data set whose folder or file names none."""
-
-
-ProblemKind = Literal[
-    "missing image",
-    "unreadable image",
-    "outside the image",
-    "degenerate box",
-    "no class",
-    "unknown image",
-    "unknown category",
-    "malformed record",
-    "clipped",
-    "number in another form",
-    "degenerate polygon",
-    "self-crossing polygon",
-    "unusable mask",
-    "wrong size",
-    "swapped size",
-    "placeholder category",
-    "repeated category",
-    "not checked",
-]
-"""What can be wrong with annotations; `datasets.summary.CONSEQUENCES` says what is done about each."""
-
-
-PROBLEM_KINDS: tuple[ProblemKind, ...] = get_args(ProblemKind)
-
-
-LOSSES: frozenset[ProblemKind] = frozenset(PROBLEM_KINDS[:8])
-"""Kinds of problem that lose an image or an object; strict reading refuses them."""
 
 
 class OtherClassesError(InputError):
@@ -127,7 +98,7 @@ class Problem:
     Args:
         split: name of the split.
         file_name: the image concerned.
-        kind: what happened, to count by.
+        kind: what happened, a key of `aerostat.datasets.problems.CONSEQUENCES`.
         detail: one clause for a person: which record, what was found, what was done.
         record: the annotation or region concerned; empty if it is the image or the file.
         box_xyxy: the box as it is stated, where the problem is about one.
@@ -139,6 +110,10 @@ class Problem:
     detail: str
     record: str = ""
     box_xyxy: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in CONSEQUENCES:
+            raise ValueError(f"{self.kind!r} is not in the table of problems; add a row for it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.records import Problem, ProblemKind, Split
+from aerostat.datasets.problems import CONSEQUENCES, ProblemKind
+from aerostat.datasets.records import Problem, Split
 from aerostat.errors import InputError
 from aerostat.text import counted
 
@@ -26,28 +27,6 @@ SHOWN_PROBLEMS = 3
 """So many problems of each kind are named; the rest are counted."""
 
 _SHOWN_CLASSES = 20
-
-CONSEQUENCES: dict[ProblemKind, str] = {
-    "missing image": "left out with its objects",
-    "unreadable image": "left out with its objects",
-    "outside the image": "object dropped",
-    "degenerate box": "object dropped",
-    "no class": "object dropped",
-    "unknown image": "object dropped",
-    "unknown category": "object dropped",
-    "malformed record": "left out",
-    "clipped": "kept, cut at the border of the image",
-    "number in another form": "read as the number that it says",
-    "degenerate polygon": "kept by its box",
-    "self-crossing polygon": "kept, its box is sound",
-    "unusable mask": "kept by its box",
-    "wrong size": "the size in the image file counts",
-    "swapped size": "the image is turned upright, its boxes are taken as they stand",
-    "placeholder category": "left out of the classes",
-    "repeated category": "counted once",
-    "not checked": "trusted as stated",
-}
-"""What is done about each kind of problem."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.records import LOSSES, Problem, ProblemKind, Split
+from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND, Severity
+from aerostat.datasets.records import Problem, Split
 from aerostat.lint.files import ImageFile
-from aerostat.lint.listing import Finding, Severity, finding
+from aerostat.lint.listing import Finding, finding
 from aerostat.text import listed
 
 MAX_NUMBER = 2**31
@@ -21,27 +22,6 @@ MAX_NUMBER = 2**31
 
 COVERING = 0.99
 """The share of the image from which a box is said to cover it."""
-
-_CODES: dict[ProblemKind, str] = {
-    "missing image": "image-missing",
-    "unreadable image": "image-unreadable",
-    "outside the image": "box-outside",
-    "degenerate box": "box-empty",
-    "no class": "object-without-class",
-    "unknown image": "image-unknown",
-    "unknown category": "category-unknown",
-    "malformed record": "object-unreadable",
-    "clipped": "box-clipped",
-    "number in another form": "number-as-text",
-    "degenerate polygon": "polygon-degenerate",
-    "self-crossing polygon": "polygon-self-crossing",
-    "unusable mask": "mask-unusable",
-    "wrong size": "image-size",
-    "swapped size": "image-size",
-    "placeholder category": "category-placeholder",
-    "repeated category": "category-repeated",
-    "not checked": "not-looked-at",
-}
 
 
 def check_problems(data: Dataset, files: Sequence[ImageFile]) -> list[Finding]:
@@ -76,7 +56,7 @@ def _is_of_stored(problem: Problem, stored_size: tuple[int, int]) -> bool:
 
 
 def _of_problem(problem: Problem) -> Finding:
-    code = _CODES[problem.kind]
+    code = TYPE_OF_KIND[problem.kind].code
     box = problem.box_xyxy
     if problem.kind == "unreadable image" and "empty file" in problem.detail:
         code = "image-empty"

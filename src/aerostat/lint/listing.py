@@ -5,83 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from aerostat.datasets.problems import SEVERITIES, TYPE_OF_CODE, Severity
 from aerostat.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-
 SHOWN_FINDINGS = 3
 """So many findings of each kind are named; the rest are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of finding.
-
-    Args:
-        severity: `error`: an image or object is lost, or figures or boxes are wrong; `warning`: it is kept
-            but probably not what was meant; `note`: worth knowing.
-        training: what training does about it.
-    """
-
-    severity: Severity
-    training: str
-
-
-KINDS: dict[str, Kind] = {
-    # files of images
-    "image-missing": Kind("error", "the image is left out with its objects"),
-    "image-empty": Kind("error", "the image is left out with its objects"),
-    "image-unreadable": Kind("error", "the image is left out with its objects"),
-    "image-truncated": Kind(
-        "error", "another image is shown in its place; evaluation leaves it out with its objects"
-    ),
-    "image-boxes-other-orientation": Kind(
-        "error", "the image is turned upright and the boxes are taken as they stand, so they may be wrong"
-    ),
-    "image-size": Kind("warning", "the size in the image file counts, not the stated one"),
-    "image-misnamed": Kind("warning", "the image is read as what it is"),
-    "image-unreferenced": Kind("warning", "the image is not used"),
-    "image-rotated": Kind("note", "the image is turned upright, as in evaluation and prediction"),
-    # images that are alike
-    "duplicate-across-splits": Kind("error", "it is learned and then asked for, so the figures flatter"),
-    "duplicate-in-split": Kind("warning", "it counts as often as it is there"),
-    "near-duplicate-across-splits": Kind("warning", "what is learned is nearly what is asked for"),
-    "near-duplicate-in-split": Kind("note", "both are used"),
-    "same-scene-across-splits": Kind("warning", "what is learned may be what is asked for"),
-    # objects
-    "object-unreadable": Kind("error", "the record is left out, the image and its other objects stay"),
-    "object-without-class": Kind("error", "the object is dropped, the image and its other objects stay"),
-    "image-unknown": Kind("error", "the object is dropped"),
-    "category-unknown": Kind("error", "the object is dropped, the image and its other objects stay"),
-    "number-not-finite": Kind("error", "the object is dropped, the image and its other objects stay"),
-    "number-too-large": Kind("error", "the box is cut at the border, or dropped where it lies beyond"),
-    "number-as-text": Kind("warning", "it is read as the number that it says"),
-    "box-outside": Kind("error", "the object is dropped, the image and its other objects stay"),
-    "box-empty": Kind("error", "the object is dropped, the image and its other objects stay"),
-    "box-swapped-corners": Kind("error", "the object is dropped, the image and its other objects stay"),
-    "box-clipped": Kind("warning", "the box is cut at the border of the image"),
-    "box-duplicate": Kind("warning", "both are learned"),
-    "box-covers-image": Kind("warning", "it is learned like any other"),
-    "polygon-self-crossing": Kind("warning", "the object is kept with its box"),
-    "polygon-degenerate": Kind("warning", "the object is kept by its box, without this outline"),
-    "mask-unusable": Kind("warning", "the object is kept by its box"),
-    # classes and whole files
-    "annotations-refused": Kind("error", "training refuses the data"),
-    "category-repeated": Kind("warning", "it is counted once"),
-    "category-placeholder": Kind("note", "it is left out of the classes"),
-    "category-ids-with-holes": Kind("note", "labels count from 0 without holes; the ids are kept on output"),
-    "category-id-too-large": Kind("note", "it is kept; tools with 32-bit ids cannot hold it"),
-    "class-without-objects": Kind("warning", "nothing of it can be learned or measured"),
-    "class-in-one-split": Kind("warning", "it is learned and never measured, or measured and never learned"),
-    "not-looked-at": Kind("note", "what is wrong there is found where it is met, and skipped with a word"),
-}
-"""All kinds by their code, in the order in which they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +22,8 @@ class Finding:
     """One thing that is wrong, or worth knowing.
 
     Args:
-        code: a key of `KINDS`, which stays the same between versions.
-        severity: of its kind, unless this one costs less.
+        code: see `aerostat.datasets.problems`; it stays the same between versions.
+        severity: of its type, unless this one costs less.
         split: name of the split.
         file: the image as the annotations name it, or the annotation file.
         record: the annotation, region or category concerned; empty if it is the file itself.
@@ -110,9 +43,9 @@ class Finding:
 def finding(
     code: str, split: str, file: str, wrong: str, *, record: str = "", severity: Severity | None = None
 ) -> Finding:
-    """Return a finding of a known kind."""
-    kind = KINDS[code]
-    return Finding(code, severity or kind.severity, split, file, record, wrong, kind.training)
+    """Return a finding of a type that the table of problems has."""
+    row = TYPE_OF_CODE[code]
+    return Finding(code, severity or row.severity, split, file, record, wrong, row.consequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +67,7 @@ class LintReport:
     @classmethod
     def of(cls, findings: Sequence[Finding], *, images: int, headers: int, pixels: int) -> LintReport:
         """Return a report with the findings in order."""
-        place = {code: number for number, code in enumerate(KINDS)}
+        place = {code: number for number, code in enumerate(TYPE_OF_CODE)}
         ordered = sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), place[f.code]))
         return cls(tuple(ordered), images, headers, pixels)
 

@@ -30,7 +30,8 @@ from aerostat.datasets.formats.coco_records import (
 )
 from aerostat.datasets.formats.exact_box import width_and_height
 from aerostat.datasets.image_folder import ImageFolder, upright_size
-from aerostat.datasets.records import Instance, Problem, ProblemKind, Split
+from aerostat.datasets.problems import ProblemKind
+from aerostat.datasets.records import Instance, Problem, Split
 from aerostat.datasets.sniff import decode, is_utf8, read_content
 from aerostat.errors import InputError
 from aerostat.files import write_bytes

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.clip import Box, box_area, fit_as_they_are, fit_box, fit_polygon
 from aerostat.datasets.formats.exact_box import stated_box
-from aerostat.datasets.records import ImageRecord, Instance, Problem, ProblemKind
+from aerostat.datasets.problems import ProblemKind
+from aerostat.datasets.records import ImageRecord, Instance, Problem
 from aerostat.geometry import polygons
 from aerostat.text import shown
 

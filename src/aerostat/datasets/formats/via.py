@@ -27,7 +27,8 @@ from aerostat.datasets.formats.checks import (
 )
 from aerostat.datasets.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
 from aerostat.datasets.image_folder import ImageFolder, upright_size
-from aerostat.datasets.records import ImageRecord, Instance, OtherClassesError, Problem, ProblemKind, Split
+from aerostat.datasets.problems import ProblemKind
+from aerostat.datasets.records import ImageRecord, Instance, OtherClassesError, Problem, Split
 from aerostat.datasets.sniff import csv_rows, decode, is_utf8, read_content
 from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
