@@ -128,7 +128,8 @@ def test_predictions_match_one_to_one(case, kind, threshold, nms_iou):
     found = decode(
         case.cls, case.reg, [(160, 128)] * 2, score_threshold=threshold, nms_iou=nms_iou, max_detections=100
     )
-    for image, (boxes, scores, labels) in enumerate(found):
+    for image, candidates in enumerate(found):
+        boxes, scores, labels = candidates.boxes_xyxy, candidates.scores, candidates.labels
         theirs = [case.reference[f"pred_{kind}{image}_{key}"] for key in ("boxes", "scores", "labels")]
         assert len(boxes) == len(theirs[0])
         free = np.ones(len(boxes), bool)
