@@ -13,7 +13,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 
-from aerostat.cli.app import app
+from aerostat.cli.app import QUIET, VERBOSE, app
 
 VERBS = {"evaluate": "eval", "feature_maps": "features"}
 """Functions of the library whose verb has another name."""
@@ -51,13 +51,13 @@ def as_typed(text: str, words: Sequence[str] = ()) -> str:
 
 def verb_of(words: Sequence[str]) -> str:
     """Return the verb that the words call; empty if they call none."""
-    chain = app.meta.parse_commands(list(words))[0]
-    return chain[0] if chain and not chain[0].startswith("-") else ""
+    typed = [word for word in words if word not in (*VERBOSE, *QUIET)]
+    return typed[0] if typed and typed[0] in app and not typed[0].startswith("-") else ""
 
 
 def options_of(verb: str) -> dict[str, tuple[str, ...]]:
     """Return the options of a verb, and its words such as DATA, by the name of the parameter."""
-    if not verb or verb not in app:
+    if verb not in app:
         return {}
     return {
         argument.field_info.name.rstrip("_"): argument.names
