@@ -74,9 +74,7 @@ def _describe(error: CycloptsError) -> str:
     sentence = " ".join(str(error).split()).partition(" Available commands:")[0]
     if isinstance(error, UnusedCliTokensError):
         sentence = f"Unexpected argument {' '.join(map(repr, error.unused_tokens or ()))}."
-    keyword = getattr(
-        error, "keyword", None
-    )  # of an option without its value; unknown before cyclopts 5
+    keyword = getattr(error, "keyword", None)  # of an option without its value; unknown before cyclopts 5
     if isinstance(error, MissingArgumentError) and error.argument is not None and keyword is None:
         sentence = f"{error.argument.name} is missing."
     return f"{sentence} See {' '.join(['aerostat', *(error.command_chain or ())])} --help."

@@ -20,7 +20,7 @@ VERBS = {"evaluate": "eval", "feature_maps": "features"}
 OPTIONS = {"box_xyxy": "box", "formats": "format", "layer": "layers", "preset": "recipe", "values": "set"}
 """Parameters of the library whose option has another name."""
 
-COMMANDS = {"describe_layers(net)": "aerostat features WEIGHTS --layers list"}
+CALLS = {"describe_layers(net)": "aerostat features WEIGHTS --layers list"}
 """Calls of the library that a command of another form stands for."""
 
 MAX_CALL = 500
@@ -76,8 +76,8 @@ def _in_options(text: str, verb: str) -> str:
 
 def _option(marked: str, verb: str) -> str | None:
     """Return the option or the command that a text in backquotes stands for, or None."""
-    if marked in COMMANDS:
-        return COMMANDS[marked]
+    if marked in CALLS:
+        return CALLS[marked]
     if marked.isidentifier():
         names = options_of(verb).get(OPTIONS.get(marked, marked))
         return names[0] if names else None
