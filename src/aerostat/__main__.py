@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 the work failed, 2 the request was wrong (one sentence on stderr)."""
     from cyclopts import CycloptsError
 
-    from aerostat.cli import app, as_typed
+    from aerostat.cli import as_typed
+    from aerostat.cli.run import run
     from aerostat.errors import AerostatError
 
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = run(words)
         sys.stdout.flush()
     except AerostatError as error:
         return _fail(as_typed(str(error), words), error.exit_code)
@@ -73,7 +74,7 @@ def _describe(error: CycloptsError) -> str:
     sentence = " ".join(str(error).split()).partition(" Available commands:")[0]
     if isinstance(error, UnusedCliTokensError):
         sentence = f"Unexpected argument {' '.join(map(repr, error.unused_tokens or ()))}."
-    keyword = getattr(error, "keyword", None)  # an option without its value; cyclopts 4.0 does not tell
+    keyword = getattr(error, "keyword", None)  # of an option without its value; unknown before cyclopts 5
     if isinstance(error, MissingArgumentError) and error.argument is not None and keyword is None:
         sentence = f"{error.argument.name} is missing."
     return f"{sentence} See {' '.join(['aerostat', *(error.command_chain or ())])} --help."

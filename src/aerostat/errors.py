@@ -1,4 +1,8 @@
-"""The two ways in which a request ends badly, each with the exit code that a shell sees."""
+"""Errors of the library, each with the exit code that a shell sees.
+
+A message is one sentence: what was expected, what was found, where, and what to do. It names parameters in
+backquotes, such as `` `images` ``. The command line shows the option in their place (``--images``).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Iterable
 
 
 class AerostatError(Exception):
-    """The work failed. The message is one sentence: what was expected, what was found, where, what to do."""
+    """The work failed."""
 
     exit_code = 1
 
@@ -19,12 +23,20 @@ class InputError(AerostatError):
 
 
 def clause(error: AerostatError) -> str:
-    """Return an error's sentence as a part of another one: without its full stop and a first capital E."""
+    """Return an error's message as a part of another sentence.
+
+    >>> clause(InputError("Expected an image, found nothing: a.png."))
+    'expected an image, found nothing: a.png'
+    """
     sentence = str(error).removesuffix(".")
     return f"e{sentence[1:]}" if sentence.startswith("Expected ") else sentence
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the known name nearest to `name`, or an empty string."""
+    """Return a question about the known name nearest to `name`, or an empty text.
+
+    >>> nearest("rtmdet-tini", ["rtmdet-tiny", "rtmdet-s"])
+    " Did you mean 'rtmdet-tiny'?"
+    """
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_help_lists_every_option_with_a_text_in_80_columns(aerostat, verb):
     shown = aerostat(verb, "--help").out
     assert f"Usage: aerostat {verb}" in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
+    assert "--verbose (-v)" in shown and "--quiet (-q)" in " ".join(shown.split())
     arguments = [a for a in app[verb].assemble_argument_collection(parse_docstring=True) if a.show]
     for argument in arguments:
         assert argument.parameter.help, f"{verb} {argument.name} has no text"
@@ -87,3 +89,37 @@ def test_every_command_of_the_readme_is_one(page):
     assert {command.split()[0] for command in commands} >= {"demo", "convert", "train", "eval", "predict"}
     for command in commands:
         app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)  # raises if it is none
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["convert", "{}", "out"],
+        ["inspect", "{}"],
+        ["lint", "{}"],
+        ["train", "{}"],
+        ["train", "--resume", "{}"],
+        ["study", "{}"],
+        ["report", "{}"],
+        ["eval", "{}", "data"],
+        ["predict", "{}", "photograph.jpg"],
+        ["predict", "weights.safetensors", "{}"],
+        ["features", "{}", "photograph.jpg"],
+        ["features", "weights.safetensors", "{}"],
+        ["explain", "{}", "photograph.jpg"],
+        ["explain", "weights.safetensors", "{}"],
+        ["export", "{}"],
+        ["benchmark", "{}"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("what", ["missing", "folder"])
+def test_what_is_not_there_is_refused_by_every_verb(
+    aerostat, assert_refused, working_folder, weights, photograph, words, what
+):
+    (working_folder / "folder").mkdir()
+    shutil.copy(weights, "weights.safetensors")
+    photograph(working_folder / "photograph.jpg")
+    before = sorted(working_folder.iterdir())
+    assert_refused(aerostat(*[word.format(what) for word in words]), what)
+    assert sorted(working_folder.iterdir()) == before

@@ -13,7 +13,6 @@ from aerostat.cli import (
     lint,
     predict,
     report,
-    run,
     study,
     train,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "lint",
     "predict",
     "report",
-    "run",
     "study",
     "train",
 ]

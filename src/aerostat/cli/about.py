@@ -1,7 +1,8 @@
-"""What aerostat knows of: the verb `models`, and of where it runs: `doctor`."""
+"""The verbs `models` and `doctor`."""
 
 from __future__ import annotations
 
+from aerostat.cli import console
 from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.options import JsonFlag
@@ -20,10 +21,10 @@ def models(*, json_: JsonFlag = False) -> None:
         entry = row.entry
         ap = "-" if entry.box_ap is None else f"{entry.box_ap:.1f}"
         parameters = "-" if entry.parameters_m is None else f"{entry.parameters_m:.1f}"
-        here = ("yes" if row.here else "no") if entry.supported else "no: masks are to come"
+        here = ("yes" if row.here else "no") if entry.supported else "not yet: masks"
         print(f"{entry.name:<21}{entry.classes:<12}{entry.input_size[0]:>6}{ap:>8}{parameters:>10}  {here}")
-    print(f"Only naming one as weights fetches it, into {weights_folder()}")
-    print("(AEROSTAT_HOME changes that; --json has the names and addresses of the files).")
+    print("A model is downloaded when it is named as weights; --json has the addresses.")
+    console.tell(f"They stand in {weights_folder()} (AEROSTAT_HOME changes that).")
 
 
 @app.command(sort_key=12)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from cyclopts import App, Group
+from cyclopts import App
 
-MESSAGES = Group("Messages", sort_key=3)
-"""Of the options that every verb has."""
+VERBOSE, QUIET = ("--verbose", "-v"), ("--quiet", "-q")
+"""Options of every verb; `aerostat.cli.run` acts on them."""
 
 app = App(
     name="aerostat",
     help="RTMDet object detection, lighter than air: annotations in, trained detector out.",
+    help_epilogue="Everywhere: --verbose (-v) logs details, and the traceback of an error; --quiet (-q) logs "
+    "warnings and errors only, and shows no progress.",
     version_flags=["--version"],
-    group_commands=Group("Commands", sort_key=0),
-    group_arguments=Group("Arguments", sort_key=1),
-    group_parameters=Group("Options", sort_key=2),
+    group_parameters="Options",
     suppress_keyboard_interrupt=False,  # it would end without a word
 )
-app.meta.suppress_keyboard_interrupt = False

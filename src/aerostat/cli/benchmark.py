@@ -29,10 +29,10 @@ def benchmark(
     device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Measure what a detector costs on this machine.
+    """Measure the speed and memory of a detector on this machine.
 
-    That is parameters, multiply-adds, memory, the latency of each engine that is installed, and how much of
-    what the machine can do at most is used. Close other programs first.
+    Prints parameters, multiply-adds, memory, the latency of each installed engine, and its share of the
+    machine's peak. Close other programs first.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def benchmark(
     engine:
         What runs the network; by default each that is installed. Only torch uses another device than the CPU.
     batch:
-        Images that the network is shown at a time; one number or several.
+        Images at a time; one number or several.
     threads:
         Processors that each engine may use; by default all.
     seconds:
-        Time for measuring, about; slow networks take longer.
+        Time for measuring, approximately; slow networks take longer.
     image:
-        Photograph for the way from file to detections; by default a drawn scene of 1024 x 768 pixels.
+        Photograph to measure from file to detections; by default a drawn scene of 1024 x 768 pixels.
     """
     from aerostat.benchmarking.benchmark import benchmark as measured
     from aerostat.progress import activity

@@ -9,9 +9,9 @@ from aerostat.cli.app import app
 
 @app.command(sort_key=1)
 def demo(*, out: Path = Path("aerostat-demo")) -> None:
-    """Show the whole story on embedded data, offline, in minutes.
+    """Try everything on drawn data, offline, in minutes.
 
-    Convert, look at the data, train, evaluate, predict, and one page about it all.
+    Converts, inspects, trains, evaluates, predicts, explains, and writes one page about it all.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def evaluate(
     device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Print the COCO table of a detector on annotated images.
+    """Evaluate a detector on annotated images: COCO's table, and AP of each class.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def evaluate(
     data:
         Data set folder, or one split's annotation file. Data without class names take the detector's.
     split:
-        Which split of a folder with several; by default val, else test.
+        Split of a folder with several; by default val, else test.
     max_dets:
         COCO's three limits on detections per image.
     save:

@@ -48,48 +48,47 @@ def explain(
     device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Show what a detection rests on.
+    """Show which part of a photograph a detection rests on.
 
-    Writes a picture for each detection: the photograph with the heat of what speaks for it.
+    Writes a picture for each detection: a heat map over the photograph.
 
     Parameters
     ----------
     weights:
         Run directory, weights file or name of the zoo; an exported model can be explained by drise.
     image:
-        A photograph.
+        Photograph to look at.
     layers:
         One or several, such as neck.out_convs[2], backbone.stage4, or neck for its three levels; by default
-        the last layer before the head at the level where the detection was born.
+        the last layer before the head, at the level that the detection comes from.
     method:
         One or several of layercam (the default), hirescam, gradcam (the default for the target loss),
-        gradcampp, eigengradcam, eigencam, ablationcam and drise. Several, or several layers, make a sheet of
-        methods by layers.
+        gradcampp, eigengradcam, eigencam, ablationcam and drise. Several methods or layers make one sheet.
     target:
-        What is to rise: the score of the detection and of the candidates that agree with it, or (loss) minus
-        the box loss of the detections against themselves, as published pictures of Box AM show.
+        What is explained: the score of the detection and of the candidates that agree with it, or (loss)
+        the negative box loss of the detections against themselves, as in published pictures of Box AM.
     per:
-        A picture for each detection, for each class, or one for all.
+        One picture for each detection, for each class, or for all detections together.
     top:
-        Explain the best so many detections.
+        Number of detections to explain, the best first.
     score:
-        Explain detections above this.
+        Explain detections above this score.
     box:
-        A place x1,y1,x2,y2 in pixels of the photograph: explain the best candidate there, however low its
-        score. Answers "why is there no detection here?".
+        A place x1,y1,x2,y2 in pixels of the photograph. The best candidate there is explained, however low
+        its score: why is there no detection here?
     masks:
-        Masked photographs that drise asks the detector about, 1000 by default; each is a prediction.
+        Number of masked photographs that drise predicts on; 1000 by default.
     norm_in_box:
-        Show heat only within the box, as strong as it gets there.
+        Show heat only within the box, scaled to its maximum there.
     fuse:
-        Join the layers of --layers in one map.
+        Merge the layers of --layers into one map.
     out:
-        Folder for the pictures, which replace those of the same photograph.
+        Folder for the pictures; those of the same photograph are replaced.
     save:
         Also write the maps as NumPy arrays.
     faithfulness:
-        Measure whether the maps are true: how the score goes as the hottest pixels are taken away or let in,
-        beside maps that know nothing of the network, and whether random weights change the map.
+        Measure whether the maps are true: how the score changes when the hottest pixels are removed or added,
+        compared with maps made without the network, and whether random weights change the map.
     """
     from aerostat.explanation.any_detector import black_box_of, explain_black_box
     from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request

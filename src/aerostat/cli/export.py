@@ -46,10 +46,10 @@ def export(
     force: Force = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Write a detector as one file for other places.
+    """Export a detector to ONNX, OpenVINO or OpenMMLab.
 
-    ONNX and OpenVINO files hold classes and input size, so that `predict` and `eval` need nothing else, not
-    even torch; they are compared with the weights before they are kept.
+    ONNX and OpenVINO files hold classes and input size: `predict` and `eval` need nothing else, not even
+    torch. They are compared with the weights before they are kept.
 
     Parameters
     ----------
@@ -61,24 +61,24 @@ def export(
     out:
         File to write; by default the weights' own name with the suffix of the format.
     int8:
-        Quantise to 8 bits, with ranges chosen on training photographs of the run's data, of --data or
-        of --images.
+        Quantise to 8 bits. Ranges are chosen on training photographs of the run's data, of --data or of
+        --images.
     nms:
-        Put non-maximum suppression into the graph: it then gives what is kept, not all points.
+        Put non-maximum suppression into the graph, which then returns detections, not all points.
     nms_iou:
-        Overlap above which the weaker of two detections of a class goes, 0.65 by default; with --nms.
+        Overlap above which the weaker of two detections of a class is dropped; 0.65 by default. Needs --nms.
     score:
-        What leaves the graph has a higher score, 0.001 by default; with --nms.
+        The graph returns detections above this score; 0.001 by default. Needs --nms.
     dynamic:
-        Take any number of images at a time, of any size in multiples of 32.
+        Take any number of images at a time, of any size that is a multiple of 32.
     batch:
-        Images at a time, 1 by default; 0 for any number.
+        Images at a time; 1 by default, 0 for any number.
     data:
         Annotated data to compare on; by default the run's own. With --int8, AP of both is printed.
     classes:
-        Names of the classes of --data, where it does not have them.
+        Class names of --data, if it has none.
     images:
-        Photographs, or folders of them, to compare on in place of data.
+        Photographs, or folders of them, to compare on instead of data.
     """
     from aerostat.geometry.postprocess import NMS_IOU, SCORE_THRESHOLD
     from aerostat.inference.backends.exported import SUFFIXES as EXPORTED

@@ -37,32 +37,32 @@ def features(
     device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Look at what the layers of a network see.
+    """Draw the feature maps of a network over a photograph.
 
-    Writes a picture of each layer and level over the photograph, and one of all.
+    Writes a picture of each layer and level, and one sheet of all.
 
     Parameters
     ----------
     weights:
         Run directory, weights file or name of the zoo.
     image:
-        A photograph; not needed for --layers list.
+        Photograph to look at; not needed for --layers list.
     layers:
         Names such as backbone.stage4 or neck.out_convs[2]; by default backbone neck. The one word list prints
         the tree of all layers.
     reduce:
-        What is shown of the channels: their mean (squeeze_mean, the default), the one with the largest sum of
-        activations (select_max), or their first principal component (pca).
+        How channels become one map: their mean (squeeze_mean, the default), the channel with the largest sum
+        of activations (select_max), or their first principal component (pca).
     topk:
-        Show the so many channels with the largest sums instead.
+        Show this many channels, those with the largest sums, instead of one map.
     arrange:
-        Rows and columns for --topk; by default as square as can be.
+        Rows and columns for --topk; by default nearly square.
     out:
-        Folder for the pictures, which replace those of the same photograph and layers.
+        Folder for the pictures; those of the same photograph and layers are replaced.
     detections:
-        Draw what is found over the maps.
+        Draw the detections over the maps.
     score:
-        Draw detections above this; 0.3 by default.
+        Draw detections above this score; 0.3 by default.
     save:
         Also write the layers' outputs as NumPy arrays.
     """

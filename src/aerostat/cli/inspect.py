@@ -34,10 +34,9 @@ def inspect(
     force: Flag = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Look at annotated images before training on them.
+    """Draw annotated images, their labels and statistics, and training batches.
 
-    Prints the data card and what lint finds; draws the images, their labels, the batches that the network
-    will see, and plots of sizes, shapes and places. The options of the recipe are those of train: they decide
+    Also prints the data card and what lint finds. The options of the recipe are those of train: they decide
     the input size and the augmentation.
 
     Parameters
@@ -47,9 +46,9 @@ def inspect(
     out:
         Folder for the pictures; an earlier inspection in it is replaced.
     limit:
-        Images of each split, and samples of each stage of training, that are shown.
+        Number of images of each split, and of samples of each stage of training, to show.
     force:
-        Write into a folder that holds something else than an earlier inspection.
+        Write into a folder that holds other files than an earlier inspection.
     """
     from aerostat.datasets.summary import data_card
     from aerostat.inspection.folder import DOCUMENT, check_request, inspect_to_folder

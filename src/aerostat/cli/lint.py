@@ -18,16 +18,16 @@ def lint(
     pixels: Switch = True,
     json_: JsonFlag = False,
 ) -> int:
-    """Look for everything that is known to be wrong with annotated images.
+    """Check annotated images for errors.
 
-    Names file and record, and says what training does about it. The exit code is 1 if there are errors.
+    Names file and record, and says what training does about each. The exit code is 1 if there are errors.
 
     Parameters
     ----------
     data:
         Data set folder, or one split's annotation file.
     pixels:
-        Decode the images, as is done by default, or look at headers and annotations alone.
+        Decode the images, which is the default, or check headers and annotations only.
     """
     from aerostat.lint.lint import lint_path
 

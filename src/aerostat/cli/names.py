@@ -13,14 +13,14 @@ import shlex
 import warnings
 from collections.abc import Sequence
 
-from aerostat.cli.app import app
+from aerostat.cli.app import QUIET, VERBOSE, app
 
 VERBS = {"evaluate": "eval", "feature_maps": "features"}
 """Functions of the library whose verb has another name."""
 OPTIONS = {"box_xyxy": "box", "formats": "format", "layer": "layers", "preset": "recipe", "values": "set"}
 """Parameters of the library whose option has another name."""
 
-COMMANDS = {"describe_layers(net)": "aerostat features WEIGHTS --layers list"}
+CALLS = {"describe_layers(net)": "aerostat features WEIGHTS --layers list"}
 """Calls of the library that a command of another form stands for."""
 
 MAX_CALL = 500
@@ -51,13 +51,13 @@ def as_typed(text: str, words: Sequence[str] = ()) -> str:
 
 def verb_of(words: Sequence[str]) -> str:
     """Return the verb that the words call; empty if they call none."""
-    chain = app.meta.parse_commands(list(words))[0]
-    return chain[0] if chain and not chain[0].startswith("-") else ""
+    typed = [word for word in words if word not in (*VERBOSE, *QUIET)]
+    return typed[0] if typed and typed[0] in app and not typed[0].startswith("-") else ""
 
 
 def options_of(verb: str) -> dict[str, tuple[str, ...]]:
     """Return the options of a verb, and its words such as DATA, by the name of the parameter."""
-    if not verb or verb not in app:
+    if verb not in app:
         return {}
     return {
         argument.field_info.name.rstrip("_"): argument.names
@@ -76,8 +76,8 @@ def _in_options(text: str, verb: str) -> str:
 
 def _option(marked: str, verb: str) -> str | None:
     """Return the option or the command that a text in backquotes stands for, or None."""
-    if marked in COMMANDS:
-        return COMMANDS[marked]
+    if marked in CALLS:
+        return CALLS[marked]
     if marked.isidentifier():
         names = options_of(verb).get(OPTIONS.get(marked, marked))
         return names[0] if names else None

@@ -109,7 +109,7 @@ class Tta:
         an x are relative to the model's own test size (1x,0.5x,2x, the default). "published" are the authors'
         1x,0.5x,1.5x, merged by nms.
     flip:
-        Look at each scale mirrored, too, as --tta does by default, or do not.
+        Also look at each scale mirrored, which is the default with --tta, or do not.
     merge:
         How --tta merges: wbf, the default, is weighted box fusion; nms keeps the best of overlapping boxes.
     merge_iou:

@@ -55,7 +55,7 @@ def predict(
     device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Find objects on photographs.
+    """Detect objects on photographs.
 
     Writes pictures with boxes, and a file with the detections.
 
@@ -70,12 +70,11 @@ def predict(
     format_:
         File with the detections: json (default), csv or coco; may be repeated.
     pictures:
-        Draw the boxes on the photographs, as is done by default, or do not.
+        Draw the boxes on the photographs, which is the default, or do not.
     sort:
-        Put the pictures into correct/ (every object found, and nothing else), errors/ and not-annotated/.
+        Sort the pictures into correct/ (every object found, nothing else), errors/ and not-annotated/.
     truth:
-        The annotations to sort by: a data set folder or an annotation file; by default those of SOURCE, if it
-        is such a folder.
+        Annotations to sort by: a data set folder or an annotation file; by default those of SOURCE.
     """
     from aerostat.inference.predict_folder import predict_to_folder
 

@@ -49,26 +49,26 @@ def study(
     reading: Read = READ,
     json_: JsonFlag = False,
 ) -> None:
-    """Repeat a recipe over seeds or folds: mean, spread and interval of AP; compare recipes.
+    """Repeat a training over seeds or folds, and compare recipes by mean and spread of AP.
 
-    Type the same command again to go on with a study that was stopped, or with more seeds to extend it.
+    Type the same command again to resume a study that was stopped, or with more seeds to extend it.
 
     Parameters
     ----------
     data:
         Data set folder, or one split's annotation file.
     seeds:
-        How many seeds each recipe is trained with; by default 5, and 1 with --folds.
+        Number of seeds for each recipe; by default 5, and 1 with --folds.
     folds:
-        Cross-validation on so many parts of the training images; a val split is not looked at.
+        Number of parts of the training images for cross-validation; a val split is not used.
     recipe:
-        "auto", "small", "published" or a TOML file; several are compared, the first being the base.
+        "auto", "small", "published" or a TOML file. Several are compared with the first.
     vary:
-        One more recipe: the first one with "section.key=value section.key=value" changed; may be repeated.
+        Another recipe: the first one with changes "section.key=value section.key=value"; may be repeated.
     tta:
-        Score the last weights with test-time augmentation, too.
+        Also score the last weights with test-time augmentation.
     out:
-        Directory of the study; by default studies/NAME-OF-DATA, with -folds-K where there are folds.
+        Directory of the study; by default studies/NAME-OF-DATA, and -folds-K with --folds.
     """
     from aerostat.experiments import study as studies
     from aerostat.experiments.summary import plot, render
