@@ -125,7 +125,7 @@ def test_crowd_regions_that_via_cannot_hold_are_not_counted_as_written(images, w
 def test_an_output_that_exists_is_refused_unless_forced(pets, tmp_path) -> None:
     target = tmp_path / "out.json"
     target.write_text("mine")
-    with pytest.raises(InputError, match=r"out\.json exists; .*--force\.$"):
+    with pytest.raises(InputError, match=r"out\.json exists; .*`force=True`\.$"):
         convert(pets / "train", target)
     assert target.read_text() == "mine"
     convert(pets / "train", target, force=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.discover import find_sources
+from aerostat.datasets.discover import find_splits
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 
@@ -200,7 +200,7 @@ def test_json_that_is_no_annotation_file_is_described(images, write_json, docume
         ('{"images": [], "annotations": [', r"cut off: .* at byte 31 \(line 1\)"),
         ("", "empty"),
         ("  \n", "empty"),
-        ("a,b\n1,2", "neither JSON nor a CSV export"),
+        ("a,b\n1,2", "neither JSON nor a known table"),
         ("[" * 100_000, "no|nested too deeply|cut off"),
         ('{"images": ' * 50_000, "nested too deeply"),
         (
@@ -241,7 +241,7 @@ def test_bytes_that_are_not_utf8_are_refused(images) -> None:
 def test_a_data_set_none_of_whose_images_is_there(images, write_json) -> None:
     folder = images("photos", "other.png")
     write_json(folder / "x.json", coco("a.png", "b.png"))
-    with pytest.raises(InputError, match=r"None of the images .* first 'a.png': not found in .*--images"):
+    with pytest.raises(InputError, match=r"None of the images .* first 'a.png': not found in .*`images`"):
         Dataset.read(folder)
 
 
@@ -249,7 +249,7 @@ def test_strict_refuses_a_missing_image_that_is_otherwise_left_out(images, write
     folder = images("photos", "a.png")
     write_json(folder / "x.json", coco("a.png", "gone.png"))
     assert [(p.kind, p.file_name) for p in Dataset.read(folder).problems] == [("missing image", "gone.png")]
-    with pytest.raises(InputError, match=r"refused by --strict: missing image, gone.png"):
+    with pytest.raises(InputError, match=r"refused by `strict`: missing image, gone.png"):
         Dataset.read(folder, strict=True)
 
 
@@ -295,7 +295,7 @@ def test_the_same_classes_in_another_order_are_matched_by_name(two_splits) -> No
 @pytest.mark.parametrize("val_classes", [("cat", "dgo"), ("cat",), ("cat", "dog", "cow")])
 def test_coco_splits_with_different_classes_are_refused(two_splits, val_classes) -> None:
     root = two_splits(coco("a.png"), coco("b.png", classes=val_classes))
-    with pytest.raises(InputError, match=r"classes differ between the splits.*--classes"):
+    with pytest.raises(InputError, match=r"classes differ between the splits.*`classes`"):
         Dataset.read(root)
 
 
@@ -342,8 +342,8 @@ def test_outlines_that_touch_the_border_of_the_balloon_photographs_are_no_proble
     assert sum(touches(image, i.box_xyxy) for image in images for i in image.instances) == 13
 
 
-def test_sources_are_sorted_as_people_name_splits(images, write_json) -> None:
+def test_splits_are_sorted_as_people_name_splits(images, write_json) -> None:
     root = images("data", "test/a.png", "val/a.png", "train/a.png")
     for name in ("test", "val", "train"):
         write_json(root / name / "x.json", coco("a.png"))
-    assert [source.split for source in find_sources(root)] == ["train", "val", "test"]
+    assert [files.split for files in find_splits(root)] == ["train", "val", "test"]

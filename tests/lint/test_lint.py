@@ -237,7 +237,7 @@ def test_strict_refuses_warnings_and_not_notes() -> None:
     both = [*note, finding("box-clipped", "train", "b.jpg", "region 1 reaches out")]
     report = LintReport.of(both, images=1, headers=1, pixels=1)
     assert not report.fails() and report.fails(strict=True)
-    with pytest.raises(InputError, match=r"--strict: warning box-clipped, train/b\.jpg: region 1 reaches"):
+    with pytest.raises(InputError, match=r"`strict`: warning box-clipped, train/b\.jpg: region 1 reaches"):
         require_clean(report)
 
 

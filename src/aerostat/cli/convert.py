@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from aerostat.cli import console
 from aerostat.cli.app import app
 from aerostat.cli.options import READ, Force, JsonFlag, Read
+
+
+def one_format() -> Any:
+    """Return the type of an option that takes a format: one of the names in the list of formats.
+
+    Types are looked at when a verb is added to the command line, and again when it is called or its help is
+    shown. The list is not needed for the first, and it would load numpy for every verb.
+    """
+    if "convert" not in app:
+        return str
+    from aerostat.datasets.formats import FORMATS
+
+    return Literal[tuple(format_.name for format_ in FORMATS)]
 
 
 @app.command(sort_key=2, usage="Usage: aerostat convert SRC DST [OPTIONS]")
@@ -19,13 +32,13 @@ def convert(
     /,
     *,
     reading: Read = READ,
-    from_: Annotated[Literal["via", "coco"] | None, Parameter(name="--from")] = None,
-    to: Literal["via", "coco"] | None = None,
+    from_: Annotated[one_format() | None, Parameter(name="--from")] = None,  # type: ignore[valid-type]
+    to: one_format() | None = None,  # type: ignore[valid-type]
     area: Literal["polygon", "box"] = "polygon",
     force: Force = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Convert annotations between VIA and COCO.
+    """Convert annotations from one format to another.
 
     The format of SRC is recognised from its content. Images stay where they are.
 
@@ -34,11 +47,11 @@ def convert(
     src:
         Annotation file, or a data set folder.
     dst:
-        File to write, or a folder for several splits.
+        File to write, or a folder for several splits or for a format with one file per image.
     from_:
         Refuse a source in another format.
     to:
-        Format to write; by default VIA if DST's name has "via" in it, else COCO.
+        Format to write; by default the one that DST's name has in it, as in via.json, else COCO.
     area:
         "polygon" as COCO means it, or "box" as the usual balloon converter writes it.
     """

@@ -7,27 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aerostat.datasets import formats
 from aerostat.datasets.dataset import read_dataset
-from aerostat.datasets.discover import find_sources
-from aerostat.datasets.formats.coco import write_coco
-from aerostat.datasets.formats.via import LEFT_OUT, write_via
+from aerostat.datasets.discover import find_splits
+from aerostat.datasets.formats.format import LEFT_OUT, Format, WriteOptions
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.records import Problem, Split
-from aerostat.datasets.sniff import Format
+from aerostat.datasets.records import Problem
 from aerostat.errors import InputError
 from aerostat.files import nearest_existing
 from aerostat.text import counted, listed
 
-PIXEL_CENTRE = 0.5
-"""What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel."""
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One annotation file that was written.
+    """The annotations of one split that were written.
 
     Args:
-        path: the file.
+        path: the file, or the folder of files of a format with one per image.
         split: name of its split.
         images, instances: how many it holds.
     """
@@ -43,14 +39,14 @@ class Conversion:
     """What a conversion did.
 
     Args:
-        format: of the written files.
+        format: name of the format of the written files.
         classes: class names in the order of the written categories.
         files: what was written.
         problems: what was wrong with the source.
         lost: objects written as less than they were, by what the format cannot say.
     """
 
-    format: Format
+    format: str
     classes: tuple[str, ...]
     files: tuple[Written, ...]
     problems: tuple[Problem, ...]
@@ -88,7 +84,7 @@ def convert(
     dst: Path | str,
     options: ReadOptions | None = None,
     *,
-    to: Format | None = None,
+    to: str | None = None,
     area: Literal["polygon", "box"] = "polygon",
     force: bool = False,
 ) -> Conversion:
@@ -96,9 +92,10 @@ def convert(
 
     Args:
         src: anything that `Dataset.read` takes.
-        dst: a file for one split, or a folder that gets ``train.json``, ``val.json`` and so on.
+        dst: a file for one split, or a folder that gets ``train.json``, ``val.json`` and so on. A format
+            with one file per image gets the folder, or a folder in it for each split.
         options: how to read `src`, such as the class names.
-        to: format to write; by default VIA where the name of `dst` has ``via`` in it, else COCO.
+        to: name of the format to write; by default the one that the name of `dst` has in it, else COCO.
         area: ``polygon`` states each object's own area, as COCO means it; ``box`` states the area of its box
             and, from VIA, adds half a pixel to the outlines and counts all ids from 0, as the usual balloon
             converter does.
@@ -111,55 +108,69 @@ def convert(
         ``convert("balloon/train", "train.json", ReadOptions(classes=["balloon"]))``
     """
     src, dst = Path(src), Path(dst)
-    to = to or ("via" if "via" in dst.stem.lower() else "coco")
+    written = formats.named(to) if to else _format_in_name(dst)
     options = options or ReadOptions()
-    targets = _targets(src, dst, options.image_folder, force)
+    targets = _targets(src, dst, options.image_folder, written, force)
     dataset = read_dataset(src, options)
     files, lost = [], Counter[str]()
     for name, split in dataset.splits.items():
         instances = sum(len(image.instances) for image in split.images)
-        if to == "via":
-            lost_here = write_via(split, targets[name])
-            instances -= lost_here[LEFT_OUT]
-            lost += lost_here
-        else:
-            _write_coco(split, targets[name], area)
+        source = formats.format_of(split)
+        lost_here = written.write(
+            split, targets[name], WriteOptions(area, whole_pixels=source is not None and source.whole_pixels)
+        )
+        instances -= lost_here[LEFT_OUT]
+        lost += lost_here
         files.append(Written(targets[name], name, len(split), instances))
-    return Conversion(to, dataset.classes, tuple(files), dataset.problems, dict(lost))
+    return Conversion(written.name, dataset.classes, tuple(files), dataset.problems, dict(lost))
 
 
-def _write_coco(split: Split, path: Path, area: Literal["polygon", "box"]) -> None:
-    if area == "box" and split.source_format == "via":
-        write_coco(split, path, area="box", ids="from_zero", polygon_offset=PIXEL_CENTRE)
-    else:
-        write_coco(split, path, area=area)
+def _format_in_name(dst: Path) -> Format:
+    """Return the format whose name is in the name of a file or folder, else the first of all."""
+    first, *others = formats.FORMATS
+    return next((format_ for format_ in others if format_.name in dst.stem.lower()), first)
 
 
-def _targets(src: Path, dst: Path, images: Path | None, force: bool) -> dict[str, Path]:
-    """Return the file to write for each split.
+def _targets(src: Path, dst: Path, images: Path | None, written: Format, force: bool) -> dict[str, Path]:
+    """Return the file or folder to write for each split.
 
     Raises:
-        InputError: a file stands there, or one file is asked for several splits.
+        InputError: something stands there, or one file is asked for several splits.
     """
-    sources = find_sources(src, images)
-    if dst.suffix and not dst.is_dir():
+    sources = find_splits(src, images)
+    several = ", ".join(source.split for source in sources)
+    if written.per_image:
+        targets = {source.split: dst / source.split if len(sources) > 1 else dst for source in sources}
+    elif dst.suffix and not dst.is_dir():
         if len(sources) > 1:
-            names = ", ".join(source.split for source in sources)
             raise InputError(
-                f"{src} has several splits ({names}), which do not go into one file {dst}; name a folder, "
+                f"{src} has several splits ({several}), which do not go into one file {dst}; name a folder, "
                 "or convert one split."
             )
         targets = {sources[0].split: dst}
     else:
-        targets = {source.split: dst / f"{source.split}.json" for source in sources}
+        targets = {source.split: dst / f"{source.split}{written.suffix}" for source in sources}
     for path in targets.values():
         if any(path.exists() and path.samefile(source.annotations) for source in sources):
-            raise InputError(f"{path} is the file to convert; name another file to write.")
-        above = nearest_existing(path.absolute().parent)
-        if not above.is_dir() or path.is_dir():
-            raise InputError(
-                f"{path} cannot be a file: {'a folder' if path.is_dir() else above} stands in the way."
-            )
-        if path.exists() and not force:
-            raise InputError(f"{path} exists; name another file to write, or replace it with --force.")
+            kind = "folder" if written.per_image else "file"
+            raise InputError(f"{path} is the {kind} to convert; name another {kind} to write.")
+        _require_free(path, written, force)
     return targets
+
+
+def _require_free(path: Path, written: Format, force: bool) -> None:
+    """Refuse a file or folder to write that exists or can never be.
+
+    Raises:
+        InputError: naming what stands there.
+    """
+    above = nearest_existing(path.absolute().parent)
+    fits = path.is_dir() if written.per_image else path.is_file()
+    if not above.is_dir() or (path.exists() and not fits):
+        kind, found = ("folder", "a file") if written.per_image else ("file", "a folder")
+        raise InputError(
+            f"{path} cannot be a {kind}: {found if above.is_dir() else above} stands in the way."
+        )
+    in_use = any(path.iterdir()) if path.is_dir() else path.exists()
+    if in_use and not force:
+        raise InputError(f"{path} exists; name another to write, or replace it with `force=True`.")

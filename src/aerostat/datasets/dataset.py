@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aerostat.datasets.discover import Refusal, find_sources, read_split, read_splits, refuse_unusable
+from aerostat.datasets.discover import Refusal, find_splits, read_split, read_splits, refuse_unusable
 from aerostat.datasets.origin import Origin, ReadOptions
 from aerostat.datasets.records import ONLY_SPLIT, OtherClassesError, Problem, Split, split_name
 from aerostat.errors import InputError
@@ -106,15 +106,15 @@ def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Datase
         why = error
     parts: list[Dataset] = []
     refusals: list[Refusal] = []
-    for source in find_sources(path, options.image_folder):
+    for files in find_splits(path, options.image_folder):
         try:
-            split = read_split(source, options)
+            split = read_split(files, options)
             if split.images:
                 parts.append(Dataset(split.classes, {split.name: split}))
             else:
-                refuse_unusable(split, source, strict=False)
+                refuse_unusable(split, files, strict=False)
         except InputError as error:
-            refusals.append(Refusal(source.split, source.annotations, str(error)))
+            refusals.append(Refusal(files.split, files.annotations, str(error)))
     if not refusals:  # each split is sound by itself
         refusals.append(Refusal(", ".join(name for part in parts for name in part.splits), path, str(why)))
     return parts, refusals

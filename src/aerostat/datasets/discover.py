@@ -8,7 +8,8 @@ DATA is one of
 - a folder with one annotation file, or one for each split, and images there or in ``images/``;
 - an annotation file, with its images beside it or in the folder that `images` names.
 
-Annotation files are known by their content; they may be called anything.
+Annotation files are known by their content; they may be called anything. Of a format with one annotation file
+per image, all files of a folder are one split.
 """
 
 from __future__ import annotations
@@ -19,27 +20,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aerostat.datasets.formats.coco import read_coco
-from aerostat.datasets.formats.via import read_via
+from aerostat.datasets import formats
+from aerostat.datasets.annotation_text import AnnotationText
+from aerostat.datasets.formats.format import Format, SplitFiles
 from aerostat.datasets.image_folder import is_file
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import LOSSES
 from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, Split, split_name
-from aerostat.datasets.sniff import may_hold_annotations, read_content, recognise
 from aerostat.errors import InputError
 from aerostat.images.read import IMAGE_SUFFIXES, what_stands_at
 from aerostat.text import counted, listed, shown
 
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where one split stands: its annotation file and the folders in which its images may be."""
-
-    split: str
-    annotations: Path
-    image_roots: tuple[Path, ...]
 
 
 def read_splits(path: Path, options: ReadOptions) -> tuple[tuple[str, ...], dict[str, Split]]:
@@ -53,9 +45,9 @@ def read_splits(path: Path, options: ReadOptions) -> tuple[tuple[str, ...], dict
     if images is not None and not images.is_dir():
         raise InputError(f"Expected a folder of images, found {what_stands_at(images)}: {images}.")
     splits: list[Split] = []
-    for source in find_sources(path, images):
-        split = read_split(source, options)
-        refuse_unusable(split, source, options.strict)
+    for files in find_splits(path, images):
+        split = read_split(files, options)
+        refuse_unusable(split, files, options.strict)
         splits.append(split)
     agreed = _agree_on_classes(splits, options.classes)
     return agreed, {split.name: _relabelled(split, agreed) for split in splits}
@@ -70,34 +62,18 @@ class Refusal:
     sentence: str
 
 
-def read_split(source: Source, options: ReadOptions) -> Split:
+def read_split(files: SplitFiles, options: ReadOptions) -> Split:
     """Return one split, read in the format that its annotations have.
 
     Raises:
         InputError: they are of no known format, of another than was asked for, or broken.
     """
-    text = [read_content(source.annotations)]
-    found = recognise(text[0], source.annotations)
-    if options.from_format not in (None, found):
+    found = formats.recognise(files.texts[0])
+    if options.from_format not in (None, found.name):
         raise InputError(
-            f"Expected {options.from_format} annotations, found {found} in {source.annotations}."
+            f"Expected {options.from_format} annotations, found {found.name} in {files.annotations}."
         )
-    if found == "coco":
-        return read_coco(
-            source.annotations,
-            source.image_roots,
-            split=source.split,
-            classes=options.classes,
-            content=text.pop(),  # the text of a large file is let go of as soon as it is taken apart
-        )
-    return read_via(
-        source.annotations,
-        source.image_roots,
-        split=source.split,
-        classes=options.classes,
-        class_attribute=options.class_attribute,
-        content=text.pop(),
-    )
+    return found.read(files, options)
 
 
 def _check_class_names(classes: Sequence[str] | None) -> None:
@@ -105,15 +81,15 @@ def _check_class_names(classes: Sequence[str] | None) -> None:
         return
     if not classes or not all(name.strip() for name in classes):
         raise InputError(
-            "Expected at least one class name for --classes, found an empty one; leave it out or name it."
+            "Expected at least one class name for `classes`, found an empty one; leave it out or name it."
         )
     if len(set(classes)) < len(classes):
         raise InputError(
-            f"Expected different class names for --classes, found one twice: {', '.join(classes)}."
+            f"Expected different class names for `classes`, found one twice: {', '.join(classes)}."
         )
 
 
-def refuse_unusable(split: Split, source: Source, strict: bool) -> None:
+def refuse_unusable(split: Split, files: SplitFiles, strict: bool) -> None:
     """Refuse a split without a usable image and, if `strict`, one that lost an image or an object.
 
     Raises:
@@ -122,14 +98,14 @@ def refuse_unusable(split: Split, source: Source, strict: bool) -> None:
     if not split.images:
         first = next(p for p in split.problems if p.kind in ("missing image", "unreadable image"))
         raise InputError(
-            f"None of the images that {source.annotations} lists can be read, first "
-            f"{shown(first.file_name)}: {first.detail}; name their folder with --images."
+            f"None of the images that {files.annotations} lists can be read, first "
+            f"{shown(first.file_name)}: {first.detail}; name their folder with `images`."
         )
     lost = [problem for problem in split.problems if problem.kind in LOSSES]
     if strict and lost:
         more = f", and {counted(len(lost) - 1, 'more problem')} like this" if len(lost) > 1 else ""
         raise InputError(
-            f"{source.annotations} is refused by --strict: {lost[0].kind}, "
+            f"{files.annotations} is refused by `strict`: {lost[0].kind}, "
             f"{lost[0].file_name}: {lost[0].detail}{more}."
         )
 
@@ -137,7 +113,7 @@ def refuse_unusable(split: Split, source: Source, strict: bool) -> None:
 # --- finding the splits ---
 
 
-def find_sources(path: Path, images: Path | None = None) -> list[Source]:
+def find_splits(path: Path, images: Path | None = None) -> list[SplitFiles]:
     """Return where the splits of a data set stand, ``train`` before ``val`` before ``test``.
 
     Raises:
@@ -147,20 +123,30 @@ def find_sources(path: Path, images: Path | None = None) -> list[Source]:
         if not path.exists():
             raise InputError(f"Expected a data set, found nothing at {path}; check the path.")
         if path.is_dir():
-            sources = _sources_in(path, images)
+            found = _splits_in(path, images)
         else:
             name = _name_of_file(path)
-            sources = [Source(name, path, _roots_of_file(path, images, name))]
+            found = [_files_of(name, path, _roots_of_file(path, images, name))]
     except OSError as error:  # a folder that may not be listed, a name too long, a share that is gone
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from None
     order = {name: place for place, name in enumerate(SPLIT_NAMES)}
-    return sorted(sources, key=lambda source: (order.get(source.split, len(order)), source.split))
+    return sorted(found, key=lambda files: (order.get(files.split, len(order)), files.split))
 
 
-def _sources_in(folder: Path, images: Path | None) -> list[Source]:
-    return (
-        _split_folders(folder, images) or _annotations_folder(folder, images) or _files_beside(folder, images)
-    )
+def _files_of(split: str, file: Path, image_roots: tuple[Path, ...]) -> SplitFiles:
+    return SplitFiles(split, file, (AnnotationText(file),), image_roots)
+
+
+def _splits_in(folder: Path, images: Path | None) -> list[SplitFiles]:
+    found = _split_folders(folder, images) or _annotations_folder(folder, images)
+    for name in _folders_of_formats():  # such as `labels/train/` beside `images/train/`
+        if not found and (folder / name).is_dir():
+            found = _split_folders(folder / name, images or folder)
+    return found or _files_beside(folder, images)
+
+
+def _folders_of_formats() -> list[str]:
+    return list(dict.fromkeys(name for format_ in formats.FORMATS for name in format_.folders))
 
 
 def _name_of_file(path: Path) -> str:
@@ -188,7 +174,7 @@ def _image_roots(root: Path, split: str, stem: str = "") -> tuple[Path, ...]:
     return (*existing, *((root / "images",) if (root / "images").is_dir() else ()), root)
 
 
-def _split_folders(root: Path, images: Path | None) -> list[Source]:
+def _split_folders(root: Path, images: Path | None) -> list[SplitFiles]:
     """Return the splits of a folder that has one folder for each."""
     folders: dict[str, Path] = {}
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
@@ -201,79 +187,120 @@ def _split_folders(root: Path, images: Path | None) -> list[Source]:
                 f"{folder.name}; keep one of them."
             )
         folders[name] = folder
-    found = {name: _annotation_files(folder) for name, folder in folders.items()}
-    if not any(found.values()):
+    candidates = {name: _candidates(folder) for name, folder in folders.items()}
+    if not any(candidates.values()):
         return []
-    sources = []
+    found = []
     for name, folder in folders.items():
-        if not found[name] and name == "test":
+        if not candidates[name] and name == "test":
             continue  # test images are often published without annotations
         roots = _image_roots(images, name) if images else _image_roots(folder, name)
-        sources.append(Source(name, _the_only(found[name], folder), roots))
-    return sources
+        found.append(_split_of(name, candidates[name], folder, roots))
+    return found
 
 
-def _annotations_folder(root: Path, images: Path | None) -> list[Source]:
+def _annotations_folder(root: Path, images: Path | None) -> list[SplitFiles]:
     """Return the splits of a folder in COCO's own layout."""
     folder = root / "annotations"
     if not folder.is_dir():
         return []
-    return _one_for_each_split(_annotation_files(folder), folder, images or root)
+    return _one_for_each_split(_candidates(folder), folder, images or root)
 
 
-def _files_beside(root: Path, images: Path | None) -> list[Source]:
+def _files_beside(root: Path, images: Path | None) -> list[SplitFiles]:
     """Return the split, or the splits, whose annotation files stand in the folder itself."""
-    files = _annotation_files(root)
-    if len(files) > 1 and len({_name_of_file(file) for file in files}) == len(files):
-        return _one_for_each_split(files, root, images or root)
+    candidates = _candidates(root)
+    names = {_name_of_file(file) for file in candidates}
+    if len(candidates) > 1 and len(names) == len(candidates) and not _per_image(candidates):
+        return _one_for_each_split(candidates, root, images or root)
     name = split_name(root.absolute().name)
     name = name if name in SPLIT_NAMES else ONLY_SPLIT
-    return [Source(name, _the_only(files, root), _image_roots(images or root, name))]
+    return [_split_of(name, candidates, root, _image_roots(images or root, name))]
 
 
-def _one_for_each_split(files: list[Path], folder: Path, images: Path) -> list[Source]:
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        by_split.setdefault(_name_of_file(file), []).append(file)
-    sources = []
-    for name, group in by_split.items():
-        # COCO ships captions and key points of the same images beside the objects.
-        objects = [file for file in group if file.name.startswith("instances")]
-        file = _the_only(objects if len(objects) == 1 else group, folder)
-        sources.append(Source(name, file, _image_roots(images, name, file.stem)))
-    return sources
+def _one_for_each_split(candidates: Candidates, folder: Path, images: Path) -> list[SplitFiles]:
+    by_split: dict[str, Candidates] = {}
+    for file, claims in candidates.items():
+        by_split.setdefault(_name_of_file(file), {})[file] = claims
+    return [
+        _split_of(name, group, folder, _image_roots(images, name, next(iter(group)).stem))
+        for name, group in by_split.items()
+    ]
 
 
-def _annotation_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that look like annotations, by their beginning."""
+Candidates = dict[Path, tuple[Format, ...]]
+"""Files that look like annotations, each with the formats that may begin so."""
+
+
+def _candidates(folder: Path) -> Candidates:
+    """Return the files of a folder that look like annotations, by their beginning.
+
+    Files of formats that have a folder of their own are looked for there if there are no others.
+    """
+    found = _candidates_in(folder)
+    for name in [] if found else _folders_of_formats():
+        if (folder / name).is_dir() and not found:
+            found = {
+                file: claims
+                for file, claims in _candidates_in(folder / name).items()
+                if any(name in format_.folders for format_ in claims)
+            }
+    return found
+
+
+def _candidates_in(folder: Path) -> Candidates:
     with os.scandir(folder) as entries:
         names = [
             e.name for e in entries if is_file(e) and not e.name.startswith(".") and not _is_image(e.name)
         ]
-    return sorted(path for path in map(folder.joinpath, names) if may_hold_annotations(path))
+    paths = sorted(map(folder.joinpath, names))
+    claimed = ((path, formats.claimants(AnnotationText(path))) for path in paths)
+    return {path: claims for path, claims in claimed if claims}
+
+
+def _per_image(candidates: Candidates) -> bool:
+    """Say whether files are of one format that has one file per image."""
+    shared = set.intersection(*(set(claims) for claims in candidates.values())) if candidates else set()
+    return any(format_.per_image for format_ in shared)
 
 
 def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a Path for each of 100,000 names is slow
 
 
-def _the_only(files: list[Path], folder: Path) -> Path:
-    if len(files) == 1:
-        return files[0]
+def _split_of(split: str, candidates: Candidates, folder: Path, image_roots: tuple[Path, ...]) -> SplitFiles:
+    """Return a split with its annotation file, or with its files if its format has one per image.
+
+    Raises:
+        InputError: there is no file, or there are several of a format with one file per split.
+    """
+    files = list(candidates)
+    prefixes = tuple(format_.file_prefix for format_ in formats.FORMATS if format_.file_prefix)
+    preferred = [file for file in files if prefixes and file.name.startswith(prefixes)]
+    if len(files) == 1 or len(preferred) == 1:
+        return _files_of(split, (preferred or files)[0], image_roots)
+    if _per_image(candidates):
+        texts = tuple(map(AnnotationText, files))
+        return SplitFiles(split, files[0].parent, texts, (files[0].parent, *image_roots))
     if files:
         names = ", ".join(file.name for file in files)
         raise InputError(
             f"{folder} has {len(files)} annotation files for one split ({names}); give one of them as DATA, "
             "or move the others away."
         )
+    raise _without_annotations(folder)
+
+
+def _without_annotations(folder: Path) -> InputError:
     count = _count_images(folder)
     if not count:
-        raise InputError(f"{folder} holds no images; expected images with their annotation file.")
+        return InputError(f"{folder} holds no images; expected images with their annotation file.")
     likely = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".json", ".csv")]
     for path in likely[:1]:
-        recognise(read_content(path), path)  # says what it holds instead
-    raise InputError(
-        f"{folder} holds {counted(count, 'image')} but no annotation file; expected COCO or VIA beside them."
+        formats.recognise(AnnotationText(path))  # the error tells what the file holds instead
+    return InputError(
+        f"{folder} holds {counted(count, 'image')} but no annotation file; expected {formats.expected()} "
+        "beside them."
     )
 
 
@@ -287,16 +314,16 @@ def _count_images(folder: Path) -> int:
 def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tuple[str, ...]:
     """Return the classes of all splits.
 
-    COCO files state their categories, so all must state the same. VIA files only show the names in use, so
-    one split may lack some that another has; the union of differing sets is never guessed, for it hides
-    misspellings.
+    Files of some formats state their classes, so all must state the same. Files of others only show the
+    names in use, so one split may lack some that another has. The union of differing sets is never guessed:
+    it would hide misspellings.
 
     Raises:
         InputError: the splits differ, or there are no classes at all.
     """
     if classes is not None:
         return tuple(classes)
-    stated = any(split.source_format == "coco" for split in splits)
+    stated = any((found := formats.format_of(split)) and found.states_classes for split in splits)
     largest = max(splits, key=lambda split: len(split.classes))  # the first of the largest
     there = set(largest.classes)
     for split in splits:
@@ -306,7 +333,7 @@ def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tup
         if missing or (stated and absent):
             raise InputError(
                 f"The classes differ between the splits: {_difference(largest, absent)}, "
-                f"{_difference(split, missing)}; correct the names or list all of them with --classes."
+                f"{_difference(split, missing)}; correct the names or list all of them with `classes`."
             )
     if not largest.classes:
         names = ", ".join(split.name for split in splits)
@@ -322,13 +349,14 @@ def _difference(split: Split, names: Iterable[str]) -> str:
 
 
 def _relabelled(split: Split, classes: tuple[str, ...]) -> Split:
-    """Return the split with labels that index `classes`; COCO's category ids go with their names."""
+    """Return the split with labels that index `classes`; category ids that count go with their names."""
     if split.classes == classes:
         return split
     place = {name: label for label, name in enumerate(classes)}
     labels = [place[name] for name in split.classes]
     ids = tuple(range(1, len(classes) + 1))
-    if split.source_format == "coco":  # whose splits all have the same names
+    found = formats.format_of(split)
+    if found and found.states_classes and found.keeps_category_ids:  # all splits have the same names
         id_of = dict(zip(split.classes, split.category_ids, strict=True))
         ids = tuple(id_of[name] for name in classes)
     images = tuple(

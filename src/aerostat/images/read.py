@@ -44,6 +44,7 @@ from aerostat.images.limits import (
     refuse_bomb,
     trusted_pixels,
 )
+from aerostat.images.location import AnyLocation, FileLocation, Location, location_of, read_bytes
 from aerostat.images.resize import resample
 
 IMAGE_SUFFIXES = frozenset(
@@ -71,16 +72,17 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(path: Path | str) -> NDArray[np.uint8]:
+def read_image(path: AnyLocation) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 BGR, upright; the module's docstring says what becomes of what.
 
     Raises:
         InputError: the file is missing, empty, cut off or no image.
     """
-    return decode_image(_read_bytes(Path(path)), str(path))
+    location = location_of(path)
+    return decode_image(_read_bytes(location), location.name)
 
 
-def read_resized(path: Path | str, size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_resized(path: AnyLocation, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Read an image file as `read_image` does and return it resized to `size` = (width, height).
 
     A JPEG is decoded at a half, a quarter or an eighth of its size where that is still as large as `size`:
@@ -88,13 +90,14 @@ def read_resized(path: Path | str, size: tuple[int, int]) -> NDArray[np.uint8]:
     bilinear, and never in one step of more than two to one, which would leave pixels out.
 
     Args:
-        path: of the file.
+        path: of the file, or another location.
         size: of the result, in pixels of the upright image.
 
     Raises:
         InputError: the file is missing, empty, cut off or no image.
     """
-    content = _read_bytes(Path(path))
+    location = location_of(path)
+    content = _read_bytes(location)
     header = _open_header(io.BytesIO(content))
     orientation = _orientation(header)
     target = (size[1], size[0]) if orientation >= 5 else size
@@ -102,7 +105,7 @@ def read_resized(path: Path | str, size: tuple[int, int]) -> NDArray[np.uint8]:
     if header is not None and content.startswith(JPEG_START):
         smallest = min(header.size[0] / target[0], header.size[1] / target[1])
         factor = next((factor for factor in _REDUCED if factor <= smallest), 1)
-    image_bgr = _decode_stored(content, str(path), header, factor)
+    image_bgr = _decode_stored(content, location.name, header, factor)
     covered: tuple[float, float] = (image_bgr.shape[1], image_bgr.shape[0])
     if factor > 1 and header is not None and covered != header.size:
         # The last block of a row or column may reach beyond the image.
@@ -165,7 +168,7 @@ def _decode_stored(
     return image_bgr
 
 
-def read_size(path: Path | str) -> tuple[int, int]:
+def read_size(path: AnyLocation) -> tuple[int, int]:
     """Return (width, height) in pixels of the upright image, from the header alone.
 
     It equals the shape of what `read_image` returns. The pixels may still be broken: only that finds it out.
@@ -173,17 +176,17 @@ def read_size(path: Path | str) -> tuple[int, int]:
     Raises:
         InputError: the file is missing, empty or no image.
     """
-    path = Path(path)
+    location = location_of(path)
     try:
-        with path.open("rb") as file:
+        with location.open() as file:
             header = _open_header(file)
             if header is not None:
                 width, height = header.size
-                refuse_bomb(header.size, header, os.fstat(file.fileno()).st_size, str(path))
+                refuse_bomb(header.size, header, file.seek(0, os.SEEK_END), location.name)
                 return (height, width) if _orientation(header) >= 5 else (width, height)
     except OSError as error:
-        raise _unreadable(path, error) from None
-    height, width = read_image(path).shape[:2]
+        raise _unreadable(location, error) from None
+    height, width = read_image(location).shape[:2]
     return width, height
 
 
@@ -202,21 +205,21 @@ class Header:
     orientation: int
 
 
-def read_header(path: Path | str) -> Header | None:
+def read_header(path: AnyLocation) -> Header | None:
     """Return what the header of an image file says; None if it is none that is known.
 
     Raises:
         InputError: there is no file, or it cannot be opened.
     """
-    path = Path(path)
+    location = location_of(path)
     try:
-        with path.open("rb") as file:
+        with location.open() as file:
             header = _open_header(file)
             if header is None:
                 return None
             return Header(header.format or "", header.size, _orientation(header))
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(location, error) from None
 
 
 def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
@@ -237,18 +240,21 @@ def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
     return sorted((p for p in images if p.is_file()), key=lambda p: p.as_posix())
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(location: Location) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(location)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(location, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if not path.is_file():
-        return InputError(f"Expected an image file, found {what_stands_at(path)}: {path}.")
+def _unreadable(location: Location, error: Exception) -> InputError:
+    if isinstance(location, FileLocation) and not location.path.is_file():
+        found = what_stands_at(location.path)
+        return InputError(f"Expected an image file, found {found}: {location.name}.")
     reason = getattr(error, "strerror", None) or error
-    return InputError(f"Expected a readable image file, found one that cannot be opened ({reason}): {path}.")
+    return InputError(
+        f"Expected a readable image file, found one that cannot be opened ({reason}): {location.name}."
+    )
 
 
 def what_stands_at(path: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.formats import format_of
 from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND, Severity
 from aerostat.datasets.records import Problem, Split
 from aerostat.lint.files import ImageFile
@@ -135,7 +136,8 @@ def check_classes(data: Dataset) -> list[Finding]:
     for split in data.splits.values():
         known = set(split.category_ids)
         ids = sorted(known)
-        if split.source_format != "coco" or not ids:
+        found_in = format_of(split)
+        if found_in is None or not found_in.keeps_category_ids or not ids:
             continue
         if ids[-1] - ids[0] >= len(ids):
             holes = ids[-1] - ids[0] + 1 - len(ids)

@@ -103,6 +103,6 @@ def require_clean(report: LintReport) -> None:
     rest = f", and {more} more like this" if more else ""
     where = f"{first.split}/{first.file}" if first.file else first.split
     raise InputError(
-        f"The data are refused by --strict: {first.severity} {first.code}, {where}: {first.wrong}{rest}; "
+        f"The data are refused by `strict`: {first.severity} {first.code}, {where}: {first.wrong}{rest}; "
         "`aerostat lint` shows all."
     )

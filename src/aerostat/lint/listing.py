@@ -108,7 +108,7 @@ class LintReport:
         found = ", ".join(counted(n, s) for s in SEVERITIES if (n := self.count(s))) or "nothing found"
         return f"{found} ({looked})"
 
-    def render(self, see_all: str = "--json names all") -> RenderableType:
+    def render(self, see_all: str = "the report names all") -> RenderableType:
         """Return the findings by kind for a console at least 80 columns wide.
 
         Args:

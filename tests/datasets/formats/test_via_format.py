@@ -111,12 +111,12 @@ def test_given_classes_fix_the_order_and_may_be_more(read) -> None:
 
 
 def test_a_class_that_is_not_listed_is_named(read) -> None:
-    with pytest.raises(InputError, match="'cow', which --classes does not list: it lists 'dog'"):
+    with pytest.raises(InputError, match="'cow', which `classes` does not list: it lists 'dog'"):
         read(entry("a.png", region(RECT, kind="cow")), ["dog"])
 
 
 def test_several_attributes_are_listed(read) -> None:
-    with pytest.raises(InputError, match=r"\('colour', 'kind'\).*--class-attribute NAME"):
+    with pytest.raises(InputError, match=r"\('colour', 'kind'\).*`class_attribute=NAME`"):
         read(entry("a.png", region(RECT, kind="dog", colour="red")))
 
 
@@ -136,7 +136,7 @@ def test_a_named_attribute_that_is_missing_is_refused(read) -> None:
 
 @pytest.mark.parametrize(("classes", "found"), [(None, "none was given"), (["a", "b"], r"gives 2 \(a, b\)")])
 def test_no_attribute_takes_exactly_one_name(read, classes, found: str) -> None:
-    with pytest.raises(InputError, match=f"takes one name, --classes NAME, but .*{found}"):
+    with pytest.raises(InputError, match=f"takes one name, `classes=NAME`, but .*{found}"):
         read(entry("a.png", region(RECT)), classes)
 
 

@@ -1,1 +1,81 @@
-"""One module for each annotation format."""
+"""The annotation formats, one module each. `FORMATS` is the one list of them."""
+
+from __future__ import annotations
+
+from aerostat.datasets.annotation_text import AnnotationText, Document, keys_of
+from aerostat.datasets.formats import coco, via
+from aerostat.datasets.formats.format import Format
+from aerostat.datasets.records import Split
+from aerostat.errors import InputError
+from aerostat.text import counted, listed
+
+FORMATS: tuple[Format, ...] = (coco.FORMAT, via.FORMAT)
+"""The formats that are read and written. The first one is written if nothing else is asked for."""
+
+
+def expected() -> str:
+    """Return the formats for a sentence: ``COCO or VIA``."""
+    *others, last = [format_.title for format_ in FORMATS]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def named(name: str) -> Format:
+    """Return a format by its name.
+
+    Raises:
+        InputError: there is no such format.
+    """
+    found = next((format_ for format_ in FORMATS if format_.name == name), None)
+    if found is None:
+        known = ", ".join(format_.name for format_ in FORMATS)
+        raise InputError(f"Expected a format ({known}), found {name!r}.")
+    return found
+
+
+def format_of(split: Split) -> Format | None:
+    """Return the format that a split was read from, None for a split that was made in memory."""
+    return named(split.source_format) if split.source_format else None
+
+
+def claimants(text: AnnotationText) -> tuple[Format, ...]:
+    """Return the formats that may begin as a file does."""
+    head = text.head()
+    return tuple(format_ for format_ in FORMATS if format_.may_begin(head)) if head else ()
+
+
+def recognise(text: AnnotationText) -> Format:
+    """Return the format of annotations from their content.
+
+    Raises:
+        InputError: the file cannot be read, its JSON is cut off or malformed, or it is no annotation file;
+            the sentence says what it is.
+    """
+    found = next((format_ for format_ in FORMATS if format_.recognise(text)), None)
+    if found is None:
+        what = _describe(text.document()) if text.is_json() else "text that is neither JSON nor a known table"
+        raise InputError(f"Expected {expected()} annotations in {text.path}, found {what}.")
+    return found
+
+
+def _describe(document: Document) -> str:
+    """Return what a JSON document looks like, in the words of a person."""
+    if isinstance(document, list):
+        keys = keys_of(document[0]) if document else []
+        if {"image_id", "score"} <= set(keys):
+            return "a list of detections (COCO results); give the annotations that they belong to"
+        if {"image", "annotations"} <= set(keys):
+            return "a list of images (CreateML or a like format), which is not supported; export as COCO"
+        if keys:
+            return f"a list of {counted(len(document), 'object')} with the keys {_some(keys)}"
+        return f"a list of {counted(len(document), 'value')}"
+    if {"shapes", "imagePath"} <= document.keys():
+        return "LabelMe's form for one image, which is not supported; export as COCO"
+    if "features" in document:
+        return "GeoJSON, which is not supported; export as COCO"
+    if "images" in document:
+        return "images without annotations (the key 'annotations' is missing)"
+    return f"an object with the keys {_some(list(document))}"
+
+
+def _some(keys: list[str]) -> str:
+    return listed([repr(key[:40]) for key in keys], 6)

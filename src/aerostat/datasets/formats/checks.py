@@ -90,6 +90,6 @@ def refuse_unlisted(names: Sequence[str], classes: Sequence[str], path: Path) ->
     """
     if names:
         raise OtherClassesError(
-            f"{path} has objects of the class {listed(map(repr, names))}, which --classes does not list: "
+            f"{path} has objects of the class {listed(map(repr, names))}, which `classes` does not list: "
             f"it lists {listed(map(repr, classes))}."
         )

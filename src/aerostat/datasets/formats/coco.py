@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from aerostat.collector import gc_disabled
+from aerostat.datasets.annotation_text import AnnotationText, decode, is_utf8, read_content
 from aerostat.datasets.clip import box_area
 from aerostat.datasets.formats.checks import (
     BrokenRecords,
@@ -29,14 +30,18 @@ from aerostat.datasets.formats.coco_records import (
     categories_in_use,
 )
 from aerostat.datasets.formats.exact_box import width_and_height
+from aerostat.datasets.formats.format import Format, SplitFiles, WriteOptions
 from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Instance, Problem, Split
-from aerostat.datasets.sniff import decode, is_utf8, read_content
 from aerostat.errors import InputError
 from aerostat.files import write_bytes
 from aerostat.progress import track
 from aerostat.text import shown
+
+PIXEL_CENTRE = 0.5
+"""What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel."""
 
 CHECKED_IMAGES = 20_000
 """Up to so many images, headers are read and outlines tested for crossings; beyond, that takes minutes."""
@@ -331,3 +336,51 @@ def _written_segmentation(instance: Instance, offset: float) -> Any:
     if instance.rle is not None:
         return instance.rle
     return [(polygon + offset if offset else polygon).ravel().tolist() for polygon in instance.polygons]
+
+
+# --- the format ---
+
+_MARKS = (b'"images"', b'"annotations"', b'"categories"')
+
+
+def _may_begin(head: bytes) -> bool:
+    return head.startswith((b"{", b"[")) and any(mark in head for mark in _MARKS)
+
+
+def _recognise(text: AnnotationText) -> bool:
+    if not text.is_json():
+        return False
+    document = text.document()
+    return isinstance(document, dict) and {"images", "annotations"} <= document.keys()
+
+
+def _read(files: SplitFiles, options: ReadOptions) -> Split:
+    (text,) = files.texts
+    return read_coco(
+        files.annotations,
+        files.image_roots,
+        split=files.split,
+        classes=options.classes,
+        content=text.take(),
+    )
+
+
+def _write(split: Split, path: Path, options: WriteOptions) -> Counter[str]:
+    if options.area == "box" and options.whole_pixels:  # as the usual balloon converter does
+        write_coco(split, path, area="box", ids="from_zero", polygon_offset=PIXEL_CENTRE)
+    else:
+        write_coco(split, path, area=options.area)
+    return Counter()
+
+
+FORMAT = Format(
+    "coco",
+    "COCO",
+    _may_begin,
+    _recognise,
+    _read,
+    _write,
+    states_classes=True,
+    keeps_category_ids=True,
+    file_prefix="instances",  # COCO ships captions and key points of the same images beside the objects
+)

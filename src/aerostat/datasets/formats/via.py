@@ -18,6 +18,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.datasets.annotation_text import (
+    HEAD_BYTES,
+    AnnotationText,
+    csv_rows,
+    decode,
+    is_utf8,
+    keys_of,
+    read_content,
+)
 from aerostat.datasets.clip import Box, box_area, fit_box, fit_polygon
 from aerostat.datasets.formats.checks import (
     BrokenRecords,
@@ -26,10 +35,11 @@ from aerostat.datasets.formats.checks import (
     refuse_without_images,
 )
 from aerostat.datasets.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
+from aerostat.datasets.formats.format import LEFT_OUT, Format, SplitFiles, WriteOptions
 from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import ImageRecord, Instance, OtherClassesError, Problem, Split
-from aerostat.datasets.sniff import csv_rows, decode, is_utf8, read_content
 from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
 from aerostat.geometry import polygons
@@ -40,8 +50,8 @@ T = TypeVar("T")
 CLASS_ATTRIBUTE = "class"
 """The region attribute that written files use."""
 
-LEFT_OUT = "crowd regions left out"
-"""What `write_via` counts by this name is not in the file at all."""
+CSV_COLUMN = "region_shape_attributes"
+"""The column by which a CSV export is known."""
 
 
 class _Region(msgspec.Struct):
@@ -191,7 +201,7 @@ def _usable(
     return photographs
 
 
-_CSV_COLUMNS = ("region_shape_attributes", "region_attributes")
+_CSV_COLUMNS = (CSV_COLUMN, "region_attributes")
 
 
 def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
@@ -234,20 +244,20 @@ def _class_attribute(
         if regions and asked not in in_use:
             has = f"only {names}" if in_use else "none in use"
             raise InputError(
-                f"{path} has no region attribute {asked!r}, which --class-attribute asks for: it has {has}."
+                f"{path} has no region attribute {asked!r}, which `class_attribute` asks for: it has {has}."
             )
         return asked
     if len(in_use) > 1:
         raise InputError(
-            f"{path} has several region attributes ({names}); say which one is the class with "
-            "--class-attribute NAME."
+            f"{path} has several region attributes ({names}); name the one that holds the class "
+            "with `class_attribute=NAME`."
         )
     if in_use:
         return in_use[0]
     if regions and (classes is None or len(classes) != 1):
-        given = f"--classes gives {len(classes)} ({listed(classes)})" if classes else "none was given"
+        given = f"`classes` gives {len(classes)} ({listed(classes)})" if classes else "none was given"
         raise OtherClassesError(
-            f"{path} states no class for its regions, so it takes one name, --classes NAME, but {given}."
+            f"{path} states no class for its regions, so it takes one name, `classes=NAME`, but {given}."
         )
     return None
 
@@ -444,3 +454,48 @@ def _is_outlined(instance: Instance) -> bool:
 def _whole(numbers: list[float]) -> list[float]:
     """Return the numbers with whole ones as integers, as VIA writes them."""
     return [int(number) if float(number).is_integer() else number for number in numbers]
+
+
+# --- the format ---
+
+_MARKS = (b'"regions"', b'"shape_attributes"', b'"_via_')
+
+
+def _may_begin(head: bytes) -> bool:
+    if head.startswith((b"{", b"[")):
+        return any(mark in head for mark in _MARKS)
+    return _is_csv(head)
+
+
+def _is_csv(head: bytes) -> bool:
+    return CSV_COLUMN.encode() in head.partition(b"\n")[0]
+
+
+def _recognise(text: AnnotationText) -> bool:
+    if not text.is_json():
+        return _is_csv(text.content()[:HEAD_BYTES].lstrip())
+    document = text.document()
+    if isinstance(document, list):
+        return False
+    if "_via_img_metadata" in document or not document:
+        return True
+    return {"filename", "regions"} <= set(keys_of(next(iter(document.values()))))
+
+
+def _read(files: SplitFiles, options: ReadOptions) -> Split:
+    (text,) = files.texts
+    return read_via(
+        files.annotations,
+        files.image_roots,
+        split=files.split,
+        classes=options.classes,
+        class_attribute=options.class_attribute,
+        content=text.take(),
+    )
+
+
+def _write(split: Split, path: Path, options: WriteOptions) -> Counter[str]:
+    return write_via(split, path)
+
+
+FORMAT = Format("via", "VIA", _may_begin, _recognise, _read, _write, whole_pixels=True)

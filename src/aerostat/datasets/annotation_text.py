@@ -1,4 +1,4 @@
-"""The text of an annotation file: read once, recognised by content, decoded with errors that say where."""
+"""The text of an annotation file: read once, decoded with errors that say where."""
 
 from __future__ import annotations
 
@@ -7,26 +7,92 @@ import csv
 import io
 import re
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from aerostat.errors import InputError
-from aerostat.text import counted, listed
+from aerostat.text import counted
 
 T = TypeVar("T")
 
-Format = Literal["coco", "via"]
+HEAD_BYTES = 1 << 16
+"""Bytes at the beginning of a file by which candidates for annotation files are known."""
 
-CSV_COLUMN = "region_shape_attributes"
-"""The column by which a CSV export of VIA is known."""
+Document = dict[str, msgspec.Raw] | list[msgspec.Raw]
+"""A JSON document whose values are not taken apart yet."""
 
-_HEAD_BYTES = 1 << 16
-_MARKS = (
-    *(f'"{key}"'.encode() for key in ("images", "annotations", "categories", "regions", "shape_attributes")),
-    b'"_via_',
-    CSV_COLUMN.encode(),
-)
+
+class AnnotationText:
+    """The text of one annotation file. It is read at most once, and `take` lets go of it.
+
+    Args:
+        path: the file.
+    """
+
+    __slots__ = ("_content", "_document", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._content: bytes | None = None
+        self._document: Document | None = None
+
+    def head(self) -> bytes:
+        """Return the beginning of the file as UTF-8, without white space before it; empty if it has none."""
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except (OSError, ValueError):
+            return b""
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            head = head.decode("utf-16", "ignore").encode()
+        return head.removeprefix(codecs.BOM_UTF8).lstrip()
+
+    def content(self) -> bytes:
+        """Return the whole file as UTF-8 without a byte order mark.
+
+        Raises:
+            InputError: the file cannot be read or is empty.
+        """
+        if self._content is None:
+            self._content = read_content(self.path)
+        return self._content
+
+    def take(self) -> bytes:
+        """Return what `content` does and keep none of it: the text of a large file takes much memory."""
+        content = self.content()
+        self._content = self._document = None
+        return content
+
+    def is_json(self) -> bool:
+        """Say whether the text begins as a JSON object or list does.
+
+        Raises:
+            InputError: the file cannot be read or is empty.
+        """
+        return self.content()[:HEAD_BYTES].lstrip().startswith((b"{", b"["))
+
+    def document(self) -> Document:
+        """Return the JSON document, whose values are not taken apart.
+
+        Raises:
+            InputError: the JSON is cut off or malformed; the sentence gives line and byte.
+        """
+        if self._document is None:
+            content = self.content()
+            if content.lstrip().startswith(b"{"):
+                self._document = decode(content, dict[str, msgspec.Raw], self.path)
+            else:
+                self._document = decode(content, list[msgspec.Raw], self.path)
+        return self._document
+
+
+def keys_of(raw: msgspec.Raw) -> list[str]:
+    """Return the keys of a JSON object; none for any other value."""
+    try:
+        return list(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
 
 
 def read_content(path: Path) -> bytes:
@@ -42,7 +108,7 @@ def read_content(path: Path) -> bytes:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what PowerShell's `>` writes
         content = content.decode("utf-16", "replace").encode()
     if not content or content.isspace():
-        raise InputError(f"{path} is empty: expected COCO or VIA annotations; export them again.")
+        raise InputError(f"{path} is empty: expected annotations; export them again.")
     return _quote_no_numbers(content.removeprefix(codecs.BOM_UTF8))
 
 
@@ -54,90 +120,10 @@ def _quote_no_numbers(content: bytes) -> bytes:
 
     So the records that hold them can be told from the others, which stay.
     """
-    is_json = content[:_HEAD_BYTES].lstrip().startswith((b"{", b"["))
+    is_json = content[:HEAD_BYTES].lstrip().startswith((b"{", b"["))
     if not is_json or not (b"NaN" in content or b"Infinity" in content):
         return content
     return _NO_NUMBER.sub(lambda m: m[0] if m[0].startswith(b'"') else b'"' + m[0] + b'"', content)
-
-
-def may_hold_annotations(path: Path) -> bool:
-    """Say whether the beginning of a file has the marks of annotations, whatever the file is called."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except (OSError, ValueError):
-        return False
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        head = head.decode("utf-16", "ignore").encode()
-    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if start.startswith((b"{", b"[")):
-        return any(mark in head for mark in _MARKS)
-    return CSV_COLUMN.encode() in start.partition(b"\n")[0]
-
-
-def recognise(content: bytes, path: Path) -> Format:
-    """Return the format of annotations from their content.
-
-    Raises:
-        InputError: the JSON is cut off or malformed, or is no annotation file; the sentence says what it is.
-    """
-    start = content[:_HEAD_BYTES].lstrip()
-    if not start.startswith((b"{", b"[")):
-        if CSV_COLUMN.encode() in start.partition(b"\n")[0]:
-            return "via"
-        raise InputError(f"{path} is neither JSON nor a CSV export of VIA; expected COCO or VIA annotations.")
-    document: dict[str, msgspec.Raw] | list[msgspec.Raw]
-    if start.startswith(b"{"):
-        document = decode(content, dict[str, msgspec.Raw], path)
-    else:
-        document = decode(content, list[msgspec.Raw], path)
-    found = _format_of(document)
-    if found is None:
-        raise InputError(f"Expected COCO or VIA annotations in {path}, found {_describe(document)}.")
-    return found
-
-
-def _format_of(document: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> Format | None:
-    if isinstance(document, list):
-        return None
-    if "images" in document and "annotations" in document:
-        return "coco"
-    if "_via_img_metadata" in document or not document:
-        return "via"
-    entry = _keys(next(iter(document.values())))
-    return "via" if "filename" in entry and "regions" in entry else None
-
-
-def _keys(raw: msgspec.Raw) -> list[str]:
-    """Return the keys of a JSON object; none for any other value."""
-    try:
-        return list(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return []
-
-
-def _describe(document: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> str:
-    """Say for a person what a JSON document looks like."""
-    if isinstance(document, list):
-        keys = _keys(document[0]) if document else []
-        if {"image_id", "score"} <= set(keys):
-            return "a list of detections (COCO results); give the annotations that they belong to"
-        if {"image", "annotations"} <= set(keys):
-            return "a list of images (CreateML or a like format), which is not supported; export as COCO"
-        if keys:
-            return f"a list of {counted(len(document), 'object')} with the keys {_some(keys)}"
-        return f"a list of {counted(len(document), 'value')}"
-    if {"shapes", "imagePath"} <= document.keys():
-        return "LabelMe's form for one image, which is not supported; export as COCO"
-    if "features" in document:
-        return "GeoJSON, which is not supported; export as COCO"
-    if "images" in document:
-        return "images without annotations (the key 'annotations' is missing)"
-    return f"an object with the keys {_some(list(document))}"
-
-
-def _some(keys: list[str]) -> str:
-    return listed([repr(key[:40]) for key in keys], 6)
 
 
 def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
@@ -158,7 +144,7 @@ def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it again as UTF-8.") from None
     except RecursionError:
-        raise InputError(f"{path} is nested too deeply to be COCO or VIA annotations.") from None
+        raise InputError(f"{path} is nested too deeply to be annotations.") from None
 
 
 def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:

@@ -1,0 +1,85 @@
+"""What an annotation format is to the rest of aerostat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aerostat.datasets.annotation_text import AnnotationText
+from aerostat.datasets.origin import ReadOptions
+from aerostat.datasets.records import Split
+
+LEFT_OUT = "crowd regions left out"
+"""Objects that `Format.write` counts by this name are not in the file at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFiles:
+    """Where one split stands.
+
+    Args:
+        split: its name.
+        annotations: the annotation file, or the folder of annotation files of a format with one per image.
+        texts: of the annotation file, or of the files.
+        image_roots: folders in which the images may be, the likeliest first.
+    """
+
+    split: str
+    annotations: Path
+    texts: tuple[AnnotationText, ...]
+    image_roots: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """Options of writing annotations.
+
+    Args:
+        area: whether the area of an object is its own or that of its box, where the format states areas.
+        whole_pixels: whether the coordinates come from a format that counts whole pixels; see `Format`.
+    """
+
+    area: Literal["polygon", "box"] = "polygon"
+    whole_pixels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An annotation format. To add one, write a module that makes one of these, and list it in `FORMATS`.
+
+    Args:
+        name: by which callers name it, such as ``coco``.
+        title: by which people call it, such as ``COCO``.
+        may_begin: says of the beginning of a file whether the format may begin so. The beginning has at most
+            64 KiB, is UTF-8 and has no white space before it. The answer must be quick: all files beside
+            images are asked.
+        recognise: says of a whole file whether it is of the format.
+        read: reads one split.
+        write: writes a split to a file, or for a format with one file per image into a folder. It returns
+            how many objects were written as less than they are, by what was lost.
+        per_image: whether there is one annotation file per image, and not one per split.
+        suffix: of written files.
+        states_classes: whether its files state all classes, and not only show those in use.
+        keeps_category_ids: whether its categories have ids of their own, which are kept on output.
+        whole_pixels: whether tools write coordinates as numbers of pixels, so that the middle of a pixel is
+            half a pixel further.
+        folders: names of folders beside the images in which its files may be, such as ``labels``.
+        file_prefix: with which the name of the right file begins, where several describe one split.
+    """
+
+    name: str
+    title: str
+    may_begin: Callable[[bytes], bool]
+    recognise: Callable[[AnnotationText], bool]
+    read: Callable[[SplitFiles, ReadOptions], Split]
+    write: Callable[[Split, Path, WriteOptions], Counter[str]]
+    per_image: bool = False
+    suffix: str = ".json"
+    states_classes: bool = False
+    keeps_category_ids: bool = False
+    whole_pixels: bool = False
+    folders: tuple[str, ...] = ()
+    file_prefix: str = ""

@@ -1,0 +1,414 @@
+"""Annotated objects in columns: one numpy array per property, with light views of rows.
+
+A Python object for each of COCO's 860,000 objects takes a gigabyte. In columns they take what their outlines
+take, and a million of them are counted, chosen or measured at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """One annotated object of an image.
+
+    >>> Instance((5, 5, 20, 15), 0).area
+    0.0
+
+    Args:
+        box_xyxy: (x1, y1, x2, y2) in pixels of the upright image (EXIF orientation applied), float64.
+        label: index into `classes` of the split.
+        polygons: outlines, each (n, 2) float64 x, y in pixels; empty if the object has only a box.
+        rle: COCO run-length mask ``{"size": [h, w], "counts": ...}`` as it was found, or None.
+        crowd: COCO's ``iscrowd``, a region of many objects: not trained on, matched softly in evaluation.
+        area: the area in square pixels that the annotation states, which evaluation sorts by size.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    label: int
+    polygons: tuple[NDArray[np.float64], ...] = ()
+    rle: Mapping[str, Any] | None = None
+    crowd: bool = False
+    area: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Instance) and (
+            (self.box_xyxy, self.label, self.rle, self.crowd, self.area)
+            == (other.box_xyxy, other.label, other.rle, other.crowd, other.area)
+            and len(self.polygons) == len(other.polygons)
+            and all(np.array_equal(a, b) for a, b in zip(self.polygons, other.polygons, strict=True))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rle:
+    """A run-length mask whose counts are packed into an array; `as_found` gives back what was stated."""
+
+    height: int
+    width: int
+    counts: NDArray[np.uint32] | str
+
+    @staticmethod
+    def pack(found: Mapping[str, Any]) -> Rle | Mapping[str, Any]:
+        """Return a mask in the packed form, or as it is if the form cannot hold it exactly."""
+        size, counts = found.get("size"), found.get("counts")
+        if len(found) != 2 or type(size) is not list or [type(side) for side in size] != [int, int]:
+            return found
+        if isinstance(counts, str):
+            return Rle(*size, counts)
+        if type(counts) is not list or any(type(run) is not int or not 0 <= run < 2**32 for run in counts):
+            return found
+        return Rle(*size, np.asarray(counts, np.uint32))
+
+    def as_found(self) -> dict[str, Any]:
+        """Return ``{"size": [h, w], "counts": ...}``."""
+        counts = self.counts if isinstance(self.counts, str) else self.counts.tolist()
+        return {"size": [self.height, self.width], "counts": counts}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shapes:
+    """Outlines and masks to which objects point. Objects that are chosen from others share theirs.
+
+    Args:
+        points: (p, 2) float64, x, y of all outlines, one after the other.
+        stops: (m + 1,) where outlines begin and end in `points`; outline i reaches from i to i + 1.
+        masks: run-length masks.
+    """
+
+    points: Floats
+    stops: Ints
+    masks: Sequence[Rle | Mapping[str, Any]]
+
+    def outline(self, place: int) -> Floats:
+        """Return one outline (n, 2)."""
+        return self.points[self.stops[place] : self.stops[place + 1]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstanceColumns:
+    """The properties of n objects.
+
+    Args:
+        boxes_xyxy: (n, 4) float64, pixels of the upright image.
+        labels: (n,) int64.
+        crowd: (n,) bool.
+        areas: (n,) float64, square pixels.
+        outlines: (n, 2) int64, first and last-but-one of the object's outlines in `shapes`.
+        masks: (n,) int64, the object's mask in `shapes`, -1 for none.
+        shapes: outlines and masks.
+    """
+
+    boxes_xyxy: Floats
+    labels: Ints
+    crowd: NDArray[np.bool_]
+    areas: Floats
+    outlines: Ints
+    masks: Ints
+    shapes: Shapes
+
+    def __post_init__(self) -> None:
+        for column in (self.boxes_xyxy, self.labels, self.crowd, self.areas, self.outlines, self.masks):
+            column.flags.writeable = False
+        self.shapes.points.flags.writeable = False
+
+    def chosen(self, places: Ints) -> InstanceColumns:
+        """Return the rows at these places, in this order; outlines and masks are shared."""
+        return InstanceColumns(
+            self.boxes_xyxy[places],
+            self.labels[places],
+            self.crowd[places],
+            self.areas[places],
+            self.outlines[places],
+            self.masks[places],
+            self.shapes,
+        )
+
+
+class Instances(Sequence[Instance]):
+    """Annotated objects of one image or of many, in columns. Indexing gives a row as an `Instance`.
+
+    >>> cats = Instances.of([Instance((0, 0, 4, 4), 2), Instance((1, 1, 9, 5), 0)])
+    >>> cats.labels.tolist(), cats[1].box_xyxy
+    ([2, 0], (1.0, 1.0, 9.0, 5.0))
+    """
+
+    __slots__ = ("_columns", "_start", "_stop")
+
+    def __init__(self, columns: InstanceColumns, start: int = 0, stop: int | None = None) -> None:
+        """Take rows of columns.
+
+        Args:
+            columns: of more objects, perhaps.
+            start: the first row.
+            stop: one behind the last row; None takes all.
+        """
+        self._columns = columns
+        self._start = start
+        self._stop = len(columns.labels) if stop is None else stop
+
+    @staticmethod
+    def of(rows: Iterable[Instance]) -> Instances:
+        """Return rows in columns; columns stay as they are."""
+        if isinstance(rows, Instances):
+            return rows
+        builder = InstanceBuilder()
+        for number, row in enumerate(rows):
+            builder.add_one(0, number, row)
+        return builder.finish(1)[0] if builder else NO_INSTANCES
+
+    @property
+    def boxes_xyxy(self) -> Floats:
+        """Corners (n, 4) float64 in pixels of the upright image."""
+        return self._columns.boxes_xyxy[self._start : self._stop]
+
+    @property
+    def labels(self) -> Ints:
+        """Labels (n,) int64."""
+        return self._columns.labels[self._start : self._stop]
+
+    @property
+    def crowd(self) -> NDArray[np.bool_]:
+        """Whether each (n,) is a crowd region."""
+        return self._columns.crowd[self._start : self._stop]
+
+    @property
+    def areas(self) -> Floats:
+        """Stated areas (n,) float64 in square pixels."""
+        return self._columns.areas[self._start : self._stop]
+
+    @property
+    def outline_counts(self) -> Ints:
+        """Number of outlines (n,) of each."""
+        first, stop = self._columns.outlines[self._start : self._stop].T
+        return stop - first
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    @overload
+    def __getitem__(self, place: int) -> Instance: ...
+    @overload
+    def __getitem__(self, place: slice) -> Instances: ...
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step == 1:
+                return Instances(self._columns, self._start + start, self._start + max(start, stop))
+            return self.chosen(range(start, stop, step))
+        place = range(len(self))[place]  # refuses what lies outside
+        return next(iter(Instances(self._columns, self._start + place, self._start + place + 1)))
+
+    def __iter__(self) -> Iterator[Instance]:
+        shapes = self._columns.shapes
+        rows = zip(
+            self.boxes_xyxy.tolist(),
+            self.labels.tolist(),
+            self._columns.outlines[self._start : self._stop].tolist(),
+            self._columns.masks[self._start : self._stop].tolist(),
+            self.crowd.tolist(),
+            self.areas.tolist(),
+            strict=True,
+        )
+        for box, label, (first, stop), mask, crowd, area in rows:
+            polygons = tuple(map(shapes.outline, range(first, stop))) if stop > first else ()
+            rle = None if mask < 0 else shapes.masks[mask]
+            found = rle.as_found() if isinstance(rle, Rle) else rle
+            yield Instance(tuple(box), label, polygons, found, crowd, area)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Instances({len(self)})"
+
+    def chosen(self, places: Iterable[int] | Ints) -> Instances:
+        """Return the objects at these places, in this order."""
+        rows = np.fromiter(places, np.int64) if not isinstance(places, np.ndarray) else places
+        return Instances(self._columns.chosen(self._start + rows))
+
+    def relabelled(self, labels: Ints) -> Instances:
+        """Return the objects with other labels.
+
+        Args:
+            labels: (n,) int64.
+        """
+        columns = self._columns
+        if len(self) < len(columns.labels):
+            columns = columns.chosen(np.arange(self._start, self._stop))
+        return Instances(replace(columns, labels=labels.copy()))
+
+
+class GrowingArray:
+    """A one-dimensional array of numbers that grows at its end without holding its content twice."""
+
+    __slots__ = ("_bytes", "_dtype")
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._bytes = bytearray()
+        self._dtype = np.dtype(dtype)
+
+    def extend(self, values: NDArray[Any]) -> None:
+        """Add numbers (n,)."""
+        self._bytes += np.ascontiguousarray(values, self._dtype).data.cast("B") if values.size else b""
+
+    def __len__(self) -> int:
+        return len(self._bytes) // self._dtype.itemsize
+
+    def array(self) -> NDArray[Any]:
+        """Return the numbers (n,); nothing can be added any more."""
+        return np.frombuffer(self._bytes, self._dtype)
+
+
+@dataclass(slots=True)
+class InstanceBuilder:
+    """Collects objects of many images in any order.
+
+    Args:
+        points: x, y, x, y and so on of the outlines.
+        lengths: how many points each outline has.
+        masks: of the objects that have one.
+    """
+
+    points: GrowingArray = field(default_factory=lambda: GrowingArray(np.float64))
+    lengths: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64))
+    masks: list[Rle | Mapping[str, Any]] = field(default_factory=list)
+    _blocks: list[_Block] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self._blocks or self._rows)
+
+    def add(self, block: Block) -> None:
+        """Add many objects without masks."""
+        first = len(self.lengths)
+        stops = first + np.cumsum(block.outline_counts)
+        self.points.extend(block.points.reshape(-1))
+        self.lengths.extend(block.outline_lengths)
+        outlines = np.stack([stops - block.outline_counts, stops], axis=1)
+        masks = np.full(len(block.labels), -1)
+        self._blocks.append(
+            _Block(
+                block.images,
+                block.numbers,
+                block.boxes_xyxy,
+                block.labels,
+                block.crowd,
+                block.areas,
+                outlines,
+                masks,
+            )
+        )
+
+    def add_one(self, image: int, number: int, row: Instance) -> None:
+        """Add one object of the image at a place; `number` sorts the objects of an image."""
+        first = len(self.lengths)
+        for polygon in row.polygons:
+            self.points.extend(np.asarray(polygon, np.float64).reshape(-1))
+        self.lengths.extend(np.asarray([len(polygon) for polygon in row.polygons], np.int64))
+        mask = -1
+        if row.rle is not None:
+            mask = len(self.masks)
+            self.masks.append(Rle.pack(row.rle))
+        outlines = (first, first + len(row.polygons))
+        self._rows.append((image, number, row.box_xyxy, row.label, row.crowd, row.area, outlines, mask))
+
+    def finish(self, images: int) -> tuple[Instances, Ints]:
+        """Return all objects, image by image, and where the objects of each image begin.
+
+        Args:
+            images: how many images there are.
+
+        Returns:
+            The objects, and offsets (images + 1,).
+        """
+        if self._rows:
+            self._blocks.append(_Block.of(self._rows))
+            self._rows = []
+        columns = [self._column(name) for name in ("images", "numbers")]
+        order = np.lexsort((columns[1], columns[0]))
+        counts = np.bincount(columns[0], minlength=images)
+        del columns
+        kept = [self._column(name)[order] for name in _Block.__slots__[2:]]
+        self._blocks = []
+        stops = np.concatenate([[0], np.cumsum(self.lengths.array(), dtype=np.int64)])
+        shapes = Shapes(self.points.array().reshape(-1, 2), stops, tuple(self.masks))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Instances(InstanceColumns(*kept, shapes)), offsets
+
+    def _column(self, name: str) -> NDArray[Any]:
+        empty = getattr(_Block.of([]), name)
+        return np.concatenate([empty, *(getattr(block, name) for block in self._blocks)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Objects without masks, to be added to an `InstanceBuilder`.
+
+    Args:
+        images: (k,) places of their images.
+        numbers: (k,) that sort the objects of an image.
+        boxes_xyxy: (k, 4).
+        labels, crowd, areas: (k,).
+        outline_counts: (k,) how many outlines each has.
+        outline_lengths: how many points each outline has, one object after the other.
+        points: (p, 2) of all outlines.
+    """
+
+    images: Ints
+    numbers: Ints
+    boxes_xyxy: Floats
+    labels: Ints
+    crowd: NDArray[np.bool_]
+    areas: Floats
+    outline_counts: Ints
+    outline_lengths: Ints
+    points: Floats
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    """Columns of some objects as the builder keeps them."""
+
+    images: Ints
+    numbers: Ints
+    boxes_xyxy: Floats
+    labels: Ints
+    crowd: NDArray[np.bool_]
+    areas: Floats
+    outlines: Ints
+    masks: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]]) -> _Block:
+        images, numbers, boxes, labels, crowd, areas, outlines, masks = (
+            zip(*rows, strict=True) if rows else [()] * 8
+        )
+        return cls(
+            np.asarray(images, np.int64),
+            np.asarray(numbers, np.int64),
+            np.asarray(boxes, np.float64).reshape(-1, 4),
+            np.asarray(labels, np.int64),
+            np.asarray(crowd, np.bool_),
+            np.asarray(areas, np.float64),
+            np.asarray(outlines, np.int64).reshape(-1, 2),
+            np.asarray(masks, np.int64),
+        )
+
+
+NO_INSTANCES = Instances(InstanceBuilder().finish(0)[0]._columns)
