@@ -137,7 +137,8 @@ def test_a_link_in_the_way_of_what_is_written_is_replaced_and_not_written_throug
 
 @pytest.mark.skipif(os.name == "nt", reason="such names cannot be on Windows")
 def test_pictures_of_odd_names_stay_in_their_folder_and_apart(tmp_path: Path) -> None:
-    from aerostat.inference.predict_folder import _picture, _unique_names
+    from aerostat.inference.sinks import picture_path
+    from aerostat.inference.sources import unique_names
 
     names = [
         "a.png",
@@ -150,7 +151,7 @@ def test_pictures_of_odd_names_stay_in_their_folder_and_apart(tmp_path: Path) ->
         "x" * 250 + ".png",
     ]
     paths = [tmp_path / "in" / name for name in names] + [tmp_path / "other" / "a.png"]
-    pictures = [_picture(tmp_path / "out", name) for name in _unique_names(paths)]
+    pictures = [picture_path(tmp_path / "out", name) for name in unique_names(paths)]
     assert all(picture.parent == tmp_path / "out" for picture in pictures)
     assert len({str(picture).lower() for picture in pictures}) == len(paths)
 

@@ -62,9 +62,11 @@ def test_a_dynamic_file_takes_other_sizes_and_a_static_one_refuses_them(weights,
     export(weights, tmp_path / "s.onnx")
     found = compare(load(weights, input_size=128), load(tmp_path / "d.onnx", input_size=128), photographs[:1])
     assert found.same and found.detections > 20
-    with pytest.raises(InputError, match=r"96 x 64 px only, found 128; export it with --dynamic"):
+    with pytest.raises(
+        InputError, match=r"96 x 64 px only, found 128; export it with `export.dynamic=True.`"
+    ):
         load(tmp_path / "s.onnx", input_size=128)
-    with pytest.raises(InputError, match="--dynamic"):
+    with pytest.raises(InputError, match="dynamic=True"):
         load(tmp_path / "s.onnx").predict(photographs[0], tta=True)
 
 

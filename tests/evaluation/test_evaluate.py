@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from aerostat.datasets.records import ImageRecord, Instance, Split
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
 from aerostat.evaluation.evaluate import detect, evaluate
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
@@ -85,20 +85,18 @@ def test_a_detector_that_lacks_a_class_is_refused_before_it_works():
     assert told.asked == {}
 
 
-def test_the_thresholds_are_coco_s_unless_asked_for():
+def test_the_score_is_coco_s_and_options_reach_the_detector():
     told = Told([found(A)], ("disc",))
     evaluate(told, split_of(A), progress=False)
-    assert told.asked == {
-        "score": 0.001, "nms_iou": 0.65, "max_detections": 300, "tta": False, "batch_size": 4, "threads": 2,
-        "on_unreadable": None,
-    }  # fmt: skip
+    told.asked.pop("on_unreadable")
+    assert told.asked == {"score": 0.001, "batch_size": 4, "threads": 2}
     detect(
-        told, split_of(A), score_threshold=0.5, nms_iou=0.3, max_detections=7, batch_size=1, threads=0,
+        told, split_of(A), score=0.5, nms_iou=0.3, max_detections=7, tta=True, batch_size=1, threads=0,
         progress=False,
     )  # fmt: skip
+    told.asked.pop("on_unreadable")
     assert told.asked == {
-        "score": 0.5, "nms_iou": 0.3, "max_detections": 7, "tta": False, "batch_size": 1, "threads": 0,
-        "on_unreadable": None,
+        "score": 0.5, "nms_iou": 0.3, "max_detections": 7, "tta": True, "batch_size": 1, "threads": 0,
     }  # fmt: skip
 
 
@@ -152,20 +150,38 @@ def test_every_image_of_a_split_gets_its_detections_in_order(detector, photograp
     assert {len(result) for result in results} == {3}
 
 
-def test_an_image_that_cannot_be_read_is_named(detector, photographs):
+def test_an_image_that_cannot_be_read_is_left_out_with_a_warning(detector, photographs, caplog):
     photographs.images[1].path.write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"1\.png"):
-        evaluate(detector, photographs, progress=False)
+    result = evaluate(detector, photographs, progress=False)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.getMessage().startswith("val: 1.png is left out")
+    assert (result.images, result.instances, result.unreadable) == (2, 2, ("1.png",))
+    assert result.to_dict()["unreadable"] == ["1.png"]
+    assert "1 image unreadable" in repr(result)
 
 
-def test_an_image_that_cannot_be_read_does_not_count_where_somebody_is_told(detector, photographs):
+def test_a_caller_may_take_what_cannot_be_read_in_place_of_the_warning(detector, photographs, caplog):
     photographs.images[1].path.write_bytes(b"no image")
     told: list[str] = []
     result = evaluate(
         detector, photographs, progress=False, on_unreadable=lambda record, _: told.append(record.file_name)
     )
-    assert told == ["1.png"]
-    assert (result.images, result.instances) == (2, 2)
+    assert told == ["1.png"] and caplog.records == []
+    assert (result.images, result.instances, result.unreadable) == (2, 2, ("1.png",))
+
+
+def test_a_split_of_which_no_image_can_be_read_is_an_error(detector, photographs):
+    for record in photographs.images:
+        record.path.write_bytes(b"no image")
+    with pytest.raises(AerostatError, match="None of the 3 images of val can be read"):
+        evaluate(detector, photographs, progress=False)
+
+
+def test_a_result_is_short_in_a_console_and_whole_in_a_notebook():
+    result = evaluate(Told([found(A), found()], ("disc",)), split_of(A, B), progress=False)
+    assert repr(result) == f"CocoResult(AP {FIRST_HALF:.3f}, AP50 {FIRST_HALF:.3f} on 2 images)"
+    assert "Average Precision" in result._repr_html_()
+    assert "unreadable" not in result.to_dict()
 
 
 def test_evaluating_changes_nothing_of_the_network(detector, photographs):

@@ -118,7 +118,7 @@ def test_every_verb_that_runs_a_network_refuses_an_unknown_device_with_the_list(
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("p.jpg", np.zeros((32, 32, 3), np.uint8))
     assert main([*words, "--device", "gpu"]) == 2
-    assert "auto, cpu, cuda, cuda:1, mps" in capsys.readouterr().err
+    assert "auto, cpu, cuda, cuda:0, mps" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,7 @@
 
 import csv
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.per_image import judge_by
-from aerostat.inference.predict_folder import Judge, Outcome, find_images, predict_to_folder
+from aerostat.images.frame import Frame
+from aerostat.inference.predict_folder import Outcome, predict_to_folder
+from aerostat.inference.sinks import Judge
 from aerostat.results.detections import Detections
 
 CLASSES = ("balloon", "kite")
@@ -27,18 +28,20 @@ GREY = (120, 120, 120)
 class KnownDetector:
     """Finds one balloon and one kite on every image, at the same place, and cannot read what is empty."""
 
+    input_size = (640, 640)
+
     def predict_images(
-        self, records: Sequence[ImageRecord], *, on_unreadable: Callable[..., None], **_: Any
-    ) -> Iterator[tuple[ImageRecord, Detections]]:
-        for record in records:
-            if not record.path.stat().st_size:
-                on_unreadable(record, InputError("expected an image, found an empty file"))
+        self, frames: Iterable[Frame], *, on_unreadable: Callable[..., None], **_: Any
+    ) -> Iterator[tuple[Frame, Detections]]:
+        for frame in frames:
+            if not frame.path.stat().st_size:
+                on_unreadable(frame, InputError("expected an image, found an empty file"))
                 continue
             boxes = np.array([[10, 20, 50, 60], [5.5, 6.5, 30, 40]])
             scores, labels = np.array([0.9, 0.5]), np.array([0, 1])
             yield (
-                record,
-                Detections(boxes, scores, labels, CLASSES, image_size=(80, 64), path=record.path),
+                frame,
+                Detections(boxes, scores, labels, CLASSES, image_size=(80, 64), path=frame.path),
             )
 
 
@@ -174,7 +177,7 @@ def test_without_pictures_only_the_file_is_written(tmp_path: Path) -> None:
 
 def refuses_to_draw(folder: Path, *sources: Path, out: Path) -> None:
     before = snapshot(folder)
-    with pytest.raises(InputError, match="choose another --out"):
+    with pytest.raises(InputError, match="choose another `out`"):
         predict(*sources, out=out)
     assert snapshot(folder) == before
 
@@ -218,16 +221,17 @@ def test_pictures_inside_the_source_folder_are_no_photographs_the_next_time(tmp_
         assert [Path(name).name for name, _ in done.found] == ["a.jpg", "b.jpg"]
 
 
-def test_pictures_that_a_pattern_matches_the_next_time_are_no_photographs(album: Path) -> None:
+def test_pictures_that_a_pattern_matches_the_next_time_are_no_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b.PNG", ".hidden.jpg", "sub/c.jpg"):
+        photograph(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
     for _ in range(2):
         done = predict("**/*.jpg", out=Path("sub/predictions"))
         assert [Path(name).as_posix() for name, _ in done.found] == ["a.jpg", "sub/c.jpg"]
     done = predict("sub/predictions/*.jpg", out=Path("again"))  # asked for by name, they are
     assert [Path(name).name for name, _ in done.found] == ["a.jpg", "c.jpg"]
-
-
-def test_an_image_named_in_two_ways_is_one(album: Path) -> None:
-    assert find_images(["a.jpg", str(album / "a.jpg"), str(album / "*.jpg")]) == [Path("a.jpg")]
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
@@ -249,65 +253,6 @@ def test_a_file_in_the_way_of_the_folder_is_named_before_the_detector_is_loaded(
             nms_iou=0.65,
         )
     assert (tmp_path / "taken").read_text() == "precious"
-
-
-# --- finding images ---
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Path:
-    """a.jpg b.PNG notes.txt .hidden.jpg sub/c.jpg, worked in as the current folder."""
-    for name in ("a.jpg", "b.PNG", ".hidden.jpg", "sub/c.jpg"):
-        photograph(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
-    (tmp_path / "empty").mkdir()
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    yield tmp_path  # type: ignore[misc]
-    os.chdir(before)
-
-
-@pytest.mark.parametrize(
-    ("sources", "expected"),
-    [
-        (["."], ["a.jpg", "b.PNG", "sub/c.jpg"]),
-        (["sub"], ["sub/c.jpg"]),
-        (["*.jpg"], ["a.jpg"]),
-        (["**/*.jpg"], ["a.jpg", "sub/c.jpg"]),
-        (["s*"], ["sub/c.jpg"]),
-        (["b.PNG", "a.jpg"], ["b.PNG", "a.jpg"]),
-        (["a.jpg", "a.jpg", "."], ["a.jpg", "b.PNG", "sub/c.jpg"]),
-        (["*"], ["a.jpg", "b.PNG", "sub/c.jpg"]),  # not the notes beside them
-        (["**"], ["a.jpg", "b.PNG", "sub/c.jpg"]),
-        (["no*"], ["notes.txt"]),  # whatever it is, nothing else is meant
-        (["sub/../a.jpg", "./b.PNG", "b.PNG"], ["sub/../a.jpg", "b.PNG"]),
-        (["notes.txt"], ["notes.txt"]),  # named outright, it is the reader who says what it is not
-    ],
-)
-def test_files_folders_and_patterns_name_images_each_once(
-    album: Path, sources: list[str], expected: list[str]
-) -> None:
-    assert [path.as_posix() for path in find_images(sources)] == expected
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_itself(album: Path) -> None:
-    photograph(album / "a[1].jpg")
-    assert find_images(["a[1].jpg"]) == [Path("a[1].jpg")]
-
-
-@pytest.mark.parametrize(
-    ("sources", "words"),
-    [
-        ([], "at least one image"),
-        (["empty"], "no images in the folder empty"),
-        (["a.jpg", "nope.jpg"], "no image or folder nope.jpg"),
-        (["*.gif"], r"No file matches \*\.gif"),
-        (["empt*"], r"No image matches empt\*"),
-    ],
-)
-def test_a_source_without_images_is_refused_by_name(album: Path, sources: list[str], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        find_images(sources)
 
 
 # --- sorting ---

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aerostat.inference.detector import Detector
-    from aerostat.inference.predict_folder import Judge
+    from aerostat.inference.sinks import Judge
 
 
 @app.command(sort_key=6, usage="Usage: aerostat predict WEIGHTS SOURCE... [OPTIONS]")
@@ -89,7 +89,7 @@ def predict(
         out,
         score=keep.score,
         nms_iou=keep.nms_iou,
-        tta=tta,
+        tta=tta or False,
         formats=tuple(dict.fromkeys(format_ or ["json"])),
         pictures=pictures,
         judge=judge,

@@ -6,6 +6,7 @@ https://cocodataset.org/#detection-eval as pycocotools computes it, which the te
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class ClassResult:
     instances: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CocoResult:
     """COCO's twelve figures, within 0 and 1, or -1 where nothing can be said.
 
@@ -59,6 +60,7 @@ class CocoResult:
         detections: how many were given whose class is among the classes.
         left_out: detections of other classes, which count neither for nor against.
         max_dets: the three limits.
+        unreadable: names of images that could not be read; they and their objects do not count.
     """
 
     ap: float
@@ -79,14 +81,32 @@ class CocoResult:
     detections: int
     left_out: int = 0
     max_dets: tuple[int, int, int] = MAX_DETS
+    unreadable: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result for JSON. What is undefined is None, so that nobody averages or plots a -1."""
+        """Return the result for JSON.
+
+        An undefined figure is None, so that nobody averages or plots a -1. ``unreadable`` is there only if an
+        image could not be read.
+        """
         plain: dict[str, Any] = _undefined_as_none(asdict(self))
+        unreadable = {"unreadable": list(plain.pop("unreadable"))}
         return plain | {
             "per_class": [_undefined_as_none(row) for row in plain["per_class"]],
             "max_dets": list(self.max_dets),
+            **(unreadable if self.unreadable else {}),
         }
+
+    def __repr__(self) -> str:
+        """Return the result in one line."""
+        left_out = f", {counted(len(self.unreadable), 'image')} unreadable" if self.unreadable else ""
+        return (
+            f"CocoResult(AP {self.ap:.3f}, AP50 {self.ap50:.3f} on {counted(self.images, 'image')}{left_out})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return COCO's figures and the table of classes for a notebook."""
+        return f"<pre>{html.escape(self.render())}</pre>"
 
     def render(self) -> str:
         """Return COCO's twelve familiar lines, a table of the classes, and what was counted."""

@@ -1,102 +1,118 @@
-"""Run a detector over a split and score what it finds by the COCO protocol."""
+"""Evaluation of a detector on an annotated split by the COCO protocol."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Unpack
 
 from aerostat.datasets.records import ImageRecord, Split
-from aerostat.errors import InputError
-from aerostat.evaluation.coco import CocoResult, evaluate_detections
-from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD
+from aerostat.errors import AerostatError, InputError, clause
+from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
+from aerostat.geometry.postprocess import SCORE_THRESHOLD
 from aerostat.inference.detector import Detector
-from aerostat.inference.tta import TTA
-from aerostat.progress import track
+from aerostat.inference.options import PredictArguments
+from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
-from aerostat.text import listed
+from aerostat.text import counted, listed
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
     detector: Detector,
     split: Split,
     *,
-    score_threshold: float = SCORE_THRESHOLD,
-    nms_iou: float = NMS_IOU,
-    max_detections: int = MAX_DETECTIONS,
-    tta: TTA | bool = False,
-    max_dets: tuple[int, int, int] = (1, 10, 100),
+    max_dets: tuple[int, int, int] = MAX_DETS,
     batch_size: int = 4,
     threads: int = 2,
     progress: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
+    **options: Unpack[PredictArguments],
 ) -> CocoResult:
     """Return the COCO figures of a detector on a split.
 
+    An image that cannot be read is left out with its objects: a warning is logged, and `unreadable` of the
+    result has its name.
+
     Args:
-        detector: its classes are matched with the split's by name.
+        detector: its classes are matched with those of the split by name.
         split: the ground truth.
-        score_threshold, nms_iou, max_detections: see `aerostat.geometry.postprocess`.
-        tta: test-time augmentation, as for `Detector.predict`.
         max_dets: COCO's ``maxDets``.
-        batch_size: images at a time.
+        batch_size: images that the network sees at a time, if it sees batches.
         threads: that read and decode.
-        progress: whether to show how far along it is.
-        on_unreadable: told of images that cannot be read, which then do not count; None raises.
+        progress: whether to show progress.
+        on_unreadable: is called with each image that cannot be read, in place of the warning.
+        **options: see `PredictOptions`; the default of ``score`` is 0.001, since AP needs weak detections.
 
     Raises:
-        InputError: if the detector does not know a class of the split, or an image cannot be read.
+        InputError: the detector lacks a class of the split.
+        AerostatError: the split has images, but none can be read.
     """
     pairs = detect(
         detector,
         split,
-        score_threshold=score_threshold,
-        nms_iou=nms_iou,
-        max_detections=max_detections,
-        tta=tta,
         batch_size=batch_size,
         threads=threads,
         progress=progress,
         on_unreadable=on_unreadable,
+        **options,
     )
-    images, found = [record for record, _ in pairs], [detections for _, detections in pairs]
-    return evaluate_detections(images, found, split.classes, max_dets=max_dets)
+    if len(split) and not pairs:
+        raise AerostatError(f"None of the {counted(len(split), 'image')} of {split.name} can be read.")
+    return score_detections(split, pairs, max_dets=max_dets)
 
 
 def detect(
     detector: Detector,
     split: Split,
     *,
-    score_threshold: float = SCORE_THRESHOLD,
-    nms_iou: float = NMS_IOU,
-    max_detections: int = MAX_DETECTIONS,
-    tta: TTA | bool = False,
     batch_size: int = 4,
     threads: int = 2,
     progress: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
+    **options: Unpack[PredictArguments],
 ) -> list[tuple[ImageRecord, Detections]]:
-    """Return the images of a split in order, each with what a detector finds on it.
+    """Return the readable images of a split in order, each with its detections.
 
     Args:
         detector: it must know the classes of the split.
         split: the images.
-        score_threshold, nms_iou, max_detections, tta, batch_size, threads, progress: as for `evaluate`.
-        on_unreadable: told of images that cannot be read, which are then left out; None raises.
+        batch_size, threads, progress, on_unreadable, **options: as for `evaluate`.
 
     Raises:
-        InputError: if the detector does not know a class of the split, or an image cannot be read.
+        InputError: the detector lacks a class of the split.
     """
     _require_classes(detector, split)
-    results = detector.predict_images(
-        split.images,
-        score=score_threshold,
-        nms_iou=nms_iou,
-        max_detections=max_detections,
-        tta=tta,
-        batch_size=batch_size,
-        threads=threads,
-        on_unreadable=on_unreadable,
-    )
-    return list(track(results, f"evaluating {split.name}", len(split)) if progress else results)
+
+    def leave_out(image: ImageRecord, error: InputError) -> None:
+        _log.warning(f"{split.name}: {image.file_name} is left out with its objects: {clause(error)}")
+
+    asked: PredictArguments = {"score": SCORE_THRESHOLD, **options}
+    with progress_shown(progress):
+        results = detector.predict_images(
+            split.images,
+            batch_size=batch_size,
+            threads=threads,
+            on_unreadable=on_unreadable or leave_out,
+            **asked,
+        )
+        return list(track(results, f"evaluating {split.name}", len(split)))
+
+
+def score_detections(
+    split: Split,
+    pairs: list[tuple[ImageRecord, Detections]],
+    *,
+    max_dets: tuple[int, int, int] = MAX_DETS,
+) -> CocoResult:
+    """Return the COCO figures for what `detect` returns; images that are missing in it were unreadable."""
+    images, detections = [image for image, _ in pairs], [found for _, found in pairs]
+    result = evaluate_detections(images, detections, split.classes, max_dets=max_dets)
+    there = {id(image) for image in images}
+    missing = tuple(image.file_name for image in split.images if id(image) not in there)
+    return replace(result, unreadable=missing)
 
 
 def _require_classes(detector: Detector, split: Split) -> None:

@@ -389,7 +389,7 @@ def score_with_tta(run: Run, split: Split) -> float:
     return evaluate(
         load(run.last),
         split,
-        score_threshold=asked.score_threshold,
+        score=asked.score_threshold,
         nms_iou=asked.nms_iou,
         max_detections=asked.max_detections,
         tta=TTA(),

@@ -214,7 +214,7 @@ class Masks:
         """Return the box (n, 4) around each mask in pixel edges, float32; zeros for a mask without pixels."""
         height = self.image_size[1]
         boxes = np.zeros((len(self), 4), np.float32)
-        mask, start, stop = self._runs()
+        mask, start, stop = self.runs()
         if not len(mask):
             return boxes
         owner, first = np.unique(mask, return_index=True)
@@ -242,30 +242,12 @@ class Masks:
             raise InputError(
                 f"Expected masks of one image size, found {self.image_size} and {other.image_size}."
             )
-        common = self._intersections(other).astype(np.float64)
+        common = _intersections(self, other).astype(np.float64)
         mine = self.area().astype(np.float64)[:, None]
         union = mine + other.area()[None, :] - common
         if crowd is not None:
             union = np.where(np.asarray(crowd, bool)[None, :], mine, union)
         return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-
-    def _intersections(self, other: Masks) -> NDArray[np.int64]:
-        """Return the number of common pixels (n, m); masks whose boxes do not meet are not compared."""
-        common = np.zeros((len(self), len(other)), np.int64)
-        mine, theirs = self.boxes_xyxy(), other.boxes_xyxy()
-        mask, start, stop = self._runs()
-        first_run = np.searchsorted(mask, np.arange(len(self) + 1))
-        for place, (begin, end) in enumerate(pairwise(other.offsets)):
-            box = theirs[place]
-            near = np.flatnonzero(((mine[:, :2] < box[2:]) & (mine[:, 2:] > box[:2])).all(axis=1))
-            if not len(near):
-                continue
-            runs = np.concatenate([np.arange(first_run[row], first_run[row + 1]) for row in near])
-            pixels = _pixels_before(other.counts[begin:end], stop[runs])
-            pixels -= _pixels_before(other.counts[begin:end], start[runs])
-            _, first = np.unique(mask[runs], return_index=True)
-            common[near, place] = np.add.reduceat(pixels, first)
-        return common
 
     def _inside(self) -> NDArray[np.bool_]:
         """Return for each count whether it is a run of ones."""
@@ -273,13 +255,32 @@ class Masks:
         inside: NDArray[np.bool_] = place % 2 == 1
         return inside
 
-    def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return all runs of ones: the mask, the first place and the place behind the last one, each (r,)."""
+    def runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return mask, first place and place behind the last one of all runs of ones, each (r,)."""
         inside = self._inside()
         mask = np.repeat(np.arange(len(self)), np.diff(self.offsets))[inside]
         pixels = self.image_size[0] * self.image_size[1]
         ends = np.cumsum(self.counts, dtype=np.int64)[inside] - mask * pixels
         return mask, ends - self.counts[inside], ends
+
+
+def _intersections(one: Masks, other: Masks) -> NDArray[np.int64]:
+    """Return the number of common pixels (n, m); masks whose boxes do not meet are not compared."""
+    common = np.zeros((len(one), len(other)), np.int64)
+    boxes, other_boxes = one.boxes_xyxy(), other.boxes_xyxy()
+    mask, start, stop = one.runs()
+    first_run = np.searchsorted(mask, np.arange(len(one) + 1))
+    for place, (begin, end) in enumerate(pairwise(other.offsets)):
+        box = other_boxes[place]
+        near = np.flatnonzero(((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])).all(axis=1))
+        if not len(near):
+            continue
+        runs = np.concatenate([np.arange(first_run[row], first_run[row + 1]) for row in near])
+        pixels = _pixels_before(other.counts[begin:end], stop[runs])
+        pixels -= _pixels_before(other.counts[begin:end], start[runs])
+        _, first = np.unique(mask[runs], return_index=True)
+        common[near, place] = np.add.reduceat(pixels, first)
+    return common
 
 
 def _pixels_before(counts: Counts, places: NDArray[np.int64]) -> NDArray[np.int64]:

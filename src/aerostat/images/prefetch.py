@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,12 @@ from aerostat.errors import InputError
 from aerostat.images.read import read_image
 
 V = TypeVar("V")
+Image = TypeVar("Image")
+Read = Callable[[Any], NDArray[np.uint8]]
+"""Returns the pixels (H, W, 3) uint8 BGR of an item."""
+
+BATCHES_AHEAD = 2
+"""Batches in the making while one is used."""
 
 
 class ImageFile(Protocol):
@@ -31,54 +38,63 @@ class ImageFile(Protocol):
         """Where the file can be opened."""
 
 
-Image = TypeVar("Image", bound=ImageFile)
-
-BATCHES_AHEAD = 2
-"""Batches in the making while one is used."""
+def read_file(image: ImageFile) -> NDArray[np.uint8]:
+    """Return the pixels (H, W, 3) uint8 BGR of an image that is known by its file."""
+    return read_image(image.path)
 
 
 def prefetch_images(
-    images: Sequence[Image],
+    images: Iterable[Image],
     prepare: Callable[[Image, NDArray[np.uint8]], V],
     batch_size: int,
     threads: int = 2,
     *,
+    read: Read = read_file,
     on_unreadable: Callable[[Image, InputError], None] | None = None,
 ) -> Iterator[tuple[list[Image], list[V]]]:
-    """Yield batches of whole images in order, each with what was made of its pixels; the last may be smaller.
+    """Yield batches of readable images in order, each with the result of `prepare`; the last may be smaller.
+
+    The images are taken from `images` a few batches ahead, so that it may be endless.
 
     Args:
-        images: what to read; only `path` is looked at.
+        images: what to read.
         prepare: is given an image and its pixels (H, W, 3) uint8 BGR, in the thread that has read it.
         batch_size: images per batch.
         threads: that read and prepare ahead; 0 does it while the batch is asked for.
-        on_unreadable: told of each image that cannot be read, which is then left out; None raises instead.
+        read: returns the pixels of an image.
+        on_unreadable: is called with each image that cannot be read, which is then left out; None raises.
 
     Raises:
-        InputError: an image cannot be read and nobody wants to be told.
+        InputError: an image cannot be read, and `on_unreadable` is None.
     """
 
-    def load(record: Image) -> tuple[Image, V] | InputError:
+    def load(image: Image) -> tuple[Image, V] | InputError:
         try:
-            image_bgr = read_image(record.path)
+            image_bgr = read(image)
         except InputError as error:
             return error
-        return record, prepare(record, image_bgr)
+        return image, prepare(image, image_bgr)
 
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    jobs = ([partial(load, record) for record in batch] for batch in batches)
-    with closing(prefetch(jobs, threads)) as made:
-        for records, loaded in zip(batches, made, strict=True):
-            whole = []
-            for record, outcome in zip(records, loaded, strict=True):
+    waiting: deque[list[Image]] = deque()
+
+    def jobs() -> Iterator[list[Callable[[], tuple[Image, V] | InputError]]]:
+        source = iter(images)
+        while batch := list(islice(source, batch_size)):
+            waiting.append(batch)
+            yield [partial(load, image) for image in batch]
+
+    with closing(prefetch(jobs(), threads)) as made:
+        for loaded in made:
+            readable = []
+            for image, outcome in zip(waiting.popleft(), loaded, strict=True):
                 if not isinstance(outcome, InputError):
-                    whole.append(outcome)
+                    readable.append(outcome)
                 elif on_unreadable is None:
                     raise outcome
                 else:
-                    on_unreadable(record, outcome)
-            if whole:
-                yield [record for record, _ in whole], [prepared for _, prepared in whole]
+                    on_unreadable(image, outcome)
+            if readable:
+                yield [image for image, _ in readable], [prepared for _, prepared in readable]
 
 
 def prefetch(batches: Iterable[Sequence[Callable[[], V]]], threads: int) -> Generator[list[V]]:

@@ -302,6 +302,30 @@ def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
     return image_rgb[:, :, ::-1]
 
 
+def image_of_pillow(image: Image.Image) -> NDArray[np.uint8]:
+    """Return a PIL image as (H, W, 3) uint8 BGR, upright, as `read_image` would return its file.
+
+    The EXIF orientation is applied, alpha is dropped, 16 bits per channel become 8 (the high byte).
+
+    Raises:
+        InputError: its pixels are floating-point or 32-bit numbers, or cannot be decoded.
+    """
+    orientation = _orientation(image)
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        image_rgb = np.repeat(grey[:, :, None], 3, axis=2)
+    elif image.mode in _EIGHT_BIT_MODES:
+        try:
+            image_rgb = np.asarray(image.convert("RGB"), np.uint8)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"Expected a PIL image that can be decoded, found {image} ({error}).") from None
+    else:
+        raise InputError(
+            f"Expected a PIL image with 8 or 16 bits per channel, found the mode {image.mode}; convert it."
+        )
+    return np.ascontiguousarray(_turn_upright(image_rgb[:, :, ::-1], orientation))
+
+
 def _open_header(file: IO[bytes]) -> Image.Image | None:
     """Open an image without decoding its pixels; None if Pillow does not know it.
 

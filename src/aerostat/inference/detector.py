@@ -1,26 +1,25 @@
-"""Image in, Detections out: read, letterbox, network, decode, and back to the photograph's pixels."""
+"""The detector: from images to detections, through letterbox, network and post-processing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.datasets.records import ImageRecord
 from aerostat.errors import AerostatError, InputError
-from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, Candidates
-from aerostat.images.prefetch import prefetch_images
-from aerostat.images.read import read_image
+from aerostat.geometry.postprocess import Candidates
+from aerostat.images.frame import AnyImage, Frame, as_frame
+from aerostat.images.prefetch import ImageFile, prefetch_images, read_file
 from aerostat.inference.backends.engine import Engine, NotNumbersError
 from aerostat.inference.backends.exported_backend import processors
-from aerostat.inference.options import SHOW_SCORE, PredictOptions, PredictPlan
-from aerostat.inference.tta import TTA
+from aerostat.inference.options import PredictArguments, PredictOptions, PredictPlan
 from aerostat.inference.views import SeenImage, as_detections, see
+from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 
 if TYPE_CHECKING:  # torch is loaded when weights are: an exported model does without
@@ -29,8 +28,10 @@ if TYPE_CHECKING:  # torch is loaded when weights are: an exported model does wi
     from aerostat.model import RTMDet
     from aerostat.weights.checkpoint import Header
 
+Item = TypeVar("Item", bound=Frame | ImageFile)
+
 MAX_WORKERS = 8
-"""Photographs that are worked on at once at most: each needs memory for the network's maps."""
+"""Maximum number of photographs in work at once: each needs memory for the network's maps."""
 
 
 @dataclass
@@ -70,62 +71,87 @@ class Detector:
 
         return getattr(self.engine, "device", None) or torch.device("cpu")
 
-    def predict(
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a str is one image, though it is a sequence, too
+        self, images: AnyImage | Frame, *, progress: bool = True, **options: Unpack[PredictArguments]
+    ) -> Detections: ...
+
+    @overload
+    def __call__(
         self,
-        source: Path | str | NDArray[np.uint8],
+        images: Sequence[AnyImage | Frame],
         *,
-        score: float = SHOW_SCORE,
-        nms_iou: float = NMS_IOU,
-        max_detections: int = MAX_DETECTIONS,
-        tta: TTA | bool = False,
-    ) -> Detections:
-        """Return what is found on one photograph.
+        progress: bool = True,
+        **options: Unpack[PredictArguments],
+    ) -> list[Detections]: ...
+
+    def __call__(
+        self,
+        images: AnyImage | Frame | Sequence[AnyImage | Frame],
+        *,
+        progress: bool = True,
+        **options: Unpack[PredictArguments],
+    ) -> Detections | list[Detections]:
+        """Return the detections on one image, or a list of them for a list or tuple of images.
 
         Args:
-            source: a file, or an image (H, W, 3) uint8 BGR.
-            score: detections need a higher score.
-            nms_iou: overlap above which the weaker of two detections of a class goes.
-            max_detections: the best so many are kept.
-            tta: whether to look several times, scaled and mirrored, and merge what is found; or how.
+            images: a path, an image (H, W, 3) uint8 BGR, or a PIL image; or a list of them.
+            progress: whether to show progress for a list.
+            **options: see `PredictOptions`.
 
         Raises:
-            InputError: if the image cannot be read.
+            InputError: an image cannot be read.
         """
-        path = None if isinstance(source, np.ndarray) else Path(source)
-        image_bgr = source if isinstance(source, np.ndarray) else read_image(source)
-        shape = image_bgr.shape
-        if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
-            raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
-        plan = self._plan(PredictOptions(score, nms_iou, max_detections, tta))
-        return self._detect(self.engine, [see(image_bgr, plan.views.views)], [path], plan)[0]
+        if not isinstance(images, list | tuple):
+            return self.predict(images, **options)  # type: ignore[arg-type]
+        frames = [as_frame(image, index) for index, image in enumerate(images)]
+        with progress_shown(progress):
+            results = track(self.predict_images(frames, **options), "predicting", len(frames))
+            return [detections for _, detections in results]
+
+    def predict(self, image: AnyImage | Frame, **options: Unpack[PredictArguments]) -> Detections:
+        """Return the detections on one image.
+
+        Args:
+            image: a path, an image (H, W, 3) uint8 BGR, or a PIL image.
+            **options: ``score``, ``nms_iou``, ``max_detections``, ``tta``; see `PredictOptions`.
+
+        Raises:
+            InputError: the image cannot be read.
+        """
+        frame = as_frame(image)
+        plan = self._plan(PredictOptions(**options))
+        return self._detect(self.engine, [see(frame.read(), plan.views.views)], [frame.path], plan)[0]
 
     def predict_images(
         self,
-        images: Sequence[ImageRecord],
+        images: Iterable[Item],
         *,
-        score: float = SHOW_SCORE,
-        nms_iou: float = NMS_IOU,
-        max_detections: int = MAX_DETECTIONS,
-        tta: TTA | bool = False,
         batch_size: int = 4,
         threads: int | None = None,
-        on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
-    ) -> Iterator[tuple[ImageRecord, Detections]]:
-        """Yield what is found on each image, in order, while the next ones are worked on.
+        on_unreadable: Callable[[Item, InputError], None] | None = None,
+        **options: Unpack[PredictArguments],
+    ) -> Iterator[tuple[Item, Detections]]:
+        """Yield each image with its detections, in order, while the next ones are worked on.
 
         On a GPU threads read and decode, and the network sees batches. On the CPU each thread takes a
         photograph from file to detections on one processor, which is faster than all of them sharing one.
 
         Args:
-            images: what to read; only their paths are looked at.
-            score, nms_iou, max_detections, tta: as for `predict`.
-            batch_size: images that the network sees at a time, where it sees batches.
+            images: a source of frames, or any iterable of frames and of objects with a ``path``. It may be
+                endless; it is read a few batches ahead.
+            batch_size: images that the network sees at a time, if it sees batches.
             threads: None for one per processor, 8 at most; 0 for none, which is slow.
-            on_unreadable: told of images that cannot be read, which are then left out; None raises.
+            on_unreadable: is called with each image that cannot be read, which is then left out; None raises.
+            **options: see `PredictOptions`.
+
+        Raises:
+            InputError: an image cannot be read, and `on_unreadable` is None.
         """
-        plan = self._plan(PredictOptions(score, nms_iou, max_detections, tta))
+        plan = self._plan(PredictOptions(**options))
         threads = min(MAX_WORKERS, processors()) if threads is None else threads
-        if self.engine.parallel and threads > 1 and len(images) > 1:
+        single = isinstance(images, Sized) and len(images) < 2
+        if self.engine.parallel and threads > 1 and not single:
             yield from self._predict_each(images, plan, threads, on_unreadable)
             return
         batches = prefetch_images(
@@ -133,29 +159,32 @@ class Detector:
             lambda _, image_bgr: see(image_bgr, plan.views.views),
             batch_size,
             threads,
+            read=_pixels,
             on_unreadable=on_unreadable,
         )
-        for records, seen in batches:
-            found = self._detect(self.engine, seen, [record.path for record in records], plan)
-            yield from zip(records, found, strict=True)
+        for items, seen in batches:
+            found = self._detect(self.engine, seen, [item.path for item in items], plan)
+            yield from zip(items, found, strict=True)
 
     def _predict_each(
         self,
-        images: Sequence[ImageRecord],
+        images: Iterable[Item],
         plan: PredictPlan,
         threads: int,
-        on_unreadable: Callable[[ImageRecord, InputError], None] | None,
-    ) -> Iterator[tuple[ImageRecord, Detections]]:
+        on_unreadable: Callable[[Item, InputError], None] | None,
+    ) -> Iterator[tuple[Item, Detections]]:
         """Yield the detections of each image; several threads work on one image each."""
 
-        def work(record: ImageRecord, image_bgr: NDArray[np.uint8]) -> Detections:
-            return self._detect(engine, [see(image_bgr, plan.views.views)], [record.path], plan)[0]
+        def work(item: Item, image_bgr: NDArray[np.uint8]) -> Detections:
+            return self._detect(engine, [see(image_bgr, plan.views.views)], [item.path], plan)[0]
 
         with ExitStack() as stack:
             engine = stack.enter_context(self.engine.concurrent(threads))
-            batches = prefetch_images(images, work, threads, threads, on_unreadable=on_unreadable)
-            for records, detections in batches:
-                yield from zip(records, detections, strict=True)
+            batches = prefetch_images(
+                images, work, threads, threads, read=_pixels, on_unreadable=on_unreadable
+            )
+            for items, detections in batches:
+                yield from zip(items, detections, strict=True)
 
     def _plan(self, options: PredictOptions) -> PredictPlan:
         """Return what the options come to for this model.
@@ -168,13 +197,13 @@ class Detector:
             raise InputError(
                 f"This exported model has suppression inside and gives nothing below a score of "
                 f"{self.engine.lowest_score:g}, found a threshold of {plan.view_score:g}; "
-                "ask for more, or export it without --nms."
+                "ask for more, or export it again without suppression, not by `export(nms=True)`."
             )
         inside = self.engine.nms_iou
         if inside is not None and options.nms_iou > inside:
             raise InputError(
                 f"This exported model has suppression at an IoU of {inside:g} inside, found "
-                f"{options.nms_iou:g}; ask for no more, or export it without --nms."
+                f"{options.nms_iou:g}; ask for no more, or export it again, not by `export(nms=True)`."
             )
         return plan
 
@@ -228,3 +257,7 @@ class Detector:
             seen.to_source(plan.keep(boxes, size))
             for boxes, size, seen in zip(candidates, sizes, view, strict=True)
         ]
+
+
+def _pixels(image: Frame | ImageFile) -> NDArray[np.uint8]:
+    return image.read() if isinstance(image, Frame) else read_file(image)

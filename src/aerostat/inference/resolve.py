@@ -1,42 +1,35 @@
-"""From a name, a run or a path to a detector: weights, exported models, devices and engines."""
+"""From a name, a run or a path to a detector: weights, exported models and engines."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aerostat.errors import InputError
 from aerostat.inference.backends.engine import ENGINES, Engine
 from aerostat.inference.backends.exported import SUFFIXES, Exported, read_onnx_entry
+from aerostat.inference.detector import Detector
+from aerostat.inference.devices import check_device, choose_device
 
-if TYPE_CHECKING:  # torch is loaded when weights are: an exported model does without
+if TYPE_CHECKING:  # torch is loaded with weights only: an exported model does without
     import torch
 
     from aerostat.model import RTMDet
     from aerostat.weights.checkpoint import Weights
 
-from aerostat.inference.detector import Detector
-
 _log = logging.getLogger(__name__)
 
 RUN_WEIGHTS = ("best.safetensors", "last.safetensors")
-"""What a run directory is asked for, in this order."""
-
-
-DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
-"""What `--device` takes; of several GPUs any number."""
-
-
+"""Weights of a run directory that are looked for, in this order."""
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """The package of each engine for exported models."""
-
-
 GPU_MARKS = ("/dev/nvidiactl", "/dev/kfd")
-"""Where one of these is, torch may find a GPU, which no exported model uses."""
+"""If one of these exists, torch may find a GPU, which no exported model uses."""
+INPUT_STEP = 32
+"""Sides of the network's input are multiples of this, the stride of its last level."""
 
 
 def load(
@@ -51,15 +44,15 @@ def load(
     Args:
         source: a run directory (its best weights, else its last), a native ``.safetensors``, an OpenMMLab
             ``.pth``, an exported ``.onnx`` or ``.xml``, or a zoo name such as ``rtmdet-tiny``.
-        device: auto (CUDA if there is one, else CPU), cpu, cuda, cuda:1 or mps; in place of one that cannot
-            be used here the CPU, with a note. Exported models run on the CPU.
-        input_size: side of the square input in pixels in place of the one that the weights state.
-        engine: torch, onnx or openvino; auto takes torch for weights and for an exported model what runs it:
-            ONNX Runtime first, for INT8 OpenVINO.
+        device: auto (CUDA if there is one, else the CPU), cpu, cuda, cuda:0 (or another number) or mps. If
+            it cannot be used here, the CPU is taken and a warning is logged. Exported models run on the CPU.
+        input_size: side of the square input in pixels; None takes the one that the weights state.
+        engine: torch, onnx or openvino; auto takes torch for weights, and for an exported model the first
+            runtime that is installed: ONNX Runtime before OpenVINO, for INT8 the other way round.
 
     Raises:
-        InputError: if there is no such thing, it holds no weights of a detector, the engine is not
-            installed, or the device is none.
+        InputError: there is no such source, it holds no weights of a detector, the engine is not installed,
+            or the device is not one.
     """
     _check_input_size(input_size)
     check_device(device)
@@ -76,15 +69,15 @@ def load(
 def exported_beside(
     source: Path | str, *, input_size: int | None = None, device: str = "auto"
 ) -> Path | None:
-    """Return the ONNX file beside a run's or file's weights, if it was made from them and can be run here.
+    """Return the ONNX file beside weights, if it was made from them and can be run here; else None.
 
-    It says the same as the weights and starts sooner, for torch is not loaded. One in INT8, with suppression
-    inside, or for another size of input, is another thing and is left where it is.
+    It gives the same detections as the weights and starts sooner, since torch is not loaded. A file in INT8,
+    with suppression inside, or for another size of input is left alone, since it may give others.
 
     Args:
         source: a run directory or a weights file; anything else has nothing beside it.
         input_size: side of the input that is wanted, if it matters.
-        device: auto or cpu, or there is nothing to return.
+        device: auto or cpu; there is nothing for any other.
     """
     if Path(source).suffix.lower() in SUFFIXES:
         return None
@@ -114,29 +107,38 @@ def _load_exported(path: Path, device: str | torch.device, input_size: int | Non
     if engine == "torch":
         raise InputError(f"{path} is an exported model, which the engine torch cannot run; name the weights.")
     _require_cpu(device, "an exported model")
-    if path.suffix.lower() == ".onnx":
-        exported, chosen = read_onnx_entry(path), engine
-        if chosen == "auto":
-            # ONNX Runtime runs INT8 slower than float32, OpenVINO twice as fast (benchmarks/int8.md).
-            prefers = ("openvino", "onnx") if exported.precision == "int8" else ("onnx", "openvino")
-            chosen = next((name for name in prefers if installed(RUNTIMES[name])), "onnx")
-    else:
-        from aerostat.inference.backends.openvino import read_openvino_entry
+    exported, runtime = _read_exported(path, engine)
+    size = _exported_size(path, exported, input_size)
+    return Detector(_exported_engine(path, exported, runtime), exported.classes, size)
 
-        if engine == "onnx":
-            raise InputError(f"{path} is an OpenVINO model, which the engine onnx cannot run.")
-        exported, chosen = read_openvino_entry(path), "openvino"
-    if input_size is not None and exported.dynamic:
-        side = (input_size, input_size)
-    elif input_size is not None and (input_size, input_size) != exported.input_size:
+
+def _read_exported(path: Path, engine: str) -> tuple[Exported, str]:
+    """Return what an exported file says about itself, and the engine that runs it."""
+    if path.suffix.lower() == ".onnx":
+        exported = read_onnx_entry(path)
+        if engine != "auto":
+            return exported, engine
+        # ONNX Runtime runs INT8 slower than float32, OpenVINO twice as fast (benchmarks/int8.md).
+        prefers = ("openvino", "onnx") if exported.precision == "int8" else ("onnx", "openvino")
+        return exported, next((name for name in prefers if installed(RUNTIMES[name])), "onnx")
+    from aerostat.inference.backends.openvino import read_openvino_entry
+
+    if engine == "onnx":
+        raise InputError(f"{path} is an OpenVINO model, which the engine onnx cannot run.")
+    return read_openvino_entry(path), "openvino"
+
+
+def _exported_size(path: Path, exported: Exported, input_size: int | None) -> tuple[int, int]:
+    """Return (width, height) of the input of an exported model."""
+    if input_size is None or (input_size, input_size) == exported.input_size:
+        return exported.input_size
+    if not exported.dynamic:
         width, height = exported.input_size
         raise InputError(
             f"{path} takes images of {width} x {height} px only, found {input_size}; "
-            "export it with --dynamic."
+            "export it with `export(dynamic=True)`."
         )
-    else:
-        side = exported.input_size
-    return Detector(_exported_engine(path, exported, chosen), exported.classes, side)
+    return input_size, input_size
 
 
 def _exported_engine(model: Path | bytes, exported: Exported, engine: str) -> Engine:
@@ -193,7 +195,8 @@ def load_network(
     header = weights.header
     if header.kind != "detector":
         raise InputError(
-            f"{source} holds a pretrained backbone, no detector; train one with --weights {source}."
+            f"{source} holds a pretrained backbone, no detector; train one that starts from it, with "
+            f"`train(DATA, weights={str(source)!r})`."
         )
     for remark in header.notes:
         _log.info(f"{source}: {remark}")
@@ -201,17 +204,19 @@ def load_network(
     state, _ = fit_to(weights, header.size, header.classes, net.state_dict(), source)
     net.load_state_dict(state)
     size = (input_size, input_size) if input_size else header.input_size
-    if size[0] % 32 or size[1] % 32:
+    if size[0] % INPUT_STEP or size[1] % INPUT_STEP:
         raise InputError(
-            f"{source} states an input of {size[0]} x {size[1]} px, expected multiples of 32; "
+            f"{source} states an input of {size[0]} x {size[1]} px, expected multiples of {INPUT_STEP}; "
             "name another input size."
         )
     return net.eval(), weights, size
 
 
 def _check_input_size(side: int | None) -> None:
-    if side is not None and (side < 32 or side % 32):
-        raise InputError(f"The input size must be a positive multiple of 32 pixels, found {side}.")
+    if side is not None and (side < INPUT_STEP or side % INPUT_STEP):
+        raise InputError(
+            f"Expected `input_size` as a positive multiple of {INPUT_STEP} pixels, found {side}."
+        )
 
 
 def installed(package: str) -> bool:
@@ -249,36 +254,3 @@ def _fetch(source: str) -> Path:
     from aerostat.weights import zoo
 
     return zoo.fetch(source)
-
-
-def check_device(name: str | torch.device) -> None:
-    """Refuse what is no device's name; whether there is one is seen when it is chosen.
-
-    Raises:
-        InputError: naming those that are.
-    """
-    if not re.fullmatch(r"auto|(cpu|mps)(:0)?|cuda(:\d{1,3})?", str(name)):
-        raise InputError(f"Expected one of the devices {', '.join(DEVICES)}, found {str(name)!r}.")
-
-
-def choose_device(name: str | torch.device) -> torch.device:
-    """Return the device that a request names; ``auto`` is CUDA where there is one, else the CPU.
-
-    In place of one that cannot be used here it is the CPU, and a note says why.
-
-    Raises:
-        InputError: if the name is none of a device.
-    """
-    import torch
-
-    check_device(name)
-    if str(name) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).item()  # fails also where there is only the name
-    except (RuntimeError, AssertionError, ImportError) as error:
-        why = " ".join(str(error).split()).partition(". ")[0].rstrip(".")[:120]
-        _log.warning(f"the device {name} cannot be used here ({why}); the CPU is taken instead")
-        return torch.device("cpu")
-    return device

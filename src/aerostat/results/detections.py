@@ -107,13 +107,8 @@ class Detections:
 
     def __post_init__(self) -> None:
         boxes = _checked_boxes(self.boxes_xyxy)
-        scores, labels = _numbers("scores", self.scores), _numbers("labels", self.labels)
-        for name, values in (("scores", scores), ("labels", labels)):
-            if values.shape != (len(boxes),):
-                raise InputError(
-                    f"Expected {name} of shape ({len(boxes)},) for boxes_xyxy of shape {boxes.shape}, "
-                    f"found {values.shape}."
-                )
+        scores = _checked_column("scores", self.scores, len(boxes))
+        labels = _checked_column("labels", self.labels, len(boxes))
         names: Any = self.classes  # a lone string is one class, not one class per letter
         set_field = object.__setattr__  # a frozen dataclass normalises its own fields this way
         set_field(self, "boxes_xyxy", boxes.astype(np.float32, copy=False))
@@ -151,37 +146,13 @@ class Detections:
         Raises:
             InputError: there is no part, or classes or columns differ.
         """
-        if not parts:
-            raise InputError("Expected at least one part to concatenate, found none.")
-        first = parts[0]
-        for index, part in enumerate(parts):
-            if part.classes != first.classes or part._columns() != first._columns():
-                raise InputError(
-                    f"Expected parts with the same classes and columns, found part {index} with "
-                    f"{counted(len(part.classes), 'class', 'classes')} and the columns "
-                    f"{listed(part._columns()) or 'none'}, part 0 with "
-                    f"{counted(len(first.classes), 'class', 'classes')} and "
-                    f"{listed(first._columns()) or 'none'}."
-                )
-        masks = [part.masks for part in parts if part.masks is not None]
-        track_ids = [part.track_ids for part in parts if part.track_ids is not None]
-        return cls(
-            np.concatenate([part.boxes_xyxy for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            first.classes,
-            Masks.concatenate(masks) if masks else None,
-            first.image_size,
-            first.path,
-            np.concatenate(track_ids) if track_ids else None,
-            {name: np.concatenate([part.data[name] for part in parts]) for name in first.data},
-        )
+        return cls(**_joined(parts))
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
 
     def __iter__(self) -> Iterator[Detection]:
-        return map(self._row, range(len(self)))
+        return (_row(self, index) for index in range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Detection: ...
@@ -191,7 +162,7 @@ class Detections:
 
     def __getitem__(self, index: int | slice | ArrayLike) -> Detection | Detections:
         if isinstance(index, int | np.integer) and not isinstance(index, bool | np.bool_):
-            return self._row(int(index))
+            return _row(self, int(index))
         rows = index if isinstance(index, slice) else _checked_rows(index, len(self))
         return Detections(
             self.boxes_xyxy[rows],
@@ -205,21 +176,8 @@ class Detections:
             {name: values[rows] for name, values in self.data.items()},
         )
 
-    def _row(self, index: int) -> Detection:
-        x1, y1, x2, y2 = self.boxes_xyxy[index].tolist()
-        label = int(self.labels[index])
-        return Detection(
-            (x1, y1, x2, y2),
-            float(self.scores[index]),
-            label,
-            self.classes[label],
-            None if self.track_ids is None else int(self.track_ids[index]),
-            None if self.masks is None else self.masks[[index]],
-            {name: values[index] for name, values in self.data.items()},
-        )
-
-    def _columns(self) -> list[str]:
-        """Return the names of the columns that not all detections have."""
+    def columns(self) -> list[str]:
+        """Return the names of the optional columns that are there: masks, track_ids, and those of `data`."""
         optional = [name for name in ("masks", "track_ids") if getattr(self, name) is not None]
         return optional + sorted(self.data)
 
@@ -229,7 +187,7 @@ class Detections:
             and np.array_equal(self.boxes_xyxy, other.boxes_xyxy)
             and np.array_equal(self.scores, other.scores)
             and np.array_equal(self.labels, other.labels)
-            and self._columns() == other._columns()
+            and self.columns() == other.columns()
             and self.masks == other.masks
             and (self.track_ids is None or np.array_equal(self.track_ids, other.track_ids))  # type: ignore[arg-type]
             and all(np.array_equal(values, other.data[name]) for name, values in self.data.items())
@@ -260,20 +218,7 @@ class Detections:
         Raises:
             InputError: a name is none of the classes.
         """
-        keep = np.ones(len(self), bool)
-        if score is not None:
-            # In float32 like the scores, so that a score read as 0.3 is not below a threshold of 0.3.
-            keep &= self.scores >= np.float32(score)
-        if classes is not None:
-            names = [classes] if isinstance(classes, str) else list(classes)
-            for name in names:
-                if name not in self.classes:
-                    raise InputError(
-                        f"Expected a class of the model ({listed(self.classes, 10)}), found {name!r}."
-                        f"{nearest(name, self.classes)}"
-                    )
-            keep &= np.isin(self.labels, [i for i, name in enumerate(self.classes) if name in names])
-        return self[keep]
+        return self[_wanted(self, score, classes)]
 
     def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Return COCO results, each with image_id, category_id, bbox (x, y, width, height) and score.
@@ -367,6 +312,79 @@ class Detections:
             InputError: the suffix is neither.
         """
         return io.save(self, Path(path))
+
+
+def _row(detections: Detections, index: int) -> Detection:
+    """Return one detection with its values of all columns."""
+    x1, y1, x2, y2 = detections.boxes_xyxy[index].tolist()
+    label = int(detections.labels[index])
+    return Detection(
+        (x1, y1, x2, y2),
+        float(detections.scores[index]),
+        label,
+        detections.classes[label],
+        None if detections.track_ids is None else int(detections.track_ids[index]),
+        None if detections.masks is None else detections.masks[[index]],
+        {name: values[index] for name, values in detections.data.items()},
+    )
+
+
+def _wanted(
+    detections: Detections, score: float | None, classes: Sequence[str] | str | None
+) -> NDArray[np.bool_]:
+    """Return for each detection (n,) whether `Detections.filter` keeps it."""
+    keep = np.ones(len(detections), bool)
+    if score is not None:
+        # In float32 like the scores, so that a score read as 0.3 is not below a threshold of 0.3.
+        keep &= detections.scores >= np.float32(score)
+    if classes is not None:
+        names = [classes] if isinstance(classes, str) else list(classes)
+        for name in names:
+            if name not in detections.classes:
+                raise InputError(
+                    f"Expected a class of the model ({listed(detections.classes, 10)}), found {name!r}."
+                    f"{nearest(name, detections.classes)}"
+                )
+        keep &= np.isin(detections.labels, [i for i, name in enumerate(detections.classes) if name in names])
+    return keep
+
+
+def _checked_column(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
+    column = _numbers(name, values)
+    if column.shape != (count,):
+        raise InputError(
+            f"Expected {name} of shape ({count},) for boxes_xyxy of shape ({count}, 4), found {column.shape}."
+        )
+    return column
+
+
+def _joined(parts: Sequence[Detections]) -> dict[str, Any]:
+    """Return the fields of several parts, one part after the other."""
+    if not parts:
+        raise InputError("Expected at least one part to concatenate, found none.")
+    first = parts[0]
+    for index, part in enumerate(parts):
+        if part.classes != first.classes or part.columns() != first.columns():
+            raise InputError(
+                f"Expected parts with the same classes and columns, found part {index} with "
+                f"{counted(len(part.classes), 'class', 'classes')} and the columns "
+                f"{listed(part.columns()) or 'none'}, part 0 with "
+                f"{counted(len(first.classes), 'class', 'classes')} and "
+                f"{listed(first.columns()) or 'none'}."
+            )
+    masks = [part.masks for part in parts if part.masks is not None]
+    track_ids = [part.track_ids for part in parts if part.track_ids is not None]
+    return {
+        "boxes_xyxy": np.concatenate([part.boxes_xyxy for part in parts]),
+        "scores": np.concatenate([part.scores for part in parts]),
+        "labels": np.concatenate([part.labels for part in parts]),
+        "classes": first.classes,
+        "masks": Masks.concatenate(masks) if masks else None,
+        "image_size": first.image_size,
+        "path": first.path,
+        "track_ids": np.concatenate(track_ids) if track_ids else None,
+        "data": {name: np.concatenate([part.data[name] for part in parts]) for name in first.data},
+    }
 
 
 def _checked_boxes(values: ArrayLike) -> NDArray[Any]:

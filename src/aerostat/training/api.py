@@ -18,7 +18,8 @@ from aerostat.datasets.records import Split
 from aerostat.datasets.summary import data_card, require_usable
 from aerostat.errors import AerostatError, InputError, clause, nearest
 from aerostat.evaluation.advice import AdviceReport, advise
-from aerostat.inference.resolve import choose_device, load, weights_path
+from aerostat.inference.devices import choose_device
+from aerostat.inference.resolve import load, weights_path
 from aerostat.lint.lint import lint, require_clean
 from aerostat.lint.listing import LintReport
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build

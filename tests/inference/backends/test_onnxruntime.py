@@ -64,7 +64,9 @@ def test_no_images_give_nothing(lively, noise):
 
 @pytest.mark.parametrize("size", [(64, 96), (96, 96), (32, 32), (640, 640)])
 def test_another_size_of_input_is_refused_in_one_sentence(lively, noise, size):
-    with pytest.raises(InputError, match=r"96 x 64 px only, asked for were \d+ x \d+; export it with --dyn"):
+    with pytest.raises(
+        InputError, match=r"96 x 64 px only, found \d+ x \d+; export it with `export.dynamic=True"
+    ):
         found_by(engine_of(lively()), noise(1, *size))
 
 

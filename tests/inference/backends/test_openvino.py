@@ -65,7 +65,7 @@ def test_what_it_gave_stays_when_it_is_asked_again(lively, noise):
 
 
 def test_another_size_of_input_is_refused_in_one_sentence(lively, noise):
-    with pytest.raises(InputError, match="96 x 64 px only, asked for were 64 x 96"):
+    with pytest.raises(InputError, match="96 x 64 px only, found 64 x 96"):
         found_by(engine_of(lively()), noise(1, 64, 96))
 
 

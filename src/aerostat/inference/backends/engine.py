@@ -1,4 +1,4 @@
-"""The seam: padded images in, candidate boxes out, whatever runs the network."""
+"""The protocol of engines: letterboxed images in, candidates out, whatever runs the network."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from numpy.typing import NDArray
 from aerostat.geometry.postprocess import Candidates
 
 ENGINES = ("auto", "torch", "onnx", "openvino")
-"""What `--engine` takes."""
+"""Names of engines; auto chooses one of the others."""
 
 
 class Engine(Protocol):
-    """Runs a network; `name` is torch, onnx or openvino."""
+    """Runs a network."""
 
     @property
     def name(self) -> str:
-        """What `--engine` calls it."""
+        """torch, onnx or openvino."""
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The only (width, height) of input that it takes, None for any multiples of 32."""
+        """The only (width, height) of its input; None if any multiples of 32 will do."""
 
     @property
     def lowest_score(self) -> float:
-        """Scores at or below this are never given, whatever is asked for; 0 for engines that give all."""
+        """Candidates have a higher score than this; more than 0 if the graph drops weak ones by itself."""
 
     @property
     def nms_iou(self) -> float | None:
-        """Overlap above which the weaker of two boxes never leaves it; None for engines that give all."""
+        """IoU above which the graph itself drops the weaker of two boxes; None if it drops none."""
 
     @property
     def parallel(self) -> bool:
-        """Whether several calls at once, each on one processor, are better than batches."""
+        """Whether several calls at once, each on one processor, are faster than batches."""
 
     def concurrent(self, threads: int) -> AbstractContextManager[Engine]:
-        """Give an engine for so many threads that call it at once, each call on one processor."""
+        """Yield an engine that this number of threads may call at once, each call on one processor."""
 
     def candidates(
         self,
@@ -54,9 +54,9 @@ class Engine(Protocol):
         Args:
             images_bgr: (N, H, W, 3), letterboxed, 0-255.
             score_threshold: candidates have a higher score.
-            pre_nms: best candidates of each level.
-            content_sizes: (width, height) of each resized photograph within its padded input, for engines
-                that suppress by themselves; None for all of it.
+            pre_nms: maximum number of candidates of each level.
+            content_sizes: (width, height) of each resized photograph within its padded input, which graphs
+                with suppression need; None for the whole input.
 
         Raises:
             NotNumbersError: an output is NaN.
@@ -64,7 +64,7 @@ class Engine(Protocol):
 
 
 class NotNumbersError(Exception):
-    """The network's outputs on an image of the batch are not numbers.
+    """The network's outputs on one image are not numbers.
 
     Args:
         image: its index in the batch.

@@ -1,4 +1,4 @@
-"""What an exported file says about itself: all that prediction needs beside the network.
+"""The description in an exported file: all that prediction needs beside the network.
 
 An ONNX file keeps it among its metadata, which are read here without any package for ONNX: of Protocol
 Buffers' wire format only the two cases that `ModelProto.metadata_props` needs are known.
@@ -82,7 +82,7 @@ class Exported:
             if k in cls.__dataclass_fields__
         }
         if not {"size", "classes", "input_size"} <= known.keys() or not _is_sound(exported := cls(**known)):
-            raise InputError(f"{path} says about itself what nobody can read; export it again.")
+            raise InputError(f"{path} has a description that cannot be read; export it again.")
         return exported
 
 
@@ -91,7 +91,7 @@ _MAX_INPUT = 1 << 14
 
 
 def _is_sound(said: Exported) -> bool:
-    """Say whether all fields have their types and values of an export; a file may hold anything."""
+    """Return whether all fields have the types and values of an export; a file may hold anything."""
     sides, names = said.input_size, said.classes
     shares = (said.score_threshold, said.nms_iou)
     return (

@@ -1,4 +1,4 @@
-"""What runs an exported file, whatever the runtime."""
+"""The engine of an exported graph, the same for every runtime."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ExportedEngine:
     """An `Engine` of an exported graph that a runtime has loaded.
 
     Args:
-        name: the runtime's, as `--engine` calls it.
+        name: onnx or openvino.
         exported: what the file says about itself.
-        run: maps the graph's inputs to its outputs; may be called by several threads at once.
-        twin: makes an engine of the same file for so many threads that call it at once, each call on one
+        run: maps the graph's inputs to its outputs; several threads may call it at once.
+        twin: makes an engine of the same file for a number of threads that call it at once, each call on one
             processor.
     """
 
@@ -40,23 +40,23 @@ class ExportedEngine:
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The only (width, height) of input that it takes, None for any multiples of 32."""
+        """The only (width, height) of its input; None if any multiples of 32 will do."""
         return None if self.exported.dynamic else self.exported.input_size
 
     @property
     def lowest_score(self) -> float:
-        """Scores at or below this are never given."""
+        """Candidates have a higher score than this."""
         return self.exported.score_threshold or 0.0
 
     @property
     def nms_iou(self) -> float | None:
-        """The threshold of the suppression inside, if there is one."""
+        """The IoU of the suppression in the graph, if there is one."""
         return self.exported.nms_iou
 
     @contextmanager
     def concurrent(self, threads: int) -> Iterator[ExportedEngine]:
-        """Give an engine for so many threads that call it at once, each call on one processor."""
-        if threads not in self._twins:  # to make one takes as long as some photographs
+        """Yield an engine that this number of threads may call at once, each call on one processor."""
+        if threads not in self._twins:  # making one takes as long as several photographs
             self._twins[threads] = self._twin(threads)
         yield self._twins[threads]
 

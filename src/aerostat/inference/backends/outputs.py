@@ -1,4 +1,4 @@
-"""What the outputs of an exported graph become, the same for every runtime."""
+"""Candidates from the outputs of an exported graph, the same for every runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aerostat.inference.backends.exported import Exported
 Inputs = dict[str, NDArray[Any]]
 """By name: `images`, and `content_sizes` where suppression is in the graph."""
 Outputs = Mapping[str, NDArray[Any]]
-"""By name, as `aerostat.model.onnx_graph.onnx_model` tells them."""
+"""By name, as `aerostat.model.onnx_graph.onnx_model` documents them."""
 
 
 def run_in_batches(
@@ -43,8 +43,8 @@ def run_in_batches(
     if not exported.dynamic and size != exported.input_size:
         width, height = exported.input_size
         raise InputError(
-            f"This exported model takes images of {width} x {height} px only, asked for were {size[0]} x "
-            f"{size[1]}; export it with --dynamic."
+            f"This exported model takes images of {width} x {height} px only, found {size[0]} x "
+            f"{size[1]}; export it with `export(dynamic=True)`."
         )
     step = exported.batch or len(images_bgr)
     found: list[Candidates] = []
@@ -65,7 +65,7 @@ def run_in_batches(
 
 
 def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """Return as many values as the graph takes, the last one repeated."""
+    """Return `count` values: the last one is repeated as often as the graph needs it."""
     missing = count - len(values)
     whole = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
     return np.ascontiguousarray(whole)

@@ -22,8 +22,8 @@ class TorchEngine:
     """Runs a network with torch, on the device that it is on.
 
     Args:
-        net: in evaluation mode, as `aerostat.model.build` makes it. It is copied and folded at its first use,
-            so weights that change afterwards want a new engine.
+        net: in evaluation mode, as `aerostat.model.build` makes it. It is copied and folded at its first use;
+            make a new engine after its weights have changed.
     """
 
     name = "torch"
@@ -44,12 +44,12 @@ class TorchEngine:
 
     @property
     def parallel(self) -> bool:
-        """Whether several calls at once, each on one processor, are better than batches."""
+        """Whether several calls at once, each on one processor, are faster than batches."""
         return self.device.type == "cpu"
 
     @contextmanager
     def concurrent(self, threads: int) -> Iterator[TorchEngine]:
-        """Give an engine for so many threads that call it at once, each call on one processor."""
+        """Yield an engine that this number of threads may call at once, each call on one processor."""
         engine = TorchEngine(self.net)
         engine._folded = self._prepared()
         engine._shared = True
@@ -95,7 +95,7 @@ class TorchEngine:
 
 
 def require_numbers(outputs: list[Tensor]) -> None:
-    """Refuse what would otherwise look as if nothing had been found: a NaN is above no threshold.
+    """Refuse outputs with a NaN, which is above no threshold and would look like an empty image.
 
     Raises:
         NotNumbersError: naming the first image of the batch with a NaN.
@@ -103,5 +103,5 @@ def require_numbers(outputs: list[Tensor]) -> None:
     broken = torch.stack([output.flatten(1).sum(1).isnan() for output in outputs]).any(0)  # (N,)
     if broken.any():
         nan = torch.stack([output.isnan().flatten(1).any(1) for output in outputs]).any(0)
-        if nan.any():  # infinities of both signs sum up to NaN, too
+        if nan.any():  # a sum is NaN also for infinities of both signs
             raise NotNumbersError(int(nan.nonzero()[0]))

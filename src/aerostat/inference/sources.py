@@ -1,0 +1,142 @@
+"""Sources of frames: what a detector is given to look at, one picture after the other."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Protocol
+
+from aerostat.errors import InputError
+from aerostat.images.frame import AnyImage, Frame, as_frame
+from aerostat.images.read import IMAGE_SUFFIXES, list_images
+
+
+class Source(Protocol):
+    """An iterable of frames, which may be endless.
+
+    A class with this one method is a source. If it also has ``__len__``, progress is shown as a share.
+    """
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order."""
+
+
+class Files:
+    """Image files; each is read when it is needed, by the thread that works on it.
+
+    Every frame has a name of its own, under which a picture of it can be written.
+
+    Args:
+        paths: the files, in order.
+    """
+
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        self.paths = [Path(path) for path in paths]
+        self.names = unique_names(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, (path, name) in enumerate(zip(self.paths, self.names, strict=True)):
+            yield Frame(None, name, index, path=path)
+
+
+class Images:
+    """Images that are at hand: arrays, PIL images, paths, or a mixture of them.
+
+    Args:
+        images: see `aerostat.images.frame.as_frame`.
+    """
+
+    def __init__(self, images: Sequence[AnyImage]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, image in enumerate(self.images):
+            yield as_frame(image, index)
+
+
+def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:
+    """Return the images that files, folders (searched through) and patterns name, each once, in order.
+
+    Args:
+        sources: files, folders and patterns such as ``photos/*.jpg``.
+        out: a folder that is not searched if it stands inside of a source, because it holds the pictures of
+            an earlier call.
+
+    Raises:
+        InputError: a source does not exist, or names no image.
+    """
+    if not sources:
+        raise InputError("Expected at least one image, folder or pattern to predict on.")
+    found: dict[Path, Path] = {}
+    for source in sources:
+        for path in _images_of(source, out):
+            found.setdefault(path.absolute(), path)
+    return list(found.values())
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each file: its own, with the folder or a number if another file has it already.
+
+    Names are compared without their suffixes, since a picture may be written with another one.
+    """
+    names, taken = [], set[str]()
+    for path in paths:
+        choices = [path.stem, f"{path.parent.name}_{path.stem}"]
+        choices += [f"{path.stem}-{number}" for number in range(2, len(paths) + 2)]
+        stem = next(choice for choice in choices if choice.lower() not in taken)
+        taken.add(stem.lower())
+        names.append(stem + path.suffix)
+    return names
+
+
+def _images_of(source: str, out: Path | None) -> Iterator[Path]:
+    path = Path(source)
+    if path.is_dir():
+        images = _not_drawn(list_images(path, recursive=True), path, out)
+        if not images:
+            raise InputError(f"There are no images in the folder {path}.")
+        yield from images
+    elif path.exists():
+        yield path
+    elif glob.has_magic(source):
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - pathlib refuses absolute patterns
+        if not matches:
+            raise InputError(f"No file matches {source}.")
+        yield from _images_among(list(map(Path, matches)), source, out)
+    else:
+        raise InputError(f"There is no image or folder {source}.")
+
+
+def _images_among(matches: Sequence[Path], pattern: str, out: Path | None) -> list[Path]:
+    """Return the images among the matches of a pattern, and those of the folders that it matches.
+
+    ``photos/*`` means the photographs, not the annotations beside them. If no match has the suffix of an
+    image, all files are taken, and the reader names what they are.
+
+    Raises:
+        InputError: there are none.
+    """
+    files: list[Path] = []
+    for match in matches:
+        files += list_images(match) if match.is_dir() else [match]
+    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES] or files
+    start = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    images = _not_drawn(files, start, out)
+    if not images:
+        raise InputError(f"No image matches {pattern}.")
+    return images
+
+
+def _not_drawn(images: Sequence[Path], start: Path, out: Path | None) -> list[Path]:
+    """Return the images without those below `out`, unless the search was started there."""
+    if out is None or start.resolve() not in out.resolve().parents:
+        return list(images)
+    return [image for image in images if out.resolve() not in image.resolve().parents]
