@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aerostat.benchmarking.machine import OthersWatch
+from aerostat.benchmarking.computer import OthersWatch
 from aerostat.files import write_text
 from benchmarks.case import Unavailable, measure
 from benchmarks.machine import ROOT, describe_machine, machine_name

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aerostat.benchmarking.machine import describe_computer
+from aerostat.benchmarking.computer import describe_computer
 from aerostat.benchmarking.peak import measure_peak
 
 PACKAGES = (

@@ -46,7 +46,7 @@ def test_works_take_turns_from_the_beginning_to_the_end(clock: Clock) -> None:
 
 
 def test_a_slow_work_is_called_often_enough_whatever_the_time(clock: Clock) -> None:
-    found = measure_in_turn({"x": clock.work("x", 100.0), "y": clock.work("y", 0.5)}, 1.0, least_calls=3)
+    found = measure_in_turn({"x": clock.work("x", 100.0), "y": clock.work("y", 0.5)}, 1.0, min_calls=3)
     assert found["x"].calls == 3
     assert found["y"].calls >= 3
 
@@ -75,5 +75,5 @@ def test_quartiles_are_those_of_the_calls() -> None:
 
 def test_whoever_waits_is_told_what_runs(clock: Clock) -> None:
     told: list[str] = []
-    measure_in_turn({"a": clock.work("a", 1.0)}, 1.0, least_calls=1, begun=told.append)
+    measure_in_turn({"a": clock.work("a", 1.0)}, 1.0, min_calls=1, begun=told.append)
     assert set(told) == {"a"}

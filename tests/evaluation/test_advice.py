@@ -7,7 +7,7 @@ import pytest
 
 from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.evaluation.advice import about_images, about_labels, about_length, about_size
-from aerostat.evaluation.label_issues import Dispute
+from aerostat.evaluation.label_issues import LabelIssue
 from aerostat.results.detections import Detections
 
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -28,7 +28,7 @@ def validations(values):
 
 def test_a_rising_curve_asks_for_a_longer_run():
     found = about_length(validations(np.linspace(0, 0.5, 40)), 40)
-    assert found and found.about == "length" and "--epochs 60" in found.text and "still rising" in found.text
+    assert found and found.about == "length" and "`epochs=60`" in found.text and "still rising" in found.text
 
 
 def test_a_flat_or_noisy_or_short_curve_says_nothing():
@@ -91,7 +91,7 @@ def test_small_objects_that_are_missed_ask_for_a_larger_input():
     images, found = objects([20] * 6 + [90] * 3, [False] * 6 + [True] * 3)
     advice = about_size(images, found, ("a",), 320)
     assert advice and "6 objects" in advice.text and "0% are found, of the others 100%" in advice.text
-    assert "--input-size 480" in advice.text
+    assert "`input_size=480`" in advice.text
     assert about_size(images, found, ("a",), 640) is None  # there 20 px are 20 px
     images, found = objects([20] * 6 + [90] * 3, [True] * 9)
     assert about_size(images, found, ("a",), 320) is None
@@ -102,8 +102,8 @@ def test_disputed_labels_are_counted_by_kind():
     assert about_labels([]) is None
     found = about_labels(
         [
-            Dispute("b.jpg", "unlabelled", BOX, "a", None, 0.9),
-            Dispute("c.jpg", "unseen", BOX, None, "a", 0.0, 1),
+            LabelIssue("b.jpg", "unlabelled", BOX, "a", None, 0.9),
+            LabelIssue("c.jpg", "unseen", BOX, None, "a", 0.0, 1),
         ]
     )
     assert found and "2 labels" in found.text and "first on b.jpg" in found.text

@@ -13,7 +13,7 @@ from aerostat.errors import InputError
 from aerostat.evaluation import coco_protocol as protocol
 from aerostat.evaluation.coco import CocoResult, evaluate_detections, precision_by_recall
 from aerostat.evaluation.matching import average_precision, match
-from aerostat.evaluation.tide import find_mistakes
+from aerostat.evaluation.tide import tide
 from aerostat.results.detections import Detections
 
 TWELVE = [
@@ -186,12 +186,12 @@ def test_matches_that_can_be_looked_at_give_the_ap50_of_pycocotools(seed: int, e
     images, detections, classes = random_case(seed, exact)
     peer = Peer(images, detections, classes)
     matching = match(images, detections, classes)
-    found, counts = matching.found, ~matching.found.ignored
+    found, counts = matching.detections, ~matching.detections.ignored
     columns = (found.label[counts], found.score[counts], found.right[counts])
     ap = average_precision(*columns, matching.objects.count(len(classes)))
     expected = [peer.ap_of_class(k, 0) for k in range(len(classes))]
     np.testing.assert_allclose(ap, expected, atol=1e-9, rtol=0)
-    assert find_mistakes(images, detections, classes).ap50 == pytest.approx(peer.stats[1], abs=1e-9, rel=0)
+    assert tide(images, detections, classes).ap50 == pytest.approx(peer.stats[1], abs=1e-9, rel=0)
 
 
 @pytest.mark.parametrize("at_once", [1, 30], ids=["each class alone", "some classes together"])

@@ -5,7 +5,7 @@ import pytest
 
 from aerostat.evaluation import coco_protocol as protocol
 from aerostat.evaluation.coco import CocoResult
-from aerostat.evaluation.coco_protocol import Found, Truth, precision_and_recall
+from aerostat.evaluation.coco_protocol import DetectionColumns, TruthColumns, precision_and_recall
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,18 @@ def test_classes_are_scored_together_up_to_a_number_of_boxes(monkeypatch, counts
     assert [(part.start, part.stop) for part in told] == parts
 
 
-def objects(labels: np.ndarray) -> Truth:
+def objects(labels: np.ndarray) -> TruthColumns:
     """Objects of these classes, each on an image of its own."""
     boxes = np.tile([10.0, 10, 50, 50], (len(labels), 1))
-    return Truth(
+    return TruthColumns(
         np.arange(len(labels)), labels, boxes, np.full(len(labels), 2500.0), np.zeros(len(labels), bool)
     )
 
 
-def detections(labels: np.ndarray, scores: float = 0.9) -> Found:
+def detections(labels: np.ndarray, scores: float = 0.9) -> DetectionColumns:
     """Detections where `objects` has objects."""
     boxes = np.tile([10.0, 10, 50, 50], (len(labels), 1))
-    return Found(np.arange(len(labels)), labels, boxes, np.full(len(labels), scores, np.float32))
+    return DetectionColumns(np.arange(len(labels)), labels, boxes, np.full(len(labels), scores, np.float32))
 
 
 def test_classes_scored_in_parts_have_the_figures_of_all_at_once(monkeypatch) -> None:
@@ -59,7 +59,7 @@ def test_classes_scored_in_parts_have_the_figures_of_all_at_once(monkeypatch) ->
     np.testing.assert_allclose(whole[1][0, :, 0, 1], recall)
 
 
-def columns(count: int) -> tuple[Truth, Found]:
+def columns(count: int) -> tuple[TruthColumns, DetectionColumns]:
     """One object of each class on an image of its own, found exactly."""
     return objects(np.arange(count)), detections(np.arange(count))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aerostat.datasets.records import ImageRecord, Instance
-from aerostat.evaluation.label_issues import disputes
+from aerostat.evaluation.label_issues import find_label_issues
 from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")
@@ -44,20 +44,30 @@ def found(*rows) -> Detections:
     ],
 )
 def test_hand_worked_scenes(objects, rows, expected):
-    result = disputes([image(*objects)], [found(*rows)], CLASSES)
+    result = find_label_issues([image(*objects)], [found(*rows)], CLASSES)
     assert [(d.kind, d.instance) for d in result] == expected
 
 
 def test_the_surest_come_first_over_all_images_and_say_what_they_are_about():
     images = [image((A, 0), name="a.jpg"), image((B, 1), name="b.jpg")]
     found_on = [found((A, 1, 0.7)), found((B, 1, 0.9), (A, 0, 0.8))]
-    first, second = disputes(images, found_on, CLASSES)
-    assert (first.file_name, first.kind, first.found, first.annotated) == ("b.jpg", "unlabelled", "cat", None)
+    first, second = find_label_issues(images, found_on, CLASSES)
+    assert (first.file_name, first.kind, first.detected, first.annotated) == (
+        "b.jpg",
+        "unlabelled",
+        "cat",
+        None,
+    )
     assert first.box_xyxy == A and first.score == pytest.approx(0.8)
-    assert (second.file_name, second.kind, second.found, second.annotated) == ("a.jpg", "class", "dog", "cat")
+    assert (second.file_name, second.kind, second.detected, second.annotated) == (
+        "a.jpg",
+        "class",
+        "dog",
+        "cat",
+    )
 
 
 def test_crowd_regions_are_disputed_by_nobody():
-    assert disputes([image((A, 0), crowd=True)], [found((A, 0, 0.9))], CLASSES) == []
-    assert disputes([image((A, 0), crowd=True)], [found()], CLASSES) == []
-    assert disputes([], [], CLASSES) == []
+    assert find_label_issues([image((A, 0), crowd=True)], [found((A, 0, 0.9))], CLASSES) == []
+    assert find_label_issues([image((A, 0), crowd=True)], [found()], CLASSES) == []
+    assert find_label_issues([], [], CLASSES) == []

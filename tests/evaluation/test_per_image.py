@@ -6,7 +6,7 @@ import pytest
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
-from aerostat.evaluation.per_image import Verdict, judge, judge_by
+from aerostat.evaluation.per_image import ImageResult, evaluate_image, image_evaluator
 from aerostat.results.detections import Detections
 
 CLASSES = ("balloon", "kite")
@@ -30,44 +30,44 @@ HALF = (10.0, 10.0, 50.0, 30.0)  # exactly a half
 @pytest.mark.parametrize(
     ("objects", "detections", "verdict", "words"),
     [
-        ([], [], Verdict(0, 0, 0), "correct"),
-        ([(A, 0)], [(A, 0)], Verdict(1, 0, 0), "correct"),
-        ([(A, 0)], [(HALF, 0)], Verdict(1, 0, 0), "correct"),
-        ([(A, 0)], [(SHIFTED, 0)], Verdict(0, 1, 1), "1 missed, 1 false"),
-        ([(A, 0)], [(A, 1)], Verdict(0, 1, 1), "1 missed, 1 false"),
-        ([(A, 0), (B, 0)], [(A, 0)], Verdict(1, 1, 0), "1 missed"),
-        ([(A, 0)], [(A, 0), (A, 0)], Verdict(1, 0, 1), "1 false"),
-        ([], [(A, 0)], Verdict(0, 0, 1), "1 false"),
-        ([(A, 0)], [], Verdict(0, 1, 0), "1 missed"),
+        ([], [], ImageResult(0, 0, 0), "correct"),
+        ([(A, 0)], [(A, 0)], ImageResult(1, 0, 0), "correct"),
+        ([(A, 0)], [(HALF, 0)], ImageResult(1, 0, 0), "correct"),
+        ([(A, 0)], [(SHIFTED, 0)], ImageResult(0, 1, 1), "1 missed, 1 false"),
+        ([(A, 0)], [(A, 1)], ImageResult(0, 1, 1), "1 missed, 1 false"),
+        ([(A, 0), (B, 0)], [(A, 0)], ImageResult(1, 1, 0), "1 missed"),
+        ([(A, 0)], [(A, 0), (A, 0)], ImageResult(1, 0, 1), "1 false"),
+        ([], [(A, 0)], ImageResult(0, 0, 1), "1 false"),
+        ([(A, 0)], [], ImageResult(0, 1, 0), "1 missed"),
     ],
 )
 def test_right_is_every_object_once_and_nothing_else(objects, detections, verdict, words: str) -> None:
     record = image(*(Instance(box, label) for box, label in objects))
-    told = judge(record, found(*detections), CLASSES)
-    assert (told, str(told), told.right) == (verdict, words, words == "correct")
+    result = evaluate_image(record, found(*detections), CLASSES)
+    assert (result, str(result), result.right) == (verdict, words, words == "correct")
 
 
 def test_a_crowd_need_not_be_found_and_what_lies_in_it_is_not_false() -> None:
     record = image(Instance(A, 0), Instance(B, 0, crowd=True))
-    assert judge(record, found((A, 0)), CLASSES) == Verdict(1, 0, 0)
-    assert judge(record, found((A, 0), (B, 0)), CLASSES) == Verdict(1, 0, 0)
+    assert evaluate_image(record, found((A, 0)), CLASSES) == ImageResult(1, 0, 0)
+    assert evaluate_image(record, found((A, 0), (B, 0)), CLASSES) == ImageResult(1, 0, 0)
 
 
 def test_classes_that_are_not_annotated_do_not_count() -> None:
     record = image(Instance(A, 0))
-    assert judge(record, found((A, 0), (B, 1)), ("balloon",)) == Verdict(1, 0, 0)
+    assert evaluate_image(record, found((A, 0), (B, 1)), ("balloon",)) == ImageResult(1, 0, 0)
 
 
 def test_photographs_are_known_by_their_path_however_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "album").mkdir()
     record = image(Instance(A, 0), path=str(tmp_path / "album" / "a.png"))
     data = Dataset(("balloon",), {"val": Split("val", ("balloon",), (1,), (record,))})
-    verdict = judge_by(data, CLASSES)
-    assert verdict(tmp_path / "album" / ".." / "album" / "a.png", found((A, 0))) == Verdict(1, 0, 0)
-    assert verdict(tmp_path / "a.png", found((A, 0))) is None
+    evaluate = image_evaluator(data, CLASSES)
+    assert evaluate(tmp_path / "album" / ".." / "album" / "a.png", found((A, 0))) == ImageResult(1, 0, 0)
+    assert evaluate(tmp_path / "a.png", found((A, 0))) is None
 
 
 def test_annotations_of_classes_that_the_detector_does_not_know_are_refused() -> None:
     data = Dataset(("zebra",), {})
     with pytest.raises(InputError, match=r"balloon, kite.*annotated with zebra"):
-        judge_by(data, CLASSES)
+        image_evaluator(data, CLASSES)

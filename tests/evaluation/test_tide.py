@@ -11,7 +11,7 @@ from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import evaluate_detections
 from aerostat.evaluation.matching import best_f1, match
-from aerostat.evaluation.tide import KINDS, Mistakes, find_mistakes, worst_images
+from aerostat.evaluation.tide import KINDS, TideResult, tide, worst_images
 from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")
@@ -36,11 +36,11 @@ def found(*rows: Row, classes: tuple[str, ...] = CLASSES) -> Detections:
     return Detections([r[0] for r in rows], [r[2] for r in rows], [r[1] for r in rows], classes)
 
 
-def counts(mistakes: Mistakes) -> dict[str, int]:
+def counts(mistakes: TideResult) -> dict[str, int]:
     return {kind: mistakes.count(kind) for kind in KINDS if mistakes.count(kind)}
 
 
-def won(mistakes: Mistakes) -> dict[str, float]:
+def won(mistakes: TideResult) -> dict[str, float]:
     return {kind: pytest.approx(value) for kind, value in mistakes.won.items() if value > 1e-12}
 
 
@@ -97,7 +97,7 @@ def test_each_kind_is_told_and_priced(
     kinds: dict[str, int],
     prices: dict[str, float] | None,
 ) -> None:
-    mistakes = find_mistakes([image(*objects)], [found(*rows)], CLASSES)
+    mistakes = tide([image(*objects)], [found(*rows)], CLASSES)
     assert counts(mistakes) == kinds
     if prices is not None:
         assert won(mistakes) == prices
@@ -142,7 +142,7 @@ def scattered(seed: int) -> tuple[list[ImageRecord], dict[str, list[Detections]]
 @pytest.mark.parametrize("seed", range(8))
 def test_the_price_of_a_kind_is_the_ap50_of_the_mended_detections(seed: int) -> None:
     images, mended = scattered(seed)
-    mistakes = find_mistakes(images, mended["none"], CLASSES, score=0.0)
+    mistakes = tide(images, mended["none"], CLASSES, score=0.0)
     ap50 = evaluate_detections(images, mended["none"], CLASSES).ap50
     assert mistakes.ap50 == pytest.approx(ap50)
     for kind in KINDS[:-1]:
@@ -179,7 +179,7 @@ def test_every_detection_has_one_fate_at_any_score(score: float) -> None:
         rows = [((*c, *(c + rng.uniform(20, 120, 2))), int(rng.integers(2)), rng.random()) for c in corners]
         rows += [(b, int(rng.integers(2)), rng.random()) for b in boxes]
         detections.append(found(*rows))
-    mistakes = find_mistakes(images, detections, CLASSES, score=score)
+    mistakes = tide(images, detections, CLASSES, score=score)
     wrong = mistakes.counts[:, :-1].sum(axis=1)
     np.testing.assert_array_equal(mistakes.right + wrong, mistakes.shown)
     assert mistakes.right.sum() + mistakes.count("missed") <= mistakes.objects.sum()
@@ -192,29 +192,27 @@ def test_every_detection_has_one_fate_at_any_score(score: float) -> None:
 def test_the_score_decides_what_is_counted_but_not_the_price() -> None:
     images = [image((BOX, CAT), (FAR, CAT))]
     detections = [found((BOX, CAT, 0.9), (OFF, CAT, 0.2), (FAR, CAT, 0.1))]
-    strict, lax = (find_mistakes(images, detections, CLASSES, score=s) for s in (0.3, 0.05))
+    strict, lax = (tide(images, detections, CLASSES, score=s) for s in (0.3, 0.05))
     assert counts(strict) == {"missed": 1}
     assert counts(lax) == {"localisation": 1}
     assert strict.won == lax.won
 
 
 def test_a_score_of_exactly_the_threshold_counts() -> None:
-    assert counts(find_mistakes([image()], [found((BOX, CAT, 0.3))], CLASSES, score=0.3)) == {"background": 1}
+    assert counts(tide([image()], [found((BOX, CAT, 0.3))], CLASSES, score=0.3)) == {"background": 1}
 
 
 def test_what_lies_in_a_crowd_of_its_class_is_neither_right_nor_wrong() -> None:
     crowd = image((BOX, CAT), crowd=(0,))
-    inside = find_mistakes([crowd], [found((OFF, CAT, 0.9))], CLASSES)
+    inside = tide([crowd], [found((OFF, CAT, 0.9))], CLASSES)
     assert counts(inside) == {} and inside.shown.sum() == 0 and inside.objects.sum() == 0
-    assert counts(find_mistakes([crowd], [found((OFF, DOG, 0.9))], CLASSES)) == {"background": 1}
+    assert counts(tide([crowd], [found((OFF, DOG, 0.9))], CLASSES)) == {"background": 1}
 
 
 def test_a_mistake_says_which_boxes_it_is_about() -> None:
     images = [image(), image((FAR, DOG), (BOX, CAT), id=1)]
     detections = [found(), found((OFF, CAT, 0.5), (FAR, DOG, 0.6), (FAR, DOG, 0.9))]
-    duplicate, localisation = sorted(
-        find_mistakes(images, detections, CLASSES).mistakes, key=lambda m: m.kind
-    )
+    duplicate, localisation = sorted(tide(images, detections, CLASSES).mistakes, key=lambda m: m.kind)
     assert (duplicate.kind, duplicate.image, duplicate.detection, duplicate.rival) == ("duplicate", 1, 1, 2)
     assert (duplicate.instance, duplicate.label) == (0, DOG)
     assert (localisation.kind, localisation.detection, localisation.instance) == ("localisation", 0, 1)
@@ -224,7 +222,7 @@ def test_a_mistake_says_which_boxes_it_is_about() -> None:
 
 def test_detections_of_other_classes_are_left_out() -> None:
     detections = [Detections([BOX, FAR], [0.9, 0.8], [0, 1], ("horse", "cat"))]
-    mistakes = find_mistakes([image((BOX, CAT))], detections, CLASSES)
+    mistakes = tide([image((BOX, CAT))], detections, CLASSES)
     assert counts(mistakes) == {"background": 1, "missed": 1}
     assert next(m for m in mistakes.mistakes if m.kind == "background").detection == 1
 
@@ -242,7 +240,7 @@ def test_detections_of_other_classes_are_left_out() -> None:
 def test_cases_without_objects_or_detections(
     images: list[ImageRecord], detections: list[Detections], ap50: float, kinds: dict[str, int]
 ) -> None:
-    mistakes = find_mistakes(images, detections, CLASSES)
+    mistakes = tide(images, detections, CLASSES)
     assert mistakes.ap50 == ap50
     assert counts(mistakes) == kinds
     if ap50 == -1:
@@ -261,13 +259,13 @@ def test_bad_input_is_refused(
     images: list[ImageRecord], detections: list[Detections], classes: tuple[str, ...], says: str
 ) -> None:
     with pytest.raises(InputError, match=says):
-        find_mistakes(images, detections, classes)
+        tide(images, detections, classes)
 
 
 def test_only_the_best_hundred_of_a_class_on_an_image_count_as_in_coco() -> None:
     rows = [((200.0 + i, 200, 210.0 + i, 210), CAT, 0.9) for i in range(100)]
     detections = [found(*rows, (BOX, CAT, 0.5), (FAR, DOG, 0.4))]
-    mistakes = find_mistakes([image((BOX, CAT), (FAR, DOG))], detections, CLASSES)
+    mistakes = tide([image((BOX, CAT), (FAR, DOG))], detections, CLASSES)
     assert counts(mistakes) == {"background": 100, "missed": 1}
     np.testing.assert_array_equal(mistakes.right, [0, 1])
 
@@ -277,9 +275,9 @@ def test_a_crowded_image_is_matched_in_parts_as_in_one(monkeypatch: pytest.Monke
     boxes = [(x, y, x + 40, y + 40) for x, y in rng.uniform(0, 900, (400, 2)).tolist()]
     rows = [((x1 + 3, y1, x2, y2), int(rng.integers(2)), rng.random()) for x1, y1, x2, y2 in boxes]
     case = [image(*((box, int(rng.integers(2))) for box in boxes))], [found(*rows)]
-    whole = find_mistakes(*case, CLASSES)
+    whole = tide(*case, CLASSES)
     monkeypatch.setattr("aerostat.evaluation.matching.PAIRS_AT_ONCE", 7 * 400)
-    assert find_mistakes(*case, CLASSES).mistakes == whole.mistakes
+    assert tide(*case, CLASSES).mistakes == whole.mistakes
 
 
 # ------------------------------------------------------------------------------------------------ best F1
@@ -318,7 +316,7 @@ def test_the_best_f1_of_hand_worked_cases(
     assert (best.precision, best.recall) == pytest.approx(expected[1:])
     assert best.f1 == pytest.approx(2 * expected[1] * expected[2] / (expected[1] + expected[2]))
     kept = detections.filter(score=best.score)
-    shown = find_mistakes([record], [kept], CLASSES, score=0)
+    shown = tide([record], [kept], CLASSES, score=0)
     assert shown.right.sum() / len(kept) == pytest.approx(best.precision)
 
 
@@ -343,7 +341,7 @@ def test_worst_images_are_ranked_by_how_bad_they_are() -> None:
         found((BOX, CAT, 0.4)),
         found(),
     ]
-    worst = worst_images(find_mistakes(images, detections, CLASSES), 3)
+    worst = worst_images(tide(images, detections, CLASSES), 3)
     assert [bad.image for bad in worst["background"]] == [1, 0, 2]  # a better score, then more of them
     assert list(worst) == ["background"]
 
@@ -351,7 +349,7 @@ def test_worst_images_are_ranked_by_how_bad_they_are() -> None:
 def test_missed_objects_are_ranked_by_size_and_number() -> None:
     large, small = (0, 0, 500, 500), [((60.0 * i, 0, 60.0 * i + 50, 50), CAT) for i in range(3)]
     images = [image(small[0]), image((large, CAT), id=1), image(*small, id=2)]
-    worst = worst_images(find_mistakes(images, [found()] * 3, CLASSES), 5)
+    worst = worst_images(tide(images, [found()] * 3, CLASSES), 5)
     assert [bad.image for bad in worst["missed"]] == [1, 2, 0]
     assert [len(bad.mistakes) for bad in worst["missed"]] == [1, 3, 1]
 
@@ -359,7 +357,7 @@ def test_missed_objects_are_ranked_by_size_and_number() -> None:
 def test_no_image_is_shown_twice_in_a_row_where_another_one_is_left() -> None:
     images = [image(id=0), image((FAR, CAT), id=1), image((FAR, CAT), id=2)]
     detections = [found((BOX, CAT, 0.5)), found((BOX, CAT, 0.4)), found()]
-    mistakes = find_mistakes(images, detections, CLASSES)
+    mistakes = tide(images, detections, CLASSES)
     shown = worst_images(mistakes, 2)
     assert [bad.image for bad in shown["background"]] == [0, 1]
     assert [bad.image for bad in shown["missed"]] == [2, 1]

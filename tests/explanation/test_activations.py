@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aerostat.explanation.ablation import ablated_values
 from aerostat.explanation.activations import LAST_LAYERS, Objective, forward_from, gradients
-from aerostat.explanation.layers import find_layer, private_copy
+from aerostat.explanation.named_layers import find_layer, private_copy
 from aerostat.inference.detector import Detector
 
 Lively = Callable[..., Detector]

@@ -17,8 +17,9 @@ import aerostat as ae
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError
 from aerostat.explanation import boxam, methods
-from aerostat.explanation.boxam import METHODS, explain
+from aerostat.explanation.boxam import explain
 from aerostat.explanation.features import content_cells
+from aerostat.explanation.options import METHODS
 from aerostat.explanation.result import Explanation
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.backends.pytorch import TorchEngine
@@ -142,7 +143,7 @@ def test_detections_are_those_of_a_prediction_best_first(detector: Detector) -> 
     assert len(found) > 5
     for item, detection in zip(made, found, strict=False):
         assert_same(item.detection, detection)
-    assert len(made) == 5 and len(made.found) == len(found)
+    assert len(made) == 5 and len(made.detections) == len(found)
     assert len(explain(detector, image, score=SCORE, top=None)) == len(found)
 
 
@@ -197,7 +198,7 @@ def test_a_layer_without_influence_takes_no_part_in_the_fused_map(detector: Dete
 def test_one_map_for_each_class_and_one_for_all(detector: Detector) -> None:
     image = noise(200, 150)
     by_class = explain(detector, image, per="class", score=SCORE)
-    found = by_class.found
+    found = by_class.detections
     assert sorted(len(item.detections) for item in by_class) == sorted(np.bincount(found.labels).tolist())
     assert all(len({d.label for d in item.detections}) == 1 for item in by_class)
     (together,) = explain(detector, image, per="all", score=SCORE)

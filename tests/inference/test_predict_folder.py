@@ -15,7 +15,7 @@ from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
-from aerostat.evaluation.per_image import judge_by
+from aerostat.evaluation.per_image import image_evaluator
 from aerostat.images.frame import Frame
 from aerostat.inference.predict_folder import Outcome, predict_to_folder
 from aerostat.inference.sinks import Judge
@@ -264,7 +264,7 @@ EXACT = (Instance((10, 20, 50, 60), 0), Instance((5.5, 6.5, 30, 40), 1))
 def judge_of(album: Path, objects: dict[str, tuple[Instance, ...]]) -> Callable[[Any], Judge]:
     records = tuple(ImageRecord(album / name, name, 80, 64, found) for name, found in objects.items())
     data = Dataset(CLASSES, {"val": Split("val", CLASSES, (1, 2), records)})
-    return lambda _: judge_by(data, CLASSES)
+    return lambda _: image_evaluator(data, CLASSES)
 
 
 def test_pictures_are_sorted_into_correct_errors_and_not_annotated(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from aerostat.datasets.records import Split
 from aerostat.errors import InputError
 from aerostat.inspection.folder import DOCUMENT, MAX_IMAGES, check_request, inspect_to_folder, plot_pngs
 from aerostat.inspection.pictures import stage_pictures
-from aerostat.inspection.statistics import measure
+from aerostat.inspection.split_statistics import measure
 
 OnDisk = Callable[..., Split]
 PLOTS = {
@@ -135,7 +135,7 @@ def test_a_folder_with_something_else_is_refused_unless_forced(on_disk: OnDisk, 
     out.mkdir()
     check_request(out, limit=1)  # empty
     (out / "mine.jpg").write_text("mine")
-    with pytest.raises(InputError, match=r"no earlier inspection; choose another --out.*--force"):
+    with pytest.raises(InputError, match=r"no earlier inspection; choose another `out`.*`force`"):
         inspect_to_folder(dataset(on_disk(1)), out)
     assert files(out) == {"mine.jpg"}
     inspect_to_folder(dataset(on_disk(1)), out, force=True)
@@ -145,7 +145,7 @@ def test_a_folder_with_something_else_is_refused_unless_forced(on_disk: OnDisk, 
 @pytest.mark.parametrize("place", ["a.txt", "a.txt/below"])
 def test_a_file_in_the_way_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "a.txt").write_text("mine")
-    with pytest.raises(InputError, match="is a file; choose another --out"):
+    with pytest.raises(InputError, match="is a file; choose another `out`"):
         check_request(tmp_path / place, limit=1, force=True)
 
 

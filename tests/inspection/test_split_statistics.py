@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from aerostat.datasets.records import ImageRecord, Split
-from aerostat.inspection import statistics as numbers
-from aerostat.inspection.statistics import count_edges, coverage, histogram, measure
+from aerostat.inspection import split_statistics as numbers
+from aerostat.inspection.split_statistics import count_edges, coverage, histogram, measure
 
 Make = Callable[..., ImageRecord]
 MakeSplit = Callable[..., Split]

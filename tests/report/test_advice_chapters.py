@@ -1,4 +1,4 @@
-"""What a run suggests stands in its page, with the labels that are in dispute."""
+"""What a run suggests stands in its page, with the labels that are in issue."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.advice import Advice, AdviceReport
-from aerostat.evaluation.label_issues import Dispute
-from aerostat.report.advice import advice_chapters
+from aerostat.evaluation.label_issues import LabelIssue
+from aerostat.report.advice_chapters import advice_chapters
 from aerostat.report.subject import Subject
 from aerostat.runs.directory import Run
 from aerostat.training.recipe import Recipe
@@ -32,19 +32,19 @@ def subject(tmp_path: Path) -> Subject:
 
 
 def test_advice_and_disputes_of_every_kind_are_shown(subject):
-    disputed = (
-        Dispute("a.jpg", "class", BOX, "<b>", "cat", 0.9, 0),
-        Dispute("a.jpg", "unlabelled", (60.0, 10.0, 90.0, 40.0), "cat", None, 0.8),
-        Dispute("a.jpg", "unseen", BOX, None, "cat", 0.0, 0),
-        Dispute("gone.jpg", "unseen", BOX, None, "<b>", 0.0, 0),
-        Dispute("unknown.jpg", "unseen", BOX, None, "cat", 0.0, 5),
+    issues = (
+        LabelIssue("a.jpg", "class", BOX, "<b>", "cat", 0.9, 0),
+        LabelIssue("a.jpg", "unlabelled", (60.0, 10.0, 90.0, 40.0), "cat", None, 0.8),
+        LabelIssue("a.jpg", "unseen", BOX, None, "cat", 0.0, 0),
+        LabelIssue("gone.jpg", "unseen", BOX, None, "<b>", 0.0, 0),
+        LabelIssue("unknown.jpg", "unseen", BOX, None, "cat", 0.0, 5),
     )
-    AdviceReport((Advice("length", "Train for longer."),), disputed, 2).write(subject.run.advice)
+    AdviceReport((Advice("length", "Train for longer."),), issues, 2).write(subject.run.advice)
     first, second = advice_chapters(subject)
     assert first.tables[0].rows == [("length of the run", "Train for longer.")]
     assert "2 images" in second.paragraphs[0] and "5 labels" in second.paragraphs[0]
     assert len(second.figures) == 3 and any("gone.jpg" in text for text in second.paragraphs[1:])
-    assert [row[0] for row in second.tables[0].rows] == [d.file_name for d in disputed]
+    assert [row[0] for row in second.tables[0].rows] == [d.file_name for d in issues]
 
 
 def test_nothing_to_say_is_said_and_no_advice_is_no_chapter(subject):

@@ -19,7 +19,7 @@ from aerostat.model import build
 from aerostat.report import complete, report, run_chapters, write_report
 from aerostat.report.page import Chapter
 from aerostat.report.subject import Subject, read_subject
-from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
+from aerostat.report.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.runs.directory import Run
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.recipe import Recipe

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.benchmarking.benchmark_result import BenchmarkResult, Model, Network, Photograph
+from aerostat.benchmarking.computer import OthersWatch, describe_computer, peak_memory_bytes, using_threads
 from aerostat.benchmarking.latency import measure_in_turn
-from aerostat.benchmarking.machine import OthersWatch, describe_computer, peak_memory_bytes, using_threads
 from aerostat.benchmarking.macs import Work, count_onnx_work, count_work
 from aerostat.benchmarking.peak import measure_peak
-from aerostat.benchmarking.table import Model, Network, Photograph, Report
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
 from aerostat.geometry.postprocess import PRE_NMS
@@ -56,7 +56,7 @@ def benchmark(
     seconds: float = 20.0,
     image: Path | None = None,
     begun: Callable[[str], object] = lambda _: None,
-) -> Report:
+) -> BenchmarkResult:
     """Measure a detector on this machine.
 
     Args:
@@ -89,7 +89,7 @@ def benchmark(
         gpu_memory = _gpu_memory(subjects)
         begun("measuring what the machine can do at most")
         peaks = {name: measure_peak(name, PEAK_SECONDS) for name in sorted({s.device for s in subjects})}
-    return Report(
+    return BenchmarkResult(
         model=_model(str(source), first),
         work=work,
         uncounted=uncounted,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-LEAST_CALLS = 5
+MIN_CALLS = 5
 """Of each work, beside the one that warms up: with fewer, quartiles say nothing."""
 SHORT_CALL = 0.1
 """Seconds: the first of a turn of shorter calls does not count."""
@@ -41,7 +41,7 @@ def measure_in_turn(
     works: Mapping[str, Callable[[], object]],
     seconds: float,
     *,
-    least_calls: int = LEAST_CALLS,
+    min_calls: int = MIN_CALLS,
     begun: Callable[[str], object] | None = None,
 ) -> dict[str, Latency]:
     """Return the latency of each work, all measured within the same time.
@@ -53,8 +53,8 @@ def measure_in_turn(
 
     Args:
         works: by name.
-        seconds: for all of them, about; slow ones take longer, because of `least_calls`.
-        least_calls: of each work.
+        seconds: for all of them, about; slow ones take longer, because of `min_calls`.
+        min_calls: of each work.
         begun: told the name of the work before each turn.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
@@ -70,7 +70,7 @@ def measure_in_turn(
     end = time.perf_counter() + seconds
     while True:
         over = time.perf_counter() >= end
-        able = [name for name in works if not over or len(taken[name]) < least_calls]
+        able = [name for name in works if not over or len(taken[name]) < min_calls]
         if not able:
             return {name: Latency.of(rows) for name, rows in taken.items()}
         name = min(able, key=spent.__getitem__)

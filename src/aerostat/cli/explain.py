@@ -91,11 +91,12 @@ def explain(
         compared with maps made without the network, and whether random weights change the map.
     """
     from aerostat.explanation.any_detector import black_box_of, explain_black_box
-    from aerostat.explanation.boxam import SEVERAL_LEVELS, check_request
+    from aerostat.explanation.boxam import SEVERAL_LEVELS
     from aerostat.explanation.boxam import explain as explain_detections
-    from aerostat.explanation.drise import MASKS, check_masks
+    from aerostat.explanation.drise import DEFAULT_MASKS
     from aerostat.explanation.faithfulness import faithfulness_of_all
-    from aerostat.explanation.verdict import LEGEND, save_curves
+    from aerostat.explanation.faithfulness_summary import LEGEND, save_curves
+    from aerostat.explanation.options import ExplainOptions, find_methods
     from aerostat.files import require_folder
     from aerostat.images.read import read_size
     from aerostat.inference.backends.exported import SUFFIXES
@@ -105,15 +106,15 @@ def explain(
     exported = Path(weights).suffix.lower() in SUFFIXES
     if exported and not method:
         method = ["drise"]
-    methods = check_request(method or None, target, per, top, score, box_xyxy)
+    asked = DEFAULT_MASKS if masks is None else masks
+    ExplainOptions(target=target, per=per, top=top, score=score, box_xyxy=box_xyxy, masks=asked)
+    methods = find_methods(method or None, target)
     if faithfulness and per != "detection":
         raise InputError(
             f"Expected --per detection beside --faithfulness, which is of single detections, found {per}."
         )
-    if masks is not None:
-        check_masks(masks)
-        if "drise" not in methods:
-            refuse({"--masks": masks}, "is for --method drise")
+    if masks is not None and "drise" not in methods:
+        refuse({"--masks": masks}, "is for --method drise")
     if box is not None:
         refuse({"--per": None if per == "detection" else per}, "would change nothing beside --box")
     if fuse and (not layers or (len(layers) == 1 and layers[0] not in SEVERAL_LEVELS)):
@@ -131,7 +132,6 @@ def explain(
     require_folder(out)
     read_size(image)  # before weights are read or fetched
     detector = load(weights, device=device, input_size=input_size)
-    asked = MASKS if masks is None else masks
     if exported:
         size, seen = detector.input_size, black_box_of(detector)
         made = explain_black_box(seen, image, input_size=size, score=score, top=top, masks=asked)
@@ -170,8 +170,8 @@ def explain(
             print(_faithfulness_text(groups[number], curves[number]))
     if faithfulness:
         _log.info(LEGEND)
-    if box is None and per == "detection" and len(made.found) > len(pictures):
-        _log.info(f"the best {top} of {len(made.found)} detections are explained; see --top, --per all")
+    if box is None and per == "detection" and len(made.detections) > len(pictures):
+        _log.info(f"the best {top} of {len(made.detections)} detections are explained; see --top, --per all")
     console.tell(f"wrote {counted(len(pictures), 'picture')} to {out}")
     if arrays:
         console.tell(f"wrote {arrays}")
@@ -179,10 +179,10 @@ def explain(
 
 def _faithfulness_text(measured: Sequence[Faithfulness], curves: Path) -> str:
     from aerostat.evaluation.table import text_table
-    from aerostat.explanation.verdict import HEADER, table_rows, verdict
+    from aerostat.explanation.faithfulness_summary import HEADER, summary_line, table_rows
 
     table = text_table(HEADER, table_rows(measured), width=78)
-    lines = [*table.splitlines(), *map(verdict, measured)]
+    lines = [*table.splitlines(), *map(summary_line, measured)]
     return "\n".join(f"  {line}" for line in [*lines, f"curves -> {curves}"]) + "\n"
 
 

@@ -67,7 +67,7 @@ def features(
         Also write the layers' outputs as NumPy arrays.
     """
     from aerostat.explanation.features import DEFAULT_LAYERS, check_request, feature_maps
-    from aerostat.explanation.layers import describe_layers, layer_tree
+    from aerostat.explanation.named_layers import describe_layers, layer_tree
     from aerostat.files import require_folder
     from aerostat.images.read import read_size
     from aerostat.inference.options import SHOW_SCORE

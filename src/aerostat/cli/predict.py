@@ -113,7 +113,7 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
         InputError: there are none, or no pictures to sort.
     """
     from aerostat.datasets.discover import find_splits
-    from aerostat.evaluation.per_image import judge_by
+    from aerostat.evaluation.per_image import image_evaluator
 
     if not pictures:
         raise InputError(
@@ -129,4 +129,4 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
     find_splits(data)
     images = folder if data.is_file() else None  # annotations that stand elsewhere
     reading = replace(READ, images=images)
-    return lambda detector: judge_by(read_for(detector.classes, data, reading), detector.classes)
+    return lambda detector: image_evaluator(read_for(detector.classes, data, reading), detector.classes)

@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
-from aerostat.evaluation.coco_protocol import AREA_RANGES, Found, Truth, precision_and_recall
+from aerostat.evaluation.coco_protocol import (
+    AREA_RANGES,
+    DetectionColumns,
+    TruthColumns,
+    precision_and_recall,
+)
 from aerostat.evaluation.coco_protocol import UNDEFINED as UNDEFINED
 from aerostat.evaluation.table import text_table
 from aerostat.geometry.boxes import xyxy_to_xywh
@@ -233,7 +238,7 @@ def coco_order(images: Sequence[ImageRecord], detections: Sequence[Detections]) 
 
 def _columns(
     images: Sequence[ImageRecord], detections: Sequence[Detections], classes: tuple[str, ...]
-) -> tuple[Truth, Found]:
+) -> tuple[TruthColumns, DetectionColumns]:
     """Return objects and detections as columns, the images numbered by ascending id."""
     order = coco_order(images, detections)
     labels = list(labels_among(detections, classes))
@@ -243,7 +248,7 @@ def _columns(
     )
 
 
-def _truth(images: Sequence[ImageRecord], class_count: int) -> Truth:
+def _truth(images: Sequence[ImageRecord], class_count: int) -> TruthColumns:
     for image in images:
         check_labels(image, class_count)
     instances = [instance for image in images for instance in image.instances]
@@ -251,7 +256,7 @@ def _truth(images: Sequence[ImageRecord], class_count: int) -> Truth:
     boxes_xyxy = np.asarray([instance.box_xyxy for instance in instances], np.float64).reshape(-1, 4)
     boxes_xywh = xyxy_to_xywh(boxes_xyxy)
     stated = np.asarray([instance.area for instance in instances], np.float64)
-    return Truth(
+    return TruthColumns(
         image=np.repeat(np.arange(len(images)), counts),
         label=np.asarray([instance.label for instance in instances], np.int64),
         boxes_xywh=boxes_xywh,
@@ -260,7 +265,7 @@ def _truth(images: Sequence[ImageRecord], class_count: int) -> Truth:
     )
 
 
-def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]) -> Found:
+def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]) -> DetectionColumns:
     """Return the detections of all images, leaving out those of other classes, whose label is negative."""
     label = np.concatenate([np.zeros(0, np.int64), *labels])
     boxes_xyxy = np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes_xyxy for found in detections)])
@@ -268,7 +273,7 @@ def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]
     image = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
     kept = label >= 0
     boxes_xywh = xyxy_to_xywh(boxes_xyxy[kept].astype(np.float64))
-    return Found(image[kept], label[kept], boxes_xywh, score[kept])
+    return DetectionColumns(image[kept], label[kept], boxes_xywh, score[kept])
 
 
 def check_labels(image: ImageRecord, class_count: int) -> None:

@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class TruthColumns:
     """Annotated objects as columns (m,), image by image.
 
     Args:
@@ -50,7 +50,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class DetectionColumns:
     """Detections as columns (n,), image by image in the same order as the objects.
 
     Args:
@@ -67,8 +67,8 @@ class Found:
 
 
 def precision_and_recall(
-    truth: Truth,
-    found: Found,
+    truth: TruthColumns,
+    found: DetectionColumns,
     class_count: int,
     limits: Sequence[int],
     areas: Sequence[str] = AREA_RANGES,
@@ -133,7 +133,7 @@ def _parts(counts: Ints) -> Iterator[range]:
         yield range(start, len(counts))
 
 
-def _annotations(truth: Truth, places: Ints) -> Iterator[dict[str, Any]]:
+def _annotations(truth: TruthColumns, places: Ints) -> Iterator[dict[str, Any]]:
     """Yield objects in COCO's form; all ids count from 1, as the annotation 0 would mean "no match"."""
     columns = (truth.image + 1, truth.label + 1, truth.boxes_xywh, truth.area, truth.crowd.astype(np.int64))
     rows = zip(*(column[places].tolist() for column in columns), strict=True)
@@ -148,7 +148,7 @@ def _annotations(truth: Truth, places: Ints) -> Iterator[dict[str, Any]]:
         }
 
 
-def _results(found: Found, places: Ints) -> Iterator[dict[str, Any]]:
+def _results(found: DetectionColumns, places: Ints) -> Iterator[dict[str, Any]]:
     """Yield detections in COCO's form."""
     areas = found.boxes_xywh[places, 2] * found.boxes_xywh[places, 3]
     columns = (found.image + 1, found.label + 1, found.boxes_xywh, found.score)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aerostat.datasets.records import ImageRecord
-from aerostat.evaluation.matching import NOBODY, Ints, match
+from aerostat.evaluation.matching import UNMATCHED, Ints, match
 from aerostat.inference.options import SHOW_SCORE
 from aerostat.results.detections import Detections
 
@@ -44,7 +44,7 @@ class Confusion:
     def most_confused(self, most: int) -> Confusion:
         """Return the matrix of the `most` classes with most mistakes, in their order; else the whole.
 
-        Mistakes between classes come first, then what is missed or found where nothing is. Rows and columns
+        TideResult between classes come first, then what is missed or found where nothing is. Rows and columns
         of other classes are left out.
         """
         if len(self.classes) <= most:
@@ -84,12 +84,12 @@ def confusion_matrix(
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
     """
     matching = match(images, detections, classes, score=score, within_class=False)
-    found, objects = matching.found, matching.objects
+    found, objects = matching.detections, matching.objects
     last = len(matching.classes)
     counts = np.zeros((last + 1, last + 1), np.int64)
     detected = np.full(len(objects.label), last)
     detected[found.taken[found.right]] = found.label[found.right]
     np.add.at(counts, (objects.label[~objects.crowd], detected[~objects.crowd]), 1)
-    false = found.label[(found.taken == NOBODY) & ~found.ignored]
+    false = found.label[(found.taken == UNMATCHED) & ~found.ignored]
     counts[last, :last] = np.bincount(false, minlength=last)
     return Confusion(matching.classes, counts, score)

@@ -22,7 +22,7 @@ from aerostat.results.detections import Detections
 FOREGROUND_IOU = 0.5
 """A detection that overlaps an object by so much has found it."""
 
-NOBODY = -1
+UNMATCHED = -1
 """Stands where no object is taken, none overlaps, or a class is none of those asked for."""
 
 PAIRS_AT_ONCE = 1 << 22
@@ -53,7 +53,7 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class MatchedDetections:
     """All detections of the classes asked for as columns (n,), image by image, best score first.
 
     Args:
@@ -61,9 +61,9 @@ class Found:
         place: index into the detections of its image.
         label: index into the classes.
         score: as the detector gave it.
-        taken: index of the object that it finds, or `NOBODY`.
+        taken: index of the object that it finds, or `UNMATCHED`.
         ignored: whether it finds nothing but lies in a crowd region of its class: neither right nor wrong.
-        own, own_iou: the object of its own class that it overlaps most, and by how much; `NOBODY` and 0.
+        own, own_iou: the object of its own class that it overlaps most, and by how much; `UNMATCHED` and 0.
         other, other_iou: the same of all other classes.
     """
 
@@ -81,7 +81,7 @@ class Found:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether each detection (n,) finds an object."""
-        right: NDArray[np.bool_] = self.taken != NOBODY
+        right: NDArray[np.bool_] = self.taken != UNMATCHED
         return right
 
 
@@ -90,7 +90,7 @@ class Matching:
     """What `match` returns: objects and detections of a split, matched."""
 
     objects: Objects
-    found: Found
+    detections: MatchedDetections
     classes: tuple[str, ...]
 
 
@@ -129,7 +129,7 @@ def match(
         chosen = _best(detections[i], labels[i], score, max_detections)
         boxes_xywh = xyxy_to_xywh(detections[i].boxes_xyxy[chosen].astype(np.float64))
         one = _match_image(boxes_xywh, labels[i][chosen], truth, within_class)
-        columns = (np.where(c >= 0, c + before, NOBODY) if c.dtype == np.int64 else c for c in one)
+        columns = (np.where(c >= 0, c + before, UNMATCHED) if c.dtype == np.int64 else c for c in one)
         found.append(
             (np.full(len(chosen), i), chosen, labels[i][chosen], detections[i].scores[chosen], *columns)
         )
@@ -138,7 +138,7 @@ def match(
         before += count
     return Matching(
         Objects(*_columns(objects, (np.int64, np.int64, np.int64, np.bool_))),
-        Found(*_columns(found, _FOUND)),
+        MatchedDetections(*_columns(found, _FOUND)),
         tuple(classes),
     )
 
@@ -147,7 +147,7 @@ _FOUND = (
     *(np.int64, np.int64, np.int64, np.float32),
     *(np.int64, np.bool_, np.int64, np.float64, np.int64, np.float64),
 )
-"""Types of the columns of `Found`."""
+"""Types of the columns of `MatchedDetections`."""
 
 
 def _columns(rows: Sequence[Sequence[NDArray[np.generic]]], types: Sequence[type]) -> list[NDArray]:  # type: ignore[type-arg]
@@ -178,7 +178,7 @@ def _truth(image: ImageRecord) -> _Truth:
 
 def _best(found: Detections, labels: Ints, score: float | None, max_detections: int) -> Ints:
     """Return the places of an image's detections that count, best score first; equals keep their order."""
-    counts = labels != NOBODY
+    counts = labels != UNMATCHED
     if score is not None:
         counts &= found.scores >= np.float32(score)
     places = np.flatnonzero(counts)
@@ -194,10 +194,10 @@ def _best(found: Detections, labels: Ints, score: float | None, max_detections: 
 def _match_image(
     boxes_xywh: Floats, labels: Ints, truth: _Truth, within_class: bool
 ) -> tuple[Ints, NDArray[np.bool_], Ints, Floats, Ints, Floats]:
-    """Return the last six columns of `Found` for one image's detections, best score first."""
+    """Return the last six columns of `MatchedDetections` for one image's detections, best score first."""
     count = len(labels)
-    taken, ignored = np.full(count, NOBODY), np.zeros(count, np.bool_)
-    own, other = np.full(count, NOBODY), np.full(count, NOBODY)
+    taken, ignored = np.full(count, UNMATCHED), np.zeros(count, np.bool_)
+    own, other = np.full(count, UNMATCHED), np.full(count, UNMATCHED)
     own_iou, other_iou = np.zeros(count), np.zeros(count)
     if not count or not len(truth.labels):
         return taken, ignored, own, own_iou, other, other_iou
@@ -213,7 +213,7 @@ def _match_image(
         wanted = np.where(same, regular, 0.0) if within_class else regular + 1e-9 * same * (regular > 0)
         taken[rows] = _take(wanted, free)
         in_crowd = (iou >= FOREGROUND_IOU) & same & truth.crowd
-        ignored[rows] = in_crowd.any(axis=1) & (taken[rows] == NOBODY)
+        ignored[rows] = in_crowd.any(axis=1) & (taken[rows] == UNMATCHED)
     return taken, ignored, own, own_iou, other, other_iou
 
 
@@ -224,7 +224,7 @@ def _take(wanted: Floats, free: NDArray[np.bool_]) -> Ints:
         wanted: (n, m) overlaps, best score first; 0 where a detection may not take an object.
         free: (m,) objects that nobody has taken yet; changed in place.
     """
-    taken = np.full(len(wanted), NOBODY)
+    taken = np.full(len(wanted), UNMATCHED)
     last = wanted.shape[1] - 1
     for row in np.flatnonzero((wanted >= FOREGROUND_IOU).any(axis=1)).tolist():
         left = np.where(free, wanted[row], 0.0)
@@ -235,10 +235,10 @@ def _take(wanted: Floats, free: NDArray[np.bool_]) -> Ints:
 
 
 def _most(iou: Floats) -> tuple[Ints, Floats]:
-    """Return the column (n,) of the largest overlap in each row, `NOBODY` if all are 0, and that overlap."""
+    """Return in each row (n,) the column of the largest overlap, or `UNMATCHED`, and the overlap."""
     best = iou.argmax(axis=1)
     overlap = iou[np.arange(len(iou)), best]
-    return np.where(overlap > 0, best, NOBODY), overlap
+    return np.where(overlap > 0, best, UNMATCHED), overlap
 
 
 def _coco_iou(boxes_xywh: Floats, truth: _Truth) -> Floats:
@@ -310,7 +310,7 @@ class OperatingPoint:
 
 def best_f1(matching: Matching) -> OperatingPoint | None:
     """Return the score threshold with the highest F1, the higher one of equals; None if nothing is right."""
-    found, objects = matching.found, int((~matching.objects.crowd).sum())
+    found, objects = matching.detections, int((~matching.objects.crowd).sum())
     counts = ~found.ignored
     order = np.argsort(-found.score[counts], kind="stable")
     scores = found.score[counts][order].astype(np.float64)

@@ -15,7 +15,7 @@ from aerostat.text import listed
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ImageResult:
     """What is right and wrong about the detections on an annotated photograph.
 
     Args:
@@ -39,7 +39,7 @@ class Verdict:
         return ", ".join(wrong) or "correct"
 
 
-def judge(image: ImageRecord, found: Detections, classes: tuple[str, ...]) -> Verdict:
+def evaluate_image(image: ImageRecord, found: Detections, classes: tuple[str, ...]) -> ImageResult:
     """Return the verdict on the detections of one image, matched as in COCO at IoU 0.5.
 
     Args:
@@ -49,14 +49,14 @@ def judge(image: ImageRecord, found: Detections, classes: tuple[str, ...]) -> Ve
     """
     matching = match([image], [found], classes)
     there = ~matching.objects.crowd
-    hits = int(matching.found.right.sum())
-    false = int((~matching.found.right & ~matching.found.ignored).sum())
-    return Verdict(hits, int(there.sum()) - hits, false)
+    hits = int(matching.detections.right.sum())
+    false = int((~matching.detections.right & ~matching.detections.ignored).sum())
+    return ImageResult(hits, int(there.sum()) - hits, false)
 
 
-def judge_by(
+def image_evaluator(
     data: Dataset, detector_classes: tuple[str, ...]
-) -> Callable[[Path, Detections], Verdict | None]:
+) -> Callable[[Path, Detections], ImageResult | None]:
     """Return what gives the verdict on a photograph by its path; None for one that is not annotated.
 
     Args:
@@ -74,8 +74,8 @@ def judge_by(
         )
     records = {image.path.resolve(): image for split in data.splits.values() for image in split.images}
 
-    def verdict(path: Path, found: Detections) -> Verdict | None:
+    def evaluate(path: Path, found: Detections) -> ImageResult | None:
         record = records.get(path.resolve())
-        return None if record is None else judge(record, found, data.classes)
+        return None if record is None else evaluate_image(record, found, data.classes)
 
-    return verdict
+    return evaluate

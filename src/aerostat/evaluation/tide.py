@@ -26,7 +26,7 @@ from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import UNDEFINED
 from aerostat.evaluation.matching import (
     FOREGROUND_IOU,
-    NOBODY,
+    UNMATCHED,
     Ints,
     Matching,
     OperatingPoint,
@@ -81,7 +81,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mistakes:
+class TideResult:
     """What a detector does wrong on a split.
 
     Args:
@@ -118,13 +118,13 @@ class Mistakes:
         return [mistake for mistake in self.mistakes if mistake.kind == kind]
 
 
-def find_mistakes(
+def tide(
     images: Sequence[ImageRecord],
     detections: Sequence[Detections],
     classes: Sequence[str],
     *,
     score: float = SHOW_SCORE,
-) -> Mistakes:
+) -> TideResult:
     """Return what is wrong, of which kind, and what each kind costs.
 
     At the score every object has one fate (found, missed, or claimed by a classification or localisation
@@ -143,13 +143,13 @@ def find_mistakes(
     matching = match(images, detections, classes)
     kinds = _kinds(matching)
     claims = _claims(matching, kinds)
-    shown = matching.found.score >= np.float32(score)
+    shown = matching.detections.score >= np.float32(score)
     fates = _fates(matching, claims, shown)
     class_count = len(matching.classes)
     objects = matching.objects.count(class_count)
     ap50, won = _prices(matching, kinds, claims, objects)
-    labels = matching.found.label
-    return Mistakes(
+    labels = matching.detections.label
+    return TideResult(
         classes=matching.classes,
         score=score,
         mistakes=tuple(_list(images, matching, kinds, fates, shown)),
@@ -165,7 +165,7 @@ def find_mistakes(
 
 def _kinds(matching: Matching) -> NDArray[np.int8]:
     """Return the kind (n,) of each detection as an index into `KINDS`, or `_RIGHT` or `_IGNORED`."""
-    found = matching.found
+    found = matching.detections
     order = (
         (found.right, _RIGHT),
         (found.ignored, _IGNORED),
@@ -179,25 +179,25 @@ def _kinds(matching: Matching) -> NDArray[np.int8]:
 
 
 def _claims(matching: Matching, kinds: NDArray[np.int8]) -> Ints:
-    """Return the object (n,) that each detection would find if its class or place were right, or `NOBODY`."""
-    found = matching.found
-    claims = np.where(kinds == _LOCALISATION, found.own, NOBODY)
+    """Return the object (n,) that each detection would find with the right class and box, or `UNMATCHED`."""
+    found = matching.detections
+    claims = np.where(kinds == _LOCALISATION, found.own, UNMATCHED)
     return np.where(kinds == _CLASSIFICATION, found.other, claims)
 
 
 def _winners(matching: Matching, claims: Ints, shown: NDArray[np.bool_]) -> Ints:
-    """Return for each object (m,) the best-scored of the shown detections that claim it, or `NOBODY`."""
-    winners = np.full(len(matching.objects.label), NOBODY)
-    claiming = np.flatnonzero(shown & (claims != NOBODY))[::-1]  # best last: the last of equals stays
+    """Return for each object (m,) the best-scored of the shown detections that claim it, or `UNMATCHED`."""
+    winners = np.full(len(matching.objects.label), UNMATCHED)
+    claiming = np.flatnonzero(shown & (claims != UNMATCHED))[::-1]  # best last: the last of equals stays
     winners[claims[claiming]] = claiming
     return winners
 
 
 def _fates(matching: Matching, claims: Ints, shown: NDArray[np.bool_]) -> NDArray[np.int8]:
     """Return the fate (m,) of each object: `_MISSED`, `_RIGHT` if found or claimed, `_IGNORED` if a crowd."""
-    objects, found = matching.objects, matching.found
+    objects, found = matching.objects, matching.detections
     fates = np.full(len(objects.label), _MISSED, np.int8)
-    fates[_winners(matching, claims, shown) != NOBODY] = _RIGHT
+    fates[_winners(matching, claims, shown) != UNMATCHED] = _RIGHT
     fates[found.taken[shown & found.right]] = _RIGHT
     fates[objects.crowd] = _IGNORED
     return fates
@@ -211,7 +211,7 @@ def _prices(
     A mended localisation or classification error is right, if its object is free and no better score claims
     it; all other detections of the kind are taken away. Missed objects are no longer to be found.
     """
-    found = matching.found
+    found = matching.detections
     everything = np.ones(len(kinds), np.bool_)
     counted = kinds != _IGNORED
 
@@ -229,7 +229,7 @@ def _prices(
     taken = np.zeros(len(winners), np.bool_)
     taken[found.taken[found.right]] = True
     wins = np.zeros(len(kinds), np.bool_)
-    wins[winners[(winners != NOBODY) & ~taken]] = True
+    wins[winners[(winners != UNMATCHED) & ~taken]] = True
     won: dict[Kind, float] = {}
     for index, kind in enumerate(KINDS[:_MISSED]):
         mended = wins & (kinds == index)
@@ -249,7 +249,7 @@ def _count(
     """Return the mistakes (k, 6) by class and kind."""
     counts = np.zeros((len(matching.classes), len(KINDS)), np.int64)
     wrong = shown & (kinds >= 0)
-    np.add.at(counts, (matching.found.label[wrong], kinds[wrong]), 1)
+    np.add.at(counts, (matching.detections.label[wrong], kinds[wrong]), 1)
     missed = fates == _MISSED
     np.add.at(counts, (matching.objects.label[missed], _MISSED), 1)
     return counts
@@ -263,8 +263,8 @@ def _list(
     shown: NDArray[np.bool_],
 ) -> list[Mistake]:
     """Return all mistakes, kind by kind, the worst first."""
-    found, objects = matching.found, matching.objects
-    finder = np.full(len(objects.label), NOBODY)
+    found, objects = matching.detections, matching.objects
+    finder = np.full(len(objects.label), UNMATCHED)
     finder[found.taken[found.right]] = np.flatnonzero(found.right)
     mistakes = []
     for row in np.flatnonzero(shown & (kinds >= 0)).tolist():
@@ -281,7 +281,7 @@ def _list(
                 kind=KINDS[kind],
                 image=int(found.image[row]),
                 detection=int(found.place[row]),
-                instance=None if nearest == NOBODY else int(objects.place[nearest]),
+                instance=None if nearest == UNMATCHED else int(objects.place[nearest]),
                 label=int(found.label[row]),
                 score=score,
                 iou=iou,
@@ -312,7 +312,9 @@ class BadImage:
     mistakes: tuple[Mistake, ...]
 
 
-def worst_images(mistakes: Mistakes, most: int, kinds: Sequence[Kind] = KINDS) -> dict[Kind, list[BadImage]]:
+def worst_images(
+    mistakes: TideResult, most: int, kinds: Sequence[Kind] = KINDS
+) -> dict[Kind, list[BadImage]]:
     """Return for each kind of mistake the images that are worst, the worst first.
 
     Images with missed objects are ranked by the sum of their mistakes' badness, so by how many and how large;
@@ -320,7 +322,7 @@ def worst_images(mistakes: Mistakes, most: int, kinds: Sequence[Kind] = KINDS) -
     a kind would repeat the last one of the kind before, the second takes its place if there is one.
 
     Args:
-        mistakes: what `find_mistakes` returned.
+        mistakes: what `tide` returned.
         most: images of each kind.
         kinds: in the order in which they will be shown.
     """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aerostat.explanation.activations import Objective, forward_from, run_number
-from aerostat.explanation.layers import Layer
+from aerostat.explanation.named_layers import Layer
 from aerostat.model import RTMDet
 from aerostat.progress import track
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from aerostat.explanation.layers import Layer
+from aerostat.explanation.named_layers import Layer
 from aerostat.model import RTMDet
 from aerostat.model.head import STACKED_CONVS
 

@@ -1,4 +1,4 @@
-"""D-RISE: what a detector looks at, found out by covering parts of the photograph (arXiv:2006.03204)."""
+"""D-RISE: heat from the scores of masked copies of the photograph (Petsiuk et al., arXiv:2006.03204)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,53 @@ from numpy.typing import NDArray
 from aerostat.errors import InputError
 from aerostat.explanation.black_box import BATCH, Scorer
 from aerostat.images.letterbox import PAD_VALUE
-from aerostat.progress import track
+from aerostat.progress import progress_shown, track
 
-MASKS = 1000
-"""Masked photographs that the detector is asked about. On the balloon photographs insertion still gains from
-600 to 1000 (0.92 to 0.935), after 0.87 with 300."""
+DEFAULT_MASKS = 1000
+"""Number of masked photographs. On the balloon photographs insertion is 0.87 with 300 masks, 0.92 with 600
+and 0.935 with 1000."""
 GRID = 16
-"""Cells of a mask along the photograph's longer side, as in the paper; with 24 insertion gets worse."""
+"""Cells of a mask along the photograph's longer side, as in the paper; insertion is worse with 24."""
 KEEP = 0.5
-"""Chance of a cell to show the photograph (as in the paper)."""
+"""Probability of a cell to show the photograph, as in the paper."""
 MAP_SIDE = 160
-"""Longer side of the maps while they are summed up: ten samples per cell of the masks hold all there is."""
+"""Longer side of the maps while they are summed up: ten samples for each cell of the masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Random masks of a photograph.
+
+    Args:
+        count: number of masks, at least 2. More masks give a finer and steadier map.
+        grid: cells of a mask along the longer side.
+        keep: probability of a cell to be shown.
+        fill: grey level of covered pixels. The default is that of the letterbox's padding, in which the
+            network has learned to see nothing.
+        seed: seed of the masks; the same seed gives the same masks.
+        batch: number of masked images in one call of the scorer.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    count: int = DEFAULT_MASKS
+    grid: int = GRID
+    keep: float = KEEP
+    fill: int = PAD_VALUE
+    seed: int = 0
+    batch: int = BATCH
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise InputError(
+                f"Expected at least 2 masks for D-RISE, found {self.count}; a thousand give a steady map."
+            )
+        if self.grid < 1 or self.batch < 1 or not 0 < self.keep < 1:
+            raise InputError(
+                "Expected masks of at least 1 cell, shown with a chance between 0 and 1, in batches of at "
+                f"least 1; found grid {self.grid}, keep {self.keep}, batch {self.batch}."
+            )
 
 
 def drise(
@@ -30,58 +66,53 @@ def drise(
     image_bgr: NDArray[np.uint8],
     content_size: tuple[int, int] | None = None,
     *,
-    masks: int = MASKS,
-    grid: int = GRID,
-    keep: float = KEEP,
-    fill: int = PAD_VALUE,
-    seed: int = 0,
-    batch: int = BATCH,
+    masks: Masks | None = None,
+    progress: bool = True,
 ) -> NDArray[np.float32]:
-    """Return for each explained detection where the photograph must be seen for it to be found.
+    """Return the heat of each explained detection from the scores of masked photographs.
 
-    The photograph is shown through random masks. Where masks let more of it through than others and the
-    detection is found better with these, there is heat. In the paper a pixel's heat is the sum of the masks
-    weighted by the similarity of the best candidate to the explained detection; under that lies the sum that
-    masks without any influence would have, higher than what they tell. Here it is the square of the
-    correlation of what the masks show of the pixel with the similarity, where that is positive: the share of
-    the ups and downs of the score that seeing this pixel explains. The order of the pixels is nearly the
-    same, chance has little heat, and the level of the scores has no influence.
+    There is heat where masks that show more of the photograph give better scores. In the paper a pixel's heat
+    is the sum of the masks, weighted by the similarity of the best candidate to the explained detection. That
+    sum has a background, which masks without any influence would give as well. Here the heat is the square of
+    the correlation between mask and similarity where the correlation is positive: the share of the score's
+    variance that this pixel explains. It orders the pixels nearly as the paper's sum does, gives little heat
+    to chance, and does not depend on the level of the scores.
 
     Args:
-        scorer: answers (N, D) for N images and D detections; `black_box` has two.
-        image_bgr: (H, W, 3) uint8, best at the size of the network's input: each mask costs one prediction.
+        scorer: gives scores (N, D) for N images and D detections; `black_box` has two.
+        image_bgr: (H, W, 3) uint8, best at the size of the network's input.
         content_size: (width, height) of the photograph at the left and top of the image; None for all of it.
             The rest is never masked and has no heat.
-        masks: at least 2; the more, the finer and steadier the map.
-        grid: cells of a mask along the longer side.
-        keep: chance of a cell to be shown.
-        fill: grey of what is covered; the letterbox's own is what the network has learnt to see nothing in.
-        seed: of the masks; the same seed gives the same map.
-        batch: masked images handed over at a time.
+        masks: number and kind of the masks; each costs one prediction. None takes the defaults.
+        progress: whether progress is shown.
 
     Returns:
-        (D, H, W), from 0 to 1, not stretched; all 0 where the masks have no influence.
+        (D, H, W), from 0 to 1, not stretched; 0 everywhere if the masks have no influence.
 
     Raises:
-        InputError: a number is out of its range, or the scorer gives something that is not a number.
+        InputError: the scorer gives a number that is not finite.
+
+    >>> image = np.full((8, 8, 3), 255, np.uint8)
+    >>> brightness_of_left_half = lambda images: images[:, :, :4].mean((1, 2, 3))[:, None]
+    >>> heat = drise(brightness_of_left_half, image, masks=Masks(200, grid=2), progress=False)
+    >>> bool(heat[0, :, :4].mean() > heat[0, :, 4:].mean())
+    True
     """
-    check_masks(masks, grid, keep, batch)
+    masks = masks or Masks()
     height, width = image_bgr.shape[:2]
     content = content_size or (width, height)
     sums: _Sums | None = None
-    masked = masked_images(
-        image_bgr, content, masks=masks, grid=grid, keep=keep, fill=fill, seed=seed, batch=batch
-    )
-    for shown, images in track(
-        masked, f"asking about masked photographs, {batch} at a time", -(-masks // batch)
-    ):
-        scores = scorer(images)
-        if not np.isfinite(scores).all():
-            raise InputError(
-                "Expected scores from the detector, found one that is not a number; mend it first."
-            )
-        sums = sums or _Sums.empty(scores.shape[1], _map_size(content))
-        sums.add(shown, scores)
+    masked = masked_images(image_bgr, content, masks)
+    title = f"scoring masked photographs, {masks.batch} at a time"
+    with progress_shown(progress):
+        for shown, images in track(masked, title, -(-masks.count // masks.batch)):
+            scores = scorer(images)
+            if not np.isfinite(scores).all():
+                raise InputError(
+                    "Expected scores from the detector, found one that is not a number; mend it first."
+                )
+            sums = sums or _Sums.empty(scores.shape[1], _map_size(content))
+            sums.add(shown, scores)
     assert sums is not None
     heat = np.zeros((sums.products.shape[0], height, width), np.float32)
     for detection, correlation in enumerate(sums.correlations()):
@@ -93,41 +124,31 @@ def drise(
 
 
 def masked_images(
-    image_bgr: NDArray[np.uint8],
-    content_size: tuple[int, int],
-    *,
-    masks: int = MASKS,
-    grid: int = GRID,
-    keep: float = KEEP,
-    fill: int = PAD_VALUE,
-    seed: int = 0,
-    batch: int = BATCH,
+    image_bgr: NDArray[np.uint8], content_size: tuple[int, int], masks: Masks
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
     """Yield masks (n, h, w) from 0 (covered) to 1 (shown), and the image (n, H, W, 3) seen through them."""
     width, height = content_size
-    generator = np.random.default_rng(seed)
-    above_fill = image_bgr[:height, :width].astype(np.float32) - fill
-    for start in range(0, masks, batch):
-        count = min(batch, masks - start)
-        shown = np.stack([random_mask(content_size, generator, grid=grid, keep=keep) for _ in range(count)])
+    generator = np.random.default_rng(masks.seed)
+    above_fill = image_bgr[:height, :width].astype(np.float32) - masks.fill
+    for start in range(0, masks.count, masks.batch):
+        count = min(masks.batch, masks.count - start)
+        shown = np.stack([random_mask(content_size, generator, masks) for _ in range(count)])
         images = np.repeat(image_bgr[None], count, axis=0)
-        images[:, :height, :width] = np.rint(above_fill * shown[..., None] + fill)
+        images[:, :height, :width] = np.rint(above_fill * shown[..., None] + masks.fill)
         yield shown, images
 
 
-def random_mask(
-    size: tuple[int, int], generator: np.random.Generator, *, grid: int = GRID, keep: float = KEEP
-) -> NDArray[np.float32]:
+def random_mask(size: tuple[int, int], generator: np.random.Generator, masks: Masks) -> NDArray[np.float32]:
     """Return a mask (h, w) from 0 (covered) to 1 (shown) for an image of `size` = (width, height).
 
-    Square cells are drawn, each shown with the chance `keep`, interpolated linearly between their centres and
-    moved by a random part of a cell, so that cell borders lie everywhere (RISE, Petsiuk et al.,
-    arXiv:1806.07421, section 3.2).
+    Each of the square cells is shown with the probability `keep`. The cells are interpolated linearly between
+    their centres and moved by a random part of a cell, so that their borders lie everywhere (RISE, Petsiuk et
+    al., arXiv:1806.07421, section 3.2).
     """
     width, height = size
-    cell = max(size) / grid
+    cell = max(size) / masks.grid
     columns, rows = int(np.ceil(width / cell)) + 2, int(np.ceil(height / cell)) + 2
-    cells = (generator.random((rows, columns)) < keep).astype(np.float32)
+    cells = (generator.random((rows, columns)) < masks.keep).astype(np.float32)
     # From half a cell inwards, where every pixel lies between four centres.
     right, down = generator.random(2) + 0.5
     x = ((np.arange(width) + 0.5) / cell + right - 0.5).astype(np.float32)
@@ -138,7 +159,7 @@ def random_mask(
 
 @dataclass
 class _Sums:
-    """What correlations of D scores with every pixel of the masks are made of, summed up mask by mask."""
+    """Sums over masks from which the correlations of D scores with each pixel of the masks follow."""
 
     size: tuple[int, int]
     count: int
@@ -173,29 +194,12 @@ class _Sums:
         for products, score, spread in zip(self.products, self.scores, score_spread, strict=True):
             together = products / n - self.shown / n * (score / n)
             both = mask_spread * spread
-            # Equal scores have a spread of rounding errors.
+            # The spread of equal scores is a rounding error, not 0.
             varies = both > 1e-7 * max(1.0, abs(score / n))
-            found = np.divide(together, both, out=np.zeros_like(together), where=varies)
-            yield found.reshape(self.size[1], self.size[0])
+            correlation = np.divide(together, both, out=np.zeros_like(together), where=varies)
+            yield correlation.reshape(self.size[1], self.size[0])
 
 
 def _map_size(content_size: tuple[int, int]) -> tuple[int, int]:
     shrink = min(1.0, MAP_SIDE / max(content_size))
     return max(1, round(content_size[0] * shrink)), max(1, round(content_size[1] * shrink))
-
-
-def check_masks(masks: int, grid: int = GRID, keep: float = KEEP, batch: int = BATCH) -> None:
-    """Refuse numbers that `drise` cannot work with.
-
-    Raises:
-        InputError: naming them.
-    """
-    if masks < 2:
-        raise InputError(
-            f"Expected at least 2 masks for D-RISE, found {masks}; a thousand give a steady map."
-        )
-    if grid < 1 or batch < 1 or not 0 < keep < 1:
-        raise InputError(
-            "Expected masks of at least 1 cell, shown with a chance between 0 and 1, in batches of at least "
-            f"1; found grid {grid}, keep {keep}, batch {batch}."
-        )

@@ -21,7 +21,7 @@ from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError, nearest
-from aerostat.explanation.layers import find_layer, private_copy, record
+from aerostat.explanation.named_layers import find_layer, private_copy, record
 from aerostat.files import replacing, require_folder
 from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
@@ -39,13 +39,13 @@ REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 """From the channels of a map to one: their mean; the channel with the largest sum of activations (as MMYOLO's
 tools name and do these two); the first principal component over the cells."""
 DEFAULT_LAYERS = ("backbone", "neck")
-LONGEST_SIDE, SHORTEST_LONG_SIDE = 2048, 480
+MAX_DRAWN_SIDE, MIN_DRAWN_SIDE = 2048, 480
 """Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
 SHEET_CELL, SHEET_GRID = 420, 840
 """Pixels of the longer side of a photograph on the contact sheet, and of several channels together."""
-LONGEST_SHEET = 30_000
+MAX_SHEET_HEIGHT = 30_000
 """Pixels of height of the contact sheet: a JPEG ends at 65535."""
-_LONGEST_STEM = (
+_MAX_STEM_BYTES = (
     120  # bytes of a photograph's name that go into the pictures' names, of the 255 a name may have
 )
 
@@ -174,7 +174,7 @@ class FeatureMaps:
         cells: list[list[NDArray[np.uint8] | None]] = [[None] * len(strides) for _ in rows]
         longest = SHEET_CELL if self.arrange == (1, 1) else SHEET_GRID
         high, wide = self._small(self.maps[0], longest).shape[:2]
-        shrink = min(1.0, LONGEST_SHEET / (high * len(rows)))
+        shrink = min(1.0, MAX_SHEET_HEIGHT / (high * len(rows)))
         cell = max(1, int(wide * shrink)), max(1, int(high * shrink))
         for feature_map in self.maps:
             drawn = self._small(feature_map, longest)
@@ -189,8 +189,8 @@ class FeatureMaps:
         """
         lines = [f"{feature_map.row}, stride {feature_map.stride}", feature_map.title]
         if len(feature_map.planes) == 1:
-            return Picture(self._captioned(feature_map.planes[0], LONGEST_SIDE, lines))
-        longest = LONGEST_SIDE // max(self.arrange)
+            return Picture(self._captioned(feature_map.planes[0], MAX_DRAWN_SIDE, lines))
+        longest = MAX_DRAWN_SIDE // max(self.arrange)
         drawn = [self._captioned(plane, longest, [plane.title]) for plane in feature_map.planes]
         return Picture(captioned(self._grid(drawn, gap=8), lines))
 
@@ -231,13 +231,13 @@ class FeatureMaps:
     def _drawn_photograph(self, longest: int) -> tuple[NDArray[np.uint8], Letterbox]:
         """Return the photograph as it is drawn, and the letterbox as if it had that size."""
         side = max(self.letterbox.source_size)
-        size = scaled_size(self.letterbox.source_size, min(max(side, SHORTEST_LONG_SIDE), longest) / side)
+        size = scaled_size(self.letterbox.source_size, min(max(side, MIN_DRAWN_SIDE), longest) / side)
         return _resized(self._of_screen_size, size), replace(self.letterbox, source_size=size)
 
     @cached_property
     def _of_screen_size(self) -> NDArray[np.uint8]:
         """The photograph, if it is larger than any picture only so large: it is resized for every plane."""
-        scale = min(1.0, LONGEST_SIDE / max(self.letterbox.source_size))
+        scale = min(1.0, MAX_DRAWN_SIDE / max(self.letterbox.source_size))
         return _resized(self.image_bgr, scaled_size(self.letterbox.source_size, scale))
 
     def save(self, folder: Path | str, *, arrays: bool = False) -> list[Path]:
@@ -275,9 +275,10 @@ class FeatureMaps:
             f"{name} is shared by several levels: one picture for each of them" for name in self.shared
         ]
         width, height = self.letterbox.source_size
-        if max(width, height) > LONGEST_SIDE:
+        if max(width, height) > MAX_DRAWN_SIDE:
             remarks.append(
-                f"the photograph of {width} x {height} px is drawn smaller, its longer side {LONGEST_SIDE} px"
+                f"the photograph of {width} x {height} px is drawn smaller, "
+                f"its longer side {MAX_DRAWN_SIDE} px"
             )
         return remarks
 
@@ -522,4 +523,4 @@ def _resized(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
 def _file_stem(path: Path | None) -> str:
     """Return the beginning of the pictures' names: the photograph's, as every system takes it."""
     stem = "image" if path is None else re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", path.stem).strip(". ")
-    return stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore") or "image"
+    return stem.encode("utf-8", "replace")[:_MAX_STEM_BYTES].decode("utf-8", "ignore") or "image"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aerostat.explanation.boxam import explain_with
-from aerostat.explanation.layers import private_copy
+from aerostat.explanation.named_layers import private_copy
 from aerostat.explanation.result import Explanation
 from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
@@ -20,7 +20,7 @@ from aerostat.model import RTMDet
 
 Part = Literal["head", "network"]
 PARTS: tuple[Part, ...] = get_args(Part)
-SAME = 0.9
+SAME_CORRELATION = 0.9
 """Rank correlation from which on a map counts as the same."""
 
 
@@ -72,8 +72,8 @@ def randomisation_check(
         seed: of the random weights.
 
     Returns:
-        By part the rank correlation of both maps over the photograph, see `rank_correlation`; from `SAME` on
-        the explanation has failed.
+        By part the rank correlation of both maps over the photograph, see `rank_correlation`. From
+        `SAME_CORRELATION` on the explanation has failed.
     """
     image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
     size = explanation.letterbox.resized_size

@@ -186,13 +186,13 @@ class Explanations:
     Args:
         items: the explanations.
         photograph_bgr: (H, W, 3) uint8, at the size in which it is drawn.
-        found: all detections on the photograph, explained or not.
+        detections: all detections on the photograph, explained or not.
         path: of the photograph, if known.
     """
 
     items: tuple[Explanation, ...]
     photograph_bgr: NDArray[np.uint8]
-    found: Detections
+    detections: Detections
     path: Path | None = None
 
     def __len__(self) -> int:
@@ -215,7 +215,7 @@ class Explanations:
         Args:
             norm_in_box: heat only within the explained boxes, divided by its maximum there.
         """
-        from aerostat.explanation.pictures import draw_explanations
+        from aerostat.explanation.sheets import draw_explanations
 
         return Picture(draw_explanations(self, norm_in_box=norm_in_box))
 
@@ -283,7 +283,7 @@ class Explanations:
         return {
             "file": None if self.path is None else self.path.as_posix(),
             "letterbox": self.items[0].letterbox.to_dict(),
-            "found": len(self.found),
+            "found": len(self.detections),
             "explanations": [
                 {"number": number, **item.to_dict()}
                 for number, one in enumerate(self.by_subject(), start=1)

@@ -13,7 +13,7 @@ from aerostat.model.overlap import pairwise_iou
 
 AGREEMENT_POWER = 4
 """Of the IoU with the explained box, in the weight of a candidate; see `score_target`."""
-SMALLEST_SUPPORT = 1e-12
+MIN_SUPPORT = 1e-12
 """Keeps the logarithm finite."""
 MAX_CERTAIN = 1e-3
 """Distance of a score from 1 below which a detection gets no more weight beside others."""
@@ -87,9 +87,7 @@ def score_target(
         with torch.no_grad():
             boxes_xyxy = decode_boxes(points_of[level], reg[level].flatten(2).transpose(1, 2))
             agreement = pairwise_iou(_clipped(boxes_xyxy, content_size), box_xyxy[None])[..., 0]  # (N, P)
-        total = (
-            total + weight * (agreement**AGREEMENT_POWER * scores).sum(1).clamp(min=SMALLEST_SUPPORT).log()
-        )
+        total = total + weight * (agreement**AGREEMENT_POWER * scores).sum(1).clamp(min=MIN_SUPPORT).log()
     return total
 
 
@@ -116,7 +114,7 @@ def share_lost(target: str, whole: Tensor, left: Tensor) -> Tensor:
     """
     if target == "score":
         return 1 - (left - whole).exp()
-    return (whole - left) / whole.abs().clamp(min=SMALLEST_SUPPORT)
+    return (whole - left) / whole.abs().clamp(min=MIN_SUPPORT)
 
 
 def _clipped(boxes_xyxy: Tensor, size: Sequence[int]) -> Tensor:

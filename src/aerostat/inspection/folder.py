@@ -25,7 +25,7 @@ from aerostat.inspection.pictures import (
     sheet_layout,
     show,
 )
-from aerostat.inspection.statistics import (
+from aerostat.inspection.split_statistics import (
     RATIO_EDGES,
     SHARE_EDGES,
     SIZE_EDGES,

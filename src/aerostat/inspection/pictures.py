@@ -23,12 +23,12 @@ Unreadable = Callable[[ImageRecord, InputError], None]
 
 SHEET_WIDTH = 1960
 """Pixels across a sheet of pictures: it fills a screen, and a page of the report."""
-MAX_CELL, SMALLEST_CELL = 960, 160
+MAX_CELL, MIN_CELL = 960, 160
 PICTURE_PIXELS, PICTURE_SIDE = 1600 * 1200, 6400
 """A picture that stands alone has at most so many pixels, and so many along its longer side."""
 MAX_MASK_PIXELS = 1 << 24
 """Beyond this the outline of a run-length mask is not worth the memory: its box is shown."""
-LEAST_WITH_OBJECTS = 0.5
+MIN_SHARE_WITH_OBJECTS = 0.5
 """Of the images shown at least so many have objects, if there are as many."""
 
 
@@ -165,7 +165,7 @@ def choose_images(split: Split, limit: int, seed: int = 0) -> list[ImageRecord]:
     has_objects = np.asarray([bool(image.instances) for image in split.images], bool)
     filled, empty = np.flatnonzero(has_objects), np.flatnonzero(~has_objects)
     wanted = min(limit, total)
-    share = max(LEAST_WITH_OBJECTS, len(filled) / max(total, 1))
+    share = max(MIN_SHARE_WITH_OBJECTS, len(filled) / max(total, 1))
     with_objects = min(len(filled), max(math.ceil(wanted * share), wanted - len(empty)))
     rng = np.random.default_rng([seed, total])
     chosen = [*_spread(filled, with_objects, rng), *_spread(empty, wanted - with_objects, rng)]
@@ -187,7 +187,7 @@ def sheet_layout(count: int, records: Sequence[ImageRecord] = ()) -> tuple[int, 
         records: the images, whose middle proportion the cells take; 4:3 if there are none.
     """
     columns = max(1, math.ceil(math.sqrt(count)))
-    width = min(max(SHEET_WIDTH // columns - 8, SMALLEST_CELL), MAX_CELL)
+    width = min(max(SHEET_WIDTH // columns - 8, MIN_CELL), MAX_CELL)
     ratios = [record.width / record.height for record in records if record.width and record.height]
     ratio = min(max(float(np.median(ratios)), 0.6), 2.0) if ratios else 4 / 3
     return columns, (width, round(width / ratio))

@@ -10,13 +10,13 @@ from types import MappingProxyType
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
-from aerostat.report.advice import advice_chapters
-from aerostat.report.data import batch_chapters, picture_chapters
-from aerostat.report.explanation import explanation_chapters, feature_chapters
+from aerostat.report.advice_chapters import advice_chapters
+from aerostat.report.data_chapters import batch_chapters, picture_chapters
+from aerostat.report.explanation_chapters import explanation_chapters, feature_chapters
 from aerostat.report.page import Chapter, write_report
 from aerostat.report.run import Story, read_story, story_chapters, subtitle, title
 from aerostat.report.subject import Subject, read_subject
-from aerostat.report.views import right_and_wrong_chapters, view_card, view_chapters
+from aerostat.report.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.runs.directory import Run
 
 _log = logging.getLogger(__name__)

@@ -23,13 +23,13 @@ from aerostat.files import write_bytes
 from aerostat.images.read import decode_image
 from aerostat.weights import container
 
-LONGEST_SIDE, COLUMN_SIDE = 1600, 1000
+MAX_SIDE, MAX_COLUMN_SIDE = 1600, 1000
 """Photographs are scaled down to this many pixels, those that stand in columns to the second: sharp on the
 screens of telephones too, small enough to mail."""
 MAX_BYTES = 10_000_000
 """Of a page: where the pictures would take more, all photographs become smaller until they fit."""
 SIZES = (1.0, 0.8, 0.625, 0.5, 0.4, 0.3, 0.2)
-"""Of photographs relative to `LONGEST_SIDE` and `COLUMN_SIDE`, tried in this order."""
+"""Of photographs relative to `MAX_SIDE` and `MAX_COLUMN_SIDE`, tried in this order."""
 
 _JPEG_QUALITY = 85
 _SHORT = 24  # characters of a cell that is never broken over lines
@@ -43,8 +43,8 @@ class Figure:
 
     Args:
         image: a file, the content of one, or pixels (H, W, 3) or (H, W) uint8 BGR. A PNG file of moderate
-            size is a plot and kept as it is; everything else is a photograph, scaled to `LONGEST_SIDE` or
-            `COLUMN_SIDE` and embedded as JPEG without its metadata.
+            size is a plot and kept as it is; everything else is a photograph, scaled to `MAX_SIDE` or
+            `MAX_COLUMN_SIDE` and embedded as JPEG without its metadata.
         caption: shown under it.
         alt: what it shows, for somebody who cannot see it.
         wide: over the whole width, instead of beside others.
@@ -235,7 +235,7 @@ def _embed(figure: Figure, size: float) -> dict[str, Any]:
         raise InputError(f"Expected a picture for {name}, found one without pixels, {pixels.shape}.")
     plot = isinstance(content, bytes) and content.startswith(_PNG) and len(content) <= _PLOT_BYTES
     if not plot:
-        pixels = _fit(pixels, round(size * (LONGEST_SIDE if figure.wide else COLUMN_SIDE)))
+        pixels = _fit(pixels, round(size * (MAX_SIDE if figure.wide else MAX_COLUMN_SIDE)))
         content = _jpeg(pixels, name)
     assert isinstance(content, bytes)
     kind = "png" if plot else "jpeg"

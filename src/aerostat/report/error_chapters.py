@@ -15,7 +15,7 @@ from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recall
 from aerostat.evaluation.confusion import Confusion, confusion_matrix
-from aerostat.evaluation.tide import KINDS, BadImage, Kind, Mistake, Mistakes, find_mistakes, worst_images
+from aerostat.evaluation.tide import KINDS, BadImage, Kind, Mistake, TideResult, tide, worst_images
 from aerostat.geometry.boxes import Floats
 from aerostat.images.read import read_image
 from aerostat.inference.options import SHOW_SCORE
@@ -69,7 +69,7 @@ def mistake_chapters(
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
     """
-    mistakes = find_mistakes(images, detections, classes, score=score)
+    mistakes = tide(images, detections, classes, score=score)
     if not images or not classes:
         return []
     precision = precision_by_recall(images, detections, classes)
@@ -85,7 +85,7 @@ def mistake_chapters(
 # --------------------------------------------------------------------------------------- precision and recall
 
 
-def _precision_chapter(mistakes: Mistakes, precision: Floats, anything_found: bool) -> Chapter:
+def _precision_chapter(mistakes: TideResult, precision: Floats, anything_found: bool) -> Chapter:
     title = "Precision and recall"
     if not mistakes.objects.any():
         return Chapter(title, ["No object is annotated on these images, so there is nothing to recall."])
@@ -115,7 +115,7 @@ def _precision_chapter(mistakes: Mistakes, precision: Floats, anything_found: bo
     return Chapter(title, paragraphs, [figure], [table] if table.rows else [])
 
 
-def _curves(mistakes: Mistakes, precision: Floats) -> dict[str, Floats]:
+def _curves(mistakes: TideResult, precision: Floats) -> dict[str, Floats]:
     """Return the mean precision (101,) of the classes that have objects, by the IoU and the AP there."""
     present = np.flatnonzero(mistakes.objects)
     mean = precision[:, :, present].mean(axis=2)  # (10, 101)
@@ -123,14 +123,14 @@ def _curves(mistakes: Mistakes, precision: Floats) -> dict[str, Floats]:
     return {f"{name}: AP {line.mean():.3f}": line for name, line in lines.items()}
 
 
-def _at_show_score(mistakes: Mistakes) -> str:
+def _at_show_score(mistakes: TideResult) -> str:
     right, shown, objects = (int(n.sum()) for n in (mistakes.right, mistakes.shown, mistakes.objects))
     if not shown:
         return "nothing is found"
     return f"precision is {right / shown:.2f} and recall {right / objects:.2f}"
 
 
-def _class_table(mistakes: Mistakes, precision: Floats) -> Table:
+def _class_table(mistakes: TideResult, precision: Floats) -> Table:
     """Return precision, recall and AP by class, without rows where there is only one class."""
     header = ("class", "objects", "precision", "recall", "AP", "AP50")
     if len(mistakes.classes) == 1:
@@ -198,7 +198,7 @@ def _pairs_caption(pairs: int, shown: int) -> str:
 
 
 def _mistakes_chapter(
-    mistakes: Mistakes,
+    mistakes: TideResult,
     images: Sequence[ImageRecord],
     detections: Sequence[Detections],
     pictures: int,
@@ -236,7 +236,7 @@ def _mistakes_chapter(
     return Chapter(title, paragraphs, figures, [*tables, by_class] if by_class.rows else tables)
 
 
-def _errors_in_words(mistakes: Mistakes, kinds: Sequence[Kind], total: int) -> str:
+def _errors_in_words(mistakes: TideResult, kinds: Sequence[Kind], total: int) -> str:
     right, objects = int(mistakes.right.sum()), int(mistakes.objects.sum())
     said = f"At a score of {mistakes.score:g} or more, "
     if not objects:
@@ -256,7 +256,7 @@ def _errors_in_words(mistakes: Mistakes, kinds: Sequence[Kind], total: int) -> s
     )
 
 
-def _kinds_by_class(mistakes: Mistakes, kinds: Sequence[Kind]) -> Table:
+def _kinds_by_class(mistakes: TideResult, kinds: Sequence[Kind]) -> Table:
     """Return the errors by class, most first, without rows where there is only one class."""
     header = ("class", *kinds)
     if len(mistakes.classes) == 1:
@@ -271,7 +271,7 @@ def _kinds_by_class(mistakes: Mistakes, kinds: Sequence[Kind]) -> Table:
 
 def _picture(
     bad: BadImage,
-    mistakes: Mistakes,
+    mistakes: TideResult,
     image: ImageRecord,
     found: Detections,
     read: Callable[[Path], NDArray[np.uint8]],
@@ -307,7 +307,7 @@ def _in_words(mistake: Mistake, classes: Sequence[str], image: ImageRecord) -> s
 
 
 def _sides(
-    mistake: Mistake, mistakes: Mistakes, drawn: Sequence[str], image: ImageRecord, found: Detections
+    mistake: Mistake, mistakes: TideResult, drawn: Sequence[str], image: ImageRecord, found: Detections
 ) -> tuple[Side, Side]:
     labels = next(iter(labels_among([found], mistakes.classes)))
     shown = (labels >= 0) & (found.scores >= np.float32(mistakes.score))

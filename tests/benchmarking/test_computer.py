@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.benchmarking import machine as computer
-from aerostat.benchmarking.machine import OthersWatch, describe_computer, using_threads
+from aerostat.benchmarking import computer
+from aerostat.benchmarking.computer import OthersWatch, describe_computer, using_threads
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_peak_of_memory_is_the_process_s_own_and_stays_when_memory_is_given_
     parents = np.ones(400 * 2**20, np.uint8)
     code = """
 import numpy as np
-from aerostat.benchmarking.machine import peak_memory_bytes
+from aerostat.benchmarking.computer import peak_memory_bytes
 before = peak_memory_bytes()
 block = np.ones(200 * 2**20, np.uint8)
 del block

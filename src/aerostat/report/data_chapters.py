@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aerostat.inspection.folder import plot_pngs
 from aerostat.inspection.pictures import split_pictures
-from aerostat.inspection.statistics import measure
+from aerostat.inspection.split_statistics import measure
 from aerostat.report.page import Chapter, Figure
 from aerostat.report.subject import Subject
 from aerostat.training.preview import preview_pictures

@@ -13,14 +13,17 @@ from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.explanation.methods import TITLES
+from aerostat.images.resize import resize_image, scaled_size
 from aerostat.text import listed
 
 if TYPE_CHECKING:
     from aerostat.explanation.result import Explanation, Explanations
 
+MAX_DRAWN_SIDE, MIN_DRAWN_SIDE = 2000, 480
+"""Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
 CELL_SIDE = 420
 """Pixels of the longer side of a photograph on a sheet."""
-LONGEST_SHEET = 30_000
+MAX_SHEET_HEIGHT = 30_000
 """Pixels of height of a sheet: a JPEG ends at 65535."""
 
 
@@ -64,7 +67,7 @@ def draw_explanation(
         image_bgr,
         item.boxes_at(size),
         [d.label for d in found],
-        explanations.found.classes,
+        explanations.detections.classes,
         [d.score for d in found],
     )
     where = " (in its box alone)" if norm_in_box else ""
@@ -142,5 +145,15 @@ def _over_photograph(image_bgr: NDArray[np.uint8], item: Explanation, norm_in_bo
 def _cell_size(rows: Sequence[Sequence[NDArray[np.uint8] | None]]) -> tuple[int, int]:
     """Return width and height of the cells of a sheet, smaller where there are very many rows."""
     high, wide = next(image for row in rows for image in row if image is not None).shape[:2]
-    shrink = min(1.0, LONGEST_SHEET / (high * len(rows)))
+    shrink = min(1.0, MAX_SHEET_HEIGHT / (high * len(rows)))
     return max(1, int(wide * shrink)), max(1, int(high * shrink))
+
+
+def drawn_size(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the photograph as it is drawn, its longer side within bounds."""
+    side = max(image_bgr.shape[:2])
+    wanted = min(max(side, MIN_DRAWN_SIDE), MAX_DRAWN_SIDE)
+    size = scaled_size((image_bgr.shape[1], image_bgr.shape[0]), wanted / side)
+    if wanted < side:
+        return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize_image(image_bgr, size)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from aerostat.explanation.boxam import METHODS, explain
+from aerostat.explanation.boxam import explain
+from aerostat.explanation.options import METHODS
 from aerostat.inference.detector import Detector
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.inference.tta import TTA
-from aerostat.report.evaluation import mistake_chapters
+from aerostat.report.error_chapters import mistake_chapters
 from aerostat.report.page import Card, Chapter, Table
 from aerostat.report.run import FIGURES, three_digits
 from aerostat.report.subject import Subject, recorded_source

@@ -16,8 +16,8 @@ from aerostat.explanation.faithfulness import (
     faithfulness,
     faithfulness_of_all,
 )
+from aerostat.explanation.faithfulness_summary import HEADER, save_curves, summary_line, table_rows
 from aerostat.explanation.result import Explanation
-from aerostat.explanation.verdict import HEADER, save_curves, table_rows, verdict
 from aerostat.inference.detector import Detector
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
@@ -56,7 +56,7 @@ def judged(one: Explanation, deletion: float, insertion: float, head: float = 0.
 def test_the_sentence_names_every_control_that_is_as_good(
     explained: list[Explanation], deletion: float, insertion: float, head: float, expected: str
 ) -> None:
-    sentence = verdict(judged(explained[0], deletion, insertion, head))
+    sentence = summary_line(judged(explained[0], deletion, insertion, head))
     assert sentence == f"{explained[0].source}: {expected}"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from aerostat.benchmarking.computer import Computer
 from aerostat.benchmarking.latency import Latency
-from aerostat.benchmarking.machine import Computer
 from aerostat.benchmarking.macs import Work
 from aerostat.benchmarking.peak import Peak
 from aerostat.text import counted
@@ -88,7 +88,7 @@ class Photograph:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkResult:
     """All of it.
 
     Args:

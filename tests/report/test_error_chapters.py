@@ -13,7 +13,7 @@ from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
 from aerostat.images.read import read_image
 from aerostat.report import Chapter, write_report
-from aerostat.report.evaluation import mistake_chapters
+from aerostat.report.error_chapters import mistake_chapters
 from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")

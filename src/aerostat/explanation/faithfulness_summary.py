@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aerostat.draw.score_curves import ScoreCurves, score_curves
 from aerostat.explanation.faithfulness import Curve, Faithfulness, Measures
-from aerostat.explanation.randomised import SAME
+from aerostat.explanation.randomised import SAME_CORRELATION
 from aerostat.files import replacing
 
 HEADER = ("map", "in box", "deletion", "insertion", "head", "network")
@@ -39,7 +39,7 @@ def table_rows(measured: Sequence[Faithfulness]) -> list[tuple[str, ...]]:
     return rows + [(name, *_numbers(measures), "", "") for name, measures in controls.items()]
 
 
-def verdict(one: Faithfulness) -> str:
+def summary_line(one: Faithfulness) -> str:
     """Return in one sentence whether the map of an explanation is to be trusted, and where it is not."""
     beaten_in: dict[str, list[str]] = {}
     for name, measures in one.controls.items():
@@ -49,7 +49,7 @@ def verdict(one: Faithfulness) -> str:
         ]
         beaten_in.setdefault(" and ".join(filter(None, where)), []).append(name)
     faults = [f"no better than {_quoted(names)} in {where}" for where, names in beaten_in.items() if where]
-    same = [f"a random {part}" for part, alike in one.randomised.items() if alike >= SAME]
+    same = [f"a random {part}" for part, alike in one.randomised.items() if alike >= SAME_CORRELATION]
     if same:
         faults.append(f"the same with {' and with '.join(same)}")
     if not one.explanation.influence:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from aerostat.errors import InputError
-from aerostat.explanation.layers import (
+from aerostat.explanation.named_layers import (
     describe_layers,
     find_layer,
     layer_name,
