@@ -24,21 +24,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-FAST_TIER = "not slow and not nightly"
-"""The marker expression of pyproject.toml."""
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run folders on two workers, and tests that are asked for by name whatever their tier is."""
-    named = [Path(word.partition("::")[0]) for word in config.args]
-    if config.option.markexpr == FAST_TIER and all("::" in word for word in config.args):
-        config.option.markexpr = ""
-    option = config.option
+    option, usual = config.option, config.getini("addopts")
+    fast_tier = usual[usual.index("-m") + 1] if "-m" in usual else None
+    if option.markexpr == fast_tier and all("::" in word for word in config.args):
+        option.markexpr = ""
     has_workers = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")
     if not has_workers or option.usepdb or option.collectonly:
         return
-    if option.numprocesses is None and not option.tx and any(path.is_dir() for path in named):
+    if option.numprocesses is None and not option.tx and any(Path(word).is_dir() for word in config.args):
         option.numprocesses = 2
         if option.dist == "no":
             option.dist = "worksteal"

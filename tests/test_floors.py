@@ -3,6 +3,7 @@
 import ast
 import graphlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,17 @@ def module_of(file: Path) -> str:
 FILES = {module_of(file): file for file in sorted((SOURCE / "aerostat").rglob("*.py"))}
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
 def imported_by(module: str, files: dict[str, Path] = FILES) -> set[str]:
     """Return the modules of the package that a module imports, at its top or inside of functions.
 
     Imports for type checkers alone are left out: they load nothing.
     """
-    tree = ast.parse(files[module].read_text("utf-8"))
+    tree = tree_of(files[module])
     for_checkers = {
         id(node)
         for block in ast.walk(tree)
