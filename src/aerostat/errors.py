@@ -1,7 +1,7 @@
 """Errors of the library, each with the exit code that a shell sees.
 
 A message is one sentence: what was expected, what was found, where, and what to do. It names parameters in
-backquotes, such as `` `images` ``. The command line shows the option in their place (``--images``).
+backquotes, such as `` `images` ``. The command line shows the options in their place.
 """
 
 from __future__ import annotations
