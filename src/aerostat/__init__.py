@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aerostat.evaluation.evaluate import evaluate
     from aerostat.explanation.boxam import explain
     from aerostat.explanation.features import feature_maps
+    from aerostat.geometry.masks import Masks
+    from aerostat.images.frame import Frame
     from aerostat.inference.detector import Detector
     from aerostat.inference.resolve import load
     from aerostat.inference.tta import TTA
@@ -35,7 +37,9 @@ _HOMES = {
     "Dataset": "aerostat.datasets.dataset",
     "Detections": "aerostat.results.detections",
     "Detector": "aerostat.inference.detector",
+    "Frame": "aerostat.images.frame",
     "InputError": "aerostat.errors",
+    "Masks": "aerostat.geometry.masks",
     "Recipe": "aerostat.training.recipe",
     "Run": "aerostat.runs.directory",
     "TTA": "aerostat.inference.tta",
@@ -54,7 +58,9 @@ __all__ = [
     "Dataset",
     "Detections",
     "Detector",
+    "Frame",
     "InputError",
+    "Masks",
     "Recipe",
     "Run",
     "convert",

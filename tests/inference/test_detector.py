@@ -169,7 +169,7 @@ def test_an_unreadable_image_among_others_is_told_and_left_out(detector, tmp_pat
     assert str(records[1].path) in told[0][1]
 
 
-def test_an_unreadable_image_raises_where_nobody_wants_to_be_told(detector, tmp_path):
+def test_an_unreadable_image_raises_unless_there_is_a_function_for_it(detector, tmp_path):
     record = ImageRecord(tmp_path / "gone.png", "gone.png", 4, 4)
     with pytest.raises(InputError, match=r"gone\.png"):
         list(detector.predict_images([record]))
@@ -310,7 +310,7 @@ def test_what_the_views_find_is_merged_by_nms_at_the_iou_of_the_prediction(detec
     merged = detector.predict(image, score=0.4, nms_iou=0.65, tta=TTA((64, 96), flip=False, merge="nms"))
     boxes = np.concatenate([view.boxes_xyxy for view in views])
     scores, labels = (np.concatenate([getattr(v, name) for v in views]) for name in ("scores", "labels"))
-    kept: list[int] = []  # greedily, as nobody who writes it down slowly would get wrong
+    kept: list[int] = []  # greedy suppression, written down slowly
     for i in np.argsort(-scores, kind="stable"):
         rivals = [j for j in kept if labels[j] == labels[i]]
         if not rivals or pairwise_iou(boxes[[i]], boxes[rivals]).max() <= 0.65:

@@ -288,7 +288,7 @@ def test_pictures_are_sorted_into_correct_errors_and_not_annotated(tmp_path: Pat
     ]
 
 
-def test_a_picture_that_is_sorted_anew_leaves_its_old_folder(tmp_path: Path) -> None:
+def test_a_picture_that_is_sorted_again_leaves_its_old_folder(tmp_path: Path) -> None:
     album, out = tmp_path / "album", tmp_path / "out"
     photograph(album / "a.png")
     predict(album, out=out, judge=judge_of(album, {"a.png": ()}))

@@ -72,7 +72,7 @@ class Masks:
 
     @classmethod
     def from_dense(cls, dense: ArrayLike) -> Masks:
-        """Return the masks of an array (n, h, w) of booleans, or of numbers of which 0 is outside.
+        """Return the masks of an array (n, h, w) of booleans, or of numbers; 0 is outside.
 
         Raises:
             InputError: the array has another shape, or no pixels.

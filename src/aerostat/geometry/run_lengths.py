@@ -160,7 +160,7 @@ def decompress(text: bytes) -> Counts:
     """Return the counts that a compressed string stands for.
 
     Raises:
-        ValueError: it is none; the message says why.
+        ValueError: the string is broken; the message says why.
     """
     characters = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if not len(characters):

@@ -74,7 +74,7 @@ def as_frame(image: AnyImage | Frame, index: int = 0) -> Frame:
         index: place among other images.
 
     Raises:
-        InputError: it is none of these.
+        InputError: the image is of another type.
     """
     if isinstance(image, Frame):
         return image

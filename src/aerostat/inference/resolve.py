@@ -233,7 +233,7 @@ def weights_path(source: Path | str) -> Path:
     """Return the weights file that a run directory, a file, a zoo name or an https:// address stands for.
 
     Raises:
-        InputError: if there is none.
+        InputError: there is no such file.
     """
     if "://" in str(source):
         return _fetch(str(source))

@@ -1,6 +1,6 @@
-"""Test-time augmentation: several views of one photograph, and how what they find becomes one result.
+"""Test-time augmentation: several views of one photograph, and the merge of their boxes.
 
-Everything here is a plan or a pure function on arrays; `inference.detector` runs the network on them.
+This file has plans and pure functions on arrays; `inference.detector` runs the network.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Merge = Literal["nms", "wbf"]
 STRIDE = 32
 """Sides of the network's input are multiples of this."""
 MAX_SIDE = 8192
-"""In pixels; beyond it, as beyond the next two, a scale is rather a slip of the hand."""
+"""Largest side of a view in pixels; a larger number is most likely a typing error."""
 SMALLEST_SCALE, MAX_SCALE = 0.05, 8.0
-"""Relative to the model's own test size."""
+"""Limits of a scale relative to the model's own test size, likewise."""
 PUBLISHED_SCALES = (1.0, 0.5, 1.5)
 """640, 320 and 960 px for models tested at 640 (MMDetection 3.x, configs/rtmdet/rtmdet_tta.py)."""
 DEFAULT_SCALES = (1.0, 0.5, 2.0)
-"""What won on photographs held out, each scale plain and mirrored, by fusion (benchmarks/balloon.md)."""
+"""Best on held-out photographs, each scale plain and mirrored, by fusion (benchmarks/balloon.md)."""
 DEFAULT_MERGE: Merge = "wbf"
 
 
@@ -41,7 +41,7 @@ class View:
 
     Args:
         input_size: (width, height) in pixels that the photograph is letterboxed to.
-        flip: whether it is mirrored, left to right, before it is padded at the right and below.
+        flip: whether it is mirrored, left to right, before it is padded at the right and at the bottom.
     """
 
     input_size: tuple[int, int]
@@ -50,16 +50,16 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class TTA:
-    """Which views are taken of a photograph, and how they are merged.
+    """A request for several views of each photograph, and for a way to merge them.
 
     Args:
-        scales: a whole number is the side of a square input in pixels, a multiple of 32; a float is relative
+        scales: a whole number is the side of a square input in pixels, a multiple of 32. A float is relative
             to the model's own test size and rounded to a multiple of 32.
-        flip: whether each scale is also looked at mirrored.
-        merge: ``wbf`` fuses overlapping boxes (see `geometry.fusion`), ``nms`` keeps the best of them as
-            it is (the published way).
-        merge_iou: overlap above which boxes of a class are merged; None is the NMS IoU of the prediction, for
-            wbf too: with less it would also fuse what NMS let stand within a view.
+        flip: whether there is also a mirrored view of each scale.
+        merge: ``wbf`` fuses overlapping boxes (see `geometry.fusion`); ``nms`` keeps the best of them as it
+            is (the published way).
+        merge_iou: IoU above which boxes of a class are merged. None is the NMS IoU of the prediction, also
+            for wbf: with a lower one it would fuse boxes that NMS keeps apart within a view.
 
     Raises:
         InputError: there is no scale, one is out of range, or a choice is unknown.
@@ -86,11 +86,11 @@ class TTA:
             raise InputError(f"Expected an IoU between 0 and 1 to merge at, found {self.merge_iou}.")
 
     def plan(self, input_size: tuple[int, int], nms_iou: float = NMS_IOU) -> ViewPlan:
-        """Return what this comes to for a model: scales that round to the same size are one.
+        """Return the views for a model; scales that round to the same size become one.
 
         Args:
             input_size: (width, height) of the model's own test input in pixels.
-            nms_iou: overlap above which the prediction suppresses boxes within a view.
+            nms_iou: IoU above which the prediction suppresses boxes within a view.
 
         Raises:
             InputError: a scale comes to more than `MAX_SIDE` pixels.
@@ -103,7 +103,7 @@ class TTA:
 
 @dataclass(frozen=True, slots=True)
 class ViewPlan:
-    """The views of a photograph that one model takes, and how they are merged.
+    """The views of each photograph for one model, and the way to merge them.
 
     Args:
         views: at least one.
@@ -134,13 +134,13 @@ class ViewPlan:
 
 
 def parse_scales(words: Sequence[str]) -> tuple[int | float, ...]:
-    """Return the scales that a person typed, apart or with commas.
+    """Return the scales in words that a person typed, separated by spaces or commas.
 
-    ``640,320,960``, ``1x 0.5x 1.5x``, ``1.0 0.5 1.5`` and ``published`` are the same to a model tested at
-    640 px: a whole number is pixels; one with a point or an x is relative to the model's own test size.
+    For a model tested at 640 px, ``640,320,960``, ``1x 0.5x 1.5x``, ``1.0 0.5 1.5`` and ``published`` mean
+    the same. A whole number is pixels; one with a point or an x is relative to the model's own test size.
 
     Raises:
-        InputError: a word is none of these; whether a scale can be used is for `TTA` to say.
+        InputError: a word has another form. `TTA` checks whether the scales can be used.
     """
     parts = [part for word in words for part in re.split(r"[,\s]+", word.strip())]
     if parts == ["published"]:
@@ -149,10 +149,9 @@ def parse_scales(words: Sequence[str]) -> tuple[int | float, ...]:
 
 
 def mirror_content(image: NDArray[np.uint8], letterbox: Letterbox) -> NDArray[np.uint8]:
-    """Return a letterboxed image (H, W, 3) with what is no padding mirrored left to right in its place.
+    """Return a letterboxed image (H, W, 3) in which the photograph is mirrored and the padding stays.
 
-    The photograph is mirrored, not the input: the network has learned that padding lies at the right and
-    below.
+    The network has learned that padding lies at the right and at the bottom.
     """
     x1, y1, x2, y2 = letterbox.content_box
     mirrored = image.copy()

@@ -216,7 +216,7 @@ class Detections:
             classes: names (or one name) to keep; None keeps all. The class list itself stays whole.
 
         Raises:
-            InputError: a name is none of the classes.
+            InputError: a name is not among the classes.
         """
         return self[_wanted(self, score, classes)]
 

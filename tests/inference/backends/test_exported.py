@@ -120,7 +120,7 @@ def without(key: str) -> dict[str, object]:
         json.dumps({**without(""), "format": None}),
     ],
 )
-def test_an_entry_that_nobody_can_read_is_refused(tmp_path, entry):
+def test_an_entry_that_cannot_be_read_is_refused(tmp_path, entry):
     with pytest.raises(InputError, match="export it again"):
         read_onnx_entry(written(tmp_path, model_with(entry).SerializeToString()))
 

@@ -1,4 +1,4 @@
-"""OpenVINO behind the seam: threads, what it refuses, and that it tells nobody that it was used."""
+"""The OpenVINO engine: threads, refusals, and no telemetry."""
 
 import copy
 import os
