@@ -1,4 +1,4 @@
-"""Python's collector of circular garbage, kept still while very many objects are made."""
+"""Python's garbage collector, switched off while millions of objects are made."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def gc_disabled() -> Iterator[None]:
-    """Keep the collector from walking millions of new objects again and again, none of which form circles.
+    """Switch off the collector, which would walk all new objects again and again and find no cycle.
 
-    Where the collector was off before it stays off.
+    If it was off before, it stays off afterwards.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -19,7 +19,7 @@ def gc_disabled() -> Iterator[None]:
         yield
     finally:
         if was_on:
-            if not gc.get_freeze_count():  # nobody else has set objects aside
-                gc.freeze()  # both together put all objects among the old ones, without a walk
+            if not gc.get_freeze_count():  # no other code has frozen objects
+                gc.freeze()  # with unfreeze: moves all objects to the oldest generation without a walk
                 gc.unfreeze()
             gc.enable()

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from aerostat.deploy import export as export_module
-from aerostat.deploy.export import export
+from aerostat.deploy.export import GraphOptions, export
 from aerostat.deploy.parity import compare
 from aerostat.errors import AerostatError, InputError
 from aerostat.inference.backends.exported import read_onnx_entry
@@ -48,9 +48,11 @@ def photographs() -> list[np.ndarray]:
     ids=str,
 )
 def test_the_file_alone_says_what_the_weights_say(weights, photographs, tmp_path, options):
-    done = export(weights, tmp_path / "deep" / "m.onnx", images_bgr=photographs, **options)
-    assert done.agreement is not None
-    assert done.agreement.same and done.agreement.detections > 20
+    done = export(
+        weights, tmp_path / "deep" / "m.onnx", images_bgr=photographs, graph=GraphOptions(**options)
+    )
+    assert done.parity is not None
+    assert done.parity.same and done.parity.detections > 20
     detector = load(done.path)
     assert detector.engine.name == "onnx"
     assert (detector.classes, detector.input_size) == (("kite", "balloon"), (96, 64))
@@ -58,7 +60,7 @@ def test_the_file_alone_says_what_the_weights_say(weights, photographs, tmp_path
 
 
 def test_a_dynamic_file_takes_other_sizes_and_a_static_one_refuses_them(weights, photographs, tmp_path):
-    export(weights, tmp_path / "d.onnx", dynamic=True)
+    export(weights, tmp_path / "d.onnx", graph=GraphOptions(dynamic=True))
     export(weights, tmp_path / "s.onnx")
     found = compare(load(weights, input_size=128), load(tmp_path / "d.onnx", input_size=128), photographs[:1])
     assert found.same and found.detections > 20
@@ -79,14 +81,14 @@ def test_a_file_that_says_something_else_is_not_kept(weights, photographs, tmp_p
 
     monkeypatch.setattr(export_module, "TorchEngine", with_other_weights)
     (tmp_path / "m.onnx").write_text("what stood here before")
-    with pytest.raises(AerostatError, match="does not say what its weights say"):
+    with pytest.raises(AerostatError, match="and its weights give different detections"):
         export(weights, tmp_path / "m.onnx", images_bgr=photographs)
     assert (tmp_path / "m.onnx").read_text() == "what stood here before"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_file_with_suppression_inside_refuses_what_it_cannot_give(weights, photographs, tmp_path):
-    export(weights, tmp_path / "m.onnx", nms_iou=0.5, score_threshold=0.06)
+    export(weights, tmp_path / "m.onnx", graph=GraphOptions(nms_iou=0.5, score_threshold=0.06))
     detector = load(tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"nothing below a score of 0\.06, found a threshold of 0\.05"):
         detector.predict(photographs[0], score=0.05, nms_iou=0.5)
@@ -105,7 +107,7 @@ def test_the_export_beside_its_weights_is_known_until_the_weights_change(weights
     assert exported_beside(mine, device="cuda") is None
     assert exported_beside(mine, device="cpu", input_size=128) is None
     assert exported_beside(tmp_path / "best.onnx", device="cpu") is None
-    export(mine, tmp_path / "best.onnx", nms_iou=0.65)
+    export(mine, tmp_path / "best.onnx", graph=GraphOptions(nms_iou=0.65))
     assert exported_beside(mine, device="cpu") is None
     export(mine, tmp_path / "best.onnx")
     net = build("nano", 2)
@@ -116,7 +118,7 @@ def test_the_export_beside_its_weights_is_known_until_the_weights_change(weights
 
 
 def test_the_entry_names_the_weights_that_a_file_is_from(weights, tmp_path):
-    export(weights, tmp_path / "m.onnx", dynamic=True)
+    export(weights, tmp_path / "m.onnx", graph=GraphOptions(dynamic=True))
     entry = read_onnx_entry(tmp_path / "m.onnx")
     assert (entry.size, entry.classes, entry.dynamic, entry.batch) == (
         "nano",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from aerostat.deploy.parity import Agreement, compare
+from aerostat.deploy.parity import Parity, compare
 from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.detector import Detector
 
@@ -32,14 +32,14 @@ FIRST = (4.0, 4.0, 24.0, 24.0, 0.9, 0)
 SECOND = (30.0, 30.0, 60.0, 50.0, 0.4, 1)
 
 
-def agreement(ours, theirs, images=1) -> Agreement:
+def parity(ours, theirs, images=1) -> Parity:
     detectors = [Detector(Says(rows), ("a", "b"), (64, 64)) for rows in (ours, theirs)]
     return compare(*detectors, [IMAGE] * images)
 
 
 def test_what_is_the_same_is_the_same():
-    found = agreement([FIRST, SECOND], [SECOND, FIRST], images=3)
-    assert found == Agreement(3, 6, 6, 0, 0.0, 0.0)
+    found = parity([FIRST, SECOND], [SECOND, FIRST], images=3)
+    assert found == Parity(3, 6, 6, 0, 0.0, 0.0)
     assert found.same
     assert found.describe() == (
         "on 3 photographs 6 of 6 detections above 0.05 found again, boxes within 0.0001 px, "
@@ -48,7 +48,7 @@ def test_what_is_the_same_is_the_same():
 
 
 def test_the_largest_differences_are_told():
-    found = agreement([FIRST, SECOND], [(4, 4.25, 24, 24, 0.9, 0), (30, 30, 60, 50, 0.398, 1)])
+    found = parity([FIRST, SECOND], [(4, 4.25, 24, 24, 0.9, 0), (30, 30, 60, 50, 0.398, 1)])
     assert found.same
     assert (found.box_difference, found.score_difference) == pytest.approx((0.25, 0.002), abs=1e-6)
 
@@ -66,16 +66,16 @@ def test_the_largest_differences_are_told():
     ids=["missing", "one more", "another class", "another box", "another score", "nothing"],
 )
 def test_what_differs_is_not_the_same(theirs, found_again, extra):
-    found = agreement([FIRST, SECOND], theirs)
+    found = parity([FIRST, SECOND], theirs)
     assert not found.same
     assert (found.detections, found.found_again, found.extra) == (2, found_again, extra)
 
 
 def test_a_score_at_the_threshold_is_on_nobodys_edge():
-    assert agreement([(*FIRST[:4], 0.0501, 0)], [(*FIRST[:4], 0.0499, 0)]).same
-    assert agreement([(*FIRST[:4], 0.0499, 0)], [(*FIRST[:4], 0.0501, 0)]).same
+    assert parity([(*FIRST[:4], 0.0501, 0)], [(*FIRST[:4], 0.0499, 0)]).same
+    assert parity([(*FIRST[:4], 0.0499, 0)], [(*FIRST[:4], 0.0501, 0)]).same
 
 
 def test_detectors_that_find_nothing_agree():
-    assert agreement([], []).same
-    assert agreement([FIRST], [FIRST], images=0) == Agreement(0, 0, 0, 0, 0.0, 0.0)
+    assert parity([], []).same
+    assert parity([FIRST], [FIRST], images=0) == Parity(0, 0, 0, 0, 0.0, 0.0)

@@ -232,7 +232,7 @@ def test_a_model_of_somebody_else_is_refused(scenes):
 def test_weights_that_are_not_numbers_are_refused(net, scenes):
     broken = copy.deepcopy(net)
     broken.backbone.stem[0].bn.bias.data[0] = float("nan")
-    with pytest.raises(AerostatError, match="image 0 of 1 image to calibrate with are not numbers"):
+    with pytest.raises(AerostatError, match="image 0 of 1 image to calibrate with are not finite"):
         quantise(onnx_model(broken, input_size=SIZE), scenes[:1])
 
 

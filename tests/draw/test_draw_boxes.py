@@ -150,7 +150,7 @@ def test_names_are_said_in_place_of_the_classes(monkeypatch: pytest.MonkeyPatch)
     spots = tag_spots(monkeypatch)
     draw_boxes(grey(640, 480), [[9, 9, 90, 90]], [0], ["car"], names=["car (crowd)"])
     assert [text for _, text in spots] == ["car (crowd)"]
-    with pytest.raises(InputError, match="one of names for each of 1 boxes"):
+    with pytest.raises(InputError, match="one value of `names` for each of 1 boxes"):
         draw_boxes(grey(20, 20), [[0, 0, 5, 5]], [0], ["b"], names=[])
 
 
@@ -194,9 +194,9 @@ def test_polygons_and_boxes_beyond_the_image_are_cut_not_refused() -> None:
 @pytest.mark.parametrize(
     ("boxes", "labels", "scores", "polygons", "message"),
     [
-        ([[0, 0, 5, 5]], [0, 0], None, None, "one of labels for each of 1 boxes"),
-        ([[0, 0, 5, 5]], [0], [0.1, 0.2], None, "one of scores for each of 1 boxes"),
-        ([[0, 0, 5, 5]], [0], None, [], "one of polygons for each of 1 boxes"),
+        ([[0, 0, 5, 5]], [0, 0], None, None, "one value of `labels` for each of 1 boxes"),
+        ([[0, 0, 5, 5]], [0], [0.1, 0.2], None, "one value of `scores` for each of 1 boxes"),
+        ([[0, 0, 5, 5]], [0], None, [], "one value of `polygons` for each of 1 boxes"),
         ([[0, 0, float("nan"), 5]], [0], None, None, "finite boxes"),
         ([[0, 0, 5, 5]], [2], None, None, "labels from 0 to 0 to draw, found 2"),
         ([[0, 0, 5, 5]], [-1], None, None, "found -1"),

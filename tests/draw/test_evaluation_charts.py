@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from aerostat.draw.evaluation import Mark, confusion_chart, mistakes_chart, png, precision_recall_chart
+from aerostat.draw.evaluation import Mark, confusion_chart, precision_recall_chart, tide_chart
+from aerostat.draw.figure import png_bytes
 
 FALLING = np.linspace(1, 0, 101)
 
@@ -36,7 +37,7 @@ def test_names_of_classes_are_shown_as_they_are_and_bounded() -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # such as a glyph that the font lacks
-        assert max(size_of(png(figure))) < 1000
+        assert max(size_of(png_bytes(figure))) < 1000
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert names[1] == "$a_b$" and len(names[2]) < 40 and "…" in names[2]
     assert names[3] in ("自転車", "class 2")
@@ -57,7 +58,7 @@ def test_the_confusion_matrix_shows_its_counts_and_names(count: int) -> None:
         "missed",
     ]
     assert axes.get_yticklabels()[-1].get_text() == "background"
-    assert max(size_of(png(figure))) < 1400
+    assert max(size_of(png_bytes(figure))) < 1400
 
 
 def test_what_is_right_is_blue_and_what_is_wrong_is_not() -> None:
@@ -73,24 +74,25 @@ def test_large_counts_are_shortened() -> None:
 
 
 def test_an_empty_matrix_is_drawn() -> None:
-    assert size_of(png(confusion_chart(["a"], np.zeros((2, 2), int))))
+    assert size_of(png_bytes(confusion_chart(["a"], np.zeros((2, 2), int))))
 
 
 @pytest.mark.parametrize("won", [None, {"missed": 0.25, "background": 0.0}])
 def test_bars_have_the_lengths_of_their_figures(won: dict[str, float] | None) -> None:
-    figure = mistakes_chart({"missed": 12, "background": 0}, won)
+    figure = tide_chart({"missed": 12, "background": 0}, won)
     assert [bar.get_width() for bar in figure.axes[0].patches] == [12, 0]
     assert [text.get_text() for text in figure.axes[0].texts] == ["12", "0"]
     assert len(figure.axes) == (1 if won is None else 2)
     if won is not None:
         assert [text.get_text() for text in figure.axes[1].texts] == ["0.250", "0.000"]
-    assert size_of(png(figure))
+    assert size_of(png_bytes(figure))
 
 
 def test_charts_leave_pyplot_alone() -> None:
     code = (
-        "import sys; from aerostat.draw.evaluation import mistakes_chart, png;"
-        "assert 'matplotlib' not in sys.modules; png(mistakes_chart({'a': 1}));"
+        "import sys; from aerostat.draw.evaluation import tide_chart;"
+        "from aerostat.draw.figure import png_bytes;"
+        "assert 'matplotlib' not in sys.modules; png_bytes(tide_chart({'a': 1}));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

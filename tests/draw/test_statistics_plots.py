@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aerostat.draw.figure import png_bytes
 from aerostat.draw.statistics import (
     class_chart,
     image_size_chart,
     objects_per_image_chart,
     place_chart,
-    png_bytes,
     ratio_chart,
     size_chart,
 )
@@ -168,7 +168,8 @@ def test_seven_splits_are_drawn() -> None:
 
 def test_plotting_statistics_leaves_pyplot_alone() -> None:
     code = (
-        "import sys, numpy as np; from aerostat.draw.statistics import class_chart, png_bytes;"
+        "import sys, numpy as np; from aerostat.draw.figure import png_bytes;"
+        "from aerostat.draw.statistics import class_chart;"
         "png_bytes(class_chart(['a'], {'train': np.asarray([1])}));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -49,7 +49,7 @@ def entry(**values: object) -> bytes:
         (read_size, png(100_000, 100_000), "claims 100000 x 100000 pixels"),
         (read_image, bombs._tiff((30_000, 30_000)), "claims 30000 x 30000 pixels"),
         (read_image, b"\xff\xd8\xff\xe0\0\x02" + b"\xff\xd9", "readable image|end is missing"),
-        (read_header, bombs._document({"classes": ["a"] * 2}), "the class 'a' stands twice"),
+        (read_header, bombs._document({"classes": ["a"] * 2}), "the class 'a' appears twice"),
         (read_header, bombs._document({"size": ["nano"]}), "the size is"),
         (read_header, bombs._document({"input_size": [10**9, 32]}), "the input size is"),
         (load_state, bombs._state(2), "is damaged"),

@@ -241,7 +241,7 @@ def test_half_precision_on_the_cpu_is_refused(discs, small, tmp_path):
 
 def test_the_size_is_that_of_the_weights_unless_a_model_is_named(discs, small, person_weights):
     assert plan(discs, weights=str(person_weights), values=small).recipe.model.size == "nano"
-    with pytest.raises(InputError, match="rtmdet-nano weights, but the model asked for is rtmdet-tiny"):
+    with pytest.raises(InputError, match="Expected rtmdet-tiny weights, found rtmdet-nano"):
         plan(discs, model="rtmdet-tiny", weights=str(person_weights), values=small)
 
 

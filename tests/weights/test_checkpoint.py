@@ -114,7 +114,7 @@ GOOD = {"format": 1, "size": "tiny", "classes": ["balloon"]}
         ({"classes": []}, "the list of classes is empty"),
         ({"classes": [1, 2]}, r"the classes are \(1, 2\); expected a list of names"),
         ({"classes": "balloon"}, "expected a list of names"),
-        ({"classes": ["a", "a"]}, "the class 'a' stands twice"),
+        ({"classes": ["a", "a"]}, "the class 'a' appears twice"),
         ({"classes": [""]}, "expected a list of names"),
         ({"classes": ["a", "b"]}, "names 2 classes but its head has 1"),
         ({"input_size": [640]}, "the input size is"),
@@ -173,7 +173,7 @@ def test_missing_files_folders_and_other_files_are_refused(tmp_path: Path) -> No
 def test_the_size_in_the_header_must_be_the_tensors_size(tmp_path: Path) -> None:
     tiny = {"backbone.stem.2.conv.weight": torch.empty(24, 12, 3, 3)}
     tiny |= {"backbone.stage1.0.conv.weight": torch.ones(1), "backbone.stage2.1.blocks.0.x": torch.ones(1)}
-    with pytest.raises(InputError, match="says that it holds s weights but they are tiny"):
+    with pytest.raises(InputError, match="states s weights, but they are tiny"):
         save_weights(tmp_path / "w.safetensors", tiny, Header("s", ("a",), kind="backbone"))
 
 
@@ -269,7 +269,7 @@ def test_without_a_class_in_common_every_row_is_fresh() -> None:
 
 
 def test_rows_that_do_not_match_the_names_are_refused() -> None:
-    with pytest.raises(InputError, match=r"name 2 classes but bbox_head\.rtm_cls\.0\.weight has 3 rows"):
+    with pytest.raises(InputError, match=r"name 2 classes, but bbox_head\.rtm_cls\.0\.weight has 3 rows"):
         adapt_classes(head(3), ("a", "b"), ("c",), head(1))
 
 

@@ -284,7 +284,7 @@ def test_a_tensor_that_leaves_its_storage_is_refused(tmp_path: Path, after: byte
     before = pickled[pickled.index(b"QK\x01") + 1 : pickled.index(b"K\x03K\x01\x86") + 5]
     evil = with_shape(path, tmp_path / "evil.pth", before, after)
     assert read_pth(path).state["a"].shape == (7, 3)
-    with pytest.raises(InputError, match=r": a tensor (of shape|whose shape)"):
+    with pytest.raises(InputError, match=r": a tensor of (an impossible )?shape"):
         read_pth(evil)
 
 

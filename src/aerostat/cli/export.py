@@ -80,6 +80,7 @@ def export(
     images:
         Photographs, or folders of them, to compare on instead of data.
     """
+    from aerostat.deploy.export import GraphOptions
     from aerostat.geometry.postprocess import NMS_IOU, SCORE_THRESHOLD
     from aerostat.inference.backends.exported import SUFFIXES as EXPORTED
     from aerostat.inference.resolve import weights_path
@@ -121,10 +122,12 @@ def export(
         int8=int8,
         json_=json_,
         input_size=input_size,
-        batch=1 if batch is None else batch or None,
-        dynamic=dynamic,
-        nms_iou=(NMS_IOU if nms_iou is None else nms_iou) if nms else None,
-        score_threshold=SCORE_THRESHOLD if score is None else score,
+        graph=GraphOptions(
+            batch=1 if batch is None else batch or None,
+            dynamic=dynamic,
+            nms_iou=(NMS_IOU if nms_iou is None else nms_iou) if nms else None,
+            score_threshold=SCORE_THRESHOLD if score is None else score,
+        ),
     )
 
 
@@ -168,18 +171,18 @@ def _export_graph(
         "input_size": list(done.exported.input_size),
         "precision": done.exported.precision,
         "compared_on": seen.what,
-        "agreement": done.agreement.to_dict() if done.agreement else None,
+        "agreement": done.parity.to_dict() if done.parity else None,
     }
     lines = [
         f"wrote {target}: rtmdet-{done.exported.size}, {done.exported.precision}, classes "
         f"{listed(done.exported.classes)}, {size / 1e6:.1f} MB"
     ]
-    if done.agreement is None:
+    if done.parity is None:
         lines.append("not compared with the weights: install onnxruntime to have that done")
     else:
         hint = "" if seen.calibration_bgr else " (name some with --images or --data)"
-        mark = "the same as the weights" if done.agreement.same else "compared with the weights"
-        lines.append(f"{mark}, {seen.what}{hint}: {done.agreement.describe()}")
+        mark = "the same as the weights" if done.parity.same else "compared with the weights"
+        lines.append(f"{mark}, {seen.what}{hint}: {done.parity.describe()}")
     if int8 and done.detector is not None and seen.split is not None:
         from aerostat.evaluation.evaluate import evaluate
 

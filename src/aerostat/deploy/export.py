@@ -1,4 +1,4 @@
-"""Write a detector as an ONNX or OpenVINO file, and prove that the file says what the weights say."""
+"""Export of a detector to ONNX or OpenVINO, checked against its weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.deploy.parity import Agreement, compare
+from aerostat.deploy.parity import Parity, compare
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import replacing
-from aerostat.geometry.postprocess import MAX_DETECTIONS
+from aerostat.geometry.postprocess import MAX_DETECTIONS, SCORE_THRESHOLD
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.backends.exported import KEY, Exported
 from aerostat.inference.backends.pytorch import TorchEngine
@@ -26,27 +26,46 @@ from aerostat.inference.resolve import installed, load, load_network, weights_pa
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from aerostat.model import RTMDet
+
 Format = Literal["onnx", "openvino"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was exported and how it was checked.
+class GraphOptions:
+    """What the exported graph takes and gives.
 
     Args:
-        path: the file.
-        exported: what it says about itself.
+        batch: images per call; None for any number.
+        dynamic: whether it takes any number of images, whose sides are any multiples of 32.
+        nms_iou: IoU threshold of non-maximum suppression inside the graph; None leaves suppression out.
+        score_threshold: of the suppression inside the graph.
+    """
+
+    batch: int | None = 1
+    dynamic: bool = False
+    nms_iou: float | None = None
+    score_threshold: float = SCORE_THRESHOLD
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An exported file and how it was checked.
+
+    Args:
+        path: of the file.
+        exported: what the file states about itself.
         reference: the detector that runs the weights.
-        detector: the one that runs the file; None if no runtime for it is installed.
-        agreement: of both; None if there is nothing to compare with.
+        detector: the detector that runs the file; None if no runtime for it is installed.
+        parity: of the two detectors; None if nothing could be compared.
     """
 
     path: Path
     exported: Exported
     reference: Detector
     detector: Detector | None
-    agreement: Agreement | None
+    parity: Parity | None
 
 
 def export(
@@ -57,14 +76,11 @@ def export(
     images_bgr: Sequence[NDArray[np.uint8]] = (),
     calibration_bgr: Sequence[NDArray[np.uint8]] | None = None,
     input_size: int | None = None,
-    batch: int | None = 1,
-    dynamic: bool = False,
-    nms_iou: float | None = None,
-    score_threshold: float = 0.001,
+    graph: GraphOptions = GraphOptions(),
 ) -> Outcome:
-    """Write a detector as a file that needs neither torch nor its weights.
+    """Write a detector as a file that needs neither torch nor the weights, and return how it was checked.
 
-    The file is opened again and compared with the weights on photographs; one in float32 that differs by more
+    The file is opened again and compared with the weights on photographs. A float32 file that differs by more
     than rounding is not kept.
 
     Args:
@@ -72,71 +88,85 @@ def export(
         target: the file to write; replaced if it exists. OpenVINO's .bin is written beside its .xml.
         to: the kind of file.
         images_bgr: photographs (H, W, 3) uint8 to compare on.
-        calibration_bgr: photographs to choose the ranges of INT8 by; None stays in float32.
-        input_size: side of the square input in place of the one that the weights state.
-        batch: images per call; None for any number.
-        dynamic: whether the file takes any number of images, of any multiples of 32.
-        nms_iou: puts non-maximum suppression into the graph, with this threshold.
-        score_threshold: of the suppression in the graph.
+        calibration_bgr: photographs (H, W, 3) uint8 that choose the ranges of INT8; None writes float32.
+        input_size: side of the square input in pixels, in place of the size that the weights state.
+        graph: batch, input shapes and suppression of the graph.
 
     Raises:
-        InputError: a package is missing, or the request does not fit.
-        AerostatError: the file does not say what the weights say.
+        InputError: a package is missing, or an argument contradicts another.
+        AerostatError: the file and the weights give different detections.
     """
     for package in ("onnx", *(["openvino"] if to == "openvino" else [])):
         if not installed(package):
             raise InputError(f"Export to {to} needs {package}; install it with: pip install {package}")
-    from aerostat.model.onnx_graph import Suppression, onnx_model
-
     net, weights, size = load_network(source, input_size=input_size)
     header = weights.header
     exported = Exported(
         header.size,
         header.classes,
         size,
-        dynamic=dynamic,
-        batch=None if dynamic else batch,
-        score_threshold=None if nms_iou is None else score_threshold,
-        nms_iou=nms_iou,
+        dynamic=graph.dynamic,
+        batch=None if graph.dynamic else graph.batch,
+        score_threshold=None if graph.nms_iou is None else graph.score_threshold,
+        nms_iou=graph.nms_iou,
         weights_sha256=hashlib.sha256(weights_path(source).read_bytes()).hexdigest(),
     )
-    suppression = None if nms_iou is None else Suppression(score_threshold, nms_iou, MAX_DETECTIONS)
-    model = onnx_model(net, input_size=size, batch=exported.batch, dynamic=dynamic, suppression=suppression)
+    model = _float32_model(net, exported)
     if calibration_bgr is not None:
-        from aerostat.deploy.quantise import quantise
-
-        if not installed("onnxruntime"):
-            raise InputError("INT8 needs onnxruntime; install it with: pip install onnxruntime")
-        if not calibration_bgr:
-            raise InputError("INT8 needs photographs to choose its ranges by; name some.")
-        model = quantise(model, [_letterboxed(image_bgr, size) for image_bgr in calibration_bgr])
+        model = _int8_model(model, calibration_bgr, size)
         exported = replace(exported, precision="int8")
     _put_entry(model, exported)
     reference = Detector(TorchEngine(net), header.classes, size, header)
+    engine = "openvino" if to == "openvino" else "onnx"
+    has_runtime = engine == "openvino" or installed("onnxruntime")
 
-    runtime = "openvino" if to == "openvino" else "onnx"
-
-    def check(path: Path) -> Agreement | None:
-        if runtime == "onnx" and not installed("onnxruntime"):
+    def check(path: Path) -> Parity | None:
+        if not has_runtime or not images_bgr:
             return None
-        agreement = compare(reference, load(path, engine=runtime), images_bgr) if images_bgr else None
-        if agreement is not None and exported.precision == "float32":
-            _require_same(agreement)
-        return agreement
+        parity = compare(reference, load(path, engine=engine), images_bgr)
+        if exported.precision == "float32":
+            _require_same(parity)
+        return parity
 
-    agreement = _write(model, target, to, check)
-    there = runtime == "openvino" or installed("onnxruntime")
-    detector = load(target, engine=runtime) if there else None
-    return Outcome(target, exported, reference, detector, agreement)
+    parity = _write(model, target, to, check)
+    detector = load(target, engine=engine) if has_runtime else None
+    return Outcome(target, exported, reference, detector, parity)
+
+
+def _float32_model(net: RTMDet, exported: Exported) -> ModelProto:
+    from aerostat.model.onnx_graph import Suppression, onnx_model
+
+    suppression = None
+    if exported.nms_iou is not None and exported.score_threshold is not None:
+        suppression = Suppression(exported.score_threshold, exported.nms_iou, MAX_DETECTIONS)
+    return onnx_model(
+        net,
+        input_size=exported.input_size,
+        batch=exported.batch,
+        dynamic=exported.dynamic,
+        suppression=suppression,
+    )
+
+
+def _int8_model(
+    model: ModelProto, calibration_bgr: Sequence[NDArray[np.uint8]], size: tuple[int, int]
+) -> ModelProto:
+    from aerostat.deploy.quantise import quantise
+
+    if not installed("onnxruntime"):
+        raise InputError("INT8 needs onnxruntime; install it with: pip install onnxruntime")
+    if not calibration_bgr:
+        raise InputError("INT8 needs photographs that choose its ranges, found none in `calibration_bgr`.")
+    return quantise(model, [_letterboxed(image_bgr, size) for image_bgr in calibration_bgr])
 
 
 def _write(
     model: ModelProto,
     target: Path,
     to: Format,
-    check: Callable[[Path], Agreement | None],
-) -> Agreement | None:
-    """Write the model beside its place, check it there, and only then put it there."""
+    check: Callable[[Path], Parity | None],
+) -> Parity | None:
+    """Write the model to a temporary folder, check it there, then move it to its place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         draft = Path(folder) / target.with_suffix(SUFFIX[to]).name
@@ -146,19 +176,19 @@ def _write(
             write_openvino(model, draft)
         else:
             draft.write_bytes(model.SerializeToString())
-        agreement = check(draft)
+        parity = check(draft)
         for part in sorted(Path(folder).iterdir()):
             place = target if part.suffix == draft.suffix else target.with_suffix(part.suffix)
             with replacing(place) as temporary:
                 shutil.copyfile(part, temporary)
-    return agreement
+    return parity
 
 
-def _require_same(agreement: Agreement) -> None:
-    if not agreement.same:
+def _require_same(parity: Parity) -> None:
+    if not parity.same:
         raise AerostatError(
-            f"The exported model does not say what its weights say ({agreement.describe()}); nothing was "
-            "written. Please report this with the versions that `aerostat doctor` prints."
+            f"The exported model and its weights give different detections ({parity.describe()}); nothing "
+            "was written. Please report this with the versions that `aerostat doctor` prints."
         )
 
 

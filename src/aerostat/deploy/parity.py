@@ -1,4 +1,4 @@
-"""Do two detectors say the same of the same photographs? What an export has to prove."""
+"""Parity of two detectors: do they give the same detections on the same photographs?"""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from aerostat.results.detections import Detections
 from aerostat.text import counted
 
 SCORE = 0.05
-"""Detections above this are compared: what nobody would show as well as what everybody would."""
+"""Detections with a higher score are compared; below it rounding decides which ones there are."""
 BOX_TOLERANCE, SCORE_TOLERANCE = 0.5, 0.005
-"""In pixels of the photograph, and of the score: rounding of another runtime stays far below."""
+"""Largest difference of a corner in pixels of the photograph, and of a score, that is still rounding."""
 SAME_PLACE = 0.5
-"""IoU from which two detections of a class are of the same thing."""
+"""IoU from which two detections of one class count as the same object."""
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """What two detectors have in common.
+class Parity:
+    """How far two detectors give the same detections.
 
     Args:
-        images: photographs that both were shown.
-        detections: of the reference, above the score.
-        found_again: of these, by the other in the same place and of the same class.
-        extra: of the other, clearly above the score, where the reference has none.
-        box_difference: largest difference of a corner among those found again, in pixels of the photograph.
-        score_difference: largest difference of their scores.
+        images: photographs compared on.
+        detections: of the reference, above `SCORE`.
+        found_again: of these, that the other detector has in the same place and class.
+        extra: of the other detector, clearly above `SCORE`, without a partner.
+        box_difference: largest difference of a corner in pixels of the photograph, among pairs.
+        score_difference: largest difference of the scores, among pairs.
+
+    Example:
+        >>> parity = Parity(1, detections=5, found_again=4, extra=0, box_difference=0, score_difference=0)
+        >>> parity.same
+        False
     """
 
     images: int
@@ -44,7 +49,7 @@ class Agreement:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs beyond rounding."""
+        """Whether all differences are rounding."""
         return (
             self.found_again == self.detections
             and not self.extra
@@ -53,7 +58,7 @@ class Agreement:
         )
 
     def describe(self) -> str:
-        """Return a sentence."""
+        """Return the figures as a clause."""
         text = f"on {counted(self.images, 'photograph')} {self.found_again} of "
         text += f"{counted(self.detections, 'detection')} above {SCORE:g} found again"
         if self.found_again:
@@ -74,12 +79,12 @@ class Agreement:
         }
 
 
-def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[np.uint8]]) -> Agreement:
-    """Return what two detectors have in common on photographs (H, W, 3) uint8 BGR."""
+def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[np.uint8]]) -> Parity:
+    """Return the parity of two detectors on photographs (H, W, 3) uint8 BGR."""
     total = again = extra = 0
     box = score = 0.0
     for image_bgr in images_bgr:
-        # The other's threshold is a little off, so that a score at the threshold is on nobody's edge.
+        # The other threshold is lower, so that rounding of a score at the threshold loses no partner.
         ours = reference.predict(image_bgr, score=SCORE)
         low = other.predict(image_bgr, score=SCORE - SCORE_TOLERANCE)
         pairs = _pairs(ours, low)
@@ -91,11 +96,11 @@ def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[n
         extra += sum(
             float(low.scores[i]) > SCORE + SCORE_TOLERANCE for i in range(len(low)) if i not in taken
         )
-    return Agreement(len(images_bgr), total, again, extra, box, score)
+    return Parity(len(images_bgr), total, again, extra, box, score)
 
 
 def _pairs(ours: Detections, theirs: Detections) -> list[tuple[int, int]]:
-    """Pair detections of one class and place, the best overlap of our best score first."""
+    """Return index pairs of one class and place; by falling score each takes the partner of best IoU."""
     overlap = pairwise_iou(ours.boxes_xyxy, theirs.boxes_xyxy)
     overlap[ours.labels[:, None] != theirs.labels[None, :]] = 0
     pairs = []

@@ -1,4 +1,4 @@
-"""What an export is compared on, and what INT8 chooses its ranges by."""
+"""Photographs for an export: to compare on, and to choose the ranges of INT8."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 COMPARED = 8
 """Photographs that an export is compared on."""
 CALIBRATED = 64
-"""Photographs that the ranges of INT8 are chosen on; more change them hardly."""
+"""Photographs that choose the ranges of INT8; more hardly change them (benchmarks/int8.md)."""
 DRAWN_SIZE = (640, 480)
-"""(width, height) of drawn scenes in pixels."""
+"""Width and height of drawn scenes in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class Photographs:
     """Photographs for an export.
 
     Args:
-        what: says what they are.
-        compared_bgr: to compare on, (H, W, 3) uint8 each.
-        calibration_bgr: to choose the ranges of INT8 by; empty where there are only drawn scenes.
-        split: annotated images that AP may be measured on, if there are any.
+        what: description, such as ``on images of the split val``.
+        compared_bgr: (H, W, 3) uint8 each, to compare on.
+        calibration_bgr: (H, W, 3) uint8 each, to choose the ranges of INT8; empty for drawn scenes.
+        split: annotated images to measure AP on; None if there are none.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Photographs:
 
 
 def of_data(data: Dataset) -> Photographs:
-    """Return photographs of annotated data: compared on validation images, ranges from training images."""
+    """Return photographs of annotated data: validation images to compare on, training images for ranges."""
     splits = data.splits
     named = [splits[name] for name in ("val", "test") if name in splits]
     held_out = named[0] if named else next(iter(splits.values()))
@@ -59,7 +59,7 @@ def of_files(paths: Sequence[Path]) -> Photographs:
     """Return photographs of files and folders of files.
 
     Raises:
-        InputError: there are none, or one cannot be read.
+        InputError: there is no image, or one cannot be read.
     """
     files: list[Path] = []
     for path in paths:
@@ -71,13 +71,13 @@ def of_files(paths: Sequence[Path]) -> Photographs:
 
 
 def drawn() -> Photographs:
-    """Return drawn scenes, for want of photographs."""
+    """Return drawn scenes, if there are no photographs."""
     width, height = DRAWN_SIZE
     scenes = [draw_scene(np.random.default_rng(seed), width, height)[0] for seed in range(COMPARED // 2)]
     return Photographs("on drawn scenes, because no photographs were named", scenes)
 
 
-def _spread(values: Sequence[T], most: int) -> list[T]:
-    """Return at most so many, spread evenly over all."""
-    places = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
+def _spread(values: Sequence[T], count: int) -> list[T]:
+    """Return at most `count` values, spread evenly over all."""
+    places = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
     return [values[i] for i in places]

@@ -1,10 +1,9 @@
-"""INT8: an exported network whose dense convolutions compute with whole numbers, calibrated on photographs.
+"""INT8: the dense convolutions of an exported network in whole numbers, calibrated on photographs.
 
-Static quantisation as in Jacob et al., *Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference*, arXiv:1712.05877: one scale per output channel for weights, one scale and
-zero point per map for what goes in, written as QuantizeLinear and DequantizeLinear around the convolution,
-which every runtime either turns into integer arithmetic or computes as it stands. What was measured, and what
-was tried and dropped, is in `benchmarks/int8.md`.
+This is static quantisation (Jacob et al., arXiv:1712.05877). Weights have one scale per output channel, input
+maps one scale and zero point. They are written as QuantizeLinear and DequantizeLinear around the convolution,
+which a runtime turns into integer arithmetic or computes as they stand. `benchmarks/int8.md` has the
+measurements and the alternatives that were dropped.
 """
 
 from __future__ import annotations
@@ -27,30 +26,36 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 EXACT = ("backbone.stem.", "backbone.stage1.")
-"""Where convolutions stay float32 that would be quantised elsewhere: half of INT8's error came from them."""
+"""Modules whose convolutions stay float32: half of INT8's error came from them (benchmarks/int8.md)."""
 LEVELS = 255
-"""Steps between the lowest and the highest number of 8 bits."""
+"""Steps between the lowest and the highest 8-bit number."""
 BINS = 2048
-"""Of the histogram of a map's values that its range is chosen by."""
+"""Bins of the histogram of a map's values, from which its range is chosen."""
 SAMPLE = 8192
-"""Values of each map of each image that the histogram counts at most; they lie evenly over the map."""
+"""Values of a map of one image that the histogram counts at most, spread evenly over the map."""
 
 
 class Scale(NamedTuple):
-    """What a step of a quantised map is worth, and the whole number that stands for 0."""
+    """Value of one step of a quantised map, and the whole number that represents 0.
+
+    Example:
+        >>> scale = Scale.of(-1.0, 1.55)
+        >>> scale.zero, scale.rounded(np.asarray([0.0, 0.014, 9.0])).round(2).tolist()
+        (100, [0.0, 0.01, 1.55])
+    """
 
     step: float
     zero: int
 
     @classmethod
     def of(cls, low: float, high: float) -> Scale:
-        """Return the scale of a range, which is widened to contain 0: padding has to stay exactly 0."""
+        """Return the scale of a range, widened to contain 0, because padding must stay exactly 0."""
         low, high = min(low, 0.0), max(high, 0.0)
         step = (high - low) / LEVELS or 1.0
         return cls(step, round(-low / step))
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return values as they come back from 8 bits."""
+        """Return values (n,) after quantisation to 8 bits and back."""
         return (np.clip(np.round(values / self.step) + self.zero, 0, LEVELS) - self.zero) * self.step
 
 
@@ -64,33 +69,33 @@ class _Layer:
 
     @property
     def map(self) -> str:
-        """Name of what goes in."""
+        """Name of the input map."""
         return str(self.node.input[0])
 
 
 def quantise(
     model: ModelProto, images_bgr: Iterable[NDArray[np.uint8]], *, reduced_range: bool = False
 ) -> ModelProto:
-    """Return an exported network with INT8 convolutions, calibrated on images like those it will see.
+    """Return an exported network with INT8 convolutions, calibrated on photographs.
 
-    Quantised are the dense convolutions of the backbone from stage 2 on, of neck and head. What costs AP and
-    saves little stays float32: stem and stage 1, depthwise convolutions (each of their channels has a range
-    of its own), channel attention, the last layer of the head and all of decoding. Rounding shifts the mean
-    of what a convolution gives; the shift is measured and taken off its bias (Nagel et al., *Data-Free
-    Quantization Through Weight Equalization and Bias Correction*, arXiv:1906.04721, section 4.2, here with
-    data).
+    The dense convolutions of the backbone from stage 2 on, of the neck and of the head are quantised. Layers
+    that cost AP and save little time stay float32: stem and stage 1, depthwise convolutions (each channel has
+    its own range), channel attention, the last layer of the head, and decoding.
+
+    Rounding shifts the mean output of a convolution. The shift is measured and subtracted from the bias (bias
+    correction; Nagel et al., arXiv:1906.04721, section 4.2, here with data).
 
     Args:
-        model: as `aerostat.model.onnx_graph.onnx_model` writes it; left as it is.
-        images_bgr: (H, W, 3) uint8, letterboxed to the size of the model's input; 16 to 64 of them, no labels
-            needed. All are held in memory.
-        reduced_range: 7 bits for weights, for processors without VNNI (before about 2019), where sums of
-            8-bit products may overflow.
+        model: written by `aerostat.model.onnx_graph.onnx_model`; left as it is.
+        images_bgr: 16 to 64 photographs (H, W, 3) uint8 like those of later use, letterboxed to the model's
+            input size. They need no labels; all are held in memory.
+        reduced_range: use 7 bits for weights. Processors without VNNI (before about 2019) need this, because
+            sums of 8-bit products may overflow there.
 
     Raises:
-        InputError: no images, images of another size, a model that holds nothing to quantise, or ONNX Runtime
-            is not installed.
-        AerostatError: the network's values on an image are not numbers.
+        InputError: there are no images, an image has another size, the model has nothing to quantise, or ONNX
+            Runtime is not installed.
+        AerostatError: the network's values on an image are not finite.
     """
     layers = _layers(model)
     images = _checked(model, images_bgr)
@@ -108,10 +113,10 @@ def quantise(
 
 
 def _layers(model: ModelProto) -> list[_Layer]:
-    """Return the dense convolutions that SiLU follows, but for those of stem and stage 1.
+    """Return the dense convolutions followed by SiLU, except those of stem and stage 1.
 
     Raises:
-        InputError: there are none, or the model is quantised already.
+        InputError: there is no such convolution, or the model is quantised already.
     """
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise InputError("Expected a float32 model to quantise, found one that is INT8 already.")
@@ -132,19 +137,21 @@ def _layers(model: ModelProto) -> list[_Layer]:
 
 
 def _checked(model: ModelProto, images_bgr: Iterable[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """Return the images, each fit to be the model's input.
+    """Return the images after a check that each can be the model's input.
 
     Raises:
-        InputError: there are none, or one is not.
+        InputError: there is no image, or one has another shape or type.
     """
     images = list(images_bgr)
     if not images:
-        raise InputError("INT8 needs photographs to calibrate with, found none; name a folder that has some.")
-    asked = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim][1:]
-    expected = " x ".join(str(side) if side else "any" for side in asked)
+        raise InputError(
+            "INT8 needs photographs to calibrate with, found none; name a folder of photographs."
+        )
+    wanted = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    expected = " x ".join(str(side) if side else "any" for side in wanted)
     for index, image in enumerate(images):
         fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0
-        sides = zip(image.shape, asked, strict=True) if fits else ()
+        sides = zip(image.shape, wanted, strict=True) if fits else ()
         if not fits or any(side != want if want else side % 32 for side, want in sides):
             raise InputError(
                 f"Expected images of {expected} (height, width, 3) uint8 to calibrate with, found "
@@ -157,7 +164,7 @@ def _checked(model: ModelProto, images_bgr: Iterable[NDArray[np.uint8]]) -> list
 
 
 def _scales(model: ModelProto, names: Sequence[str], images: Sequence[NDArray[np.uint8]]) -> dict[str, Scale]:
-    """Return the scale of each map, (N, C, h, w): the one that changes its values least."""
+    """Return for each map (N, C, h, w) the scale that changes its values least."""
     lows, highs = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for maps in _run(model, [], names, images):
@@ -165,7 +172,7 @@ def _scales(model: ModelProto, names: Sequence[str], images: Sequence[NDArray[np
             lows[name] = min(lows[name], float(values.min()))
             highs[name] = max(highs[name], float(values.max()))
             flat = values.ravel()
-            samples[name].append(flat[:: -(-flat.size // SAMPLE) | 1].copy())  # odd: no column is preferred
+            samples[name].append(flat[:: -(-flat.size // SAMPLE) | 1].copy())  # an odd step prefers no column
     scales = {}
     for name in names:
         counts, edges = np.histogram(np.concatenate(samples[name]), BINS, (lows[name], highs[name] or 1.0))
@@ -176,7 +183,7 @@ def _scales(model: ModelProto, names: Sequence[str], images: Sequence[NDArray[np
 def nearest_scale(values: NDArray[np.float64], counts: NDArray[Any]) -> Scale:
     """Return the scale that rounds values with the least mean squared error.
 
-    Few large values are worth cutting off where that makes the steps of all others finer.
+    It may clip a few large values, if this makes the steps of all other values finer.
 
     Args:
         values: (n,) ascending, such as the middles of a histogram's bins.
@@ -184,7 +191,7 @@ def nearest_scale(values: NDArray[np.float64], counts: NDArray[Any]) -> Scale:
     """
     low, high = min(float(values[0]), 0.0), max(float(values[-1]), 0.0)
     best, least = Scale.of(low, high), np.inf
-    # After SiLU nothing lies below -0.28: only the sums of several maps are worth cutting there.
+    # SiLU gives no value below -0.28, so only sums of several maps are worth clipping at the bottom.
     for bottom in low * np.linspace(1, 0.2, 17) if low < -0.5 else [low]:
         for top in high * np.linspace(1, 0.1, 46):
             scale = Scale.of(float(bottom), float(top))
@@ -195,7 +202,7 @@ def nearest_scale(values: NDArray[np.float64], counts: NDArray[Any]) -> Scale:
 
 
 class _Mean(NamedTuple):
-    """Mean of each channel (C,) of a map over all images: as it is, and as it comes back from 8 bits."""
+    """Mean of each channel (C,) of a map over all images: exact, and after rounding to 8 bits."""
 
     exact: NDArray[np.float64]
     rounded: NDArray[np.float64]
@@ -204,7 +211,7 @@ class _Mean(NamedTuple):
 def _means(
     model: ModelProto, scales: Mapping[str, Scale], images: Sequence[NDArray[np.uint8]]
 ) -> dict[str, _Mean]:
-    """Return the means of each map that is quantised; the network itself computes them."""
+    """Return the channel means of each quantised map; nodes added to the network compute them."""
     nodes, arrays, wanted = [], [], []
     for name, scale in scales.items():
         pair, constants = _quantised_map(name, scale)
@@ -227,11 +234,11 @@ def _run(
     images: Sequence[NDArray[np.uint8]],
     arrays: Sequence[TensorProto] = (),
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Yield values of the graph for one image after the other, with nodes and arrays added to it.
+    """Yield `outputs` of the graph for one image after the other, with `nodes` and `arrays` added to it.
 
     Raises:
         InputError: ONNX Runtime is not installed.
-        AerostatError: some of them are not numbers.
+        AerostatError: an output is not finite.
     """
     try:
         import onnxruntime
@@ -249,7 +256,7 @@ def _run(
         if not all(np.isfinite(value.sum(dtype=np.float64)) for value in values):
             raise AerostatError(
                 f"The network's values on image {index} of {counted(len(images), 'image')} to calibrate with "
-                "are not numbers; its weights are damaged, or were trained until they diverged."
+                "are not finite; its weights are damaged, or its training diverged."
             )
         yield dict(zip(outputs, values, strict=True))
 
@@ -257,7 +264,7 @@ def _run(
 def _asked(
     model: ModelProto, nodes: Sequence[NodeProto], outputs: Sequence[str], arrays: Sequence[TensorProto]
 ) -> ModelProto:
-    """Return the graph with further nodes and arrays, one image at a time, cut off behind its new outputs."""
+    """Return the graph with further nodes and arrays, cut off after the new outputs, for one image."""
     wanted, kept = set(outputs), []
     for node in reversed((*model.graph.node, *nodes)):
         if wanted.intersection(node.output):
@@ -285,7 +292,7 @@ def _insert(
     means: Mapping[str, _Mean],
     top: int,
 ) -> None:
-    """Put the quantised layers into the graph; weights are at most `top` in whole numbers."""
+    """Put the quantised layers into the graph; quantised weights lie within -`top` and `top`."""
     by_name = {layer.node.name: layer for layer in layers}
     nodes: list[NodeProto] = []
     arrays: dict[str, TensorProto] = {array.name: array for array in model.graph.initializer}
@@ -311,14 +318,14 @@ def _insert(
 
 
 def _copy(message: Any) -> Any:
-    """Return a copy that lives on when the list that it stands in is emptied."""
+    """Return a copy, which stays valid when the list that owns the message is emptied."""
     copied = type(message)()
     copied.CopyFrom(message)
     return copied
 
 
 def _quantised_map(name: str, scale: Scale) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Return the nodes that give `<name>.dequantised`, and their constants."""
+    """Return the nodes that compute `<name>.dequantised`, and their constants."""
     step, zero, whole = f"{name}.step", f"{name}.zero", f"{name}.quantised"
     nodes = [
         helper.make_node("QuantizeLinear", [name, step, zero], [whole], name=whole),
@@ -336,12 +343,12 @@ def _quantised_map(name: str, scale: Scale) -> tuple[list[NodeProto], list[Tenso
 def _quantised_weight(
     layer: _Layer, mean: _Mean, top: int
 ) -> tuple[NodeProto, TensorProto, list[TensorProto]]:
-    """Return the node that gives a layer's weight, its corrected bias, and the node's constants."""
+    """Return the node that computes a layer's weight, the corrected bias, and the node's constants."""
     name, bias_name = layer.node.input[1:]
     largest = np.abs(layer.weight).max((1, 2, 3))
     steps = np.where(largest > 0, largest / top, 1).astype(np.float32)
     whole = np.clip(np.round(layer.weight / steps[:, None, None, None]), -top, top)
-    # A mean over the map is what a kernel sees on average, but for the map's border, which is left aside.
+    # Each weight of a kernel sees the mean of the map on average; the border is neglected.
     exact = layer.weight.sum((2, 3), dtype=np.float64) @ mean.exact
     rounded = (whole.sum((2, 3), dtype=np.float64) * steps[:, None]) @ mean.rounded
     bias = (layer.bias + exact - rounded).astype(np.float32)

@@ -14,40 +14,41 @@ from aerostat.draw.text import elide, paint_text, text_mask
 from aerostat.errors import InputError
 
 Outline = NDArray[np.floating] | Sequence[NDArray[np.floating]] | None
-"""The outline of one object: one polygon (n, 2), several, or none."""
+"""The outline of one object: one polygon (n, 2), several, or None."""
 
 FILL_OPACITY = 0.22
+"""Opacity of a filled outline."""
 EDGE_OPACITY = 0.5
-"""Of the edge around a line of one pixel."""
+"""Opacity of the edge around a line of one pixel."""
 MAX_TAGGED = 0.08
-"""Share of the image that all tags together may cover; where boxes crowd, the others go without."""
+"""Share of a crowded image that all tags together may cover."""
 MAX_OVERLAP = 0.25
-"""Share of a tag that other tags may cover before it is left out."""
+"""Share of a tag that other tags may cover; beyond it the tag is left out."""
 MAX_HIDDEN, MAX_HIDDEN_ONCE = 0.15, 0.5
-"""Share of a box that a tag may cover before it is left out; the second for the first tag of each class."""
+"""Share of a box that a tag may cover; the second limit is for the first tag of each class."""
 ALWAYS_TAGGED = 4
-"""Up to so many boxes every one has its tag."""
+"""Number of boxes up to which each has a tag."""
 ALL_NAMED = 8
-"""Up to so many boxes of one class the name is repeated on each where there is room."""
-SMALLEST_TEXT = 9
-"""Pixels per em under which nobody reads a label."""
+"""Number of boxes of one class up to which each may repeat its name."""
+MIN_TEXT = 9
+"""Smallest legible text, in pixels per em."""
 
 
 def line_width(height: int, width: int, count: int = 1) -> int:
     """Return the line width in pixels for an image with `count` boxes: 1 at 100, 2 at 640, 20 at 8000 pixels.
 
-    Lines are thinner where there is a crowd, which they would hide.
+    Many boxes get thinner lines, which hide less.
     """
     return max(1, round(math.ceil(_extent(height, width) / 400) * _crowding(count)))
 
 
 def text_size(height: int, width: int, count: int = 1) -> int:
-    """Return pixels per em for labels on an image with `count` boxes: smaller where there is a crowd."""
-    return max(SMALLEST_TEXT, round(math.pow(_extent(height, width), 0.85) / 16 * _crowding(count)))
+    """Return the text size in pixels per em for an image with `count` boxes: smaller for many boxes."""
+    return max(MIN_TEXT, round(math.pow(_extent(height, width), 0.85) / 16 * _crowding(count)))
 
 
 def _extent(height: int, width: int) -> int:
-    """Return the longer side, but no more than three times the shorter: a panorama is looked at closely."""
+    """Return the longer side, at most three times the shorter: a panorama is viewed closely."""
     return min(max(height, width), 3 * min(height, width))
 
 
@@ -68,22 +69,22 @@ def draw_boxes(
 ) -> NDArray[np.uint8]:
     """Return a copy of the image with boxes, filled outlines and label tags.
 
-    Small boxes are drawn over large ones. A tag stands above its box where there is room, else inside it or
-    below it, wherever it covers least of the other boxes and tags, and always wholly inside the image; on an
-    image too small for any text there are none. Up to four boxes all have their tags. Of more, a tag is left
-    out that would hide a box or another tag, that says what all the others say, or once the tags cover a
-    twelfth of the image; the first to be placed is one of each class, so that every colour is named if there
-    is room at all.
+    Small boxes are drawn over large ones. A tag is placed above, inside or below its box, where it covers
+    least of other boxes and tags, and always inside the image. An image too small for text has no tags.
+
+    Up to four boxes all have tags. Of more boxes, a tag is left out if it would hide a box or another tag, if
+    it repeats what all others say, or if tags already cover a twelfth of the image. One tag of each class is
+    placed first, so that every colour is named if there is room.
 
     Args:
         image_bgr: (H, W, 3) uint8; left as it is.
         boxes_xyxy: (n, 4) pixels.
         labels: (n,) indices into `classes`.
-        classes: class names in any script; where no font here has a script, the tag says ``class 3``.
+        classes: class names in any script; if no font has the script, the tag is ``class 3``.
         scores: (n,) in [0, 1], shown as per cent, or None.
-        polygons: (n,) outlines in pixels, each one polygon (k, 2), several, or None; or None for none at all.
-        names: (n,) said in place of the class names, or None.
-        width: of the lines in pixels; chosen from the image's size if None.
+        polygons: (n,) outlines in pixels, each one polygon (k, 2), several, or None; None for no outlines.
+        names: (n,) shown in place of the class names, or None.
+        width: of the lines in pixels; None chooses it from the image's size.
 
     Raises:
         InputError: the arguments differ in length, a box is not finite, or a label has no class.
@@ -112,13 +113,13 @@ def draw_boxes(
     ]
     ranked = _ranked(order, labels, called, scores)
     tags = _placed_tags(boxes, texts, ranked, size, stroke, high, wide)
-    for i, spot in reversed(tags):  # the first to be placed over those that had to touch them
+    for i, spot in reversed(tags):  # the first placed is drawn last, over tags that touch it
         _tag(image, spot, texts[i], size, colours[i])
     return image
 
 
 def _stroke_for(boxes: NDArray[np.float64], stroke: int) -> int:
-    """Return the line width, down to a third of it where the boxes are so small that it would fill them."""
+    """Return the line width, reduced to a third at most for small boxes, which it would fill."""
     sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
     return max(1, stroke // 3, min(stroke, int(np.median(sides)) // 16))
 
@@ -129,10 +130,10 @@ def _ranked(
     called: Sequence[str],
     scores: Sequence[float] | NDArray[np.floating] | None,
 ) -> tuple[list[int], list[int]]:
-    """Return the boxes in the order in which their tags choose a place: one of each name, then the others.
+    """Return the boxes in the order in which their tags are placed: one of each name, then the others.
 
-    The best scores come first, or without scores the largest boxes, as `order` has them. In a crowd of one
-    class without scores, the other tags would say nothing and are left out.
+    The best scores come first; without scores the largest boxes, as in `order`. For many boxes of one class
+    without scores, the other tags would all be equal and are left out.
     """
     ranked = list(order) if scores is None else sorted(order, key=lambda i: -float(scores[i]))
     first: dict[str, int] = {}
@@ -152,7 +153,7 @@ def _placed_tags(
     high: int,
     wide: int,
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """Return the index of each box that gets a tag with the tag's x1, y1, x2, y2, in the order of placing."""
+    """Return (index of the box, x1, y1, x2, y2 of its tag) for each tag, in the order of placing."""
     tags: list[tuple[int, NDArray[np.float64]]] = []
     placed, left = np.empty((0, 4)), MAX_TAGGED * high * wide
     crowded = len(boxes) > ALWAYS_TAGGED
@@ -169,8 +170,8 @@ def _placed_tags(
         hidden = (_shared_area(spots, boxes) / areas).max(axis=1)
         cost = covered + hidden + 0.5 * moved + 0.01 * np.arange(len(spots))
         if crowded:
-            most_hidden = MAX_HIDDEN_ONCE if place < len(ranked[0]) else MAX_HIDDEN
-            cost[(covered > MAX_OVERLAP) | (hidden > most_hidden)] = math.inf
+            max_hidden = MAX_HIDDEN_ONCE if place < len(ranked[0]) else MAX_HIDDEN
+            cost[(covered > MAX_OVERLAP) | (hidden > max_hidden)] = math.inf
         best = int(np.argmin(cost))
         if math.isfinite(cost[best]):
             placed = np.concatenate([placed, spots[best, None]])
@@ -182,9 +183,9 @@ def _placed_tags(
 def _spots(
     box: NDArray[np.float64], tag_w: int, tag_h: int, edge: int, high: int, wide: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where a tag may stand about its box, best first, and how far each place had to be moved.
+    """Return the possible places of a tag at its box, best first, and the moves that kept them in the image.
 
-    The places (6, 4) are xyxy in whole pixels inside the image; the moves (6,) are in sides of the tag.
+    The places (6, 4) are xyxy in whole pixels; the moves (6,) are in sides of the tag.
     """
     x1, y1, x2, y2 = np.rint(box)
     corners = np.asarray(
@@ -203,7 +204,7 @@ def _spots(
 
 
 def _shared_area(a_xyxy: NDArray[np.float64], b_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, m), the area that each of `a_xyxy` (n, 4) shares with each of `b_xyxy` (m, 4)."""
+    """Return the areas (n, m) of the intersections of `a_xyxy` (n, 4) with `b_xyxy` (m, 4)."""
     wide = np.minimum(a_xyxy[:, None, 2], b_xyxy[:, 2]) - np.maximum(a_xyxy[:, None, 0], b_xyxy[:, 0])
     high = np.minimum(a_xyxy[:, None, 3], b_xyxy[:, 3]) - np.maximum(a_xyxy[:, None, 1], b_xyxy[:, 1])
     shared: NDArray[np.float64] = np.clip(wide, 0, None) * np.clip(high, 0, None)
@@ -221,7 +222,7 @@ def _check(
     for name, values in (("labels", labels), ("scores", scores), ("polygons", polygons), ("names", names)):
         if values is not None and len(values) != len(boxes):
             raise InputError(
-                f"Expected one of {name} for each of {len(boxes)} boxes to draw, found {len(values)}."
+                f"Expected one value of `{name}` for each of {len(boxes)} boxes to draw, found {len(values)}."
             )
     if not np.isfinite(boxes).all():
         raise InputError(
@@ -241,7 +242,7 @@ def _polygons(outline: Outline) -> list[NDArray[np.floating]]:
 
 
 def _fill(image: NDArray[np.uint8], polygon: NDArray[np.floating], colour: Colour, stroke: int) -> None:
-    """Fill a polygon half transparently and draw its outline; only the part it covers is touched."""
+    """Fill a polygon translucently and draw its outline, in place."""
     if len(polygon) < 3 or not np.isfinite(polygon).all():
         return
     high, wide = image.shape[:2]
@@ -258,7 +259,7 @@ def _fill(image: NDArray[np.uint8], polygon: NDArray[np.floating], colour: Colou
 
 
 def _rectangle(image: NDArray[np.uint8], box: NDArray[np.float64], colour: Colour, stroke: int) -> None:
-    """Draw a box in its colour on a thin black or white edge, so that it shows on any background."""
+    """Draw a box in its colour on a thin black or white edge, which is visible on any background."""
     high, wide = image.shape[:2]
     x1, y1, x2, y2 = np.clip(np.rint(box), 0, (wide - 1, high - 1, wide - 1, high - 1)).astype(int).tolist()
     if stroke > 1:
@@ -269,7 +270,7 @@ def _rectangle(image: NDArray[np.uint8], box: NDArray[np.float64], colour: Colou
 
 
 def _shade_around(image: NDArray[np.uint8], x1: int, y1: int, x2: int, y2: int, colour: Colour) -> None:
-    """Blend a line of one pixel around a box into the image: a whole one would weigh more than the box."""
+    """Blend a line of one pixel around a box into the image; an opaque line would dominate the box."""
     high, wide = image.shape[:2]
     left, right, top, bottom = max(x1 - 1, 0), min(x2 + 2, wide), max(y1 - 1, 0), min(y2 + 2, high)
     lines = [image[y, left:right] for y in (y1 - 1, y2 + 1) if 0 <= y < high]
@@ -279,9 +280,9 @@ def _shade_around(image: NDArray[np.uint8], x1: int, y1: int, x2: int, y2: int, 
 
 
 def _name_room(wide: int, size: int, scored: bool) -> int:
-    """Return the pixels that a class name may take: two fifths of the image, more only on a tiny one."""
-    most = wide - 2 * _padding(size) - 2 - (text_mask(" 100%", size).shape[1] if scored else 0)
-    return min(most, max(12 * size, wide * 2 // 5))
+    """Return the width for a class name in pixels: two fifths of the image, more on a tiny image."""
+    available = wide - 2 * _padding(size) - 2 - (text_mask(" 100%", size).shape[1] if scored else 0)
+    return min(available, max(12 * size, wide * 2 // 5))
 
 
 def _padding(size: int) -> int:

@@ -1,4 +1,4 @@
-"""What is annotated beside what was found, with the box that matters emphasised."""
+"""Annotations beside detections, with one box emphasised."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from aerostat.draw.text import GAP, elide, paint_text, text_mask
 from aerostat.errors import InputError
 
 WIDTH = 900
-"""Pixels of the whole picture: sharp on a page, and still read where a phone shows it at a third."""
+"""Width of the picture in pixels: sharp on a page, and legible on a phone, which shows a third of it."""
 
-_TEXT = 26  # pixels per em, some nine on a phone
+_TEXT = 26  # pixels per em, about nine on a phone
 _GAP = 12
 _TALLEST = 560
 _MAX_ZOOM = 4.0
 _SEEN = 0.22
-"""If the box that matters takes less than this share of the image's longer side, only its surroundings are
-shown."""
+"""Share of the image's longer side: of a smaller emphasised box only the surroundings are shown."""
 _AROUND = 3.5
 """Side of these surroundings, in sides of the box."""
 _SMALLEST_PART = 48.0
 _DIMMED = 0.62
-"""Brightness of what lies outside of the box that matters."""
+"""Brightness outside of the emphasised box."""
 
 _WHITE: Colour = (255, 255, 255)
 _INK: Colour = (33, 28, 24)
@@ -37,17 +36,17 @@ _MUTED: Colour = (110, 99, 89)
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one half of the picture shows.
+    """One half of the picture.
 
     Args:
-        title: above it.
-        boxes_xyxy: (n, 4) pixels of the image, drawn thin; the emphasised one not among them.
-        labels: (n,) whose colours they get.
-        focus_xyxy: the box that is emphasised; None if there is none on this side.
-        focus_label: whose colour it gets.
+        title: above the half.
+        boxes_xyxy: (n, 4) pixels of the image, drawn thin, without the emphasised box.
+        labels: (n,) that choose their colours.
+        focus_xyxy: the emphasised box; None if this side has none.
+        focus_label: that chooses its colour.
         focus_text: on its tag.
-        ghost_xyxy: a box to compare with, dashed, such as that of the other side.
-        ghost_text: on its tag where nothing else is emphasised, such as "not found"; empty for none.
+        ghost_xyxy: a box to compare with, drawn dashed, such as that of the other side.
+        ghost_text: on its tag if no box is emphasised, such as "not found"; empty for no tag.
     """
 
     title: str
@@ -63,15 +62,15 @@ class Side:
 def side_by_side(
     image_bgr: NDArray[np.uint8], left: Side, right: Side, caption: str, *, width: int = WIDTH
 ) -> NDArray[np.uint8]:
-    """Return the image twice, each with the boxes of one side, under a caption.
+    """Return the image twice, with the boxes of one side each, under a caption.
 
-    If the emphasised boxes are small, only their surroundings are shown, enlarged at most four times.
+    Of small emphasised boxes only the surroundings are shown, enlarged at most four times.
 
     Args:
         image_bgr: (H, W, 3) uint8; left as it is.
-        left, right: what to draw on it.
-        caption: one line, its middle left out where it is too long.
-        width: of the picture in pixels; the height follows, some 700 at most for 900.
+        left, right: boxes and texts of the halves.
+        caption: one line; a long one is shortened in its middle.
+        width: of the picture in pixels; the height follows, at most about 700 for 900.
 
     Raises:
         InputError: the labels of a side differ in number from its boxes, or neither side has a box to show.
@@ -95,7 +94,7 @@ def side_by_side(
 
 
 def _window(size: tuple[int, int], focuses_xyxy: NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """Return x1, y1, x2, y2 of the part of the image to show: all of it, unless the boxes are small on it."""
+    """Return x1, y1, x2, y2 of the visible part of the image: the whole image, unless the boxes are small."""
     high, wide = size
     x1, y1 = np.clip(focuses_xyxy[:, :2].min(axis=0), 0, (wide, high))
     x2, y2 = np.clip(focuses_xyxy[:, 2:].max(axis=0), 0, (wide, high))
@@ -157,7 +156,7 @@ def _spotlight(picture: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[
 
 
 def _corners(picture: NDArray[np.uint8], box: NDArray[np.float64], inside: int) -> tuple[int, int, int, int]:
-    """Return whole corners, moved to the edge of the picture where they lie beyond it."""
+    """Return the corners as whole numbers, moved into the picture."""
     high, wide = picture.shape[:2]
     low, right, bottom = inside, max(inside, wide - 1 - inside), max(inside, high - 1 - inside)
     x1, y1, x2, y2 = np.clip(np.rint(box), low, (right, bottom, right, bottom)).astype(int).tolist()
@@ -170,7 +169,7 @@ def _outside(picture: NDArray[np.uint8], box: NDArray[np.float64]) -> bool:
 
 
 def _frame(picture: NDArray[np.uint8], box: NDArray[np.float64], colour: Colour, stroke: int) -> None:
-    """Draw a box, a strong one with an edge of black or white; nothing outside of the part shown."""
+    """Draw a box, a thick one with a black or white edge; skip it if it lies outside of the picture."""
     if _outside(picture, box):
         return
     x1, y1, x2, y2 = _corners(picture, box, stroke // 2)
@@ -195,7 +194,7 @@ def _dashes(picture: NDArray[np.uint8], box: NDArray[np.float64]) -> None:
 
 
 def _tag(panel: NDArray[np.uint8], box: NDArray[np.float64], text: str, colour: Colour) -> None:
-    """Write a text on its background above a box, below it, or inside of it where there is no room."""
+    """Draw a text on its background above a box, below it, or else inside."""
     high, wide = panel.shape[:2]
     size, pad = _TEXT - 4, 5
     if not text:

@@ -1,11 +1,10 @@
-"""Charts about an evaluation: precision by recall, the confusion matrix, the kinds of mistakes.
+"""Charts of an evaluation: precision over recall, confusion matrix, kinds of errors.
 
-Arrays and names in, charts out, in type that a phone shows too. Matplotlib's object API, no global state.
+The type is large enough for a phone.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.draw.figure import FAINT, new_figure, style_axes
 from aerostat.draw.palette import class_colour
 from aerostat.draw.text import drawable, elide
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
 # Okabe and Ito, "Color Universal Design" (2008)
 _BLUE, _VERMILLION = "#0072B2", "#D55E00"
 _STRONG = (_BLUE, "#E69F00", "#009E73")  # blue, orange, bluish green
-_FAINT, _INK = "#e4e4e4", "#222222"
+_INK = "#222222"
 _DPI = 140
 _NAME_ROOM = 170
-"""Pixels that a name may take beside a chart, measured at 13 pixels per em."""
+"""Width of a name beside a chart in pixels, at most, at 13 pixels per em."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point on the plane of recall and precision, and what it is.
+    """A marked point of a precision-recall chart.
 
     Args:
         recall, precision: from 0 to 1.
@@ -44,13 +43,6 @@ class Mark:
     text: str
 
 
-def png(figure: Figure) -> bytes:
-    """Return a chart as the content of a PNG file."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
-
-
 def precision_recall_chart(
     curves: Mapping[str, NDArray[np.floating]],
     mark: Mark | None = None,
@@ -58,19 +50,19 @@ def precision_recall_chart(
     by_class: Mapping[int, NDArray[np.floating]] | None = None,
     classes: Sequence[str] = (),
 ) -> Figure:
-    """Return precision over recall, strong lines for all classes, thin ones for single ones, a marked point.
+    """Return precision over recall: strong lines for all classes, thin lines for single ones, a marked point.
 
     Args:
         curves: precision (101,) at recalls 0 to 1, by name; three at most.
         mark: a point to mark.
-        by_class: the same by label, drawn thin in the colours of the classes.
-        classes: names that the labels of `by_class` index.
+        by_class: precision (101,) by label, drawn thin in the colours of the classes.
+        classes: names, indexed by the labels of `by_class`.
     """
     figure, axes = _chart(5.6, 4.6)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     recalls = np.linspace(0, 1, 101)
-    # beside lines in the colours of classes the strong ones are told apart by their dashes
+    # Beside lines in the colours of classes, dashes distinguish the strong lines.
     styles = [(_INK, "-"), (_INK, "--"), (_INK, ":")] if by_class else [(c, "-") for c in _STRONG]
     for (name, precision), (colour, dashes) in zip(curves.items(), styles, strict=False):
         axes.plot(recalls, precision, color=colour, linestyle=dashes, linewidth=2.4, label=name)
@@ -92,7 +84,7 @@ def precision_recall_chart(
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    axes.grid(True, color=_FAINT, linewidth=0.8)
+    axes.grid(True, color=FAINT, linewidth=0.8)
     legend = axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=11, handlelength=1.4
     )
@@ -104,7 +96,7 @@ def precision_recall_chart(
 def confusion_chart(classes: Sequence[str], counts: NDArray[np.integer]) -> Figure:
     """Return a confusion matrix: counts in cells, coloured by their share of the row.
 
-    What is right is blue, what is wrong vermillion.
+    Correct detections are blue, errors vermillion.
 
     Args:
         classes: k names.
@@ -119,7 +111,7 @@ def confusion_chart(classes: Sequence[str], counts: NDArray[np.integer]) -> Figu
     axes.imshow(_cell_colours(share), aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         if row == column == size - 1 or (not count and row != column):
-            continue  # background on which nothing was found has no count
+            continue  # background without a detection has no count
         colour = "white" if share[row, column] > 0.6 else _INK
         axes.text(column, row, _short(int(count)), ha="center", va="center", color=colour, fontsize=13)
     axes.set_xticks(range(size), [*names, "missed"])
@@ -140,12 +132,14 @@ def confusion_chart(classes: Sequence[str], counts: NDArray[np.integer]) -> Figu
     return figure
 
 
-def mistakes_chart(counts: Mapping[Any, int], won: Mapping[Any, float] | None = None) -> Figure:
-    """Return bars of how many mistakes of each kind there are, and beside them what mending them would win.
+def tide_chart(counts: Mapping[Any, int], won: Mapping[Any, float] | None = None) -> Figure:
+    """Return bars of the errors of each kind, and beside them the AP50 that correcting them would win.
+
+    The kinds are TIDE's (arXiv:2008.08115).
 
     Args:
-        counts: by kind.
-        won: AP50 that would be won, from 0 to 1, by kind; None leaves these bars away.
+        counts: errors by kind.
+        won: AP50 to win, from 0 to 1, by kind; None leaves these bars out.
     """
     figure, axes = _chart(5.6, 0.42 * len(counts) + 0.9, 1 if won is None else 2)
     columns: list[tuple[Any, str, Mapping[Any, float], str, str]] = [
@@ -158,10 +152,10 @@ def mistakes_chart(counts: Mapping[Any, int], won: Mapping[Any, float] | None = 
         part.set_title(title, loc="left", fontsize=12)
         part.set_yticks(range(len(values)), list(values) if i == 0 else [""] * len(values))
         part.invert_yaxis()
-        most = max(values.values(), default=0.0) or 1.0
-        part.set_xlim(0, most * 1.32)  # room for the figure behind the longest bar
+        peak = max(values.values(), default=0.0) or 1.0
+        part.set_xlim(0, peak * 1.32)  # room for the figure behind the longest bar
         for row, value in enumerate(values.values()):
-            part.text(value + 0.03 * most, row, form.format(value), va="center", fontsize=11)
+            part.text(value + 0.03 * peak, row, form.format(value), va="center", fontsize=11)
         part.set_xticks([])
         part.spines[["bottom"]].set_visible(False)
         part.tick_params(length=0)
@@ -169,24 +163,14 @@ def mistakes_chart(counts: Mapping[Any, int], won: Mapping[Any, float] | None = 
 
 
 def _chart(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height, dpi=_DPI)
     parts = figure.subplots(1, columns, squeeze=False)[0]
     for axes in parts:
-        _plain(axes)
+        style_axes(axes, grid=False)
+        axes.tick_params(colors="#333333", labelsize=11)
+        axes.xaxis.label.set_fontsize(12)
+        axes.yaxis.label.set_fontsize(12)
     return figure, parts[0] if columns == 1 else parts
-
-
-def _plain(axes: Axes) -> None:
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
-    axes.tick_params(colors="#333333", labelsize=11)
-    axes.xaxis.label.set_fontsize(12)
-    axes.yaxis.label.set_fontsize(12)
 
 
 def _cell_colours(share: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -195,7 +179,7 @@ def _cell_colours(share: NDArray[np.floating]) -> NDArray[np.floating]:
     strong[:] = _channels(_VERMILLION)
     right = np.arange(len(share) - 1)
     strong[right, right] = _channels(_BLUE)
-    # the square root lets a share of some per cent be seen
+    # The square root makes a share of some per cent visible.
     cells: NDArray[np.floating] = 1 - np.sqrt(share)[..., None] * (1 - strong)
     cells[share == 0] = 0.97
     cells[-1, -1] = 0.9
@@ -219,12 +203,12 @@ def _short(count: int) -> str:
 
 
 def _name(name: str, fallback: str) -> str:
-    """Return a class name as far as there is room and a font for it."""
+    """Return a class name, shortened to `_NAME_ROOM`, or `fallback` if no font has its script."""
     return elide(name, 13, _NAME_ROOM, fallback)
 
 
 def _in_its_script(text: Text) -> None:
-    """Draw a name in a font that has its script, and a $ in it as it is."""
+    """Give a name a font that has its script, and show dollars as they are."""
     text.set_parse_math(False)
     shown, font = drawable(text.get_text())
     text.set_text(shown)

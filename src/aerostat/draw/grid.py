@@ -1,4 +1,4 @@
-"""Many pictures on one sheet."""
+"""A sheet of many pictures in a grid."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from aerostat.draw.text import GAP, elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
 
 CAPTION_TEXT = 13
-"""Pixels per em of the captions."""
+"""Size of captions in pixels per em."""
 TITLE_TEXT = 18
-"""Pixels per em of the title."""
+"""Size of the title in pixels per em."""
 
 
 def image_grid(
@@ -31,17 +31,17 @@ def image_grid(
 ) -> NDArray[np.uint8]:
     """Return one image with all of `images_bgr` in equal cells, row by row.
 
-    Each image keeps its proportions and stands in the middle of its cell. The captions stand under the cells,
-    their middle left out where they are longer than the cell.
+    Each image keeps its aspect ratio and is centred in its cell. Captions are below the cells; a long one is
+    shortened in its middle.
 
     Args:
         images_bgr: at least one image (H, W, 3) uint8, of any sizes.
-        columns: images per row; None makes the sheet about as wide as a screen (3:2).
+        columns: images per row; None gives a sheet of about 3:2.
         cell: width and height of a cell in pixels, without the caption.
         captions: one for each image, or None.
         gap: pixels between cells and around the sheet.
         background: blue, green, red behind the images.
-        title: above them all, or None.
+        title: above the grid, or None.
 
     Raises:
         InputError: there is no image, or the captions differ in number from the images.
@@ -82,7 +82,7 @@ def image_grid(
 
 
 def _fit(image_bgr: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Return the image resized to fit into width x height with its proportions."""
+    """Return the image resized to fit into width x height, at its aspect ratio."""
     high, wide = image_bgr.shape[:2]
     scale = min(width / wide, height / high)
     size = (max(1, round(wide * scale)), max(1, round(high * scale)))
@@ -95,7 +95,8 @@ def _fit(image_bgr: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
 def _caption(
     sheet: NDArray[np.uint8], text: str, fallback: str, left: int, top: int, room: int, colour: Colour
 ) -> None:
-    text = elide(text, CAPTION_TEXT, room, fallback, missing=GAP)  # a file name without its script is none
+    # A file name with gaps is better than the fallback.
+    text = elide(text, CAPTION_TEXT, room, fallback, missing=GAP)
     width = text_width(text, CAPTION_TEXT)
     if width <= room:
         paint_text(sheet, text, left + (room - width) // 2, top, CAPTION_TEXT, colour)

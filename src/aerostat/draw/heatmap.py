@@ -1,4 +1,4 @@
-"""Heat over a photograph, in colours that keep their order for every colour vision."""
+"""Heat over a photograph, in colours whose order any colour vision sees."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from aerostat.errors import InputError
 from aerostat.text import counted
 
 COLOUR_MAP = "inferno"
-"""Perceptually uniform and monotone in lightness, so it reads in grey and with any colour vision (Smith and
-van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015)."""
+"""Perceptually uniform and monotone in lightness, so that it works in grey and for any colour vision (Smith
+and van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015)."""
 TITLE_TEXT = 14
-"""Pixels per em of the titles of a contact sheet."""
-SMALLEST_CAPTION = 12
-"""Pixels per em below which a caption is shortened rather than drawn smaller."""
+"""Size of the titles of a contact sheet in pixels per em."""
+MIN_CAPTION = 12
+"""Smallest caption in pixels per em; a longer text is shortened."""
 STRENGTH = 0.7
-"""How much of the photograph the brightest heat covers, so that one sees what is below it."""
+"""Opacity of the brightest heat; the photograph below stays visible."""
 _FULL_AT, _GREY_AT = 0.8, 0.2
-"""Heat from which on the colours cover as much as they may, and from which on the photograph is grey: colour
-then means heat alone."""
+"""Heat above which the opacity is full, and heat above which the photograph is grey, so that only heat has
+colour."""
 BAND_PIXELS = 1 << 20
-"""Pixels that are blended at a time, so that a huge photograph needs no huge float arrays."""
+"""Pixels that are blended at a time, because float arrays of a huge photograph need much memory."""
 _INK = (40, 40, 40)
 
 
@@ -41,7 +41,7 @@ def _colours() -> NDArray[np.uint8]:
 
 
 def heat_colours(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return heat (H, W) in [0, 1] as an image (H, W, 3) in the colours of the colour map, dark to bright.
+    """Return heat (H, W) in [0, 1] as an image (H, W, 3) uint8 BGR of the colour map, dark to bright.
 
     Raises:
         InputError: the heat is not (H, W) or not finite.
@@ -56,13 +56,13 @@ def overlay_heat(
     strength: float = STRENGTH,
     grey: bool = False,
 ) -> NDArray[np.uint8]:
-    """Return the photograph with heat over it; it is grey below heat and as it was where there is none.
+    """Return the photograph with heat over it; the photograph is grey below heat and unchanged elsewhere.
 
     Args:
         image_bgr: (H, W, 3) uint8.
-        heat: (H, W), 0 none to 1 the most; values beyond are clipped.
-        strength: how much of the photograph the colours cover where there is heat, in [0, 1].
-        grey: whether the photograph is grey everywhere, so that no yellow thing in it looks like heat.
+        heat: (H, W), from 0 to 1; other values are clipped.
+        strength: opacity of the brightest heat, in [0, 1].
+        grey: whether the whole photograph is grey, so that no yellow object looks like heat.
 
     Raises:
         InputError: the heat is of another size or not finite, or the strength is outside of [0, 1].
@@ -93,7 +93,7 @@ def _levels(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def outline_boxes(image_bgr: NDArray[np.uint8], boxes_xyxy: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the image with boxes (n, 4) in white on black, which show on any heat, without labels."""
+    """Return the image with boxes (n, 4) in white on black, which are visible on any heat, without labels."""
     image = image_bgr.copy()
     stroke = max(1, round(max(image.shape[:2]) / 500))
     limits = (image.shape[1] - 1, image.shape[0] - 1)
@@ -106,16 +106,16 @@ def outline_boxes(image_bgr: NDArray[np.uint8], boxes_xyxy: NDArray[np.floating]
 def captioned(
     image_bgr: NDArray[np.uint8], lines: Sequence[str], ends: tuple[str, str] | None = None
 ) -> NDArray[np.uint8]:
-    """Return the image with lines of text below it, and the scale of its heat.
+    """Return the image with lines of text and a scale of its heat below it.
 
     Args:
-        image_bgr: (H, W, 3) uint8; it stays as it is, at the top left corner of the result.
-        lines: what is seen; smaller where they are wider than the image, then their middle is left out.
-        ends: what the darkest and the brightest colour stand for; None draws no scale.
+        image_bgr: (H, W, 3) uint8, unchanged at the top of the result.
+        lines: of text; wide ones are drawn smaller, then shortened in their middle.
+        ends: names of the darkest and the brightest colour; None draws no scale.
     """
     width = image_bgr.shape[1]
-    size = max(SMALLEST_CAPTION, min(28, round(math.sqrt(image_bgr.shape[0] * width) / 55)))
-    while size > SMALLEST_CAPTION and any(text_width(text, size) > width - size // 2 * 2 for text in lines):
+    size = max(MIN_CAPTION, min(28, round(math.sqrt(image_bgr.shape[0] * width) / 55)))
+    while size > MIN_CAPTION and any(text_width(text, size) > width - size // 2 * 2 for text in lines):
         size -= 1
     line, edge = text_mask("Ag", size).shape[0] + 1, size // 2
     band = np.full((line * (len(lines) + (ends is not None)) + 2 * edge, width, 3), 255, np.uint8)
@@ -150,9 +150,10 @@ def contact_sheet(
     """Return one image with a table of pictures, titles on the left and above.
 
     Args:
-        cells: rows of images (H, W, 3) uint8 of any sizes, each kept in proportion; None leaves a cell empty.
-        row_titles: one for each row; broken into lines where they are long.
-        column_titles: one for each column; their middle is left out where they are too long.
+        cells: rows of images (H, W, 3) uint8 of any sizes, which keep their aspect ratio; None for an empty
+            cell.
+        row_titles: one for each row; long ones are broken into lines.
+        column_titles: one for each column; long ones are shortened in their middle.
         cell: width and height of a cell in pixels.
         gap: pixels between cells and around the sheet.
 
@@ -190,7 +191,7 @@ def contact_sheet(
 def _place(
     sheet: NDArray[np.uint8], image: NDArray[np.uint8], left: int, top: int, cell: tuple[int, int]
 ) -> None:
-    """Paint an image into the middle of its cell, as large as it fits with its proportions."""
+    """Paint an image into the middle of its cell, as large as fits, at its aspect ratio."""
     high, wide = image.shape[:2]
     scale = min(cell[0] / wide, cell[1] / high)
     size = (min(cell[0], max(1, round(wide * scale))), min(cell[1], max(1, round(high * scale))))

@@ -1,13 +1,13 @@
-"""Class colours that people with any colour vision can tell apart, and the text colour that reads on them."""
+"""Class colours that any colour vision can distinguish, and a legible text colour for each."""
 
 from __future__ import annotations
 
 Colour = tuple[int, int, int]
 """Blue, green, red, each 0-255."""
 
-# The first seven are the scheme of Okabe and Ito, "Color Universal Design" (2008), without its black, which
-# is no colour on a photograph. The others come from Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021),
-# the five that stay farthest apart from these and one another.
+# The first seven are the scheme of Okabe and Ito, "Color Universal Design" (2008), without black. The others
+# come from Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021): the five that differ most from the first
+# seven and from one another.
 _BASE_HEX = (
     "E69F00",  # orange
     "56B4E9",  # sky blue
@@ -24,18 +24,22 @@ _BASE_HEX = (
 )
 _BASE: tuple[Colour, ...] = tuple((int(h[4:], 16), int(h[2:4], 16), int(h[:2], 16)) for h in _BASE_HEX)
 
-# Lightness steps of the later rounds, positive towards white, negative towards black: chosen so that all 84
-# colours stay at least 6 units of CIELAB apart, the first 24 at least 12.
+# Lightness of the later dozens, positive towards white, negative towards black. All 84 colours differ by at
+# least 6 units of CIELAB, the first 24 by at least 12.
 _STEPS = (0.0, -0.45, 0.5, -0.75, 0.2, -0.3, 0.35)
 
 
 def class_colour(index: int) -> Colour:
-    """Return the colour (blue, green, red) of class `index`: the same in every picture and every run.
+    """Return the colour (blue, green, red) of class `index`, the same in all pictures and runs.
 
-    The first twelve are published schemes for colour-blind readers and stay apart under simulated
-    deuteranopia and protanopia (at least 8 units of CIELAB, the first seven 15). Each further dozen repeats
-    them darker or lighter, so that 84 classes differ for people with all three cones; for others some of
-    them look alike, which is why pictures name every class. After that the colours come round again.
+    The first twelve come from published schemes for colour-blind readers. They differ under simulated
+    deuteranopia and protanopia (by at least 8 units of CIELAB, the first seven by 15). Each further dozen
+    repeats them darker or lighter, so that 84 colours differ for people with all three cones. For others some
+    look alike, so pictures also name every class. From class 84 on the colours repeat.
+
+    Example:
+        >>> class_colour(0), class_colour(84)
+        ((0, 159, 230), (0, 159, 230))
     """
     hue = _BASE[index % len(_BASE)]
     step = _STEPS[index // len(_BASE) % len(_STEPS)]

@@ -1,4 +1,4 @@
-"""Pictures to disk, whole or not at all, under names in any script."""
+"""Image files: written atomically, under names in any script."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ _OPTIONS = {
 
 
 def save_image(path: Path | str, image_bgr: NDArray[np.uint8]) -> Path:
-    """Write an image (H, W, 3) or (H, W) in the format that the suffix names, and return its path.
+    """Write an image (H, W, 3) or (H, W) uint8 in the format of the suffix, and return the path.
 
-    The picture is encoded in memory and written by Python, since OpenCV's own writer refuses some file names
-    outside ASCII on Windows.
+    Python writes the file, because OpenCV's writer refuses some file names outside ASCII on Windows.
 
     Raises:
-        InputError: the suffix names no format that can be written.
-        AerostatError: the picture could not be encoded (such as a JPEG wider than 65535 pixels).
+        InputError: no format has that suffix.
+        AerostatError: the image cannot be encoded, such as a JPEG wider than 65535 pixels.
     """
     path = Path(path)
     options = _OPTIONS.get(path.suffix.lower())

@@ -1,4 +1,4 @@
-"""How much of a detection is left while a photograph goes or comes: deletion and insertion curves."""
+"""Deletion and insertion curves: the score of a detection while pixels are removed or added."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.draw.figure import new_figure, style_axes
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008); greys and dashes are for what is there for comparison only
+# Okabe and Ito, "Color Universal Design" (2008); greys and dashes are for control maps
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREYS = ("#8a8a8a", "#b0b0b0", "#6b6b6b", "#3d3d3d")
 _DASHES = ((0, (1, 1.2)), (0, (3, 1.5)), (0, (6, 2)), (0, (6, 1.5, 1, 1.5)))
@@ -21,13 +23,13 @@ _DASHES = ((0, (1, 1.2)), (0, (3, 1.5)), (0, (6, 2)), (0, (6, 1.5, 1, 1.5)))
 
 @dataclass(frozen=True, eq=False)
 class ScoreCurves:
-    """What one map gives.
+    """The curves of one map.
 
     Args:
         name: for the legend.
-        deletion, insertion: pairs of arrays (S,): shares of the photograph from 0 to 1, and scores, those on
-            the whole photograph being 1.
-        control: whether it is a map that is there for comparison.
+        deletion, insertion: two arrays (S,): shares of the photograph from 0 to 1, and scores relative to the
+            score on the whole photograph.
+        control: whether the map is only for comparison.
     """
 
     name: str
@@ -39,23 +41,17 @@ class ScoreCurves:
 def score_curves(curves: Sequence[ScoreCurves], title: str) -> Figure:
     """Return a figure with the deletion curves at the left and the insertion curves at the right.
 
-    The axis of shares is stretched at its beginning (by the square root), where an object of ordinary size
-    goes or comes. The legend names the areas, which are those under the curves over an even axis.
+    The axis of shares is a square root, which stretches its beginning: an object of usual size has a small
+    share. The legend has the areas under the curves over a linear axis.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(
-        figsize=(9.6, 4.4 + 0.2 * -(-len(curves) // 2)), dpi=120, layout="constrained", facecolor="white"
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.6, 4.4 + 0.2 * -(-len(curves) // 2))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     left, right = figure.subplots(1, 2, sharey=True)
     left.set_ylabel("score, of that on the photograph")
     _panel(left, "Deletion: the hottest pixels go first", "taken away", [(c, c.deletion) for c in curves])
     _panel(right, "Insertion: the hottest pixels come first", "let in", [(c, c.insertion) for c in curves])
-    most = max([1.0, *(float(scores.max()) for c in curves for _, scores in (c.deletion, c.insertion))])
-    left.set_ylim(0, 1.03 * most)
+    peak = max([1.0, *(float(scores.max()) for c in curves for _, scores in (c.deletion, c.insertion))])
+    left.set_ylim(0, 1.03 * peak)
     names = [_legend_entry(curve) for curve in curves]
     columns = 2 if max(map(len, names), default=0) < 70 else 1
     figure.legend(left.get_lines(), names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9,
@@ -87,13 +83,10 @@ def _panel(axes: Axes, title: str, done: str, curves: Sequence[tuple[ScoreCurves
                 "linewidth": 1.4,
             }
         axes.plot(x, y, **style)
-    axes.grid(True, color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
+    style_axes(axes)
     axes.tick_params(colors="#444444", labelsize=9)
 
 
 def _root(x: NDArray[np.floating]) -> NDArray[np.floating]:
-    root: NDArray[np.floating] = np.sqrt(np.maximum(x, 0))  # the axis asks beyond its ends too
+    root: NDArray[np.floating] = np.sqrt(np.maximum(x, 0))  # the axis also passes values beyond its ends
     return root

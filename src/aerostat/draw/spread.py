@@ -1,4 +1,4 @@
-"""Values of several runs side by side: a dot for each, their mean and its interval."""
+"""Values of several runs: a dot each, their mean and its confidence interval."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aerostat.draw.figure import new_figure
 from aerostat.files import replacing
 
 _BLUE, _GREY, _INK = "#0072B2", "#8a8a8a", "#222222"
@@ -16,13 +17,13 @@ _BLUE, _GREY, _INK = "#0072B2", "#8a8a8a", "#222222"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the picture.
+    """One row of the chart.
 
     Args:
-        name: in front of it.
-        values: one of each run, drawn as dots.
-        mean, low, high: of the values; NaN where there is no interval.
-        optimistic: values drawn as hollow dots beneath, the same runs' under a kinder measure.
+        name: left of the row.
+        values: of the runs, drawn as dots.
+        mean, low, high: mean of the values and its interval; NaN if there is no interval.
+        optimistic: values of the runs by an optimistic measure, drawn as hollow dots below.
     """
 
     name: str
@@ -34,20 +35,17 @@ class Row:
 
 
 def plot_spread(rows: Sequence[Row], path: Path, *, title: str, measure: str) -> Path:
-    """Write a picture of rows of values and return its path.
+    """Write a chart of rows of values as PNG and return its path.
 
     Args:
         rows: from the top.
-        path: a .png; made whole or not at all.
-        title: above it.
-        measure: what the values are, beneath the axis.
+        path: of the file, written atomically.
+        title: above the chart.
+        measure: name of the values, below the axis.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(8.4, 1.7 + 0.62 * len(rows)), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.4, 1.7 + 0.62 * len(rows))
     axes = figure.add_subplot()
     for y, row in enumerate(rows):
         if not math.isnan(row.low):
@@ -55,7 +53,7 @@ def plot_spread(rows: Sequence[Row], path: Path, *, title: str, measure: str) ->
                 [row.low, row.high], [y, y], color=_BLUE, linewidth=7, alpha=0.22, solid_capstyle="butt"
             )
         axes.plot([row.mean] * 2, [y - 0.24, y + 0.24], color=_BLUE, linewidth=2.4)
-        # Equal values would hide one another: dots stand a little above and below their row.
+        # Equal values would hide one another, so dots are shifted a little up and down.
         shifts = np.resize((-0.07, 0.0, 0.07), len(row.values))
         axes.plot(row.values, y + shifts, "o", color=_BLUE, markersize=4.5, alpha=0.85, zorder=3)
         if len(row.optimistic):

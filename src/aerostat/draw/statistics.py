@@ -1,11 +1,10 @@
-"""Plots of what is in a data set. Matplotlib's object API, no global state, class names in any script.
+"""Charts of the content of a data set, with class names in any script.
 
-Every plot takes numbers by the name of the split, so that splits which differ are seen to differ.
+Each chart takes numbers by split, so that differences between splits are visible.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.draw.figure import FAINT, new_figure, style_axes
 from aerostat.draw.text import drawable, elide
 from aerostat.text import counted
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 BySplit = Mapping[str, NDArray[Any]]
-"""Numbers of each split, by its name, in the order in which the splits are drawn."""
+"""Numbers by the name of the split, in the order of drawing."""
 
 FEW_CLASSES = 30
-"""Up to so many classes each has its bars; of more, the curve of all and the ends of it are shown."""
+"""Classes that are drawn as bars, at most; more are drawn as a curve with its two ends."""
 END_CLASSES = 12
-"""Classes named at either end of that curve."""
+"""Classes named at each end of that curve."""
 
 # Okabe and Ito, "Color Universal Design" (2008)
 _SPLIT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-_GREY, _FAINT = "#6b6b6b", "#e4e4e4"
+_GREY = "#6b6b6b"
 _NAME_PIXELS, _NAME_SIZE = 150, 11
-_SMALL, _LARGE = 32.0, 96.0  # COCO's borders of sizes, square roots of areas in pixels
+_SMALL, _LARGE = 32.0, 96.0  # COCO's limits of small and large: square roots of areas in pixels
 
 
 def class_chart(names: Sequence[str], counts: BySplit) -> Figure:
-    """Return the objects per class: bars with their numbers, or for many classes a curve and its two ends.
+    """Return objects per class: bars with their numbers, or for many classes a curve and its two ends.
 
     Args:
         names: of the classes.
         counts: (C,) objects of each class, by split.
     """
     if len(names) <= FEW_CLASSES:
-        figure = _figure(7.2, 1.5 + len(names) * max(0.24, 0.17 * len(counts)))
+        figure = new_figure(7.2, 1.5 + len(names) * max(0.24, 0.17 * len(counts)))
         axes = _axes(figure, "Objects per class", "objects", "")
         _class_bars(axes, names, list(range(len(names))), counts)
         return figure
     from matplotlib.ticker import EngFormatter
 
-    figure = _figure(11.0, 3.0 + 2 * END_CLASSES * max(0.2, 0.12 * len(counts)))
+    figure = new_figure(11.0, 3.0 + 2 * END_CLASSES * max(0.2, 0.12 * len(counts)))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.25, 1)})
     total = np.sum(list(counts.values()), axis=0)
     order = np.argsort(-total, kind="stable")
@@ -106,7 +106,7 @@ def _class_bars(
 
 
 def objects_per_image_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
-    """Return the share of the images by how many objects they have.
+    """Return the share of images by their number of objects.
 
     Args:
         edges: (k + 1,) whole numbers of objects.
@@ -114,7 +114,7 @@ def objects_per_image_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
     """
     step = int(edges[1] - edges[0])
     name = "objects on the image" + (f", in steps of {step}" if step > 1 else "")
-    figure = _figure()
+    figure = new_figure(7.2, 4.2)
     axes = _axes(figure, "Objects per image", name, "share of the images")
     _outlines(axes, edges - 0.5, counts, "image")
     _whole_ticks(axes, "x")
@@ -129,16 +129,16 @@ def size_chart(
     share_counts: BySplit,
     input_size: int | None = None,
 ) -> Figure:
-    """Return the sizes of boxes, in pixels with COCO's borders and as shares of the image.
+    """Return the sizes of boxes: in pixels with COCO's limits, and as shares of the image.
 
     Args:
         edges: (k + 1,) square roots of areas in pixels.
         counts: (k,) boxes in each bin, by split.
-        share_edges: (m + 1,) the same over the image's longer side.
+        share_edges: (m + 1,) square roots of areas over the longer side of the image.
         share_counts: (m,) boxes in each bin, by split.
-        input_size: of the network in pixels; adds an axis of the sizes there.
+        input_size: of the network in pixels; adds an axis of sizes at the input.
     """
-    figure = _figure(11.0, 4.4)
+    figure = new_figure(11.0, 4.4)
     left, right = figure.subplots(1, 2)
     _style(left, "Box sizes in the image", "square root of the box's area, pixels", "share of the objects")
     _outlines(left, edges, counts, "object", legend=False)
@@ -169,7 +169,7 @@ def size_chart(
 
 
 def ratio_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
-    """Return the shapes of boxes.
+    """Return the aspect ratios of boxes.
 
     Args:
         edges: (k + 1,) width / height.
@@ -177,7 +177,7 @@ def ratio_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
-    figure = _figure()
+    figure = new_figure(7.2, 4.2)
     axes = _axes(figure, "Aspect ratios of boxes", "width : height", "share of the objects")
     _outlines(axes, edges, counts, "object")
     axes.set_xscale("log", base=2)
@@ -191,21 +191,21 @@ def ratio_chart(edges: NDArray[Any], counts: BySplit) -> Figure:
 
 
 def place_chart(places: BySplit, centres: BySplit) -> Figure:
-    """Return where boxes lie on the image, a map for each split.
+    """Return a map per split of the places of boxes on the image.
 
     Args:
-        places: (s, s) share of the boxes over each cell of the image stretched to a square, by split.
+        places: (s, s) share of the boxes that cover each cell of a square image, by split.
         centres: (k, 2) x, y in [0, 1] of the centres of boxes, by split.
     """
     from matplotlib.ticker import PercentFormatter
 
-    figure = _figure(1.2 + 3.9 * len(places), 4.4)
+    figure = new_figure(1.2 + 3.9 * len(places), 4.4)
     panels = figure.subplots(1, len(places), squeeze=False, sharey=True)[0]
-    most = max((float(values.max(initial=0)) for values in places.values()), default=0.0) or 1.0
+    peak = max((float(values.max(initial=0)) for values in places.values()), default=0.0) or 1.0
     shown = None
     for axes, (split, values) in zip(panels, places.items(), strict=True):
         _style(axes, f"Where boxes lie: {split}", "x / width of the image", "")
-        shown = axes.imshow(values, cmap="cividis", vmin=0, vmax=most, extent=(0, 1, 1, 0), aspect="equal")
+        shown = axes.imshow(values, cmap="cividis", vmin=0, vmax=peak, extent=(0, 1, 1, 0), aspect="equal")
         axes.grid(False)
         points = centres[split]
         alpha = 0.75 if len(points) <= 300 else 0.25
@@ -222,12 +222,12 @@ def place_chart(places: BySplit, centres: BySplit) -> Figure:
 
 
 def image_size_chart(sizes: BySplit) -> Figure:
-    """Return the sizes of images, a disc for each size, its area by the share of the images that have it.
+    """Return the sizes of images as discs, whose area is the share of images of that size.
 
     Args:
-        sizes: (k, 3) width, height and how many images have them, by split.
+        sizes: (k, 3) width, height and number of images, by split.
     """
-    figure = _figure(6.4, 5.2)
+    figure = new_figure(6.4, 5.2)
     axes = _axes(figure, "Image sizes", "width, pixels", "height, pixels")
     longest = max((int(values[:, :2].max(initial=1)) for values in sizes.values()), default=1)
     for (split, values), colour in zip(sizes.items(), _colours(), strict=False):
@@ -242,13 +242,13 @@ def image_size_chart(sizes: BySplit) -> Figure:
             label += f", {_many(len(values))} sizes"
         if len(values) > 1 and count > max(values[1, 2], 0.01 * total):
             label += f"; commonest {width} × {height} ({count / total:.0%})"
-        alpha = min(0.45, max(0.05, 300 / len(values)))  # thousands of sizes become a cloud, no blot
+        alpha = min(0.45, max(0.05, 300 / len(values)))  # thousands of sizes stay translucent
         area = (12 if len(values) < 1000 else 4) + 500 * values[:, 2] / total
         axes.scatter(values[:, 0], values[:, 1], s=area, color=colour, alpha=alpha, linewidths=0, label=label)
     axes.set_xlim(0, longest * 1.08)
     axes.set_ylim(0, longest * 1.08)
     axes.set_aspect("equal")
-    axes.plot([0, longest * 1.08], [0, longest * 1.08], color=_FAINT, linewidth=1, zorder=0)
+    axes.plot([0, longest * 1.08], [0, longest * 1.08], color=FAINT, linewidth=1, zorder=0)
     if any(len(values) for values in sizes.values()):
         legend = axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
         for handle in legend.legend_handles:
@@ -257,23 +257,7 @@ def image_size_chart(sizes: BySplit) -> Figure:
     return figure
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """Return a plot as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
 # ------------------------------------------------------------------------------------------------- the parts
-
-
-def _figure(width: float = 7.2, height: float = 4.2) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _axes(figure: Figure, title: str, x_name: str, y_name: str) -> Axes:
@@ -287,10 +271,7 @@ def _style(axes: Axes, title: str, x_name: str, y_name: str) -> None:
     heading.set_parse_math(False)
     axes.set_xlabel(x_name)
     axes.set_ylabel(y_name)
-    axes.grid(True, color=_FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
+    style_axes(axes)
     axes.tick_params(colors="#444444", labelsize=9)
 
 
@@ -299,18 +280,18 @@ def _colours() -> list[str]:
 
 
 def _outlines(axes: Axes, edges: NDArray[Any], counts: BySplit, what: str, legend: bool = True) -> None:
-    """Draw one histogram a split as a share of its own total, so that small and large splits compare."""
+    """Draw a histogram per split as shares of its total, so that small and large splits compare."""
     from matplotlib.ticker import PercentFormatter
 
-    most = 0.0
+    peak = 0.0
     for (split, values), colour in zip(counts.items(), _colours(), strict=False):
         total = int(values.sum())
         shares = values / max(total, 1)
-        most = max(most, float(shares.max(initial=0)))
+        peak = max(peak, float(shares.max(initial=0)))
         axes.stairs(shares, edges, color=colour, linewidth=1.8, label=f"{split}: {_many(total, what)}")
         axes.stairs(shares, edges, color=colour, fill=True, alpha=0.13)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, None))
-    axes.set_ylim(0, (most or 1.0) * 1.12)
+    axes.set_ylim(0, (peak or 1.0) * 1.12)
     if legend:
         _legend(axes)
 
@@ -332,7 +313,7 @@ def _log_pixels(
 def _occupied(
     edges: NDArray[Any], counts: Sequence[NDArray[Any]], least: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return the range of the bins that hold anything, at least from and to `least`."""
+    """Return the range of the bins that are not empty, which includes `least`."""
     filled = np.flatnonzero(np.sum(list(counts), axis=0))
     if not len(filled):
         return least
@@ -342,7 +323,7 @@ def _occupied(
 def _whole_ticks(axes: Axes, axis: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    whole = MaxNLocator(integer=True, nbins=8, min_n_ticks=1)  # one number is better than halves around it
+    whole = MaxNLocator(integer=True, nbins=8, min_n_ticks=1)  # rather a single tick than halves
     (axes.xaxis if axis == "x" else axes.yaxis).set_major_locator(whole)
 
 
@@ -359,12 +340,12 @@ def _percent_numbers() -> Any:
 
 
 def _many(number: float, noun: str = "") -> str:
-    """Return a number as a person reads it, 12 345, with what is counted if there is a `noun`."""
+    """Return a number with groups of digits, 12 345, and its noun if there is one."""
     return f"{number:,.0f}".replace(",", " ") + (f" {noun}{'s' * (number != 1)}" if noun else "")
 
 
 def _set_font(text: Text, name: str, fallback: str) -> None:
-    """Choose a font that has the script of a class name, and take dollars for what they are."""
+    """Give a class name a font that has its script, and show dollars as they are."""
     from matplotlib.font_manager import FontProperties
 
     _, font = drawable(name, fallback)

@@ -1,4 +1,4 @@
-"""Text in any script as a mask of coverage, with the fonts that are there."""
+"""Text in any script as a mask of coverage, with the fonts of this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 ELLIPSIS = "…"
 GAP = "□"
-"""May stand for a character that no font here has; DejaVu Sans has the square itself."""
+"""Replacement for a character that no font has; DejaVu Sans has the square itself."""
 
-# Parts of file names of the fonts that cover Chinese, Japanese or Korean on Linux, macOS and Windows, in the
-# order of preference; DejaVu Sans, which comes with matplotlib, covers Latin, Greek, Cyrillic and Arabic.
+# Parts of file names of fonts for Chinese, Japanese or Korean on Linux, macOS and Windows, in order of
+# preference. DejaVu Sans, which comes with matplotlib, covers Latin, Greek, Cyrillic and Arabic.
 _WIDE_FONTS = (
     "notosanscjk", "sourcehansans", "notosanssc", "notosanstc", "notosansjp", "notosanskr", "wqy-microhei",
     "wqy-zenhei", "droidsansfallback", "pingfang", "hiragino", "stheiti", "arialunicode", "arial unicode",
@@ -24,7 +24,7 @@ _WIDE_FONTS = (
 
 @cache
 def usable_fonts() -> tuple[tuple[str, frozenset[int]], ...]:
-    """Return the usable font files, best first, each with the code points that it covers."""
+    """Return the usable font files, best first, and the code points that each covers."""
     import matplotlib
     from matplotlib.ft2font import FT2Font
 
@@ -33,7 +33,7 @@ def usable_fonts() -> tuple[tuple[str, frozenset[int]], ...]:
     for path in [str(dejavu), *_wide_fonts()]:
         try:
             found.append((path, frozenset(FT2Font(path).get_charmap())))
-        except (OSError, RuntimeError):  # a system font that FreeType cannot read is no reason to fail
+        except (OSError, RuntimeError):  # FreeType cannot read this system font
             continue
     return tuple(found)
 
@@ -56,13 +56,13 @@ def _wide_fonts() -> list[str]:
 
 @lru_cache(maxsize=4096)
 def drawable(text: str, fallback: str = "?", missing: str = "") -> tuple[str, str]:
-    """Return (`text` as it can be drawn, font file).
+    """Return a text as it can be drawn, and the font file to draw it with.
 
     Args:
-        text: any string; line breaks and other controls become spaces.
-        fallback: returned instead if no letter of `text` can be drawn, such as Chinese without its font, or
-            with `missing` neither a letter nor a digit.
-        missing: stands for each character that no font here covers; by default they are left out.
+        text: any string; line breaks and other control characters become spaces.
+        fallback: returned if no letter of `text` can be drawn, such as Chinese without a font for it; with
+            `missing`, if neither a letter nor a digit can.
+        missing: replaces each character that no font covers; by default such characters are left out.
     """
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     fonts = usable_fonts()
@@ -75,7 +75,7 @@ def drawable(text: str, fallback: str = "?", missing: str = "") -> tuple[str, st
             kept = " ".join("".join(c if ord(c) in points else missing for c in text).split())
         if covered == len(text):
             break
-    # "自転車_2" without its script is "_2", which names nothing, but "□□□_2" tells that something was there
+    # Without a Japanese font "自転車_2" would be "_2", which is no name; "□□□_2" shows the gap.
     says = str.isalnum if missing else str.isalpha
     if not any(map(says, drawn)) and any(map(says, text)):
         return fallback, fonts[0][0]
@@ -94,14 +94,14 @@ def text_width(text: str, size: int, fallback: str = "?") -> int:
 
 
 def elide(text: str, size: int, max_width: int, fallback: str = "?", missing: str = "") -> str:
-    """Return `text`, its middle replaced by an ellipsis as far as needed to fit `max_width` pixels.
+    """Return `text` for a width of at most `max_width` pixels, an ellipsis in place of its middle if needed.
 
-    What `fallback` and `missing` are, see `drawable`.
+    For `fallback` and `missing` see `drawable`.
     """
     shown, _ = drawable(text, fallback, missing)
     if text_width(shown, size, fallback) <= max_width:
         return shown
-    fits, too_many = 0, len(shown)  # characters kept in all; a few measurements instead of one per character
+    fits, too_many = 0, len(shown)  # characters to keep, by bisection: measuring a text is slow
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
         if text_width(_cut(shown, middle), size, fallback) <= max_width:
@@ -120,8 +120,8 @@ def _cut(text: str, kept: int) -> str:
 def text_mask(text: str, size: int, fallback: str = "?") -> NDArray[np.uint8]:
     """Return the coverage (h, w), 0-255, of one line of text at `size` pixels per em.
 
-    The height is that of a line, the same for every text in one font, so that neighbours align. The array is
-    shared: copy it before changing it.
+    The height is that of a line, the same for all texts of a font, so that neighbours align. The array is
+    shared between calls and read-only.
     """
     shown, path = drawable(text, fallback)
     font = _font(path, size)
@@ -137,7 +137,7 @@ def paint_text(
     image_bgr: NDArray[np.uint8], text: str, left: int, top: int, size: int, colour_bgr: tuple[int, int, int],
     fallback: str = "?",
 ) -> None:  # fmt: skip
-    """Draw one line of text into `image_bgr` in place, its corner at (left, top), cut at the edge."""
+    """Draw one line of text into `image_bgr` in place, from (left, top), clipped to the image."""
     mask = text_mask(text, size, fallback)
     height, width = image_bgr.shape[:2]
     x1, y1 = max(left, 0), max(top, 0)

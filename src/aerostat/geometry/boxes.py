@@ -9,7 +9,7 @@ Floats = NDArray[np.floating]
 
 
 def box_area(boxes_xyxy: Floats) -> Floats:
-    """Return the areas (n,) of boxes (n, 4); a box with swapped corners has none."""
+    """Return the areas (n,) of boxes (n, 4); the area is 0 if corners are swapped."""
     sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)
     return sides[:, 0] * sides[:, 1]
 
@@ -20,7 +20,12 @@ def xyxy_to_xywh(boxes_xyxy: Floats) -> Floats:
 
 
 def xywh_to_xyxy(boxes_xywh: Floats) -> Floats:
-    """Return (n, 4) corners for (n, 4) x, y, width, height."""
+    """Return (n, 4) corners for (n, 4) x, y, width, height.
+
+    Example:
+        >>> xywh_to_xyxy(np.asarray([[10.0, 20.0, 5.0, 5.0]])).tolist()
+        [[10.0, 20.0, 15.0, 25.0]]
+    """
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
 
 
@@ -30,7 +35,12 @@ def clip_boxes(boxes_xyxy: Floats, width: float, height: float) -> Floats:
 
 
 def pairwise_iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
-    """Return the intersection over union (n, m) of boxes (n, 4) and (m, 4); 0 where the union is empty."""
+    """Return the intersection over union (n, m) of boxes (n, 4) and (m, 4); 0 where the union is empty.
+
+    Example:
+        >>> pairwise_iou(np.asarray([[0.0, 0, 2, 2]]), np.asarray([[1.0, 0, 3, 2]])).round(3).tolist()
+        [[0.333]]
+    """
     top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
     bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
     sides = np.clip(bottom_right - top_left, 0, None)

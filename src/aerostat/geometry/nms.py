@@ -20,16 +20,21 @@ def nms(
 ) -> NDArray[np.int64]:
     """Return the indices of the boxes that greedy non-maximum suppression keeps, best score first.
 
-    A box is dropped if its IoU with a better kept box of the same label exceeds `iou_threshold`. Each kept
-    box is compared only with those whose left (or top) edge is near enough to its own for the IoU to exceed
-    the threshold, so the cost follows the crowding of the picture, not the square of the candidates.
+    A box is dropped if its IoU with a better kept box of the same label exceeds `iou_threshold`. A kept box
+    is compared only with boxes whose left (or top) edge is so near that the IoU can exceed the threshold. The
+    cost therefore grows with the crowding of the image, not with the square of the candidates.
 
     Args:
         boxes_xyxy: (n, 4) pixels.
         scores: (n,); equal scores keep their order.
         labels: (n,) or None for suppression across all labels.
         iou_threshold: in [0, 1].
-        max_kept: stop after so many; None for all.
+        max_kept: number of boxes to keep at most; None for all.
+
+    Example:
+        >>> boxes = np.asarray([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
+        >>> nms(boxes, np.asarray([0.6, 0.9, 0.5], np.float32)).tolist()
+        [1, 2]
     """
     if labels is None:
         labels = np.zeros(len(boxes_xyxy), np.int64)
@@ -47,7 +52,7 @@ def nms(
         if max_kept is not None and len(kept) >= max_kept:
             break
         kept.append(i)
-        if stop - start > 1:  # somebody near besides the box itself
+        if stop - start > 1:  # the run has more boxes than this one
             near = slice(start, stop)
             wide = np.minimum(x2[i], x2[near]) - np.maximum(x1[i], x1[near])
             high = np.minimum(y2[i], y2[near]) - np.maximum(y1[i], y1[near])
@@ -57,10 +62,10 @@ def nms(
 
 
 class _Runs(NamedTuple):
-    """Boxes ordered so that whatever can overlap a box beyond a threshold stands in one run around it.
+    """An order of boxes in which all that can overlap a box beyond a threshold form one run around it.
 
-    `order` (n,) sorts by label, then by one edge; the box at place i of that order has its possible partners
-    at the places from `start[i]` up to, not including, `stop[i]`.
+    `order` (n,) sorts by label, then by one edge. The box at place i of that order can overlap those at the
+    places from `start[i]` up to, not including, `stop[i]`.
     """
 
     order: NDArray[np.intp]
@@ -68,15 +73,15 @@ class _Runs(NamedTuple):
     stop: NDArray[np.intp]
 
     def pairs(self) -> int:
-        """Return how many comparisons the runs ask for at most."""
+        """Return the number of comparisons, at most."""
         return int((self.stop - self.start).sum())
 
 
 def _runs(boxes_xyxy: Floats, labels: NDArray[np.integer], iou_threshold: float, axis: int) -> _Runs:
-    """Order the boxes along an axis (0: x, 1: y).
+    """Return the order and runs of boxes along an axis (0: x, 1: y).
 
-    The IoU of two boxes is at most that of their shadows on either axis, and a shadow of width w has an IoU
-    above t only with shadows that begin less than w (1 / t - 1) before it or less than w (1 - t) after it.
+    The IoU of two boxes is at most the IoU of their projections on either axis. A projection of width w has
+    an IoU above t only with projections that begin less than w (1 / t - 1) before it or w (1 - t) after it.
     """
     order = np.lexsort((boxes_xyxy[:, axis], labels))
     edge = boxes_xyxy[order, axis].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Polygons as (n, 2) float64 arrays of x, y in pixels; a repeated last point changes nothing."""
+"""Polygons as (n, 2) float64 arrays of x, y in pixels; the first point may be repeated at the end."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ from numpy.typing import NDArray
 Polygon = NDArray[np.float64]
 
 ELLIPSE_POINTS = 64
-"""Vertices of a drawn circle: the area of the polygon is within 0.2 % of the circle's."""
+"""Vertices of an ellipse as a polygon; its area is within 0.2 % of the ellipse's."""
 
 _PAIRS_AT_ONCE = 1 << 20
-_PAIRS_OF_A_RING = 1 << 18  # 16 ms; of an outline drawn by hand every edge is compared with every other
-_PAIRS_OF_AN_EDGE = 64  # beyond; an outline traced from a mask meets itself in a column some ten times
-_MAX_PAIRS = 1 << 24  # a second
+"""Pairs of edges in memory at a time."""
+_PAIRS_OF_A_RING = 1 << 18
+"""Pairs of edges of one outline that are always compared: 16 ms, and all pairs of an outline drawn by
+hand."""
+_PAIRS_OF_AN_EDGE = 64
+"""Pairs per edge of a longer outline, on average; outlines traced from masks have about ten per column."""
+_MAX_PAIRS = 1 << 24
+"""Pairs of all outlines together: about a second."""
 
 
 def area(polygon: Polygon) -> float:
-    """Return the area by the shoelace formula; where an outline crosses itself, opposite loops cancel."""
+    """Return the area by the shoelace formula; loops of opposite direction cancel.
+
+    Example:
+        >>> area(np.asarray([(0.0, 0.0), (4.0, 0.0), (4.0, 3.0)]))
+        6.0
+    """
     if len(polygon) < 3:
         return 0.0
-    # Seen from its first point the last edge adds nothing, and products far from the origin lose no digits.
+    # Relative to the first point the last edge adds 0, and coordinates far from the origin lose no digits.
     x, y = (polygon - polygon[0]).T
     return 0.5 * abs(float(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])))
 
@@ -35,10 +45,10 @@ def bounds(polygon: Polygon) -> tuple[float, float, float, float]:
 
 
 def clip(polygon: Polygon, width: float, height: float) -> Polygon:
-    """Return the part of a polygon inside [0, width] x [0, height]; (0, 2) if nothing of it is inside.
+    """Return the part of a polygon inside [0, width] x [0, height]; shape (0, 2) if it is outside.
 
-    A polygon that is wholly inside comes back as it is. Pieces that the rectangle separates stay joined by
-    edges along its border, which enclose nothing (Sutherland and Hodgman, Reentrant polygon clipping, 1974).
+    A polygon that is inside is returned itself. Pieces that the rectangle separates stay joined by edges
+    along its border, which enclose no area (Sutherland and Hodgman, Reentrant polygon clipping, 1974).
     """
     for axis, limit, sign in ((0, 0.0, 1.0), (0, width, -1.0), (1, 0.0, 1.0), (1, height, -1.0)):
         inside = sign * (polygon[:, axis] - limit) >= 0
@@ -62,23 +72,23 @@ def _clip_to_half_plane(polygon: Polygon, inside: NDArray[np.bool_], axis: int, 
 
 
 def crosses_itself(polygon: Polygon) -> bool:
-    """Say of one polygon what `crossing` says of many."""
+    """Return whether the outline of one polygon meets itself; see `crossing`."""
     return bool(crossing(polygon, np.asarray([len(polygon)]))[0])
 
 
 def crossing(points: NDArray[np.float64], stops: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say of each polygon whether its outline meets itself: two edges cross or touch, or one folds back.
+    """Return for each polygon whether its outline meets itself: two edges cross or touch, or one folds back.
 
-    That is a ring which is not simple in the sense of OGC 06-103r4, section 6.1.11. Repeated points do not
-    count. Edges are compared only where their ranges of x overlap. An outline of hundreds of edges of which
-    nearly all do is not judged, nor are, of many outlines, those beyond a second's work.
+    Such a ring is not simple (OGC 06-103r4, section 6.1.11). Repeated points do not count. Only edges whose
+    ranges of x overlap are compared. The work is bounded: False may also mean that an outline of hundreds of
+    overlapping edges was not checked, or that a second had passed.
 
     Args:
         points: (n, 2) x, y of all polygons, one after the other.
-        stops: (m,) where each polygon ends in `points`.
+        stops: (m,) end of each polygon in `points`.
 
     Returns:
-        (m,), of booleans.
+        (m,) bool.
     """
     edges = _Edges.of(points, stops)
     crosses: NDArray[np.bool_] = np.zeros(len(stops), np.bool_)
@@ -89,7 +99,7 @@ def crossing(points: NDArray[np.float64], stops: NDArray[np.int64]) -> NDArray[n
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edges:
-    """The edges (e) of many rings, ring by ring, none of them a point; rings have at least three.
+    """The edges (e) of many rings, ring by ring, without edges of length 0; rings have at least three.
 
     Args:
         starts, ends: (e, 2) x, y.
@@ -106,7 +116,7 @@ class _Edges:
 
     @classmethod
     def of(cls, points: NDArray[np.float64], stops: NDArray[np.int64]) -> _Edges:
-        """Return the edges of polygons, leaving out those of length 0 and rings of fewer than three edges."""
+        """Return the edges of polygons, without edges of length 0 and rings of fewer than three edges."""
         ring = np.repeat(np.arange(len(stops)), np.diff(stops, prepend=0))
         after = _next_in_ring(ring)
         moves = (points != points[after]).any(axis=1)  # without repeated points, such as a closing one
@@ -119,7 +129,7 @@ class _Edges:
 
 
 def _next_in_ring(ring: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each of the points (n,) of rings the number of the next one around its ring."""
+    """Return for each point (n,) the number of the next point of its ring."""
     after = np.arange(1, len(ring) + 1)
     last = np.flatnonzero(np.diff(ring, append=-1))
     after[last] = np.append(0, last[:-1] + 1)[: len(last)]
@@ -127,7 +137,7 @@ def _next_in_ring(ring: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _fold_back(edges: _Edges) -> NDArray[np.bool_]:
-    """Say of each edge whether it returns along the edge before it."""
+    """Return (e,) bool: whether an edge returns along the edge before it."""
     moves = edges.ends - edges.starts
     before = moves[edges.before]
     turn = before[:, 0] * moves[:, 1] - before[:, 1] * moves[:, 0]
@@ -136,24 +146,24 @@ def _fold_back(edges: _Edges) -> NDArray[np.bool_]:
 
 
 def _rings_with_edges_that_meet(edges: _Edges, known: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the numbers of rings of which two edges that are not neighbours share a point.
+    """Return the numbers of rings in which two edges that are not neighbours share a point.
 
     Args:
         edges: of all rings.
-        known: rings about which nothing is asked any more.
+        known: (m,) bool, rings that need not be checked.
     """
     starts, ends = edges.starts, edges.ends
     left, right = np.minimum(starts[:, 0], ends[:, 0]), np.maximum(starts[:, 0], ends[:, 0])
     order = np.lexsort((left, edges.ring))
     ring = edges.ring[order]
-    # How many edges of its ring begin left of where an edge ends: sort beginnings and ends together.
+    # Sort starts and ends together, to count the edges of a ring that start left of the end of an edge.
     sides, rings = np.concatenate([left[order], right[order]]), np.concatenate([ring, ring])
     is_end = np.repeat([False, True], len(order))
     merged = np.lexsort((is_end, sides, rings))
     begun = np.empty(len(merged), np.int64)
     begun[merged] = np.cumsum(~is_end[merged])
     rank = np.arange(len(order))
-    partners = begun[len(order) :] - rank - 1  # edges that begin below this one
+    partners = begun[len(order) :] - rank - 1  # edges that start below this one
     pairs = np.bincount(ring, weights=partners, minlength=len(known))
     allowed = np.maximum(_PAIRS_OF_A_RING, _PAIRS_OF_AN_EDGE * np.bincount(ring, minlength=len(known)))
     left_out = known | (pairs > allowed)
@@ -175,7 +185,7 @@ def _rings_with_edges_that_meet(edges: _Edges, known: NDArray[np.bool_]) -> NDAr
 
 
 def _meet(a: Polygon, b: Polygon, c: Polygon, d: Polygon) -> NDArray[np.bool_]:
-    """Say for each row whether the closed segments ab and cd share a point."""
+    """Return for each row whether the closed segments ab and cd share a point."""
     near = (np.maximum(a, b) >= np.minimum(c, d)).all(axis=1) & (np.maximum(c, d) >= np.minimum(a, b)).all(
         axis=1
     )
@@ -183,7 +193,7 @@ def _meet(a: Polygon, b: Polygon, c: Polygon, d: Polygon) -> NDArray[np.bool_]:
 
 
 def _side(a: Polygon, b: Polygon, point: Polygon) -> NDArray[np.float64]:
-    """Return the sign of the side of the line ab on which the point lies, per row; 0 on the line."""
+    """Return per row the sign of the side of the line ab on which a point lies; 0 on the line."""
     (ux, uy), (vx, vy) = (b - a).T, (point - a).T
     sign: NDArray[np.float64] = np.sign(ux * vy - uy * vx)
     return sign

@@ -1,1 +1,1 @@
-"""Image files in, pixels out; the letterbox; reading ahead."""
+"""Image files as pixels: reading, limits, resizing, the letterbox, prefetching."""

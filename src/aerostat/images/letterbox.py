@@ -1,4 +1,4 @@
-"""The transform of an image into the network's input, and back: the only code that undoes a resize."""
+"""The transform of an image into the network's input and back; no other code undoes a resize."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ from aerostat.errors import InputError
 from aerostat.images.resize import resize_image, scaled_size
 
 PAD_VALUE = 114
-"""The grey of padding in the published training and test pipelines (MMDetection 3.x, RTMDet configs)."""
+"""Grey of the padding in the published pipelines (MMDetection 3.x, RTMDet configs)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How one image went into the network: resized keeping its ratio, then padded to the input size.
+    """An image on its way into the network: resized at its aspect ratio, then padded to the input size.
 
     Sizes are (width, height) in pixels. Points scale by new / old size per axis, as pixel edges: x = 0 is the
-    left edge of the first pixel and x = width the right edge of the last one, so the inverse is exact.
+    left edge of the first pixel, x = width the right edge of the last pixel. So the inverse is exact.
 
     Args:
-        source_size: the upright image.
-        input_size: the network's input.
-        resized_size: the image after the resize.
-        pad_left, pad_top: where the resized image begins in the input; what is left over is right and below.
-        pad_value: the grey of the padding.
+        source_size: of the upright image.
+        input_size: of the network's input.
+        resized_size: of the image after the resize.
+        pad_left, pad_top: place of the resized image in the input; the rest is padding at the right and
+        below. pad_value: grey of the padding.
+
+    Example:
+        >>> letterbox = Letterbox.fit((200, 100), (64, 64))
+        >>> letterbox.resized_size, letterbox.content_box
+        ((64, 32), (0, 0, 64, 32))
+        >>> letterbox.boxes_to_source(np.asarray([[0.0, 0.0, 32.0, 16.0]])).tolist()
+        [[0.0, 0.0, 100.0, 50.0]]
     """
 
     source_size: tuple[int, int]
@@ -69,12 +76,12 @@ class Letterbox:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Factors per axis (x, y) from the source to the input."""
+        """Factors from source to input per axis (x, y)."""
         return self.resized_size[0] / self.source_size[0], self.resized_size[1] / self.source_size[1]
 
     @property
     def content_box(self) -> tuple[int, int, int, int]:
-        """Where the image lies in the input, xyxy in input pixels; the rest is padding."""
+        """Place of the image in the input, xyxy in input pixels; the rest is padding."""
         left, top = self.pad_left, self.pad_top
         return left, top, left + self.resized_size[0], top + self.resized_size[1]
 
@@ -102,16 +109,16 @@ class Letterbox:
     def map_to_source(self, values: NDArray[Any], *, strided: bool = False) -> NDArray[np.floating]:
         """Return a map over the input plane as a map over the source image.
 
-        The cells under the padding are cut off, then the rest is interpolated linearly between the places of
-        the values: the cells' centres, as `cv2.resize` does, but also where the image ends within a cell.
+        The cells under the padding are dropped. The rest is interpolated linearly between the cells' centres,
+        as `cv2.resize` does, but correctly also if the image ends within a cell.
 
         Args:
-            values: (h, w) or (h, w, C), covering the whole input including its padding at any resolution, for
-                example that of a feature map of stride 8.
-            strided: whether strided convolutions made the values. One of kernel 3, padding 1 and stride 2
-                looks at the surroundings of the first of each two pixels, so that after several the value of
-                a cell stands at its first pixel, half a cell to the left of and above its centre; RTMDet's
-                points stand there, too.
+            values: (h, w) or (h, w, C), over the whole input with its padding, at any resolution, such as
+                that of a feature map of stride 8.
+            strided: whether strided convolutions made the values. A convolution of kernel 3, padding 1 and
+                stride 2 is centred on the first of two pixels. After several of them the value of a cell
+                belongs to its first pixel, half a cell to the left of and above its centre, as RTMDet's
+                points do.
 
         Returns:
             (source_h, source_w) or (source_h, source_w, C), in the floating dtype of `values`, else float32.
@@ -137,7 +144,7 @@ class Letterbox:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Letterbox:
-        """Return the letterbox that `to_dict` wrote.
+        """Return the letterbox of a dict that `to_dict` returned.
 
         Raises:
             InputError: a field is missing, unknown or of the wrong kind.
@@ -161,13 +168,13 @@ Sampling = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
 
 
 def _sampling(length: int, start: int, stop: int, cells_per_pixel: float, strided: bool) -> Sampling:
-    """Return for each of `length` pixel centres the two values it lies between and the share of the second.
+    """Return for each of `length` pixel centres the two values around it and the share of the second.
 
     Args:
         length: pixels of the source along one axis.
-        start, stop: where the image begins and ends in the input, in input pixels.
+        start, stop: of the image in the input, in input pixels.
         cells_per_pixel: resolution of the map relative to the input.
-        strided: whether values stand at the first pixels of their cells, instead of at the cells' centres.
+        strided: whether values belong to the first pixels of their cells, not to the centres.
     """
     first = math.floor(start * cells_per_pixel)
     last = max(first, math.ceil(stop * cells_per_pixel) - 1)

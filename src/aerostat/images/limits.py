@@ -1,4 +1,4 @@
-"""Limits on what decoding an image may cost: memory in proportion to the file, scans of a JPEG."""
+"""Limits of decoding an image: memory in proportion to the file, and scans of a JPEG."""
 
 from __future__ import annotations
 
@@ -11,49 +11,48 @@ from PIL import Image
 from aerostat.errors import InputError
 
 JPEG_START = b"\xff\xd8\xff"
-
-
 _BYTES_PER_PIXEL = {"TIFF": 14, "GIF": 9, "WEBP": 7, "AVIF": 18, "JPEG2000": 18}
-"""What decoding takes at most, measured at 4000 x 4000 with OpenCV 5.0; of other formats 6, and of a JPEG in
-which each pixel is refined several times 9."""
-
-
+"""Memory of decoding by format, at most, measured at 4000 x 4000 with OpenCV 5.0. Other formats take 6 bytes,
+a progressive JPEG 9."""
 BYTES_PER_PIXEL_WITH_PILLOW = 22
-
-
+"""Memory of decoding any format with Pillow, at most (measured likewise)."""
 _MEMORY_PER_BYTE = 50
-
-
-_MEMORY_BESIDE = 180 << 20
-
-
+"""Memory of decoding that each byte of a file allows."""
+_FREE_MEMORY = 180 << 20
+"""Memory of decoding that any file is allowed."""
 MAX_SCANS = 64
-"""Of a JPEG; progressive ones have about ten. Each scan goes over all pixels, however few bytes it has: 51
-bytes take 15 ms at 5600 x 5600, so a megabyte of them would take five minutes."""
+"""Scans of a JPEG, at most; progressive ones have about ten. A scan passes over all pixels, even if it has
+few bytes: 51 bytes take 15 ms at 5600 x 5600, so a megabyte of scans would take five minutes."""
 
 
-def pixels_allowed(length: int) -> int:
-    """Return how many bytes the decoding of a file of that length may take."""
-    return _MEMORY_PER_BYTE * length + _MEMORY_BESIDE
+def memory_allowed(length: int) -> int:
+    """Return the bytes of memory that decoding a file of `length` bytes may take."""
+    return _MEMORY_PER_BYTE * length + _FREE_MEMORY
 
 
 def trusted_pixels() -> int:
-    """Return the number of pixels that are read from however small a file."""
+    """Return AEROSTAT_MOST_PIXELS, the pixels that are read from a file of any size; 0 if it is not set."""
     text = os.environ.get("AEROSTAT_MOST_PIXELS", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def refuse_bomb(size: tuple[int, int], header: Image.Image | None, length: int, name: str) -> None:
-    """Refuse an image whose pixels are out of proportion to its file.
+    """Refuse an image whose pixels need too much memory for the size of its file.
+
+    Args:
+        size: (width, height) in pixels.
+        header: from Pillow, if it knows the format.
+        length: of the file in bytes.
+        name: of the file in a message.
 
     Raises:
-        InputError: naming both.
+        InputError: the image is refused; the message names both sizes.
     """
     per_pixel = _BYTES_PER_PIXEL.get(header.format or "", 6) if header else 9
     if header is not None and header.info.get("progressive"):
         per_pixel = 9
     pixels = size[0] * size[1]
-    if pixels * per_pixel > pixels_allowed(length) and pixels > trusted_pixels():
+    if pixels * per_pixel > memory_allowed(length) and pixels > trusted_pixels():
         raise InputError(
             f"Expected an image, found a file of {length} bytes that claims {size[0]} x {size[1]} pixels: "
             f"{name}; leave it out, or set AEROSTAT_MOST_PIXELS={pixels} to read it all the same."
@@ -61,14 +60,14 @@ def refuse_bomb(size: tuple[int, int], header: Image.Image | None, length: int, 
 
 
 def coded_size(content: bytes, header: Image.Image | None) -> tuple[int, int] | None:
-    """Return the size (width, height) that the decoder will meet; None if nothing states one."""
-    if content.startswith(JPEG_START) and header is None:  # Pillow may stumble over what is beside the image
+    """Return the size (width, height) that a decoder will find; None if the bytes state none."""
+    if content.startswith(JPEG_START) and header is None:  # other segments may confuse Pillow
         return _jpeg_size(content)
     if header is None:
         return None
     width, height = header.size
     start = content.find(b"\xff\x4f\xff\x51") if header.format == "JPEG2000" else -1
-    if start >= 0:  # the codestream (ITU-T T.800, A.5.1) need not agree with the box before it
+    if start >= 0:  # the codestream (ITU-T T.800, A.5.1) may contradict the box before it
         right, bottom, left, top = struct.unpack(">4I", content[start + 8 : start + 24].ljust(16, b"\0"))
         return max(width, right - left), max(height, bottom - top)
     return width, height
@@ -90,7 +89,7 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 def has_too_many_scans(content: bytes) -> bool:
-    """Say whether a JPEG has more scans than `MAX_SCANS` before its end; what follows it does not count."""
+    """Return whether a JPEG has more than `MAX_SCANS` scans before its end marker."""
     if not content.startswith(JPEG_START) or content.count(b"\xff\xda") <= MAX_SCANS:
         return False
     scans, at = 0, 2

@@ -1,4 +1,4 @@
-"""Work done ahead of its use by threads: images read and prepared, batches made.
+"""Prefetching by threads: images that are read and prepared, and batches, before they are used.
 
 Threads suffice because decoding and resizing release Python's global lock.
 """
@@ -31,11 +31,11 @@ BATCHES_AHEAD = 2
 
 
 class ImageFile(Protocol):
-    """Anything whose pixels stand in a file."""
+    """Any object whose pixels are in a file."""
 
     @property
     def path(self) -> Path:
-        """Where the file can be opened."""
+        """Path of the file."""
 
 
 def read_file(image: ImageFile) -> NDArray[np.uint8]:
@@ -52,20 +52,20 @@ def prefetch_images(
     read: Read = read_file,
     on_unreadable: Callable[[Image, InputError], None] | None = None,
 ) -> Iterator[tuple[list[Image], list[V]]]:
-    """Yield batches of readable images in order, each with the result of `prepare`; the last may be smaller.
+    """Yield batches of readable images in order, with the results of `prepare`; the last may be smaller.
 
-    The images are taken from `images` a few batches ahead, so that it may be endless.
+    Images are taken from `images` a few batches in advance, so that it may be endless.
 
     Args:
-        images: what to read.
-        prepare: is given an image and its pixels (H, W, 3) uint8 BGR, in the thread that has read it.
+        images: to read.
+        prepare: called with an image and its pixels (H, W, 3) uint8 BGR, in the thread that read it.
         batch_size: images per batch.
-        threads: that read and prepare ahead; 0 does it while the batch is asked for.
+        threads: that read and prepare in advance; with 0 the caller's thread does.
         read: returns the pixels of an image.
-        on_unreadable: is called with each image that cannot be read, which is then left out; None raises.
+        on_unreadable: called with each unreadable image, which is left out; None raises its error instead.
 
     Raises:
-        InputError: an image cannot be read, and `on_unreadable` is None.
+        InputError: an image is unreadable, and `on_unreadable` is None.
     """
 
     def load(image: Image) -> tuple[Image, V] | InputError:
@@ -98,16 +98,24 @@ def prefetch_images(
 
 
 def prefetch(batches: Iterable[Sequence[Callable[[], V]]], threads: int) -> Generator[list[V]]:
-    """Yield the results of batches of jobs in order, a few batches ahead of the caller.
+    """Yield the results of batches of jobs in order, computed a few batches in advance.
 
-    No thread outlives the iterator, also when it is abandoned half-way.
+    Args:
+        batches: functions without arguments.
+        threads: that call them; with 0 the caller's thread does.
+
+    All threads end with the iterator, even if it is closed before its end.
+
+    Example:
+        >>> list(prefetch([[lambda: 1, lambda: 2], [lambda: 3]], threads=2))
+        [[1, 2], [3]]
     """
     if threads == 0:
         for batch in batches:
             yield [job() for job in batch]
         return
     opencv_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the parallelism is between images; OpenCV's own threads would fight with torch's
+    cv2.setNumThreads(1)  # images are processed in parallel; OpenCV's threads would compete with torch's
     pool = ThreadPoolExecutor(threads, thread_name_prefix="aerostat-loader")
     waiting: deque[list[Future[V]]] = deque()
     try:

@@ -1,21 +1,18 @@
-"""The one image reader, and the one transform that takes an image into the network and everything back.
+"""The image reader: any image file as an upright (H, W, 3) uint8 BGR array.
 
-What the reader makes of a file:
+- EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright.
+- Grey, palette and one-bit images become three channels.
+- An alpha channel is dropped; colours stay as stored, also where they are transparent.
+- 16 bits per channel are scaled to 8 (the high byte; TIFF is rounded). Floating-point images are refused.
+- CMYK (JPEG, TIFF) is converted to BGR.
+- Of an animation (GIF, WebP, APNG) the first frame is read.
+- A file without its end is refused, even if a decoder could read its beginning.
+- A decompression bomb is refused before a pixel is decoded: a file whose pixels would take more than 50 times
+  its size plus 180 MB, which is 10 to 30 million pixels, depending on the format. The environment variable
+  AEROSTAT_MOST_PIXELS allows that number of pixels for a file of any size.
 
-- EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright;
-- grey, palette and one-bit images become three channels;
-- an alpha channel is dropped and the colours stay as stored, also under full transparency;
-- 16 bits per channel are scaled to 8 (the high byte, in TIFF rounded); floating-point images are refused;
-- CMYK (JPEG, TIFF) is converted to BGR;
-- of an animation (GIF, WebP, APNG) the first frame is read;
-- a file whose end is missing is refused, whatever the decoder could have made of its beginning;
-- a file so small that its pixels would take more than 50 times its size and 180 MB beside is refused before
-  any is decoded, from 10 to 30 million pixels on, depending on the format: it is a bomb, or drawn. Pixels up
-  to the number in the environment's AEROSTAT_MOST_PIXELS are read from however small a file.
-
-File names may be in any script: the bytes are read by Python and only then decoded by OpenCV.
-
-`read_resized` gives the same at a smaller size, and spares a JPEG's decoder what would not be seen.
+Python reads the bytes and OpenCV decodes them, so that file names may be in any script. `read_resized`
+returns the same at a smaller size; a JPEG's decoder then skips details that would not be visible.
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ from aerostat.images.limits import (
     MAX_SCANS,
     coded_size,
     has_too_many_scans,
-    pixels_allowed,
+    memory_allowed,
     refuse_bomb,
     trusted_pixels,
 )
@@ -54,7 +51,7 @@ IMAGE_SUFFIXES = frozenset(
         *("ppm", "pgm", "pbm", "pnm"),
     )
 )
-"""Lower-case suffixes of the files that `list_images` takes for images."""
+"""Lower-case suffixes of the files that `list_images` returns."""
 
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
@@ -68,12 +65,12 @@ _ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    # A broken file raises one sentence that names it; OpenCV's own lines on stderr name nothing.
+    # A broken file raises an error that names it; OpenCV's lines on stderr name no file.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_image(path: AnyLocation) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 BGR, upright; the module's docstring says what becomes of what.
+    """Return an image file as an upright (H, W, 3) uint8 BGR array; see the module for all conversions.
 
     Raises:
         InputError: the file is missing, empty, cut off or no image.
@@ -83,15 +80,15 @@ def read_image(path: AnyLocation) -> NDArray[np.uint8]:
 
 
 def read_resized(path: AnyLocation, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read an image file as `read_image` does and return it resized to `size` = (width, height).
+    """Return an image file as `read_image` does, resized to `size`.
 
-    A JPEG is decoded at a half, a quarter or an eighth of its size where that is still as large as `size`:
-    its decoder then takes the mean of blocks, as far as that goes, without making their pixels. The rest is
-    bilinear, and never in one step of more than two to one, which would leave pixels out.
+    A JPEG is decoded at a half, a quarter or an eighth of its size if that is at least `size`: its decoder
+    then averages blocks without computing their pixels. The rest is bilinear, in steps of at most two to one,
+    because a larger step would skip pixels.
 
     Args:
         path: of the file, or another location.
-        size: of the result, in pixels of the upright image.
+        size: (width, height) of the result, in pixels of the upright image.
 
     Raises:
         InputError: the file is missing, empty, cut off or no image.
@@ -114,11 +111,11 @@ def read_resized(path: AnyLocation, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file as `read_image` does.
+    """Return the bytes of an image file as `read_image` returns the file.
 
     Args:
-        content: the whole file.
-        name: what the error message calls it.
+        content: of the whole file.
+        name: of the file in an error message.
 
     Raises:
         InputError: the bytes are no image, or their end is missing.
@@ -130,12 +127,12 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
 def _decode_stored(
     content: bytes, name: str, header: Image.Image | None, factor: int = 1
 ) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file to what is stored, not yet turned upright.
+    """Return the bytes of an image file as its stored pixels (h, w, 3), not yet upright.
 
     Args:
-        content, name: as for `decode_image`.
-        header: what `_open_header` makes of the bytes.
-        factor: 1, 2, 4 or 8: a JPEG is decoded to a size so much smaller, rounded up.
+        content, name: see `decode_image`.
+        header: from `_open_header`.
+        factor: 1, 2, 4 or 8; a JPEG is decoded at 1 / factor of its size, rounded up.
     """
     if not content:
         raise InputError(f"Expected an image, found an empty file: {name}; copy it again or leave it out.")
@@ -152,10 +149,10 @@ def _decode_stored(
             f"{name}; leave it out."
         )
     decoders: list[Callable[[], NDArray[np.uint8] | None]] = []
-    if size is not None:  # or nothing could be said of what it would cost
+    if size is not None:  # without a size the memory is unknown
         decoders.append(partial(_decode_with_opencv, content, factor))
         if size[0] * size[1] * BYTES_PER_PIXEL_WITH_PILLOW <= max(
-            pixels_allowed(len(content)), trusted_pixels() * BYTES_PER_PIXEL_WITH_PILLOW
+            memory_allowed(len(content)), trusted_pixels() * BYTES_PER_PIXEL_WITH_PILLOW
         ):
             decoders.append(partial(_decode_with_pillow, content))
     if header is not None and header.format == "TIFF" and header.mode == "RGBA":
@@ -171,7 +168,7 @@ def _decode_stored(
 def read_size(path: AnyLocation) -> tuple[int, int]:
     """Return (width, height) in pixels of the upright image, from the header alone.
 
-    It equals the shape of what `read_image` returns. The pixels may still be broken: only that finds it out.
+    It is the size that `read_image` returns. The pixels may still be broken; only `read_image` finds out.
 
     Raises:
         InputError: the file is missing, empty or no image.
@@ -192,12 +189,12 @@ def read_size(path: AnyLocation) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of an image file says.
+    """The header of an image file.
 
     Args:
-        format: Pillow's name of it, such as ``JPEG``.
-        stored_size: (width, height) in pixels as they are stored.
-        orientation: EXIF's, 1 to 8; from 5 on rows and columns change places.
+        format: Pillow's name, such as ``JPEG``.
+        stored_size: (width, height) of the stored pixels.
+        orientation: of EXIF, 1 to 8; from 5 on rows and columns are swapped.
     """
 
     format: str
@@ -206,7 +203,7 @@ class Header:
 
 
 def read_header(path: AnyLocation) -> Header | None:
-    """Return what the header of an image file says; None if it is none that is known.
+    """Return the header of an image file; None if its format is unknown.
 
     Raises:
         InputError: there is no file, or it cannot be opened.
@@ -223,11 +220,11 @@ def read_header(path: AnyLocation) -> Header | None:
 
 
 def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
-    """Return the image files of a folder by their suffix, sorted by path, hidden files left out.
+    """Return the image files of a folder by their suffix, sorted by path, without hidden files.
 
     Args:
-        folder: where to look.
-        recursive: look in its sub-folders too.
+        folder: with the files.
+        recursive: whether to include sub-folders.
 
     Raises:
         InputError: there is no such folder.
@@ -258,30 +255,30 @@ def _unreadable(location: Location, error: Exception) -> InputError:
 
 
 def what_stands_at(path: Path) -> str:
-    """Say what is found at a path where something else was expected."""
+    """Return what is at a path: ``a folder``, ``a file`` or ``nothing``."""
     if path.is_dir():
         return "a folder"
     return "a file" if path.exists() else "nothing"
 
 
 def _is_cut_jpeg(content: bytes) -> bool:
-    """Say whether a JPEG has no end marker behind the start of its first scan (ITU-T T.81, annex B).
+    """Return whether a JPEG has no end marker after the start of its first scan (ITU-T T.81, annex B).
 
-    The segments before it are stepped over, because the preview in an EXIF segment has an end of its own.
+    The segments before the scan are skipped, because a preview in an EXIF segment has its own end marker.
     """
     if not content.startswith(JPEG_START):
         return False
     at = 2
     while at + 4 <= len(content) and content[at] == 0xFF:
         if content[at + 1] == 0xDA:  # start of scan
-            return content.rfind(b"\xff\xd9", at) < 0  # from the back, where it stands in a whole file
+            return content.rfind(b"\xff\xd9", at) < 0  # from the back, where a whole file has it
         is_fill = content[at + 1] == 0xFF
         at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return at + 4 > len(content)
 
 
 def _decode_with_opencv(content: bytes, factor: int = 1) -> NDArray[np.uint8] | None:
-    # Which formats OpenCV turns upright depends on its version: `_turn_upright` does it by one rule.
+    # OpenCV's versions differ in the formats that they turn upright; `_turn_upright` does it for all.
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -291,13 +288,13 @@ def _decode_with_opencv(content: bytes, factor: int = 1) -> NDArray[np.uint8] | 
 
 
 def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
-    """Decode what an older or smaller build of OpenCV does not know, such as GIF before 4.11."""
+    """Decode a format that this build of OpenCV lacks, such as GIF before 4.11."""
     header = _open_header(io.BytesIO(content))
     if header is None or header.mode not in _EIGHT_BIT_MODES:
         return None
     try:
         image_rgb = np.asarray(header.convert("RGB"), np.uint8)
-    except Exception:  # a plugin raises whatever broken pixels make it stumble over
+    except Exception:  # for broken pixels plugins raise any type of error
         return None
     return image_rgb[:, :, ::-1]
 
@@ -327,9 +324,9 @@ def image_of_pillow(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _open_header(file: IO[bytes]) -> Image.Image | None:
-    """Open an image without decoding its pixels; None if Pillow does not know it.
+    """Open an image without decoding its pixels; None if Pillow does not know its format.
 
-    `Image.open` refuses more than 179 million pixels, which aerial photographs have; its plugins do not.
+    `Image.open` refuses more than 179 million pixels, which aerial photographs have; its plugins accept them.
     """
     Image.init()
     prefix = file.read(16)
@@ -340,16 +337,16 @@ def _open_header(file: IO[bytes]) -> Image.Image | None:
         file.seek(0)
         try:
             return factory(file, "")
-        except Exception:  # a plugin raises whatever a broken header makes it stumble over
+        except Exception:  # for a broken header plugins raise any type of error
             continue
     return None
 
 
 def _orientation(header: Image.Image | None) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 if there is none or it is broken.
+    """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken.
 
-    `Image.getexif` would decode a PNG's pixels to look for EXIF behind them, and take XMP's word as well.
-    TIFF keeps its orientation elsewhere and both decoders have applied it already.
+    `Image.getexif` is not used: it would decode a PNG's pixels to find EXIF after them, and would also read
+    XMP. TIFF has its own orientation tag, which both decoders have applied.
     """
     if header is None or header.format == "TIFF" or not header.info.get("exif"):
         return 1
@@ -357,17 +354,17 @@ def _orientation(header: Image.Image | None) -> int:
     try:
         exif.load(header.info["exif"])
         value = exif.get(_ORIENTATION_TAG, 1)
-    except Exception:  # EXIF blocks are broken in every way that exists
+    except Exception:  # a broken EXIF block raises any type of error
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _turn_upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation (EXIF 2.3: where row 0 and column 0 of the stored pixels are to be seen)."""
-    if orientation >= 5:  # rows and columns change places
+    """Undo an EXIF orientation (EXIF 2.3: the visual side of row 0 and column 0 of the stored pixels)."""
+    if orientation >= 5:  # rows and columns are swapped
         image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):  # row 0 is seen at the bottom
+    if orientation in (3, 4, 7, 8):  # row 0 is at the bottom
         image = image[::-1]
-    if orientation in (2, 3, 6, 7):  # column 0 is seen at the right
+    if orientation in (2, 3, 6, 7):  # column 0 is at the right
         image = image[:, ::-1]
     return image

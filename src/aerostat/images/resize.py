@@ -1,4 +1,4 @@
-"""Resizing images as the published pipelines do."""
+"""Resizing of images as in the published pipelines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def resample(
 
     Args:
         image_bgr: (H, W, 3) uint8.
-        covered: how much of its width and height is the image; the rest, less than a pixel, is beyond it.
+        covered: width and height of the image in pixels of the array; less than a pixel may lie beyond it.
         size: (width, height) of the result.
     """
     if covered[0] > 2 * size[0] and covered[1] > 2 * size[1]:
@@ -22,10 +22,10 @@ def resample(
         return resize_image(image_bgr, size)
     if covered == (image_bgr.shape[1], image_bgr.shape[0]):
         return resize_image(image_bgr, size)
-    # The other edges have to keep their places: not all of the image fills the result.
+    # Only the covered part fills the result, so the image's edges keep their places.
     step_x, step_y = covered[0] / size[0], covered[1] / size[1]
     steps = np.asarray([[step_x, 0, step_x / 2 - 0.5], [0, step_y, step_y / 2 - 0.5]], np.float64)
-    if max(step_x, step_y) < 1.01:  # `cv2.resize` copies what keeps its size, whatever it is told
+    if max(step_x, step_y) < 1.01:  # `cv2.resize` copies an array whose size does not change
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         resized = cv2.warpAffine(image_bgr, steps, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     else:

@@ -13,6 +13,7 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.datasets.summary import DataCard, data_card
 from aerostat.draw import statistics as charts
+from aerostat.draw.figure import png_bytes
 from aerostat.draw.saving import save_image
 from aerostat.errors import InputError, clause
 from aerostat.files import require_folder, write_bytes, write_text
@@ -246,7 +247,7 @@ def plot_pngs(statistics: Sequence[SplitStatistics], *, input_size: int | None =
         figures["box_places"] = charts.place_chart(
             {s.split: s.places for s in filled}, {s.split: s.centres for s in filled}
         )
-    return {name: charts.png_bytes(figure) for name, figure in figures.items()}
+    return {name: png_bytes(figure) for name, figure in figures.items()}
 
 
 def write_plots(

@@ -1,4 +1,4 @@
-"""From raw head outputs to boxes: threshold, decode, clip, suppress (published test settings as defaults)."""
+"""Boxes from the head's outputs: threshold, decode, clip, suppress (published test settings as defaults)."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def decode(
         nms_iou: suppression threshold, per class.
         pre_nms: best candidates kept per level before suppression.
         max_detections: kept per image.
+
+    Example:
+        >>> from aerostat.model import build, normalise
+        >>> cls, reg = build("nano", num_classes=1).eval()(normalise(torch.zeros(1, 3, 64, 64)))
+        >>> (detections,) = decode(cls, reg, [(64, 64)], max_detections=5)
+        >>> detections.boxes_xyxy.shape[1], len(detections.scores) <= 5
+        (4, True)
     """
     detections = []
     for image, size in enumerate(content_sizes):
@@ -68,8 +75,8 @@ def candidate_boxes(
         score, order = scores[row, label].sort(descending=True, stable=True)
         order = order[:pre_nms]
         row, label = row[order], label[order]
-        boxes_xyxy = decode_boxes(points[row], distances.float().flatten(1).T[row])
+        boxes_xyxy = decode_boxes(points[row], distances.float().flatten(1).T[row])  # (n, 4)
         levels.append((boxes_xyxy, score[:pre_nms], label, torch.full_like(row, level), row))
-        points = points[logits[0].numel() :]  # the next level's points come first from here on
+        points = points[logits[0].numel() :]  # those of the next levels
     joined = [torch.cat(column).cpu().numpy() for column in zip(*levels, strict=True)]
     return Candidates(joined[0], joined[1], joined[2], levels=joined[3], points=joined[4])

@@ -1,10 +1,10 @@
 """RTMDet as an ONNX graph, written from a trace of the folded network.
 
-The writer knows the dozen operations that RTMDet consists of. That takes milliseconds and gives a graph
-without leftovers, while torch's own exporters take seconds to minutes and further packages.
+The writer knows the dozen operations of an RTMDet. It takes milliseconds and gives a minimal graph; torch's
+exporters take seconds to minutes and need further packages.
 
-The graph takes `images` (N, H, W, 3) uint8, BGR, as they come from the letterbox: order of the channels,
-mean and deviation are inside and cannot be got wrong outside.
+The graph takes `images` (N, H, W, 3) uint8, BGR, as the letterbox gives them. Channel order, mean and
+deviation are inside the graph, so a caller cannot confuse them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 OPSET = 17
-"""Of ONNX; old enough for every runtime that is still installed, new enough for all that is used here."""
+"""Version of ONNX's operators: has all that are used here, and every runtime in use reads it."""
 IR_VERSION = 8
-"""Of the file format; the one that came with this opset."""
+"""Version of the file format that came with this opset."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Suppression:
 
     Args:
         score_threshold: candidates need a higher score.
-        nms_iou: overlap above which the weaker of two boxes of a class goes.
-        max_detections: kept per image.
+        nms_iou: IoU above which the weaker of two boxes of a class is suppressed.
+        max_detections: boxes kept per image.
     """
 
     score_threshold: float
@@ -52,13 +52,13 @@ class Suppression:
 
 @dataclass
 class _Graph:
-    """Nodes and constants in the making; every method returns the name of a value."""
+    """Nodes and constants of an unfinished graph; every method returns the name of a value."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def constant(self, value: NDArray[Any] | float | int | Sequence[int], name: str = "") -> str:
-        """Add a constant; whole numbers are int64, others float32."""
+        """Add a constant: int64 for whole numbers, float32 for others."""
         array = np.asarray(value, np.int64 if isinstance(value, list | tuple | int) else None)
         array = array.astype(np.float32) if array.dtype == np.float64 else array
         name = name or f"constant_{len(self.constants)}"
@@ -66,7 +66,7 @@ class _Graph:
         return name
 
     def add(self, kind: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any) -> str:
-        """Add a node of one output (or the first of several)."""
+        """Add a node and return the name of its first output."""
         name = name or f"{kind}_{len(self.nodes)}"
         outs = [name, *(f"{name}.{i}" for i in range(1, outputs))]
         self.nodes.append(helper.make_node(kind, list(inputs), outs, name=name, **attributes))
@@ -84,19 +84,21 @@ def onnx_model(
 ) -> ModelProto:
     """Return a network as an ONNX model.
 
-    Without suppression it gives `boxes` (N, P, 4) xyxy in input pixels and `scores` (N, P, K); P are the
-    points of the levels of stride 8, 16 and 32, row by row. With suppression it gives what is kept, M boxes
-    of all images, image by image, best first: `boxes` (M, 4), `scores` (M,), `labels` (M,) int64 and
-    `image_indices` (M,) int64, the place in the batch; and it wants `content_sizes` (N, 2) float32, width and
-    height of each resized photograph within its padded input, which boxes are clipped to first.
+    Without suppression its outputs are `boxes` (N, P, 4) xyxy in input pixels and `scores` (N, P, K). P are
+    the points of the levels of stride 8, 16 and 32, row by row.
+
+    With suppression its outputs are the M kept boxes of all images, image by image, best first: `boxes`
+    (M, 4), `scores` (M,), `labels` (M,) int64 and `image_indices` (M,) int64, the place in the batch. It then
+    has a second input, `content_sizes` (N, 2) float32: width and height of each resized photograph within its
+    padded input, to which boxes are clipped first.
 
     Args:
         net: on the CPU.
-        input_size: (width, height), ignored if dynamic.
+        input_size: (width, height) in pixels; ignored if `dynamic`.
         batch: images per call; None for any number.
         dynamic: whether height and width may be any multiples of 32.
-        suppression: put into the graph if given.
-        metadata: stored in the file.
+        suppression: settings of suppression inside the graph; None leaves it out.
+        metadata: key-value pairs stored in the file.
     """
     graph = _Graph()
     width, height = input_size
@@ -147,7 +149,7 @@ def onnx_model(
 
 
 def _normalised(graph: _Graph) -> str:
-    """Return BGR planes as the network wants them, of images (N, H, W, 3) uint8."""
+    """Add the normalisation of images (N, H, W, 3) uint8; returns the network's input (N, 3, H, W)."""
     planes = graph.add("Transpose", "images", perm=[0, 3, 1, 2])
     planes = graph.add("Cast", planes, to=TensorProto.FLOAT)
     mean = graph.constant(np.asarray(MEAN_BGR, np.float32).reshape(1, 3, 1, 1), "mean_bgr")
@@ -156,7 +158,7 @@ def _normalised(graph: _Graph) -> str:
 
 
 class _Trunk(nn.Module):
-    """The network without the check of its input's shape, which a trace cannot follow."""
+    """The network without the check of its input's shape, which cannot be traced."""
 
     def __init__(self, net: RTMDet) -> None:
         super().__init__()
@@ -223,7 +225,7 @@ def _convolution(graph: _Graph, conv: nn.Conv2d, x: str, name: str) -> str:
 
 
 def _mean(graph: _Graph, x: str, *_: Any, **__: Any) -> str:
-    return graph.add("GlobalAveragePool", x)  # the only mean there is: over height and width
+    return graph.add("GlobalAveragePool", x)  # the network's only mean is over height and width
 
 
 def _doubled(graph: _Graph, x: str, **_: Any) -> str:
@@ -252,13 +254,13 @@ _OPERATIONS: dict[Any, Callable[..., Any]] = {
     operator.add: lambda graph, x, y: graph.add("Add", x, y),
     operator.mul: _times,
     functional.interpolate: _doubled,
-    getattr: lambda graph, x, attribute: attribute,  # only dtypes are asked for
+    getattr: lambda graph, x, attribute: attribute,  # the network reads no attribute but dtypes
     "mean": _mean,
     "to": _same,
     "float": _same,
     "exp": lambda graph, x: graph.add("Exp", x),
 }
-"""What the trace of an RTMDet consists of, beside its modules."""
+"""Functions and methods in the trace of an RTMDet, in addition to modules."""
 
 
 def _points_first(graph: _Graph, levels: Sequence[str], channels: int) -> str:
@@ -287,7 +289,7 @@ def _points_of(graph: _Graph, levels: Sequence[str]) -> str:
 
 
 def _on_content(graph: _Graph, boxes: str, scores: str) -> tuple[str, str]:
-    """Return boxes clipped to `content_sizes`, and scores, which are 0 for boxes that nothing is left of."""
+    """Return boxes clipped to `content_sizes`, and scores, set to 0 for boxes of no area."""
     limits = graph.add("Concat", "content_sizes", "content_sizes", axis=1)
     limits = graph.add("Unsqueeze", limits, graph.constant([1]))  # (N, 1, 4)
     clipped = graph.add("Max", graph.add("Min", boxes, limits), graph.constant(0.0))
@@ -302,7 +304,7 @@ def _on_content(graph: _Graph, boxes: str, scores: str) -> tuple[str, str]:
 
 
 def _suppressed(graph: _Graph, boxes: str, scores: str, how: Suppression) -> None:
-    """Add class-wise suppression and the best of each image; the outputs are named as `onnx_model` says."""
+    """Add class-wise suppression and the best boxes of each image, with the outputs of `onnx_model`."""
     picked = graph.add(
         "NonMaxSuppression",
         boxes,
@@ -314,7 +316,7 @@ def _suppressed(graph: _Graph, boxes: str, scores: str, how: Suppression) -> Non
     image, label, point = (graph.add("Gather", picked, graph.constant(column), axis=1) for column in range(3))
     by_point = graph.add("Gather", picked, graph.constant([0, 2, 1]), axis=1)
     score = graph.add("GatherND", scores, by_point)
-    # Image by image, best first: scores are below 2, so twice the image less the score sorts by both.
+    # Sort by image, then by falling score: scores are below 2, so the key is 2 x image - score.
     two = graph.add("Cast", graph.constant(2.0), to=TensorProto.DOUBLE)
     key = graph.add("Mul", graph.add("Cast", image, to=TensorProto.DOUBLE), two)
     key = graph.add("Sub", key, graph.add("Cast", score, to=TensorProto.DOUBLE))
@@ -332,7 +334,7 @@ def _suppressed(graph: _Graph, boxes: str, scores: str, how: Suppression) -> Non
 
 
 def _best_of_each(graph: _Graph, image: str, boxes: str, number: str, how: Suppression) -> str:
-    """Return the places (m,), in the sorted order, of the best so many of each image; `image` is unsorted."""
+    """Return the places (m,) in sorted order of each image's best `max_detections`; `image` is unsorted."""
     sorted_image = graph.add("Gather", image, "sorted.1", axis=0)
     shape = graph.add("Shape", boxes)
     batch = graph.add("Gather", shape, graph.constant([0]), axis=0)

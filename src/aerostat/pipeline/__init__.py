@@ -1,1 +1,1 @@
-"""Training samples: drawing, laying out, rendering, loading."""
+"""Training samples: random draws, layout, rendering, batches."""

@@ -1,8 +1,7 @@
-"""Objects cut out along their outlines and pasted into other samples.
+"""Copy-paste: objects cut out along their outlines and pasted into other samples.
 
-After Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation (2021):
-objects of one image, resized at random, are pasted into another one at a random place. Here an object never
-hides much of another one, so that all boxes stay true.
+Objects of one image, resized at random, are pasted into another image at a random place (Ghiasi et al.,
+arXiv:2012.07177). Here an object hides only a small part of others, so that all boxes stay correct.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from aerostat.pipeline.layout import Size
 from aerostat.pipeline.render import Image, jitter_hsv
 
 MAX_HIDDEN = 0.3
-"""A pasted object's box covers at most this share of any other box."""
-SMALLEST, LARGEST = 8, 0.8
-"""Pasted objects are at least so many pixels high and wide, and at most this share of the input."""
+"""Share of another box that a pasted object's box may cover."""
+MIN_SIDE, MAX_SHARE = 8, 0.8
+"""Smallest side of a pasted object in pixels, and its largest side as a share of the input."""
 _FRACTION_BITS = 4
-_FINER = 4  # times as many pixels a side in which outlines are drawn
+_FINER = 4  # outlines are drawn on a grid that is finer by this factor
 
 
 def outlined(record: ImageRecord) -> list[Instance]:
-    """Return the objects of an image that can be cut out."""
+    """Return the objects of an image that have outlines and are no crowd."""
     return [i for i in record.instances if i.polygons and not i.crowd]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CutOut:
-    """An object to paste, still in its image.
+    """An object to paste, in its image.
 
     Args:
         instance: with outlines, in pixels of the upright image.
@@ -51,7 +50,7 @@ class CutOut:
 
     @property
     def pasted_size(self) -> Size:
-        """Width and height in pixels of the sample."""
+        """Width and height of the pasted object, in pixels of the sample."""
         x1, y1, x2, y2 = self.instance.box_xyxy
         return math.ceil((x2 - x1) * self.scale), math.ceil((y2 - y1) * self.scale)
 
@@ -63,16 +62,16 @@ def place_for(
     places: Sequence[tuple[float, float]],
     side: int,
 ) -> tuple[int, int] | None:
-    """Return x, y of the first place where an object hides little of others; None if there is none.
+    """Return x, y of the first place where an object hides little of others; None if no place does.
 
     Args:
-        size: of the object.
-        window: width and height of what may be pasted on.
-        boxes_xyxy: (n, 4) of the objects there.
-        places: shares of the room.
-        side: of the network's input.
+        size: (width, height) of the object.
+        window: (width, height) of the area to paste into.
+        boxes_xyxy: (n, 4) of the objects in that area.
+        places: x, y as shares in [0, 1) of the room, tried in turn.
+        side: of the network's square input.
     """
-    if min(size) < SMALLEST or max(size) > LARGEST * side or size[0] > window[0] or size[1] > window[1]:
+    if min(size) < MIN_SIDE or max(size) > MAX_SHARE * side or size[0] > window[0] or size[1] > window[1]:
         return None
     for share_x, share_y in places:
         x, y = (int(s * (w - o + 1)) for s, w, o in zip((share_x, share_y), window, size, strict=True))
@@ -91,18 +90,20 @@ def place_for(
 def paste(
     cut_out: CutOut, image_bgr: Image, at: tuple[int, int], hsv_gains: tuple[int, int, int], out_bgr: Image
 ) -> NDArray[np.float32]:
-    """Draw an object and return its box (4,) in the sample.
+    """Draw an object into a sample and return its box (4,) xyxy.
 
     Args:
-        cut_out: which.
-        image_bgr: its image, read at any size.
-        at: x, y of its corner in the sample.
+        cut_out: the object.
+        image_bgr: its image (h, w, 3) uint8, read at any size.
+        at: x, y of the object's corner in the sample.
         hsv_gains: see `aerostat.pipeline.render.jitter_hsv`.
-        out_bgr: (S, S, 3), drawn into.
+        out_bgr: (S, S, 3) uint8, drawn into.
     """
     width, height = cut_out.pasted_size
     x1, y1, _, _ = cut_out.instance.box_xyxy
-    fx = image_bgr.shape[1] / cut_out.size[0] / cut_out.scale  # pixels of what was read to one of the sample
+    fx = (
+        image_bgr.shape[1] / cut_out.size[0] / cut_out.scale
+    )  # pixels of the read image per pixel of the sample
     fy = image_bgr.shape[0] / cut_out.size[1] / cut_out.scale
     left, top = x1 * cut_out.scale, y1 * cut_out.scale
     matrix = np.asarray([[fx, 0, (left + 0.5) * fx - 0.5], [0, fy, (top + 0.5) * fy - 0.5]], np.float64)
@@ -129,9 +130,9 @@ def paste(
 
 
 def _mask(cut_out: CutOut, size: Size, corner: tuple[float, float]) -> Image:
-    """Return how much of each pixel the object covers, 0 to 255.
+    """Return how much of each pixel the object covers, (h, w) uint8, 0 to 255.
 
-    OpenCV fills the pixels that an outline touches, too, half a pixel all around: drawn larger, that is less.
+    OpenCV also fills pixels that an outline only touches; on a finer grid this adds less.
     """
     mask = np.zeros((size[1] * _FINER, size[0] * _FINER), np.uint8)
     outlines = [

@@ -1,9 +1,9 @@
-"""Where everything of a training sample lies, worked out before a pixel is read.
+"""The layout of a training sample: which part of which image each pixel shows, before a pixel is read.
 
-The published pipeline puts images on a canvas, resizes it, cuts a window out of it and flips that. All of
-this is affine and moves boxes and pixels alike, so a plan and the sizes of the images say which part of
-which image each pixel of the window shows. Boxes go through the steps one by one, in the steps' own order
-and rounding, because what is cut off at the canvas is gone though the window could show it.
+The published pipeline puts images on a canvas, resizes it, cuts a window out of it and flips the window. All
+these steps are affine, so the layout follows from a plan and the sizes of the images. Boxes pass the steps
+one by one, in the published order and rounding: a box that the canvas clips stays clipped, although the
+window could show more of it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """What is known of an image before its pixels.
+    """Size and objects of an image, before its pixels are read.
 
     Args:
         size: width and height of the upright image.
-        boxes_xyxy: (n, 4) float32, pixels of the image; what leaves it is cut off.
+        boxes_xyxy: (n, 4) float32, pixels of the image; they are clipped to it.
         labels: (n,) int64.
     """
 
@@ -40,15 +40,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of one axis of the window, and where it lies in an image.
+    """An interval on one axis of the window, and its place in an image.
 
-    Positions are edges of pixels: pixel j of the window reaches from j to j + 1, and position p of the window
-    is position `p * scale + origin` of the image.
+    Positions are edges of pixels: pixel j of the window reaches from j to j + 1. Position p of the window is
+    position `p * scale + origin` of the image.
 
     Args:
-        start, stop: pixels of the window.
+        start, stop: first pixel of the window, and the pixel after the last.
         scale: pixels of the image per pixel of the window.
-        origin: the image's position at the window's 0.
+        origin: position in the image at position 0 of the window.
     """
 
     start: int
@@ -62,9 +62,9 @@ class Tile:
     """The part of an image that the window shows.
 
     Args:
-        source: which of the sources.
-        size: that the image is read at; spans count pixels of that.
-        columns, rows: where it is shown; neither is empty.
+        source: index of the source.
+        size: (width, height) that the image is read at; spans count pixels of this size.
+        columns, rows: place in the window; neither is empty.
     """
 
     source: int
@@ -75,11 +75,11 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """A sample before its pixels, all but MixUp.
+    """The layout of a sample, without MixUp.
 
     Args:
-        size: of what the window shows; at its right and below follows padding up to the input's size.
-        tiles: that cover it, as far as it is no background; mirrored with it if the plan has a flip.
+        size: (width, height) that images cover; padding follows at the right and below, up to the input size.
+        tiles: parts of images, before the flip.
         boxes_xyxy: (n, 4) float32, pixels of the window, after the flip.
         labels: (n,) int64.
     """
@@ -92,7 +92,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An image resized to `size` with its corner at `left`, `top` of the canvas, cut to the canvas."""
+    """An image resized to `size` with its corner at `left`, `top` of the canvas, which clips it."""
 
     left: int
     top: int
@@ -100,11 +100,11 @@ class _Place:
 
 
 def arrange(plan: Plan, augmentation: Augmentation, stage: int, sources: Sequence[Source]) -> Layout:
-    """Return where everything of a sample lies.
+    """Return the layout of a sample.
 
     Args:
-        plan: drawn for the position.
-        augmentation: that it was drawn from.
+        plan: random draws for the position.
+        augmentation: ranges that the plan was drawn from.
         stage: 1 or 2.
         sources: the image of the position, followed by Mosaic's partners if the plan has any.
     """
@@ -149,14 +149,14 @@ def choose_crop(
     offsets: Sequence[tuple[float, float]],
     min_box_size: float = 1.0,
 ) -> tuple[int, int]:
-    """Return x, y of the first crop with an object in it, or of the first one at all if none has any.
+    """Return x, y of the first crop with an object in it; of the first crop if no crop has an object.
 
     Args:
-        boxes_xyxy: (n, 4), pixels of the image to be cropped to `side` x `side`.
-        size: of that image.
-        side: in pixels; where the image is smaller there is nothing to choose.
+        boxes_xyxy: (n, 4), pixels of the image to crop.
+        size: (width, height) of that image.
+        side: of the square crop in pixels; an image that is smaller has one crop.
         offsets: candidates as shares in [0, 1) of the room, so that each whole pixel is equally likely.
-        min_box_size: what remains of an object must be as wide and as high as this.
+        min_box_size: the visible part of an object must be as wide and as high as this, in pixels.
     """
     rooms = max(size[0] - side, 0), max(size[1] - side, 0)
     places = [(int(x * (rooms[0] + 1)), int(y * (rooms[1] + 1))) for x, y in offsets]
@@ -170,26 +170,26 @@ def choose_crop(
 def cut(
     boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64], size: Size
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return boxes (n, 4) cut at the edges of an image, and labels (n,), without those that lie outside."""
+    """Return boxes (n, 4) clipped to an image of `size` and labels (n,), without boxes outside."""
     boxes = np.asarray(clip_boxes(boxes_xyxy, *size), np.float32)
     kept = large(boxes, 0.0)
     return boxes[kept], labels[kept]
 
 
 def mirror_boxes(boxes_xyxy: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Return boxes (n, 4) of an image so wide, mirrored left for right."""
+    """Return boxes (n, 4) of an image of `width` pixels, mirrored left to right."""
     x1, y1, x2, y2 = boxes_xyxy.T
     return np.stack([np.float32(width) - x2, y1, np.float32(width) - x1, y2], axis=1)
 
 
 def large(boxes_xyxy: NDArray[np.floating], min_size: float) -> NDArray[np.bool_]:
-    """Return for boxes (n, 4) whether they have an area and are at least `min_size` wide and high."""
+    """Return (n,) bool: whether a box (n, 4) has an area and is at least `min_size` wide and high."""
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     return np.asarray(((sides > 0) & (sides >= min_size)).all(1))
 
 
 def _capped(size: Size, largest: int) -> Size:
-    """Return the size that an image is reduced to on reading: its longer side is at most `largest`."""
+    """Return the size that reading reduces an image to: its longer side is at most `largest`."""
     if max(size) <= largest:
         return size
     return scaled_size(size, min(largest / size[0], largest / size[1]))
@@ -200,7 +200,7 @@ def _scales(old: Size, new: Size) -> tuple[float, float]:
 
 
 def fitted_size(size: Size, side: int) -> Size:
-    """Return the size of an image in a Mosaic; the reference cuts to whole pixels, and rounds elsewhere."""
+    """Return the size of an image in a Mosaic; the reference rounds down here, and to nearest elsewhere."""
     ratio = min(side / size[0], side / size[1])
     return max(1, int(size[0] * ratio)), max(1, int(size[1] * ratio))
 
@@ -208,8 +208,8 @@ def fitted_size(size: Size, side: int) -> Size:
 def _mosaic_places(sizes: Sequence[Size], centre: Size, side: int) -> list[_Place]:
     """Return where four images lie on Mosaic's canvas (YOLOv4; MMDetection's `Mosaic`).
 
-    Each is resized to fit side x side. They meet at `centre`: the first has its bottom right corner there,
-    the second its bottom left, the third its top right, the fourth its top left corner.
+    Each image is resized to fit side x side. They meet at `centre` with the bottom right, bottom left, top
+    right and top left corner, in this order.
     """
     places = []
     for corner, size in enumerate(sizes):
@@ -223,9 +223,9 @@ def _mosaic_places(sizes: Sequence[Size], centre: Size, side: int) -> list[_Plac
 def _placed_boxes(
     sources: Sequence[Source], capped: Sequence[Size], places: Sequence[_Place]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the boxes of all images on the canvas, cut at the edges of their images, and their labels.
+    """Return the boxes of all images on the canvas, clipped to their images, and their labels.
 
-    A box is scaled twice, as it is when its image is reduced on reading and resized for the canvas.
+    A box is scaled twice, like its image: first on reading, then for the canvas.
     """
     rows = []
     for source, size, place in zip(sources, capped, places, strict=True):
@@ -242,9 +242,9 @@ def _placed_boxes(
 
 
 def read_size_for(source: Size, placed: Size, largest: int) -> Size:
-    """Return the size to read an image at: no larger than it is, nor than `largest`, nor than it is placed.
+    """Return the size to read an image at: at most its own size, `largest`, and the size it is placed at.
 
-    It follows from the image and the plan alone, never from what a cache holds.
+    The size follows from image and plan alone, never from the content of a cache.
     """
     if max(placed) > largest:
         placed = fitted_size(placed, largest)
@@ -255,14 +255,14 @@ def _span(canvas: int, whole: int, crop: int, shown: int, placed_at: int, placed
     """Return where an image lies along one axis of the window.
 
     Args:
-        canvas, whole: the canvas before and after the resize.
-        crop, shown: where the window begins in the latter, and how much of it shows.
-        placed_at, placed: where the image begins on the canvas, and its size there.
-        read_at: the size that the image is read at.
+        canvas, whole: size of the canvas before and after the resize.
+        crop, shown: start and size of the window in the resized canvas.
+        placed_at, placed: start and size of the image on the canvas.
+        read_at: size that the image is read at.
     """
     scale = canvas / whole
     first, last = max(placed_at, 0), min(placed_at + placed, canvas)
-    # A pixel belongs to the image in which its centre lies, so that neighbours share none and leave none.
+    # A pixel belongs to the image in which its centre lies, so neighbours neither overlap nor leave a gap.
     start, stop = (math.ceil(edge / scale - crop - 0.5) for edge in (first, last))
     per_placed = read_at / placed
     return Span(max(start, 0), min(stop, shown), scale * per_placed, (crop * scale - placed_at) * per_placed)

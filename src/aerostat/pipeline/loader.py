@@ -4,7 +4,7 @@ Threads suffice because decoding and resizing release Python's global lock, and 
 decoded images. The content of a batch never depends on the threads, only on the seed and the position in
 the run.
 
-A sample is laid out first. Then what it shows is read, at the size that the layout asks for, and drawn
+A sample is laid out first. Then the images that it shows are read, at the sizes of the layout, and drawn
 straight into the batch. An image that the sample does not show is not read.
 """
 

@@ -16,7 +16,7 @@ class Memo(Generic[K, V]):
     """A bounded cache of results of pure functions; the least recently used result is dropped first.
 
     If several threads want a missing result, one computes it and the others wait. Part of the room is for
-    results that came first and are never dropped. With room for half of all results, asked for in turn, most
+    results that came first and are never dropped. With room for half of all results, requested in turn, most
     would otherwise be dropped before they are wanted again. (2,000 images in shuffled epochs with room for
     1,000: 0.57 reads per sample instead of 0.78.)
 

@@ -1,4 +1,4 @@
-"""What the published RTMDet augmentation draws at random for a sample, before anything else is known of it.
+"""The random draws of the published RTMDet augmentation for one sample.
 
 The steps and numbers are those of Lyu et al., arXiv:2212.07784, section 4.1, and of the published training
 configurations (MMDetection 3.x, `rtmdet_tiny_8xb32-300e_coco`). With S the input size:
@@ -6,11 +6,11 @@ configurations (MMDetection 3.x, `rtmdet_tiny_8xb32-300e_coco`). With S the inpu
 - stage 1: Mosaic on a 2S canvas, resize to fit 2S x ratio, crop S, HSV jitter, flip, pad to S, MixUp;
 - stage 2: resize to fit S x ratio, crop S, HSV jitter, flip, pad to S.
 
-The published pipeline takes the partners of Mosaic and MixUp from a cache of what a worker saw last, so
-its samples depend on the number of workers and cannot be repeated. Here **a sample is a pure function of
-the seed, the stage and its position in the run**: `draw_plan` draws everything random about a position at
-once, and the partners are the images a few positions earlier, as far back as the published caches reach.
-`aerostat.pipeline.layout` makes a layout of it, `aerostat.pipeline.render` the pixels.
+The published pipeline takes the partners of Mosaic and MixUp from a cache of the images that a worker read
+last. Its samples therefore depend on the number of workers and cannot be repeated. Here **a sample is a pure
+function of the seed, the stage and its position in the run**. `draw_plan` makes all random draws for a
+position, and partners are images a few positions earlier, as far back as the published caches reach.
+`aerostat.pipeline.layout` turns a plan into a layout, `aerostat.pipeline.render` a layout into pixels.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from aerostat.errors import InputError
 
 STAGES = (1, 2)
-"""1: Mosaic and MixUp; 2: the plain images at the end of a run."""
+"""1 has Mosaic and MixUp; 2, at the end of a run, has single images."""
 
 PASTE_PLACES = 8
-"""So many places are tried before an object is not pasted."""
+"""Places that are tried before an object is left out."""
 CROP_TRIES = 20
-"""So many crops are tried before one without any object is accepted; the reference takes another image."""
+"""Crops that are tried before one without objects is accepted; the reference takes another image then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is drawn from, with the values published for RTMDet-tiny.
+    """Ranges and probabilities of the random draws; the defaults are those published for RTMDet-tiny.
 
     Args:
         input_size: S, the side of the network's square input in pixels.
@@ -62,10 +62,10 @@ class Augmentation:
         resize_ratio: range of the resize; (0.1, 2.0) for the published m, l and x.
         hsv_delta: largest change of hue (of 180), saturation and value (of 255).
         flip: probability of a horizontal flip.
-        mosaic_cache: Mosaic's partners lie at most so many positions back; 40 for the published s to x.
-        mixup_cache: MixUp's partner lies at most so many positions back; 20 for the published s to x.
-        min_box_size: boxes narrower or lower than this after all steps are dropped, in pixels.
-        copy_paste: at most so many outlined objects of other images are pasted into a sample of stage 1.
+        mosaic_cache: largest distance in positions of Mosaic's partners; 40 for the published s to x.
+        mixup_cache: largest distance in positions of MixUp's partner; 20 for the published s to x.
+        min_box_size: smallest width and height in pixels of a box that is kept after all steps.
+        copy_paste: outlined objects of other images pasted into a sample of stage 1, at most.
     """
 
     input_size: int = 640
@@ -96,7 +96,7 @@ class Augmentation:
         for name, (holds, expected) in checks.items():
             if not holds:
                 raise InputError(
-                    f"Expected {expected} for the augmentation's {name}, found {getattr(self, name)}."
+                    f"Expected {expected} for the augmentation's `{name}`, found {getattr(self, name)}."
                 )
 
 
@@ -105,9 +105,9 @@ class Pasting:
     """The random draws about one pasted object.
 
     Args:
-        back: its image stands so many positions back.
-        choice: which of the image's outlined objects, as a share of how many there are, in [0, 1).
-        ratio: of its size to that in the image fitted to the input.
+        back: distance in positions of the object's image.
+        choice: of one of the image's outlined objects, as a share of their number, in [0, 1).
+        ratio: of the object's size to its size in the image fitted to the input.
         places: x, y as shares in [0, 1) of the room, tried in turn.
         flip: whether it is mirrored.
     """
@@ -121,17 +121,17 @@ class Pasting:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every random draw about one position; drawn whole, so that switching a step off moves no other draw.
+    """All random draws for one position; switching a step off changes no other draw.
 
     Args:
-        mosaic_partners: how many positions back Mosaic's three other images lie; None for no Mosaic.
+        mosaic_partners: distances in positions of Mosaic's three other images; None for no Mosaic.
         mosaic_centre: x, y of the point where the four images meet, in units of S, each in [0.5, 1.5).
         resize_ratio: of the resize.
-        crop_offsets: (tries, 2) x, y of the crop as a share of the room that there is, each in [0, 1).
+        crop_offsets: (tries, 2) x, y of the crop as shares of the room, each in [0, 1).
         hsv_gains: added to hue, saturation and value.
         flip: whether the sample is flipped.
-        mixup_partner: how many positions back MixUp's partner lies; None for no MixUp.
-        mixup_flip: whether that partner is flipped.
+        mixup_partner: distance in positions of MixUp's partner; None for no MixUp.
+        mixup_flip: whether the partner is flipped.
         pastings: objects of other images that are pasted in before MixUp.
     """
 
@@ -147,16 +147,21 @@ class Plan:
 
 
 def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) -> Plan:
-    """Draw everything random about the sample at `position` of a run; those before 0 are drawn like others.
+    """Return all random draws for the sample at a position of a run.
 
     Args:
-        augmentation: what to draw from.
+        augmentation: ranges and probabilities.
         seed: of the run, not negative.
         stage: 1 or 2; stage 2 has neither Mosaic nor MixUp.
-        position: counts the samples of the whole run.
+        position: of the sample in the whole run; partners may lie before position 0.
 
     Raises:
         InputError: there is no such stage.
+
+    Example:
+        >>> plan = draw_plan(Augmentation(), seed=0, stage=2, position=7)
+        >>> plan.mosaic_partners is None, plan == draw_plan(Augmentation(), 0, 2, 7)
+        (True, True)
     """
     if stage not in STAGES:
         raise InputError(f"Expected augmentation stage 1 or 2, found {stage}.")
@@ -166,13 +171,13 @@ def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) 
     centre_x, centre_y = rng.uniform(0.5, 1.5, 2).tolist()
     ratio = float(rng.uniform(*augmentation.resize_ratio))
     offsets = tuple((x, y) for x, y in rng.random((CROP_TRIES, 2)).tolist())
-    # The reference multiplies by a coin per channel and cuts to int16, which rounds towards zero.
+    # The reference switches each channel on or off at random and casts to int16, which rounds towards zero.
     gains = rng.uniform(-1, 1, 3) * augmentation.hsv_delta * rng.integers(0, 2, 3)
     hue, saturation, value = gains.astype(np.int16).tolist()
     flipped, mixup_flip = bool(rng.random() < augmentation.flip), bool(rng.random() < 0.5)
     partner = int(rng.integers(1, augmentation.mixup_cache + 1))
     pastings: tuple[Pasting, ...] = ()
-    if augmentation.copy_paste and stage == 1:  # drawn last, so that it moves no other draw
+    if augmentation.copy_paste and stage == 1:  # drawn last, so that it changes no other draw
         pastings = _draw_pastings(
             rng, augmentation.copy_paste, augmentation.mosaic_cache, augmentation.resize_ratio
         )
@@ -190,16 +195,16 @@ def draw_plan(augmentation: Augmentation, seed: int, stage: int, position: int) 
 
 
 def _draw_pastings(
-    rng: np.random.Generator, most: int, farthest: int, ratio: tuple[float, float]
+    rng: np.random.Generator, max_count: int, max_back: int, ratio: tuple[float, float]
 ) -> tuple[Pasting, ...]:
-    """Draw between none and `most` objects, of images up to `farthest` positions back."""
+    """Draw up to `max_count` objects, of images up to `max_back` positions back."""
     return tuple(
         Pasting(
-            back=int(rng.integers(1, farthest + 1)),
+            back=int(rng.integers(1, max_back + 1)),
             choice=float(rng.random()),
             ratio=float(rng.uniform(*ratio)),
             places=tuple((x, y) for x, y in rng.random((PASTE_PLACES, 2)).tolist()),
             flip=bool(rng.random() < 0.5),
         )
-        for _ in range(int(rng.integers(0, most + 1)))
+        for _ in range(int(rng.integers(0, max_count + 1)))
     )

@@ -1,4 +1,4 @@
-"""Drawing a training sample at once: each tile from its image into the window, then colours, then MixUp."""
+"""The pixels of a training sample: tiles from their images, colours, MixUp."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from aerostat.pipeline.layout import Layout, Span
 Image = NDArray[np.uint8]
 
 ALIGNMENT = 1 / 32
-"""Tiles lie where they belong to within this many pixels of their image and twice as many of the window."""
+"""Error of a tile's place, at most, in pixels of its image; in pixels of the window twice as much."""
 ALIGNMENT_TRIES = 64
-"""So many pixels before a tile are looked at for a place to begin. Of photographs at the published draws 95 %
-have one, 12 pixels before the tile on average; with 24 tries it is 78 %."""
+"""Pixels before a tile that are tried as its start. With 64, 95 % of photographs at the published draws
+have a start, 12 pixels before the tile on average; with 24, 78 %."""
 
 HUES = 180
-"""OpenCV keeps the hue of 8-bit images in half degrees."""
+"""Values of the hue of 8-bit images in OpenCV, which counts half degrees."""
 
 
 def render(
     layout: Layout, images_bgr: Sequence[Image], hsv_gains: tuple[int, int, int], flip: bool, out_bgr: Image
 ) -> None:
-    """Draw a sample, all but MixUp.
+    """Draw a sample, without MixUp, into `out_bgr`.
 
     Args:
-        layout: where everything lies.
+        layout: of the sample.
         images_bgr: for each tile its image (h, w, 3) uint8, read at the tile's size.
         hsv_gains: added to hue (modulo 180), saturation and value.
-        flip: whether it is mirrored.
+        flip: whether the sample is mirrored.
         out_bgr: (S, S, 3) uint8, overwritten.
     """
     out_bgr.fill(PAD_VALUE)
@@ -56,22 +56,24 @@ def render(
 def resample(
     image_bgr: Image, columns: Span, rows: Span, hsv_gains: tuple[int, int, int] = (0, 0, 0)
 ) -> Image:
-    """Return what a window shows of an image, interpolated bilinearly; beyond its edge the edge goes on.
+    """Return the part of an image that a window shows, interpolated bilinearly.
 
-    `cv2.resize` samples a picture from its very edge on, so the part that it is given has to begin where an
-    edge of the image's pixels lies under an edge of the window's. Such a place is looked for to the left of
-    and above what is wanted, and what lies between is thrown away again: a few columns and rows. Where there
-    is none the image is warped, which takes three times as long (1.30 ms for 640 x 640, against 0.42 ms).
+    The edge of the image is repeated beyond it.
 
-    Colours are changed where there are fewer pixels: before an image is enlarged, after it has shrunk.
+    `cv2.resize` samples from the edge of its input, so that input must begin where an edge of an image pixel
+    meets an edge of a window pixel. Such a place is searched to the left of and above the part; the columns
+    and rows between are dropped. Without such a place the image is warped, which takes three times as long
+    (1.30 ms for 640 x 640, against 0.42 ms).
+
+    Colours change where there are fewer pixels: before an enlargement, after a reduction.
 
     Args:
         image_bgr: (h, w, 3) uint8.
-        columns, rows: what to show.
-        hsv_gains: as for `jitter_hsv`.
+        columns, rows: part to show.
+        hsv_gains: see `jitter_hsv`.
 
     Returns:
-        (rows, columns, 3) uint8, perhaps a view of something larger.
+        (rows, columns, 3) uint8; it may be a view of a larger array.
     """
     x, y = _aligned(columns), _aligned(rows)
     if x is None or y is None:
@@ -81,7 +83,7 @@ def resample(
     if columns.scale != 1 or rows.scale != 1:
         height, width = part.shape[:2]
         if (round(height / rows.scale), round(width / columns.scale)) == (height, width):
-            # OpenCV copies what keeps its size, whatever the scale.
+            # OpenCV copies an image whose size does not change, and ignores the scale.
             return jitter_hsv(_warp(image_bgr, columns, rows), hsv_gains)
         enlarged = columns.scale * rows.scale < 1
         if enlarged:
@@ -95,10 +97,10 @@ def resample(
 
 
 def _aligned(span: Span) -> int | None:
-    """Return the last pixel of the window, up to the span's first, that begins where one of the image does.
+    """Return the last pixel of the window up to the span's first whose edge meets an edge in the image.
 
-    Enlarging, the first pixels from there on are interpolated with one before it, unless the image begins
-    there: they must not be in the span.
+    An enlargement interpolates the first pixels after it with the pixel before it, unless the image begins
+    there; the span must not contain these pixels.
     """
     scale, origin = span.scale, span.origin
     skipped = math.ceil(max(1 / scale - 1, 0) / 2)
@@ -112,10 +114,10 @@ def _aligned(span: Span) -> int | None:
 
 
 def _pixels(span: Span, first: int, length: int) -> tuple[int, int]:
-    """Return which pixels of an image of `length` a resize from pixel `first` of the window on needs.
+    """Return start and stop of the image pixels that a resize from pixel `first` of the window needs.
 
-    They may lie beyond the image's ends. At its far end `cv2.resize` goes on by itself, if what it is given
-    suffices for as many pixels as are wanted.
+    They may lie beyond the ends of the image, which has `length` pixels. At the far end `cv2.resize` repeats
+    the edge, if its input suffices for all pixels of the span.
     """
     begin, count = round(first * span.scale + span.origin), span.stop - first
     end = begin + math.ceil(count * span.scale) + 1
@@ -123,7 +125,7 @@ def _pixels(span: Span, first: int, length: int) -> tuple[int, int]:
 
 
 def _part(image_bgr: Image, columns: tuple[int, int], rows: tuple[int, int]) -> Image:
-    """Return a part of an image, whose edges go on where the part leaves it."""
+    """Return a part of an image; the edge is repeated where the part leaves the image."""
     height, width = image_bgr.shape[:2]
     (left, right), (top, bottom) = columns, rows
     part = image_bgr[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
@@ -134,8 +136,8 @@ def _part(image_bgr: Image, columns: tuple[int, int], rows: tuple[int, int]) -> 
 
 
 def _warp(image_bgr: Image, columns: Span, rows: Span) -> Image:
-    """Return what `resample` does, wherever it begins."""
-    # Between centres of pixels, as OpenCV counts: that of pixel j is j + 0.5 from the edge.
+    """Return what `resample` returns, from any start."""
+    # OpenCV measures from centre to centre; the centre of pixel j lies j + 0.5 from the edge.
     x, y = ((span.start + 0.5) * span.scale + span.origin - 0.5 for span in (columns, rows))
     warped = cv2.warpAffine(
         image_bgr,
@@ -150,8 +152,8 @@ def _warp(image_bgr: Image, columns: Span, rows: Span) -> Image:
 def jitter_hsv(image_bgr: Image, gains: tuple[int, int, int]) -> Image:
     """Return the image with `gains` added to hue (modulo 180), saturation and value (clipped; YOLOX).
 
-    Saturating sums do what a table would, at an eighth of its price. Only a hue that turns back past 0 needs
-    the table: those that go past 180 are taken for what they mean when colours are converted back.
+    Saturating sums give what a table would, in an eighth of its time. Only a hue that falls below 0 needs the
+    table; OpenCV understands a hue above 180.
 
     Args:
         image_bgr: (H, W, 3) uint8.
@@ -178,11 +180,11 @@ def jitter_hsv(image_bgr: Image, gains: tuple[int, int, int]) -> Image:
 def mix(first_bgr: Image, second_bgr: Image, out_bgr: Image) -> None:
     """Write the mean of two images, rounded down (YOLOX's MixUp).
 
-    Eight bytes are added at a time: what two numbers share, and half of what they do not.
+    Eight bytes are averaged at a time: (a & b) + ((a ^ b) >> 1).
 
     Args:
-        first_bgr, second_bgr, out_bgr: (S, S, 3) uint8, contiguous; the third is overwritten and none of the
-            others.
+        first_bgr, second_bgr: (S, S, 3) uint8, contiguous.
+        out_bgr: (S, S, 3) uint8, contiguous, overwritten; another array than the first two.
     """
     words: Any = np.uint64 if first_bgr.size % 8 == 0 else np.uint8
     low_bits = words(np.iinfo(words).max // 255 * 127)

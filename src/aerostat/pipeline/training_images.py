@@ -26,7 +26,7 @@ class TrainingImages:
 
     Args:
         records: of the split.
-        cache_bytes: size of the cache; an image takes what it has at the size that it was read at.
+        cache_bytes: size of the cache, in bytes of the images as they were read.
         recent_bytes: part of the cache for the images of the samples at work. The rest holds the images that
             were read first.
     """

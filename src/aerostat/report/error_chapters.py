@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.records import ImageRecord
 from aerostat.draw.comparison import Side, side_by_side
-from aerostat.draw.evaluation import Mark, confusion_chart, mistakes_chart, png, precision_recall_chart
+from aerostat.draw.evaluation import Mark, confusion_chart, precision_recall_chart, tide_chart
+from aerostat.draw.figure import png_bytes
 from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recall
@@ -109,7 +110,7 @@ def _precision_chapter(mistakes: TideResult, precision: Floats, anything_found: 
     present = np.flatnonzero(mistakes.objects).tolist()
     few = present if 1 < len(present) <= MAX_CURVES else []
     by_class = {k: precision[0, :, k] for k in few}
-    chart = png(precision_recall_chart(curves, mark, by_class=by_class, classes=mistakes.classes))
+    chart = png_bytes(precision_recall_chart(curves, mark, by_class=by_class, classes=mistakes.classes))
     figure = Figure(chart, "Precision by recall", f"Plot of precision by recall: {'; '.join(curves)}")
     table = _class_table(mistakes, precision)
     return Chapter(title, paragraphs, [figure], [table] if table.rows else [])
@@ -179,7 +180,7 @@ def _confusion_chapter(matrix: Confusion) -> Chapter:
     paragraphs = [text]
     if not rows and len(matrix.classes) > 1:
         paragraphs.append("No object is taken for one of another class.")
-    chart = png(confusion_chart(shown.classes, shown.counts))
+    chart = png_bytes(confusion_chart(shown.classes, shown.counts))
     return Chapter(
         "Confusion matrix",
         paragraphs,
@@ -215,8 +216,9 @@ def _mistakes_chapter(
         return Chapter(title, paragraphs)
     defined = mistakes.ap50 != UNDEFINED
     counts = {kind: mistakes.count(kind) for kind in kinds}
-    chart = mistakes_chart(counts, {kind: mistakes.won[kind] for kind in kinds} if defined else None)
-    figures = [Figure(png(chart), "Errors by kind", "Bars of errors by kind and what they cost", wide=True)]
+    chart = tide_chart(counts, {kind: mistakes.won[kind] for kind in kinds} if defined else None)
+    alternative = "Bars of errors by kind and what they cost"
+    figures = [Figure(png_bytes(chart), "Errors by kind", alternative, wide=True)]
     if total:
         paragraphs.append(
             "The pictures show the worst images of each kind. Bright is the box that they are about; dashed "

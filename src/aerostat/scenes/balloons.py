@@ -208,7 +208,7 @@ def _stand(canvas: Image, cover: Mask, sprite: Sprite, x: float, ground: float, 
 
 
 def _lay(canvas: Image, cover: Mask, sprite: Sprite, left: int, top: int, sigma: float) -> None:
-    """Draw a sprite, out of focus by `sigma`, and note in `cover` what it hides, in place."""
+    """Draw a sprite, out of focus by `sigma`, and mark its pixels in `cover`, in place."""
     area = window(cover.shape, left, top, left + sprite.alpha.shape[1], top + sprite.alpha.shape[0])
     if area is None:
         return

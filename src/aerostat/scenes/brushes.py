@@ -139,7 +139,7 @@ def bezier(points: Sequence[ArrayLike], count: int = 24) -> NDArray[np.float64]:
 def window(
     shape: tuple[int, ...], left: int, top: int, right: int, bottom: int
 ) -> tuple[int, int, int, int] | None:
-    """Return the rectangle cut to an array of `shape`, as it was given, or None if nothing is left."""
+    """Return left, top, right, bottom clipped to an array of `shape`; None if nothing is left."""
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, shape[1]), min(bottom, shape[0])
     return (left, top, right, bottom) if left < right and top < bottom else None
 

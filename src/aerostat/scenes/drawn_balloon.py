@@ -61,7 +61,7 @@ class Balloon:
         radius: half its width, in pixels.
         angle: 0 with the knot straight down, in radians, clockwise.
         profile: (k, 2), along the axis from the top (-1) past the knot: position and half width, in radii.
-        look: what it is made of.
+        look: its material.
         tether: where its string ends, or None.
         rests: it lies on the floor.
         holder: of the strings of its group: empty, ``person``, or ``weight`` on the floor.
@@ -173,7 +173,7 @@ def _look(rng: Random, material: float, pattern: str) -> Look:
 def draw_balloon(
     rng: Random, canvas: Image, cover: Mask, number: int, balloon: Balloon, backdrop: Backdrop
 ) -> None:
-    """Draw a balloon with its shadows and its string, and note in `cover` what it hides, in place."""
+    """Draw a balloon with its shadows and its string, and mark its pixels in `cover`, in place."""
     outline = balloon.outline()
     _cast_shadows(canvas, cover, balloon, outline, backdrop)
     if balloon.tether is not None:
@@ -255,7 +255,7 @@ def _skin(rng: Random, balloon: Balloon, light: Light) -> tuple[Image, Mask | No
 
 
 def _pattern(rng: Random, pattern: str, h: int, w: int, n: float) -> Floats:
-    """Return what is printed on a balloon, (h, w) in 0-1, foreshortened towards the edges."""
+    """Return the print on a balloon, (h, w) in 0-1, foreshortened towards the edges."""
     ink = np.zeros((h, w), np.uint8)
     middle = (w / 2, n + 1.5)
     if pattern == "dots":

@@ -25,9 +25,9 @@ def draw_group(rng: Random, backdrop: Backdrop, width: int, height: int) -> list
     return [replace(b, sigma=min(sigma, b.radius * 0.12)) for b in balloons]
 
 
-def random_radius(rng: Random, width: int, height: int, least: float, most: float) -> float:
+def random_radius(rng: Random, width: int, height: int, low: float, high: float) -> float:
     """Return a radius between two shares of the image's shorter side, small ones as likely as large ones."""
-    return min(width, height) * 0.5 * math.exp(uniform(rng, math.log(least), math.log(most)))
+    return min(width, height) * 0.5 * math.exp(uniform(rng, math.log(low), math.log(high)))
 
 
 def _single(rng: Random, backdrop: Backdrop, width: int, height: int) -> list[Balloon]:

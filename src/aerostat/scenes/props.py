@@ -506,7 +506,7 @@ _ICOSAHEDRON = np.asarray(
 
 
 def _blank(size: float, smallest: int = 8) -> tuple[int, Image, Mask]:
-    """Return the side that a flat thing is drawn at, at most 220 pixels, and its empty image and alpha."""
+    """Return the side to draw a flat object at, at most 220 pixels, and its empty image and alpha."""
     side = max(smallest, int(min(size, 220)))
     return side, np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
 

@@ -1,7 +1,7 @@
-"""Weights files: safetensors with a JSON document in the header, nothing pickled.
+"""Weights files: safetensors with a JSON document in the header, without pickle.
 
-A weights file says what its weights are for (size, classes, input size, ...), so nobody has to type it again.
-`load_weights` also takes OpenMMLab's ``.pth`` files, by content and not by name.
+The header states size, classes, input size and more, so that a user need not repeat them. `load_weights` also
+loads OpenMMLab's ``.pth`` files, recognised by content.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from aerostat.weights import openmmlab, pth
 KEY = "aerostat"
 _WHAT = "a weights file of aerostat or OpenMMLab"
 MAX_INPUT = 1 << 14
-"""Pixels of a side that a header may state; the network needs gigabytes for a tenth of it."""
+"""Largest side in pixels that a header may state; a tenth of it already needs gigabytes."""
 DEFAULT_LETTERBOX: Mapping[str, Any] = {"pad_value": 114, "align": "top-left"}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a weights file says about its weights.
+    """The header of a weights file.
 
     Args:
         size: nano, tiny, s, m, l or x.
         classes: class names in the order of the head's rows; empty for a backbone alone.
         input_size: (width, height) in pixels that the weights were trained for.
-        letterbox: how images are fitted to it: ``pad_value``, ``align``.
+        letterbox: ``pad_value`` and ``align`` of the images' letterbox.
         recipe: the resolved recipe of the run, or None.
-        metrics: evaluation figures by name; those that are not finite are stored as null.
+        metrics: evaluation figures by name; figures that are not finite are stored as null.
         kind: ``detector``, or ``backbone`` for pretrained backbones without neck and head.
         source: ``aerostat`` or ``openmmlab``.
-        notes: what a reader of the file should know, a clause each.
-        version: the aerostat that wrote the file.
+        notes: remarks on the weights, a clause each.
+        version: of aerostat that wrote the file.
     """
 
     size: str
@@ -60,7 +60,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors by name (float32 wherever floating, on the CPU) and what the file says about them."""
+    """Tensors by name, on the CPU, floating ones as float32, and the header of their file."""
 
     state: dict[str, Tensor]
     header: Header
@@ -72,16 +72,25 @@ class Weights:
 def save_weights(
     path: str | Path, state: Mapping[str, Tensor], header: Header, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a weights file, whole or not at all.
+    """Write a weights file atomically.
 
     Args:
-        path: where to; ``.safetensors`` by custom.
-        state: a state dict; tensors that share memory are stored apart.
-        header: checked before anything is written.
-        dtype: store floating tensors so (torch.float16 for small files); one that overflows stays as it is.
+        path: of the file; usually ``.safetensors``.
+        state: a state dict; tensors that share memory are stored separately.
+        header: checked before the file is written.
+        dtype: of floating tensors in the file, such as torch.float16 for a small file. A tensor that would
+            overflow keeps its dtype.
 
     Raises:
-        InputError: if the header contradicts itself or the tensors.
+        InputError: the header contradicts itself or the tensors.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "balloon.safetensors"
+        >>> net = build("nano", num_classes=1)
+        >>> save_weights(path, net.state_dict(), Header("nano", ("balloon",), (320, 320)))
+        >>> load_weights(path).header.classes
+        ('balloon',)
     """
     path = Path(path)
     _check_header(header, f"the header for {path}")
@@ -91,7 +100,7 @@ def save_weights(
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Return a copy of the tensor on the CPU with memory of its own, in `dtype` if it fits."""
+    """Return a copy of the tensor on the CPU, in `dtype` unless it overflows."""
     own = tensor.detach().to("cpu", copy=True).contiguous()
     if dtype is None or not own.is_floating_point():
         return own
@@ -100,7 +109,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value as JSON can hold it; numbers that are not finite become null."""
+    """Return the value in types of JSON; numbers that are not finite become None."""
     match value:
         case Mapping():
             return {str(k): _plain(v) for k, v in value.items()}
@@ -112,16 +121,16 @@ def _plain(value: Any) -> Any:
             return float(value) if math.isfinite(value) else None
         case bool() | int() | str() | None:
             return value
-    if hasattr(value, "item"):  # a number of numpy's or torch's
+    if hasattr(value, "item"):  # a number of numpy or torch
         return _plain(value.item())
     raise TypeError(f"a header holds plain values only, got {type(value).__name__}")
 
 
 def read_header(path: str | Path) -> Header:
-    """Return what a weights file says about itself; of a native file no tensor is loaded.
+    """Return the header of a weights file; of a native file no tensor is loaded.
 
     Raises:
-        InputError: as `load_weights`.
+        InputError: see `load_weights`.
     """
     path = Path(path)
     if pth.is_pth(safe_file.start(path)):
@@ -130,13 +139,13 @@ def read_header(path: str | Path) -> Header:
 
 
 def load_weights(path: str | Path) -> Weights:
-    """Load a native ``.safetensors`` or an OpenMMLab ``.pth`` of either name layout, recognised by content.
+    """Return the weights of a native ``.safetensors`` or an OpenMMLab ``.pth`` file.
 
-    Nothing in the file is executed. A ``.pth`` says its size by its shapes and its classes in ``meta``; where
-    it does not, ``header.notes`` says what was assumed.
+    Nothing in the file is executed. The kind is recognised by content. The size of a ``.pth`` follows from
+    its shapes, its classes from ``meta``; ``header.notes`` lists assumptions.
 
     Raises:
-        InputError: if the file is missing, cut off, of another kind or a newer format, or contradicts itself.
+        InputError: the file is missing, cut off, of another kind or a newer format, or contradicts itself.
     """
     path = Path(path)
     if pth.is_pth(safe_file.start(path)):
@@ -158,7 +167,7 @@ def _load_openmmlab(path: Path) -> Weights:
         classes, more = openmmlab.class_names(file.meta, identity.num_classes)
         notes += more
     side = ARCHITECTURES[identity.size].input_size
-    match file.meta.get("input_size"):  # what `aerostat export` adds
+    match file.meta.get("input_size"):  # written by `aerostat export`
         case (int() as width, int() as height) if 0 < min(width, height) <= max(width, height) <= MAX_INPUT:
             input_size = (width, height)
         case _:
@@ -194,7 +203,7 @@ def _native_header(path: Path) -> Header:
 
 
 def _check_header(header: Header, where: str) -> None:
-    """Refuse a header that no weights can have; the types too, because a file may hold anything."""
+    """Refuse an impossible header; types are checked, too, because a file may have any content."""
     if not isinstance(header.size, str) or header.size not in SIZES:
         raise InputError(
             f"In {where} the size is {shown(header.size, 42)}; expected one of {', '.join(SIZES)}."
@@ -208,7 +217,7 @@ def _check_header(header: Header, where: str) -> None:
         raise InputError(f"In {where} the list of classes is empty; a detector has at least one.")
     if len(set(classes)) != len(classes):
         twice = Counter(classes).most_common(1)[0][0]
-        raise InputError(f"In {where} the class {shown(twice)} stands twice; expected every name once.")
+        raise InputError(f"In {where} the class {shown(twice)} appears twice; expected every name once.")
     size = header.input_size
     if not (
         isinstance(size, tuple)
@@ -225,7 +234,7 @@ def _check_header(header: Header, where: str) -> None:
 
 
 def _check_against(header: Header, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse a header that speaks of other weights than the tensors beside it."""
+    """Refuse a header that contradicts the tensors of its file."""
     head = state.get("bbox_head.rtm_cls.0.weight")
     if header.kind == "detector" and head is not None and head.shape[0] != len(header.classes):
         raise InputError(
@@ -236,7 +245,7 @@ def _check_against(header: Header, state: Mapping[str, Tensor], path: Path) -> N
         identity = openmmlab.identify(state, path)
         if identity.size != header.size:
             raise InputError(
-                f"{path} says that it holds {header.size} weights but they are {identity.size}; "
+                f"The header of {path} states {header.size} weights, but they are {identity.size}; "
                 f"save them again."
             )
 
@@ -248,18 +257,18 @@ def check_size(header: Header, size: str, source: str | Path) -> None:
     """Refuse weights of another size than the network's.
 
     Raises:
-        InputError: naming both sizes.
+        InputError: the sizes differ; the message names both.
     """
     if header.size != size:
         raise InputError(
-            f"{source} holds rtmdet-{header.size} weights, but the model asked for is rtmdet-{size}; "
-            f"take weights of that size or ask for rtmdet-{header.size}."
+            f"Expected rtmdet-{size} weights, found rtmdet-{header.size} in {source}; take weights of that "
+            f"size, or choose rtmdet-{header.size} as the model."
         )
 
 
 @dataclass(frozen=True)
 class ClassReport:
-    """What became of a head's rows: class names kept from the file, rebuilt, and dropped."""
+    """Class names of a head's rows that were kept from the file, rebuilt, and dropped."""
 
     kept: tuple[str, ...]
     rebuilt: tuple[str, ...]
@@ -267,7 +276,7 @@ class ClassReport:
 
     @property
     def sentence(self) -> str:
-        """The report for the console, such as ``head rebuilt for balloon``."""
+        """The report as a clause, such as ``head rebuilt for balloon``."""
         if not self.rebuilt:
             return f"head kept for {listed(self.kept)}"
         kept = f", rows kept for {listed(self.kept)}" if self.kept else ""
@@ -280,16 +289,18 @@ def adapt_classes(
     target_classes: Sequence[str],
     fresh: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], ClassReport]:
-    """Give the head one row per target class: the source's where the name is the same, else a fresh one.
+    """Return a state dict whose head has one row per target class, and which rows it kept.
+
+    A row is the source's if the source has a class of that name, otherwise fresh.
 
     Args:
         state: state dict of the source, one row of ``bbox_head.rtm_cls`` per source class.
         source_classes, target_classes: class names in the order of the rows.
-        fresh: state dict of a newly built network for the target classes, with its focal-prior bias: a head
-            without it starts with a loss some 100,000 times too large.
+        fresh: state dict of a newly built network for the target classes. Its rows have the focal-prior bias;
+            without it the first loss is about 100,000 times too large.
 
     Raises:
-        InputError: if the rows and the names of the source differ in number.
+        InputError: the source has more or fewer rows than names.
     """
     rows = {name: i for i, name in reversed(list(enumerate(source_classes)))}
     wanted = set(target_classes)
@@ -308,7 +319,7 @@ def adapt_classes(
         if key.startswith("bbox_head.rtm_cls."):
             if state[key].shape[0] != len(source_classes):
                 raise InputError(
-                    f"The weights name {counted(len(source_classes), 'class', 'classes')} but {key} has "
+                    f"The weights name {counted(len(source_classes), 'class', 'classes')}, but {key} has "
                     f"{counted(state[key].shape[0], 'row')}; fetch them again."
                 )
             adapted[key] = fresh[key].detach().clone()
@@ -319,17 +330,17 @@ def adapt_classes(
 def fit_to(
     weights: Weights, size: str, classes: Sequence[str], fresh: Mapping[str, Tensor], source: str | Path
 ) -> tuple[dict[str, Tensor], ClassReport]:
-    """Return a state dict that a network of `size` for `classes` loads strictly.
+    """Return a state dict that a network of `size` for `classes` loads strictly, and which rows it kept.
 
     Args:
-        weights: of a detector or of a backbone alone, whose neck and head are then fresh.
+        weights: of a detector, or of a backbone; neck and head are then fresh.
         size: of the network.
-        classes: its class names.
-        fresh: its state dict, newly built.
-        source: what to call the weights in a message.
+        classes: of the network.
+        fresh: state dict of the newly built network.
+        source: name of the weights in a message.
 
     Raises:
-        InputError: if the weights are of another size, or names or shapes are not the network's.
+        InputError: the weights have another size, or names or shapes differ from the network's.
     """
     check_size(weights.header, size, source)
     if weights.header.kind == "backbone":
@@ -358,7 +369,7 @@ def in_published_order(weights: Weights, source: str | Path) -> dict[str, Tensor
     """Return a detector's tensors in the order of OpenMMLab's state dict; a weights file sorts them by name.
 
     Raises:
-        InputError: as `fit_to`.
+        InputError: see `fit_to`.
     """
     header = weights.header
     with torch.device("meta"):  # names and shapes alone

@@ -1,10 +1,11 @@
-"""Read the structure of a pickle without executing any of it.
+"""Reader of the structure of a pickle that executes nothing in it.
 
-A pickle is a program for a small stack machine; Python's own machine imports modules and calls functions on
-the way. The one here has no instruction for that: a name stays a `Name`, a call stays a `Call`, an outside
-reference stays a `Persistent`, and whoever reads the result decides which of these records it understands.
-Nothing is ever looked up, and nothing recurses. Time and memory are bounded by the length of the pickle: an
-instruction of one byte can make an object of a hundred, so there may be no more of those than in real ones.
+A pickle is a program for a stack machine. Python's machine imports modules and calls functions. This machine
+cannot: a name stays a `Name`, a call a `Call`, an outside reference a `Persistent`, and the caller decides
+which of these records it understands. No name is looked up, and no method recurses.
+
+Time and memory are bounded by the length of the pickle. An instruction of one byte can make an object of a
+hundred bytes, so a pickle may not make more objects per byte than real pickles do.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 MAX_INSTRUCTIONS = 4_000_000
-"""About five seconds' worth; a checkpoint of OpenMMLab with its training logs has some ten thousand."""
-_ALLOWANCE = 1_000_000
+"""Instructions of a pickle, at most: about five seconds. An OpenMMLab checkpoint has about 10,000."""
+_FREE_OBJECTS = 1_000_000
+"""Objects that any pickle may make."""
 _BYTES_PER_OBJECT = 4
-"""Beyond the allowance, on average: pickle writes two instructions or more for a container and its memo."""
-_MAKING = frozenset(
+"""Bytes of the pickle for each further object: pickle writes at least two instructions for a container."""
+_MAKING_OBJECTS = frozenset(
     (
         *(
             "MARK",
@@ -49,14 +51,14 @@ _MAKING = frozenset(
 
 
 class Source(Protocol):
-    """Something to read a pickle from, such as an open binary file, a `BytesIO` or an `mmap`."""
+    """A source of bytes, such as an open binary file, a `BytesIO` or an `mmap`."""
 
     def read(self, size: int, /) -> bytes: ...  # noqa: D102
     def readline(self) -> bytes: ...  # noqa: D102
 
 
 class Name:
-    """A module-level name that the pickle asked for, unresolved: ``text`` is ``module.name``, or empty."""
+    """A module-level name in a pickle, not resolved; ``text`` is ``module.name``, or empty."""
 
     __slots__ = ("text",)
 
@@ -65,7 +67,7 @@ class Name:
 
 
 class Call:
-    """A call that the pickle asked for and nobody made: ``name`` (empty if not a plain name) and ``args``."""
+    """A call in a pickle, not executed: ``name`` (empty if the function is no plain name) and ``args``."""
 
     __slots__ = ("args", "name")
 
@@ -75,7 +77,7 @@ class Call:
 
 
 class Persistent:
-    """A reference to something stored outside the pickle (in torch's files: a storage)."""
+    """A reference to data outside the pickle (in torch's files a storage)."""
 
     __slots__ = ("pid",)
 
@@ -84,17 +86,17 @@ class Persistent:
 
 
 class _Machine:
-    """The state of the stack machine; `step` carries out one instruction, none of which resolves a name."""
+    """The state of the stack machine; `step` executes one instruction and never resolves a name."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks under the open MARKs
-        self.memo: dict[int, Any] = {}  # a dict, so that a memo index of 2**31 costs nothing
+        self.memo: dict[int, Any] = {}  # a dict, because an index may be 2**31
         self.persistent: list[Persistent] = []
-        self.copied = 0  # entries of lists that became ordered dicts; one list may be asked for many times
+        self.copied = 0  # list entries copied to ordered dicts; one list may be copied many times
 
     def step(self, opcode: str, arg: Any) -> None:
-        """Carry out one instruction; a KeyError or IndexError means that the pickle is damaged."""
+        """Execute one instruction; a KeyError or IndexError means that the pickle is damaged."""
         match opcode:
             case "PROTO" | "FRAME" | "STOP" | "READONLY_BUFFER":
                 pass
@@ -123,16 +125,16 @@ class _Machine:
                 self._refer(self.stack.pop())
             case _:
                 if not (self._collect(opcode) or self._call(opcode, arg)):
-                    self.stack.append(arg)  # what is left are numbers, strings and bytes
+                    self.stack.append(arg)  # numbers, strings and bytes
 
     def _collect(self, opcode: str) -> bool:
-        """Carry out an instruction that makes or fills a container."""
+        """Execute an instruction that makes or fills a container; return whether it is one."""
         match opcode:
             case "EMPTY_TUPLE":
                 self.stack.append(())
             case "EMPTY_DICT":
                 self.stack.append({})
-            case "EMPTY_LIST" | "EMPTY_SET":  # sets become lists: what is never hashed cannot recurse
+            case "EMPTY_LIST" | "EMPTY_SET":  # sets become lists, because a hash could recurse
                 self.stack.append([])
             case "LIST":
                 self._push(self._items())
@@ -156,7 +158,7 @@ class _Machine:
         return True
 
     def _call(self, opcode: str, arg: Any) -> bool:
-        """Carry out an instruction that names, calls or furnishes something: write down that it was asked."""
+        """Record an instruction that names, calls or completes an object; return whether it is one."""
         match opcode:
             case "GLOBAL":
                 self.stack.append(_name(arg))
@@ -177,13 +179,13 @@ class _Machine:
             case "INST":
                 self._push(self._made(Call(_name(arg), tuple(self._items()))))
             case "BUILD":
-                self.stack.pop()  # attributes for an object that was never made
+                self.stack.pop()  # attributes of an object that was not made
             case _:
                 return False
         return True
 
     def _made(self, call: Call) -> Any:
-        """Return the call, or a dict in place of an ordered one, because later instructions fill it."""
+        """Return the call; for an ordered dict a dict, because later instructions fill it."""
         if call.name != "collections.OrderedDict":
             return call
         pairs = call.args[0] if call.args and isinstance(call.args[0], (list, tuple)) else ()
@@ -192,16 +194,16 @@ class _Machine:
         return _filled({}, items)
 
     def _push(self, value: Any) -> None:
-        """Put a value on the stack as it is once the value is known, which `_items` may have replaced."""
+        """Push a value after it is computed: `_items`, called for it, replaces the stack."""
         self.stack.append(value)
 
     def _items(self) -> list[Any]:
-        """Take everything above the last MARK."""
+        """Pop and return all items above the last MARK."""
         items, self.stack = self.stack, self.below.pop()
         return items
 
     def _extend(self, items: list[Any]) -> None:
-        """Put items into the container on top; what is asked of an unmade object is forgotten."""
+        """Add items to the container on top of the stack; items for any other object are dropped."""
         container = self.stack[-1]
         if isinstance(container, list):
             container.extend(items)
@@ -218,7 +220,7 @@ def _name(arg: Any) -> Name:
 
 
 def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
-    """Set keys and values that alternate in `items`; plain keys only, for a tuple's hash would recurse."""
+    """Set the alternating keys and values of `items`; only plain keys, because a tuple's hash recurses."""
     for key, value in zip(items[::2], items[1::2], strict=True):
         if isinstance(key, (str, int, float, bytes, type(None))):
             target[key] = value
@@ -226,24 +228,30 @@ def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
 
 
 def read(source: Source) -> tuple[Any, list[Persistent]]:
-    """Read one pickle from `source` and leave `source` right behind it.
+    """Read one pickle and leave `source` at its end.
 
     Returns:
-        What the pickle describes, made of dict, list (also for sets), tuple, str, bytes, numbers, `Name`,
-        `Call` and `Persistent`; and every `Persistent` met on the way, in order.
+        The described value, made of dict, list (also for sets), tuple, str, bytes, numbers, `Name`, `Call`
+        and `Persistent`; and all `Persistent` in order.
 
     Raises:
-        ValueError: if the bytes are no pickle, or a damaged one.
+        ValueError: the bytes are no pickle, or the pickle is damaged or too large.
+
+    Example:
+        >>> import io, os, pickle
+        >>> value, _ = read(io.BytesIO(pickle.dumps({"lr": 0.1, "harmful": os.getcwd})))
+        >>> value["lr"], value["harmful"].text.rpartition(".")[2]
+        (0.1, 'getcwd')
     """
     machine = _Machine()
     made = 0
     try:
         for number, (opcode, arg, position) in enumerate(_instructions(source)):
-            made += opcode in _MAKING
+            made += opcode in _MAKING_OBJECTS
             machine.step(opcode, arg)
             if number >= MAX_INSTRUCTIONS:
                 raise ValueError(f"more than {MAX_INSTRUCTIONS} instructions")
-            if made > _ALLOWANCE + position // _BYTES_PER_OBJECT or machine.copied > position:
+            if made > _FREE_OBJECTS + position // _BYTES_PER_OBJECT or machine.copied > position:
                 raise ValueError("more objects than its length warrants")
         return machine.stack[-1], machine.persistent
     except (IndexError, KeyError, TypeError, OverflowError, ValueError) as error:
@@ -253,6 +261,8 @@ def read(source: Source) -> tuple[Any, list[Persistent]]:
 def _instructions(source: Source) -> Iterator[tuple[str, Any, int]]:
     start: int | None = None
     for opcode, arg, position in pickletools.genops(source):  # type: ignore[arg-type]
-        place = position or 0  # of a source that can tell; a pickle may begin in the middle of one
+        place = (
+            position or 0
+        )  # None from sources without `tell`; a pickle may begin in the middle of a source
         start = place if start is None else start
         yield opcode.name, arg, place - start

@@ -1,4 +1,4 @@
-"""OpenMMLab's checkpoints: both name layouts, which network a file holds, its class names, and a writer."""
+"""OpenMMLab's checkpoints: both layouts of names, size and classes of a file, and a writer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from aerostat.weights.coco_classes import COCO_CLASSES
 
 @dataclass(frozen=True)
 class Identity:
-    """Which network a state dict belongs to.
+    """The network that a state dict belongs to.
 
     Args:
-        kind: ``detector``, or ``backbone`` if the file has no neck and no head.
+        kind: ``detector``, or ``backbone`` if there is no neck and no head.
         size: nano, tiny, s, m, l or x.
         num_classes: 0 for a backbone.
     """
@@ -44,18 +44,18 @@ _MMYOLO = (
     ("neck.out_layers.", "neck.out_convs."),
     ("bbox_head.head_module.", "bbox_head."),
 )
-"""MMYOLO's names and MMDetection's. MMYOLO lists one reducing layer per level, identities included (only the
-third has weights), and puts the second reduction behind the first top-down block, in one sequence."""
+"""Prefixes of MMYOLO and of MMDetection. MMYOLO has one reducing layer per level, of which only the third has
+weights, and puts the second reduction after the first top-down block, in one sequence."""
 
 _WRAPPERS = ("module.", "ema_model.", "model.")
 _PARTS = ("backbone.", "neck.", "bbox_head.", "data_preprocessor.")
 
 
 def to_mmdet_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict under MMDetection's names, which are this project's.
+    """Return the state dict under MMDetection's names, which this project uses.
 
-    Wrappers' prefixes (``module.``, ``ema_model.module.``) go; MMYOLO's layout is recognised by its
-    ``neck.out_layers`` and ``bbox_head.head_module`` and renamed. Names that are right already stay.
+    Prefixes of wrappers (``module.``, ``ema_model.module.``) are removed. MMYOLO's layout, recognised by
+    ``neck.out_layers`` or ``bbox_head.head_module``, is renamed.
     """
     state = dict(state)
     while not any(name.startswith(_PARTS) for name in state):
@@ -76,15 +76,15 @@ def _renamed(name: str) -> str:
 
 
 def drop_preprocessor(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Remove ``data_preprocessor.*`` from a state dict; a note says where its mean or std is another."""
+    """Return a state dict without ``data_preprocessor.*``, and notes if its mean or deviation differs."""
     notes = []
     for key, published in (("mean", MEAN_BGR), ("std", STD_BGR)):
         found = state.get(f"data_preprocessor.{key}")
         if found is not None and not _close(found, published):
             values = ", ".join(f"{v:g}" for v in found.flatten().tolist()[:4])
             notes.append(
-                f"the file was trained with the input {key} {values} where {published} (BGR) is used here, "
-                f"so expect poorer detections until it is fine-tuned"
+                f"the file was trained with the input {key} {values}, but {published} (BGR) is used here: "
+                f"expect poorer detections until it is fine-tuned"
             )
     return {n: t for n, t in state.items() if not n.startswith("data_preprocessor.")}, tuple(notes)
 
@@ -98,18 +98,18 @@ _SHAPES = {
     size: (int(BASE_CHANNELS[0] * a.width), max(round(BASE_BLOCKS[1] * a.depth), 1), a.depthwise)
     for size, a in ARCHITECTURES.items()
 }
-"""Per size: channels behind the stem, blocks in the second stage, and whether convolutions are depthwise."""
+"""By size: channels after the stem, blocks of the second stage, whether convolutions are depthwise."""
 
 
 def identify(state: Mapping[str, Tensor], source: str | Path) -> Identity:
-    """Tell from names and shapes which RTMDet a state dict (MMDetection's names) belongs to.
+    """Return which RTMDet a state dict belongs to, from its names and shapes.
 
     Args:
-        state: name to tensor; only shapes are looked at.
-        source: what to call the file in a message.
+        state: tensors under MMDetection's names.
+        source: name of the file in a message.
 
     Raises:
-        InputError: for instance segmentation, another network, or a size that was never published.
+        InputError: the weights are of instance segmentation, of another network, or of no published size.
     """
     if any(".kernel_convs." in name or ".mask_head." in name for name in state):
         raise InputError(
@@ -129,7 +129,7 @@ def identify(state: Mapping[str, Tensor], source: str | Path) -> Identity:
     sizes = [size for size, shape in _SHAPES.items() if shape == found]
     if not sizes:
         raise InputError(
-            f"{source} holds an RTMDet of no known size (stem of {found[0]} channels, {found[1]} blocks in "
+            f"{source} holds an RTMDet of unknown size (stem of {found[0]} channels, {found[1]} blocks in "
             f"stage 2); expected one of {', '.join(_SHAPES)}."
         )
     if not any(name.startswith(("neck.", "bbox_head.")) for name in state):
@@ -141,9 +141,9 @@ def identify(state: Mapping[str, Tensor], source: str | Path) -> Identity:
 
 
 def class_names(meta: Mapping[str, Any], num_classes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the class names of a file for a head of `num_classes`, and notes where the file did not say.
+    """Return the class names of a file for a head of `num_classes`, and notes on assumptions.
 
-    A nameless file with 80 classes is taken for COCO's; others get ``class_0``, ``class_1``, ...
+    Without names, 80 classes get COCO's names, others ``class_0``, ``class_1``, ...
     """
     names = meta.get("classes")
     if isinstance(names, tuple) and len(names) == num_classes and len(set(names)) == num_classes:
@@ -165,13 +165,13 @@ def write_pth(
     classes: Sequence[str],
     meta: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint that MMDetection loads (``init_detector``, ``load_from``), of plain types only.
+    """Write a checkpoint of plain types that MMDetection loads (``init_detector``, ``load_from``).
 
     Args:
-        path: where to.
-        state: tensors under MMDetection's names; stored on the CPU, each tensor no larger than what it shows.
+        path: of the file.
+        state: tensors under MMDetection's names.
         classes: stored as ``meta.dataset_meta.classes``.
-        meta: more plain values for ``meta``.
+        meta: further plain values for ``meta``.
     """
     tensors = OrderedDict((name, _own(tensor)) for name, tensor in state.items())
     content = {"meta": {**(meta or {}), "dataset_meta": {"classes": tuple(classes)}}, "state_dict": tensors}
@@ -180,7 +180,7 @@ def write_pth(
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """Return the tensor on the CPU; a view is copied, so that no more is stored than it shows."""
+    """Return the tensor on the CPU; a view is copied, because torch would store all memory behind it."""
     tensor = tensor.detach().cpu().contiguous()
     whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
     return tensor if whole else tensor.clone()

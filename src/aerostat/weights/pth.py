@@ -1,9 +1,9 @@
-"""Read torch checkpoint files (``.pth``) without executing anything that they hold.
+"""Reader of torch checkpoint files (``.pth``) that executes nothing in them.
 
-OpenMMLab's published files pickle training-log objects next to the tensors. `read_pth` takes the tensors and
-a few plain facts out and leaves everything else where it is; no name in the file is ever imported. Both of
-torch's formats are read: the zip archive (torch >= 1.6) and the older stream, which OpenMMLab's publishing
-script still writes.
+OpenMMLab's published files pickle training-log objects next to the tensors. `read_pth` reads the tensors
+and a few plain values, ignores everything else, and never imports a name from the file. It reads both formats
+of torch: the zip archive (torch >= 1.6), and the older stream, which OpenMMLab's publishing script still
+writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aerostat.weights.inert_pickle import Call, Name, Persistent
 
 ZIP_MAGIC = b"PK\x03\x04"
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
-"""The number that torch pickles first into a file of its older format."""
+"""First number that torch pickles into a file of its older format."""
 STREAM_START = b"\x80\x02\x8a\x0a" + STREAM_MAGIC.to_bytes(10, "little")
 
 _DTYPES = {
@@ -47,23 +47,20 @@ _REBUILD = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"}
 _PARAMETER = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
 _MAX_DIMENSIONS = 8
 _MAX_SHARING = 16
-"""Tensors may have so many times the file's bytes, as float32: RTMDet shares each of its head's convolutions
-three times.
-
-Without a limit a small file could show one storage as thousands of tensors, each of which is a copy of it.
-"""
+"""Bytes of all tensors as float32, at most, in sizes of the file: RTMDet's head shares each convolution three
+times. Without this limit a small file could describe thousands of copies of one storage."""
 _MAX_NUMBERS = 100
-"""A list in ``meta`` with more numbers is no plain fact."""
+"""Numbers of a list in ``meta``, at most; longer lists are ignored."""
 
 
 @dataclass(frozen=True)
 class PthFile:
-    """What was taken out of a ``.pth`` file.
+    """Content of a ``.pth`` file.
 
     Args:
-        path: the file.
-        state: its tensors under the names that they have there, on the CPU, in their stored dtype.
-        meta: plain values (str, int, float, bool, None, at most 100 numbers) of the file's ``meta``, and
+        path: of the file.
+        state: tensors under their names in the file, on the CPU, in their stored dtype.
+        meta: plain values (str, int, float, bool, None, up to 100 numbers) of the file's ``meta``, and
             ``classes`` (tuple of str) if the file names them.
         skipped: names of entries of the state dict that are no tensors.
     """
@@ -75,17 +72,17 @@ class PthFile:
 
 
 class _Damaged(Exception):  # noqa: N818 - never leaves this module
-    """What is wrong with the file, as a clause."""
+    """The damage of a file, as a clause."""
 
 
 def read_pth(path: str | Path) -> PthFile:
-    """Read the tensors of a torch checkpoint file without executing anything that it holds.
+    """Return the tensors and plain values of a torch checkpoint file, without executing anything in it.
 
     Args:
-        path: a file that ``torch.save`` wrote, of either format; recognised by content.
+        path: a file that ``torch.save`` wrote in either format; recognised by content.
 
     Raises:
-        InputError: if the file is missing, cut off, damaged, no torch file, or holds no state dict.
+        InputError: the file is missing, cut off, damaged, no torch file, or has no state dict.
     """
     path = Path(path)
     try:
@@ -106,13 +103,13 @@ def read_pth(path: str | Path) -> PthFile:
 
 
 def is_pth(start: bytes) -> bool:
-    """Say whether a file whose first 14 bytes or more are `start` is a torch checkpoint of either format."""
+    """Return whether a file that begins with `start`, 14 bytes or more, is a torch checkpoint."""
     return start.startswith((ZIP_MAGIC, STREAM_START))
 
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Turn what zipfile raises for hostile or damaged archives into `_Damaged`."""
+    """Turn the errors of zipfile for hostile or damaged archives into `_Damaged`."""
     try:
         yield
     except (
@@ -129,7 +126,7 @@ def _damage() -> Iterator[None]:
 def _from_zip(path: Path) -> PthFile:
     with _damage(), zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        # torch stores uncompressed and apart: compressed or overlapping entries are a bomb's
+        # torch's entries are uncompressed and do not overlap; others would be a decompression bomb.
         if any(e.compress_type != zipfile.ZIP_STORED for e in entries.values()):
             raise _Damaged("compressed entries, which torch never writes")
         if sum(e.file_size for e in archive.infolist()) > path.stat().st_size:
@@ -146,11 +143,11 @@ def _from_zip(path: Path) -> PthFile:
                 raise _Damaged(f"the tensor data {key[:40]!r} is missing")
             return bytearray(archive.read(f"{root}data/{key}"))
 
-        return _taken(path, content, _Storages(record, big_endian, _MAX_SHARING * path.stat().st_size))
+        return _to_pth_file(path, content, _Storages(record, big_endian, _MAX_SHARING * path.stat().st_size))
 
 
 def _from_stream(path: Path) -> PthFile:
-    """Read the older format: five pickles, then each storage's length (int64) and little-endian data."""
+    """Read the older format: five pickles, then length (int64) and little-endian data of each storage."""
     with _damage(), path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         for _ in range(3):  # magic number, protocol version, system description
             inert_pickle.read(view)
@@ -174,7 +171,7 @@ def _from_stream(path: Path) -> PthFile:
             first, length = spans[key]
             return bytearray(view[first : first + length])
 
-        return _taken(path, content, _Storages(record, False, _MAX_SHARING * len(view)))
+        return _to_pth_file(path, content, _Storages(record, False, _MAX_SHARING * len(view)))
 
 
 @dataclass(frozen=True)
@@ -185,7 +182,7 @@ class _StorageRecord:
 
 
 def _storage(reference: Any) -> _StorageRecord | None:
-    """Understand torch's reference to a storage: ("storage", type, key, location, numel[, view])."""
+    """Return a reference to a storage, ("storage", type, key, location, numel[, view]), or None."""
     pid = reference.pid if isinstance(reference, Persistent) else None
     if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] in ("storage", b"storage")):
         return None
@@ -200,13 +197,13 @@ def _storage(reference: Any) -> _StorageRecord | None:
 
 @dataclass
 class _Storages:
-    """The storages of one file, read when a tensor first needs them.
+    """The storages of one file, each read when a tensor first needs it.
 
     Args:
-        record: returns the raw bytes of one.
-        big_endian: whether the file was written on such a machine.
-        room: bytes that the tensors may yet take.
-        read: those that were read.
+        record: returns the raw bytes of a storage, given its key.
+        big_endian: byte order of the file.
+        room: bytes left for tensors.
+        read: storages read so far, by key.
     """
 
     record: Callable[[str], bytearray]
@@ -215,10 +212,10 @@ class _Storages:
     read: dict[str, Tensor] = field(default_factory=dict)
 
     def take_room(self, numel: int, dtype: torch.dtype) -> None:
-        """Count a tensor of so many elements, which may become float32.
+        """Subtract a tensor of `numel` elements from `room`, as float32 or wider.
 
         Raises:
-            _Damaged: all tensors together are out of proportion to the file.
+            _Damaged: all tensors together are too large for the file.
         """
         self.room -= numel * max(dtype.itemsize, 4)
         if self.room < 0:
@@ -243,7 +240,7 @@ class _Storages:
 
 
 def _tensor_of(raw: bytearray, dtype: torch.dtype) -> Tensor:
-    """Wrap raw bytes as a tensor; bytes that are no booleans become booleans."""
+    """Return raw bytes as a tensor (n,); for booleans any byte but 0 is true."""
     if not raw:
         return torch.empty(0, dtype=dtype)
     if dtype == torch.bool:
@@ -252,7 +249,7 @@ def _tensor_of(raw: bytearray, dtype: torch.dtype) -> Tensor:
 
 
 def _tensor(value: Any, storages: _Storages) -> Tensor | None:
-    """Make the tensor that a record in the pickle describes, or None if it describes something else."""
+    """Return the tensor that a value of the pickle describes; None if it describes no tensor."""
     while isinstance(value, Call) and value.name in _PARAMETER and value.args:
         value = value.args[0]
     if not (isinstance(value, Call) and value.name in _REBUILD and len(value.args) >= 4):
@@ -262,10 +259,10 @@ def _tensor(value: Any, storages: _Storages) -> Tensor | None:
         raise _Damaged("a tensor whose storage is of unknown type")
     offset, size, stride = value.args[1], _whole(value.args[2]), _whole(value.args[3])
     if type(offset) is not int or size is None or stride is None or len(size) != len(stride):
-        raise _Damaged("a tensor whose shape makes no sense")
+        raise _Damaged("a tensor of an impossible shape")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     numel = math.prod(size)
-    # as many elements as the storage at most: a stride of 0 would make gigabytes out of one number
+    # At most as many elements as the storage: a stride of 0 would make gigabytes out of one number.
     if (
         offset < 0
         or numel > storage.numel
@@ -280,7 +277,7 @@ def _tensor(value: Any, storages: _Storages) -> Tensor | None:
 
 
 def _whole(value: Any) -> tuple[int, ...] | None:
-    """Return a shape or stride as a tuple of non-negative ints, or None if it is nothing of the kind."""
+    """Return a shape or stride as a tuple of non-negative ints; None if the value is neither."""
     if isinstance(value, Call) and value.name == "torch.Size" and len(value.args) == 1:
         value = value.args[0]
     if not isinstance(value, (tuple, list)) or len(value) > _MAX_DIMENSIONS:
@@ -288,10 +285,10 @@ def _whole(value: Any) -> tuple[int, ...] | None:
     return tuple(value) if all(type(n) is int and n >= 0 for n in value) else None
 
 
-def _taken(path: Path, content: Any, storages: _Storages) -> PthFile:
-    """Take the state dict and the plain facts out of what the pickle describes."""
+def _to_pth_file(path: Path, content: Any, storages: _Storages) -> PthFile:
+    """Return the state dict and the plain values of a file, given the structure of its pickle."""
     content = content if isinstance(content, dict) else {}
-    # mmengine's EMA hook swaps before saving: `state_dict` holds the averaged weights, the wanted ones
+    # mmengine's EMA hook swaps before saving, so `state_dict` has the averaged weights.
     entries = content.get("state_dict", content)
     tensors = {
         str(name): tensor
@@ -303,7 +300,7 @@ def _taken(path: Path, content: Any, storages: _Storages) -> PthFile:
     skipped = (
         tuple(str(name) for name in entries if str(name) not in tensors) if entries is not content else ()
     )
-    return PthFile(path, tensors, _facts(content.get("meta")), skipped)
+    return PthFile(path, tensors, _plain_meta(content.get("meta")), skipped)
 
 
 def _is_plain(value: Any) -> bool:
@@ -312,10 +309,10 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool, type(None)))
 
 
-def _facts(meta: Any) -> dict[str, Any]:
-    """Keep the plain values of ``meta`` and the class names, stored in three places over the years."""
+def _plain_meta(meta: Any) -> dict[str, Any]:
+    """Return the plain values of ``meta`` and the class names, whose place differs between versions."""
     meta = meta if isinstance(meta, dict) else {}
-    facts: dict[str, Any] = {
+    plain: dict[str, Any] = {
         str(key): value
         for key, value in meta.items()
         if _is_plain(value) and str(key) not in ("classes", "CLASSES")
@@ -324,8 +321,8 @@ def _facts(meta: Any) -> dict[str, Any]:
     for place in (dataset if isinstance(dataset, dict) else {}, meta):
         for key in ("classes", "CLASSES"):
             names = place.get(key)
-            if isinstance(names, str):  # a tuple that lost its comma
+            if isinstance(names, str):  # ("balloon") written for ("balloon",)
                 names = (names,)
             if isinstance(names, (tuple, list)) and names and all(isinstance(n, str) for n in names):
-                facts.setdefault("classes", tuple(names))
-    return facts
+                plain.setdefault("classes", tuple(names))
+    return plain

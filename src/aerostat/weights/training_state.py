@@ -1,8 +1,8 @@
-"""The whole state of a training run in one file, exact to the bit, without pickle.
+"""The state of a training run in one file, exact to the bit, without pickle.
 
-A state is a nest of dict, list, tuple, str, int, float, bool, None, bytes, tensors, numpy arrays and numpy
-scalars. Tensors and arrays are stored as safetensors; the rest is a JSON tree in which ``{"$": kind, ...}``
-marks what JSON has no form for.
+A state consists of dict, list, tuple, str, int, float, bool, None, bytes, tensors, numpy arrays and numpy
+scalars. Tensors and arrays are stored as safetensors. The rest is a JSON tree, in which ``{"$": kind, ...}``
+represents types that JSON lacks.
 """
 
 from __future__ import annotations
@@ -21,18 +21,26 @@ from aerostat.weights import container
 
 KEY = "aerostat-state"
 _WHAT = "the saved state of a training run"
-_SAFE_INT = 2**53  # what every JSON reader keeps exact; larger ones, such as PCG64's 128 bits, go as hex
+_SAFE_INT = 2**53  # exact in every JSON reader; larger ones, such as PCG64's 128 bits, are hex
 
 
 def save_state(path: str | Path, state: Any) -> None:
-    """Write a nested state, whole or not at all.
+    """Write a nested state atomically.
 
     Args:
-        path: where to; ``last.ckpt`` by custom.
-        state: see the module; tensors come back on the CPU, without gradients and without sharing memory.
+        path: of the file; usually ``last.ckpt``.
+        state: of the types that the module lists. Tensors are loaded on the CPU, without gradients, each with
+            its own memory.
 
     Raises:
-        TypeError: naming the place, if something in it is of another type.
+        TypeError: a value has another type; the message names its place.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
+        >>> save_state(path, {"epoch": 3, "betas": (0.9, 0.999), "weights": torch.ones(2)})
+        >>> load_state(path)
+        {'epoch': 3, 'betas': (0.9, 0.999), 'weights': tensor([1., 1.])}
     """
     tensors: dict[str, Tensor] = {}
 
@@ -45,10 +53,10 @@ def save_state(path: str | Path, state: Any) -> None:
 
 
 def load_state(path: str | Path) -> Any:
-    """Return what `save_state` wrote, with the same types and values.
+    """Return the state that `save_state` wrote, with the same types and values.
 
     Raises:
-        InputError: if the file is missing, cut off, damaged, of another kind or of a newer format.
+        InputError: the file is missing, cut off, damaged, of another kind or of a newer format.
     """
     path = Path(path)
     tree = container.read_document(path, KEY, _WHAT).get("tree")
@@ -70,11 +78,11 @@ def load_state(path: str | Path) -> Any:
 
 
 def _encode(value: Any, where: str, store: Callable[[Tensor], str]) -> Any:
-    """Return the JSON form of `value`, after handing its tensors to `store`."""
+    """Return the JSON form of `value`; its tensors go to `store`."""
     match value:
         case Tensor():
             return {"$": "tensor", "at": store(value)}
-        case np.generic() | np.ndarray():  # before float and int, whose subclasses some numpy scalars are
+        case np.generic() | np.ndarray():  # first, because some numpy scalars are subclasses of float and int
             return _encode_array(value, where, store)
         case None | bool() | str():
             return value
@@ -101,7 +109,7 @@ def _encode(value: Any, where: str, store: Callable[[Tensor], str]) -> Any:
 
 
 def _encode_array(value: Any, where: str, store: Callable[[Tensor], str]) -> Any:
-    """Store an array by its bytes, because torch knows fewer types than numpy."""
+    """Store an array as bytes, because torch has fewer types than numpy."""
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.fields:
         raise TypeError(f"a state cannot hold the array of {array.dtype} at {where}")
@@ -122,7 +130,7 @@ def _raw(value: bytes) -> Tensor:
 
 
 def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return the value whose JSON form is `tree`, taking its `tensors` out: each stands in one place only."""
+    """Return the value whose JSON form is `tree`; pops its tensors, since each has one place."""
     if isinstance(tree, list):
         return [_decode(item, tensors) for item in tree]
     if not isinstance(tree, dict):
