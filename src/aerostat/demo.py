@@ -22,7 +22,7 @@ from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
 from aerostat.inference.predict_folder import Outcome, predict_to_folder
 from aerostat.inference.resolve import load
-from aerostat.inspection.folder import Inspection, inspect_to_folder
+from aerostat.inspection.folder import Inspection, TrainingPreview, inspect_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.api import plan, train
@@ -105,9 +105,11 @@ def _inspect(dataset: Dataset, folder: Path) -> Inspection:
         folder,
         limit=GRID_IMAGES,
         seed=recipe.run.seed,
-        batches=lambda: preview_pictures(planned.train_split, recipe, limit=GRID_IMAGES),
-        input_size=recipe.data.input_size,
-        recipe=recipe.to_dict(),
+        training=TrainingPreview(
+            batches=lambda: preview_pictures(planned.train_split, recipe, limit=GRID_IMAGES),
+            input_size=recipe.data.input_size,
+            recipe=recipe.to_dict(),
+        ),
     )
 
 

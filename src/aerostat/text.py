@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +70,27 @@ def plain(text: str, lines: bool = False) -> str:
         else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
+
+
+def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
+    """Return a table for a notebook; every text is escaped.
+
+    Args:
+        header: title of each column; the first column is flush left, the others are flush right.
+        rows: cells, as many in each row as in the header.
+        caption: title of the table.
+
+    >>> html_table(["class"], [["<b>"]], "Classes")
+    '<table><caption>Classes</caption><tr><th>class</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+
+    def line(tag: str, cells: Sequence[object]) -> str:
+        first, *others = (html.escape(str(cell)) for cell in cells)
+        flush_right = [f'<{tag} style="text-align:right">{cell}</{tag}>' for cell in others]
+        return f"<tr><{tag}>{first}</{tag}>{''.join(flush_right)}</tr>"
+
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f"<table>{title}{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
 
 
 def as_text(renderable: RenderableType, width: int = 80) -> str:

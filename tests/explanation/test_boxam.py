@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import aerostat as ae
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError
-from aerostat.explanation import boxam, methods
+from aerostat.explanation import maps, methods
 from aerostat.explanation.boxam import explain
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.options import METHODS
@@ -396,7 +396,7 @@ def test_a_failure_leaves_nothing_behind(lively: Lively, monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("stop")
 
-    monkeypatch.setattr(boxam, "ablated_values", fail)
+    monkeypatch.setattr(maps, "ablated_values", fail)
     with pytest.raises(RuntimeError, match="stop"):
         explain(detector, noise(90, 90), method="ablationcam", score=SCORE)
     monkeypatch.setattr(methods, "eigencam", fail)
@@ -541,7 +541,7 @@ def test_without_detections_the_best_candidate_is_named(detector: Detector) -> N
     best = detector.predict(image, score=0.001)[0]
     with pytest.raises(InputError) as refused:
         explain(detector, image, score=0.9999)
-    place = ",".join(f"{value:.0f}" for value in best.box_xyxy)
+    place = ", ".join(f"{value:.0f}" for value in best.box_xyxy)
     assert f"the best candidate is {best.name} with a score of {best.score:.3g} at {place}" in str(
         refused.value
     )

@@ -13,7 +13,14 @@ import pytest
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
-from aerostat.inspection.folder import DOCUMENT, MAX_IMAGES, check_request, inspect_to_folder, plot_pngs
+from aerostat.inspection.folder import (
+    DOCUMENT,
+    MAX_IMAGES,
+    TrainingPreview,
+    check_request,
+    inspect_to_folder,
+    plot_pngs,
+)
 from aerostat.inspection.pictures import stage_pictures
 from aerostat.inspection.split_statistics import measure
 
@@ -52,7 +59,9 @@ def test_every_split_has_its_sheets_and_all_share_the_plots(on_disk: OnDisk, tmp
 
 
 def test_the_document_is_what_the_folder_holds(on_disk: OnDisk, tmp_path: Path) -> None:
-    done = inspect_to_folder(dataset(on_disk(4)), tmp_path / "out", seed=3, recipe={"run": {"seed": 3}})
+    done = inspect_to_folder(
+        dataset(on_disk(4)), tmp_path / "out", seed=3, training=TrainingPreview(recipe={"run": {"seed": 3}})
+    )
     document = json.loads((tmp_path / "out" / DOCUMENT).read_text())
     assert document == json.loads(json.dumps(done.to_dict()))
     assert document["card"]["splits"][0]["instances"] == 2
@@ -66,7 +75,7 @@ def test_the_document_is_what_the_folder_holds(on_disk: OnDisk, tmp_path: Path) 
 @pytest.mark.usefixtures("plotless")
 def test_batches_are_saved_to_the_pixel_and_told(on_disk: OnDisk, tmp_path: Path, make_batch) -> None:
     stage = stage_pictures([make_batch()], ("a", "b"), stage=1, epoch=1, limit=16)
-    done = inspect_to_folder(dataset(on_disk(1)), tmp_path / "out", batches=lambda: [stage])
+    done = inspect_to_folder(dataset(on_disk(1)), tmp_path / "out", training=TrainingPreview(lambda: [stage]))
     saved = cv2.imread(done.to_dict()["batches"][0]["picture"])
     assert (saved == stage.grid()).all()
     assert done.to_dict()["batches"][0]["samples"] == list(stage.captions)
@@ -115,7 +124,7 @@ def test_an_inspection_cut_short_can_be_repeated(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        inspect_to_folder(data, out, batches=interrupt)
+        inspect_to_folder(data, out, training=TrainingPreview(interrupt))
     inspect_to_folder(data, out)
     assert "unfinished" not in json.loads((out / DOCUMENT).read_text())
 
@@ -153,7 +162,7 @@ def test_photographs_are_never_written_over(on_disk: OnDisk, tmp_path: Path) -> 
     data = dataset(on_disk(2))
     before = files(tmp_path)
     for out in (tmp_path, tmp_path / "photographs", tmp_path / "photographs" / "train"):
-        with pytest.raises(InputError, match="the photographs of"):
+        with pytest.raises(InputError, match="the images of"):
             inspect_to_folder(data, out, force=True)
     assert files(tmp_path) == before
 

@@ -1,1 +1,1 @@
-"""Measuring a detector on this machine: latency, multiply-adds, memory."""
+"""Benchmark of a detector on this machine: latency, multiply-adds, memory."""

@@ -1,4 +1,4 @@
-"""A detector on this machine: what it costs, how long it takes with each engine, what would be possible."""
+"""Benchmark of a detector on this machine: cost, latency of each engine, and the machine's limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,65 +29,112 @@ from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.detector import MAX_WORKERS, Detector
 from aerostat.inference.options import SHOW_SCORE
 from aerostat.inference.resolve import load, load_network
+from aerostat.progress import activity, progress_shown
 
 if TYPE_CHECKING:
     import torch
 
 ENGINES = ("torch", "onnx", "openvino")
 SCENE_SIZE = (1024, 768)
-"""(width, height) of the photograph that is drawn where none is given: of the size that messengers send."""
+"""(width, height) of the scene that is drawn if no photograph is given: the size that messengers send."""
 SCENE_SEED = 5
+"""Seed of the drawn scene."""
 PEAK_SECONDS = 3.0
+"""Time for measuring the limits of a device."""
 FOLDER_START = 2
-"""Photographs for each thread before a folder's clock starts."""
+"""Photographs for each thread before the clock of a folder starts."""
 FOLDER_PER_THREAD = 16
-"""Photographs for each thread that are timed; what was begun before weighs little."""
+"""Photographs for each thread that are timed: many enough that those already begun weigh little."""
 MAX_FOLDERS = 3
+"""Maximum number of folders for each engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkOptions:
+    """What is measured, and for how long.
+
+    Args:
+        engines: some of `ENGINES`; None takes all that are installed and can run the weights.
+        batches: numbers of images in a call of the network.
+        threads: number of threads of each engine; None leaves each its own number.
+        seconds: approximate time of measuring; slow networks take longer.
+        image: photograph for the way from file to detections; None draws a scene of 1024 x 768 pixels.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    engines: Sequence[str] | None = None
+    batches: Sequence[int] = (1, 8)
+    threads: int | None = None
+    seconds: float = 20.0
+    image: Path | None = None
+
+    def __post_init__(self) -> None:
+        threads = 1 if self.threads is None else self.threads
+        for what, number in {
+            "a batch": min(self.batches, default=0),
+            "the number of threads": threads,
+        }.items():
+            if number < 1:
+                raise InputError(f"Expected at least 1 for {what}, found {number}.")
+        if not 0 < self.seconds < float("inf"):
+            raise InputError(f"Expected a number of seconds above 0, found {self.seconds:g}.")
+
+
+class BenchmarkArguments(TypedDict, total=False):
+    """Keyword arguments of `benchmark`; they make a `BenchmarkOptions`, which describes them."""
+
+    engines: Sequence[str] | None
+    batches: Sequence[int]
+    threads: int | None
+    seconds: float
+    image: Path | None
 
 
 def benchmark(
     source: Path | str,
     *,
-    engines: Sequence[str] | None = None,
-    batches: Sequence[int] = (1, 8),
     input_size: int | None = None,
     device: str | torch.device = "auto",
-    threads: int | None = None,
-    seconds: float = 20.0,
-    image: Path | None = None,
-    begun: Callable[[str], object] = lambda _: None,
+    progress: bool = True,
+    **options: Unpack[BenchmarkArguments],
 ) -> BenchmarkResult:
-    """Measure a detector on this machine.
+    """Return cost and latency of a detector on this machine, and the machine's limits.
 
     Args:
-        source: what `aerostat.inference.resolve.load` takes.
-        engines: of `ENGINES`; None for all that are installed and can run the source.
-        batches: numbers of images that the network is shown at a time.
-        input_size, device: as for `load`; engines that only work on the CPU do so.
-        threads: that each engine may use; None for as many as it takes by itself.
-        seconds: of measuring, about; slow networks take longer.
-        image: photograph for the way from file to detections; None draws one of 1024 x 768 pixels.
-        begun: told what is being done.
+        source: run directory, weights, exported model or name of the zoo, as for `aerostat.load`.
+        input_size: side of the network's input in pixels; None takes that of the weights.
+        device: as for `aerostat.load`; engines that only work on the CPU use the CPU.
+        progress: whether progress is shown.
+        **options: fields of `BenchmarkOptions`: `engines`, `batches`, `threads`, `seconds`, `image`.
 
     Raises:
-        InputError: for what cannot be loaded or read, and numbers that are none.
+        InputError: a source or photograph that cannot be read, an engine that cannot run the source, or a
+            number out of its range.
+
+    Example:
+        ``benchmark("run", engines=["onnx"], seconds=5).lines()``
     """
-    _require_numbers(batches, threads, seconds)
+    wanted = BenchmarkOptions(**options)
+    if wanted.image is not None:
+        read_image(wanted.image)  # refused before any work
     computer, others = describe_computer(), OthersWatch()
-    if image is not None:
-        read_image(image)  # refused before any work
-    with using_threads(threads) as used, _photograph(image) as path:
-        begun("loading the engines")
-        subjects, missing = _load_all(source, engines, device, input_size)
+    with (
+        progress_shown(progress),
+        activity() as on_step,
+        using_threads(wanted.threads) as used,
+        _photograph(wanted.image) as path,
+    ):
+        on_step("loading the engines")
+        subjects, missing = _load_all(source, wanted.engines, device, input_size)
         first = subjects[0].detector
         work, uncounted = _count(Path(source), first)
         photograph_bgr = read_image(path)
-        networks, photographs = _time(
-            subjects, list(dict.fromkeys(batches)), photograph_bgr, path, seconds, begun
-        )
-        memory = peak_memory_bytes()  # before the peaks are measured with large arrays
-        gpu_memory = _gpu_memory(subjects)
-        begun("measuring what the machine can do at most")
+        networks, photographs = _time(subjects, wanted, photograph_bgr, path, on_step)
+        # Read the memory before the limits are measured, which takes large arrays.
+        memory, gpu_memory = peak_memory_bytes(), _gpu_memory(subjects)
+        on_step("measuring the limits of the machine")
         peaks = {name: measure_peak(name, PEAK_SECONDS) for name in sorted({s.device for s in subjects})}
     return BenchmarkResult(
         model=_model(str(source), first),
@@ -100,20 +147,11 @@ def benchmark(
         networks=networks,
         photographs=photographs,
         photograph_size=(photograph_bgr.shape[1], photograph_bgr.shape[0]),
-        photograph="" if image is None else str(image),
+        photograph="" if wanted.image is None else str(wanted.image),
         missing=missing,
         peak_memory_bytes=memory,
         gpu_memory_bytes=gpu_memory,
     )
-
-
-def _require_numbers(batches: Sequence[int], threads: int | None, seconds: float) -> None:
-    numbers = {"a batch": min(batches, default=0), "the number of threads": 1 if threads is None else threads}
-    for what, number in numbers.items():
-        if number < 1:
-            raise InputError(f"Expected at least 1 for {what}, found {number}.")
-    if not 0 < seconds < float("inf"):
-        raise InputError(f"Expected a number of seconds above 0, found {seconds:g}.")
 
 
 @dataclass(frozen=True)
@@ -125,12 +163,12 @@ class _Subject:
 
     @property
     def device(self) -> str:
-        """Where the engine works; torch is not loaded to know that of an engine that does without."""
+        """Device of the engine; an engine without torch does not load it for this."""
         return str(getattr(self.detector.engine, "device", "cpu"))
 
     @property
     def score(self) -> float:
-        """What detections need: as for pictures, unless the engine gives nothing that weak."""
+        """Minimum score: that of pictures, unless the engine only gives stronger detections."""
         return max(SHOW_SCORE, self.detector.engine.lowest_score)
 
     def look(self, images_bgr: NDArray[np.uint8]) -> object:
@@ -138,13 +176,13 @@ class _Subject:
         return self.detector.engine.candidates(images_bgr, score_threshold=self.score, pre_nms=PRE_NMS)
 
     def predict(self, path: Path) -> object:
-        """Go all the way from a file to detections."""
+        """Detect objects on a file."""
         return self.detector.predict(path, score=self.score)
 
     def folder_rate(self, path: Path) -> float:
-        """Return how many photographs of a folder, which stand all in one file, are done in a second.
+        """Return the photographs per second of a folder, whose photographs are all one file.
 
-        The clock starts when some are done: a folder of hundreds hides what starting the threads costs.
+        The clock starts after the first photographs, because a large folder hides the start of the threads.
         """
         threads = min(MAX_WORKERS, processors())
         first, images = threads * FOLDER_START, threads * (FOLDER_START + FOLDER_PER_THREAD)
@@ -162,10 +200,10 @@ def _load_all(
     device: str | torch.device,
     input_size: int | None,
 ) -> tuple[list[_Subject], dict[str, str]]:
-    """Return a detector for each engine, and why there is none for the others.
+    """Return a detector for each engine, and the reason why the others have none.
 
     Raises:
-        InputError: if one that was asked for cannot be had, or there is none at all.
+        InputError: an engine that was asked for cannot run the source, or no engine can.
     """
     subjects: list[_Subject] = []
     refused: dict[str, InputError] = {}
@@ -175,36 +213,35 @@ def _load_all(
         try:
             detector = load(source, device=on, input_size=input_size, engine=name)
         except InputError as error:
-            # Weights that torch cannot have are wrong; an exported model is not for torch.
+            # Weights that torch cannot load are wrong; torch cannot load an exported model.
             if engines or (name == "torch" and not exported):
                 raise
             refused[name] = error
         else:
             subjects.append(_Subject(name, detector))
     if not subjects:
-        raise refused["onnx"]  # a file's own fault is the same for all; torch only says that it is no weights
+        raise refused["onnx"]  # this names a fault of the file; torch only says that it holds no weights
     return subjects, {name: str(error) for name, error in refused.items()}
 
 
 def _time(
     subjects: Sequence[_Subject],
-    batches: Sequence[int],
+    options: BenchmarkOptions,
     photograph_bgr: NDArray[np.uint8],
     path: Path,
-    seconds: float,
-    begun: Callable[[str], object],
+    on_step: Callable[[str], object],
 ) -> tuple[list[Network], list[Photograph]]:
-    """Return the latency of every network and of the way from the file, all measured in turn."""
-    size = subjects[0].detector.input_size
+    """Return the latencies of networks and of photographs, all measured in turn."""
+    size, batches = subjects[0].detector.input_size, list(dict.fromkeys(options.batches))
     shown = _letterboxed(photograph_bgr, size)[None]
     works: dict[str, Callable[[], object]] = {"reading": lambda: _letterboxed(read_image(path), size)}
     for s in subjects:
         for batch in {*batches, 1}:
             works[f"{s.name}, batch {batch}"] = partial(s.look, np.repeat(shown, batch, axis=0))
         works[f"{s.name}, photograph"] = partial(s.predict, path)
-    tell = partial(_tell, begun)
-    timed = measure_in_turn(works, seconds, begun=tell)
-    rates = _folder_rates(subjects, path, seconds, tell)
+    tell = partial(_tell, on_step)
+    timed = measure_in_turn(works, options.seconds, on_turn=tell)
+    rates = _folder_rates(subjects, path, options.seconds, tell)
     networks = [
         Network(s.name, s.device, batch, timed[f"{s.name}, batch {batch}"])
         for s in subjects
@@ -224,19 +261,19 @@ def _time(
     return networks, photographs
 
 
-def _tell(begun: Callable[[str], object], name: str) -> None:
-    begun(f"measuring: {name}")
+def _tell(on_step: Callable[[str], object], name: str) -> None:
+    on_step(f"measuring: {name}")
 
 
 def _folder_rates(
-    subjects: Sequence[_Subject], path: Path, seconds: float, begun: Callable[[str], object]
+    subjects: Sequence[_Subject], path: Path, seconds: float, on_step: Callable[[str], object]
 ) -> dict[str, float]:
-    """Return each engine's median rate of some folders, of one at least, taken in turn."""
+    """Return the median rate of each engine over at least one folder, measured in turn."""
     rates: dict[str, list[float]] = {s.name: [] for s in subjects}
     end = time.perf_counter() + seconds
     for _ in range(MAX_FOLDERS):
         for s in subjects:
-            begun(f"{s.name}, folder")
+            on_step(f"{s.name}, folder")
             rates[s.name].append(s.folder_rate(path))
         if time.perf_counter() > end:
             break
@@ -249,7 +286,7 @@ def _letterboxed(image_bgr: NDArray[np.uint8], input_size: tuple[int, int]) -> N
 
 @contextmanager
 def _photograph(image: Path | None) -> Iterator[Path]:
-    """Give the photograph that was named, or a JPEG of a drawn scene for as long as it is needed."""
+    """Yield the path of the photograph, or of a drawn scene that is deleted afterwards."""
     if image is not None:
         yield image
         return
@@ -265,7 +302,7 @@ def _photograph(image: Path | None) -> Iterator[Path]:
 
 
 def _count(source: Path, detector: Detector) -> tuple[Work | None, str]:
-    """Return what an image takes, or why that is not known."""
+    """Return the work of an image, or the reason why it is unknown."""
     if hasattr(detector.engine, "net"):
         return count_work(detector.net, detector.input_size), ""
     if detector.header is not None:  # weights, run by another engine
@@ -288,7 +325,7 @@ def _model(source: str, detector: Detector) -> Model:
 
 
 def _gpu_memory(subjects: Sequence[_Subject]) -> int | None:
-    """Return the most that tensors have held on the GPU, None without one."""
+    """Return the peak memory of tensors on the GPU, None without a GPU."""
     gpus = [s.device for s in subjects if s.device.startswith("cuda")]
     if not gpus:
         return None

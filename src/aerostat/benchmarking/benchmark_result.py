@@ -1,4 +1,4 @@
-"""What was measured of a detector: the figures, what follows from them, and how they are told."""
+"""Result of a benchmark: measured figures, derived figures, and their tables."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from aerostat.benchmarking.computer import Computer
 from aerostat.benchmarking.latency import Latency
 from aerostat.benchmarking.macs import Work
 from aerostat.benchmarking.peak import Peak
-from aerostat.text import counted
+from aerostat.text import counted, html_table
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
 
-MUCH = 0.1
-"""Cores that other programs keep busy, above which they are worth a word."""
+MAX_OTHERS_CORES = 0.1
+"""Cores that other programs may use before the result warns of them."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What was measured.
+    """The measured model.
 
     Args:
-        source: as it was named.
+        source: name or path of the weights.
         name: such as rtmdet-tiny.
-        classes: how many.
+        classes: number of classes.
         input_size: (width, height) of the network's input.
         precision: float32 or int8.
     """
@@ -42,13 +42,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Network:
-    """The network with an engine: letterboxed images in, candidate boxes out.
+    """Latency of the network with an engine, from letterboxed images to candidate boxes.
 
     Args:
         engine: torch, onnx or openvino.
         device: cpu, cuda, ...
-        batch: images of a call.
-        latency: of a call.
+        batch: number of images in a call.
+        latency: latency of a call.
     """
 
     engine: str
@@ -58,20 +58,20 @@ class Network:
 
     @property
     def images_per_second(self) -> float:
-        """How many images go through."""
+        """Images per second."""
         return self.batch / self.latency.median
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """The whole way from a file to detections with an engine.
+    """Latency of a photograph with an engine, from the file to detections.
 
     Args:
         engine, device: see `Network`.
-        whole: of one photograph.
-        reading: of decoding and letterboxing alone.
-        network: of the network alone, with one image.
-        folder_images_per_second: of a folder, several worked on at once where that pays, once it has started.
+        whole: latency of one photograph.
+        reading: latency of decoding and letterboxing.
+        network: latency of the network with one image.
+        folder_images_per_second: rate of a folder after its start, with several photographs at once.
     """
 
     engine: str
@@ -83,28 +83,28 @@ class Photograph:
 
     @property
     def rest(self) -> float:
-        """Seconds that are neither reading nor the network: suppression, the way back to the photograph."""
+        """Seconds of the rest: suppression, and boxes back on the photograph."""
         return max(0.0, self.whole.median - self.reading.median - self.network.median)
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """All of it.
+    """Result of a benchmark.
 
     Args:
-        model: what was measured.
-        work: what one image takes; None if it is not known, for the reason `uncounted`.
-        uncounted: see `work`.
+        model: the measured model.
+        work: work of one image; None if it is unknown.
+        uncounted: reason why `work` is unknown.
         computer: the machine.
-        threads: that engines could use.
-        others_cores: that other programs kept busy meanwhile, on average; None if nobody knows.
-        peaks: what it can do at most, by device.
-        networks, photographs: the figures.
-        photograph_size: (width, height).
-        photograph: its path; "" for a drawn scene.
-        missing: engines that were not measured, with the reason.
-        peak_memory_bytes: of this process, with all that was measured; 0 if nobody knows.
-        gpu_memory_bytes: that tensors took at most; None without a GPU.
+        threads: number of threads of the engines.
+        others_cores: mean number of cores that other programs used meanwhile; None if unknown.
+        peaks: limits of each device.
+        networks, photographs: measured latencies.
+        photograph_size: (width, height) of the photograph in pixels.
+        photograph: path of the photograph; empty for a drawn scene.
+        missing: reason for each engine that was not measured.
+        peak_memory_bytes: peak memory of this process; 0 if unknown.
+        gpu_memory_bytes: peak memory of tensors on the GPU; None without a GPU.
     """
 
     model: Model
@@ -123,21 +123,21 @@ class BenchmarkResult:
     gpu_memory_bytes: int | None
 
     def floor_seconds(self, network: Network) -> float | None:
-        """Return the least time that a call could take on this machine; None if the work is not known."""
+        """Return the minimum seconds of a call on this machine, None if the work is unknown."""
         if self.work is None:
             return None
         work, batch = self.work, network.batch
         return self.peaks[network.device].floor_seconds(batch * work.macs, work.moved_bytes(batch))
 
     def share(self, network: Network) -> float | None:
-        """Return the multiply-adds of a call as a share of what the machine could do in its time."""
+        """Return the multiply-adds per second of a call as a share of the device's limit."""
         if self.work is None:
             return None
         rate = network.images_per_second * self.work.macs
         return rate / self.peaks[network.device].macs_per_second
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report for JSON; times are seconds."""
+        """Return the result as JSON values; times are seconds."""
         return {
             "model": asdict(self.model),
             "work": None if self.work is None else self.work.to_dict(),
@@ -179,8 +179,23 @@ class BenchmarkResult:
             "not_measured": dict(self.missing),
         }
 
+    def __repr__(self) -> str:
+        """Return the result in one line."""
+        fastest = max(self.networks, key=lambda network: network.images_per_second)
+        return (
+            f"BenchmarkResult({self.model.name} at {self.model.input_size[0]} px: "
+            f"{fastest.images_per_second:.1f} images/s with {fastest.engine}, batch {fastest.batch})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the tables for a notebook."""
+        networks, photographs = self._network_cells(), self._photograph_cells()
+        return html_table(networks[0], networks[1:], self._heading()[0]) + html_table(
+            photographs[0], photographs[1:], self._photograph_title()
+        )
+
     def lines(self) -> list[str]:
-        """Return the report as plain lines of at most 80 characters, where names are not long."""
+        """Return the result as plain lines of at most 80 characters, if names are short."""
         return [
             *self._heading(),
             "",
@@ -193,7 +208,7 @@ class BenchmarkResult:
         ]
 
     def render(self) -> Group:
-        """Return the report for a terminal."""
+        """Return the result for a terminal."""
         from rich.console import Group
         from rich.text import Text
 
@@ -280,7 +295,7 @@ class BenchmarkResult:
         if self.gpu_memory_bytes is not None:
             memory.append(f"tensors on the GPU at most {_mb(self.gpu_memory_bytes)}")
         lines = [f"memory: {'; '.join(memory)}"] if memory else []
-        if self.others_cores is not None and self.others_cores > MUCH:
+        if self.others_cores is not None and self.others_cores > MAX_OTHERS_CORES:
             lines.append(
                 f"other programs kept {self.others_cores:.1f} cores busy meanwhile: figures are too slow"
             )
@@ -316,7 +331,7 @@ def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _ms(seconds: float) -> str:
-    """Return milliseconds with three digits that count, as far as there are."""
+    """Return milliseconds with at most three significant digits."""
     milliseconds = 1e3 * seconds
     return f"{milliseconds:.{2 if milliseconds < 9.995 else 1 if milliseconds < 99.95 else 0}f}"
 

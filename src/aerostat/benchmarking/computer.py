@@ -1,4 +1,4 @@
-"""What a figure was measured on: processor, memory, system, and what else the machine was doing."""
+"""The machine of a measurement: processor, memory, system, and the load of other programs."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ FLAGS = (
     "i8mm",
     "sve",
 )
-"""Instructions that convolutions and matrix products are written for, as Linux names them."""
+"""Instruction sets for convolutions and matrix products, as Linux names them."""
 
 
 @dataclass(frozen=True)
 class Computer:
-    """A machine; what the system does not tell is empty, None or 0.
+    """A machine; unknown fields are empty, None or 0.
 
     Args:
-        processor: its name.
-        cores: that this process may use, as the scheduler counts them (two threads of a core are two).
-        quota: processors' worth of time that the container grants, if it limits that.
-        flags: of `FLAGS`, those that it has.
-        caches: sizes as the system says them: "L2 1024K".
-        memory_bytes: in all.
-        system: name and version.
-        load: average of the last minute: how many processes wanted a core before this one.
+        processor: name of the processor.
+        cores: cores that this process may use, as the scheduler counts them (two threads of a core are two).
+        quota: processors that the container grants, if it limits them.
+        flags: instruction sets among `FLAGS`.
+        caches: sizes of the caches, such as "L2 1024K".
+        memory_bytes: total memory.
+        system: name and version of the system.
+        load: load average of the last minute.
     """
 
     processor: str
@@ -56,12 +56,12 @@ class Computer:
     load: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the machine for JSON."""
+        """Return the machine as JSON values."""
         return asdict(self)
 
 
 def describe_computer() -> Computer:
-    """Return what this machine is and how busy it was."""
+    """Return the description of this machine."""
     info = _read("/proc/cpuinfo")
     return Computer(
         processor=_processor(info),
@@ -76,23 +76,23 @@ def describe_computer() -> Computer:
 
 
 def usable_cores() -> int:
-    """Return how many cores the scheduler lets this process use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class OthersWatch:
-    """How busy other programs keep the machine from now on; Linux tells, other systems do not."""
+    """Load of other programs from now on; only Linux tells."""
 
     def __init__(self) -> None:
         self._start = self._now()
 
     def cores(self) -> float | None:
-        """Return how many cores others have kept busy on average, None if nobody knows.
+        """Return the mean number of cores that other programs used, None if unknown.
 
-        Others are all processes but this one and its children that have ended; time that a virtual machine
-        waited for its host counts too.
+        Other programs are all processes but this one and its children that have ended. Time that a virtual
+        machine waited for its host counts, too.
         """
         (start, busy, own), (end, busy_now, own_now) = self._start, self._now()
         if busy is None or busy_now is None or end <= start:
@@ -108,9 +108,9 @@ class OthersWatch:
 
 @contextmanager
 def using_threads(threads: int | None) -> Iterator[int]:
-    """Let all that computes use so many threads, and yield the number; None leaves it as it is.
+    """Set the number of threads while the block runs, and yield it; None leaves it as it is.
 
-    torch and OpenCV are told; ONNX Runtime and OpenVINO are given the variable's number by their engines.
+    It sets torch, OpenCV and ``OMP_NUM_THREADS``, which the engines of ONNX Runtime and OpenVINO read.
     """
     import cv2
 
@@ -121,7 +121,7 @@ def using_threads(threads: int | None) -> Iterator[int]:
         yield before or (int(variable) if variable.isdigit() and int(variable) else usable_cores())
         return
     of_cv2 = cv2.getNumThreads()
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded, too
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is loaded
     cv2.setNumThreads(threads)
     if torch:
         torch.set_num_threads(threads)
@@ -137,8 +137,8 @@ def using_threads(threads: int | None) -> Iterator[int]:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held at a time (resident); 0 if nobody knows."""
-    # Linux's own figure first: that of getrusage begins with what the parent process held.
+    """Return the peak resident memory of this process; 0 if unknown."""
+    # On Linux the figure of getrusage begins with the memory of the parent process.
     own = re.search(r"^VmHWM:\s*(\d+) kB$", _read("/proc/self/status"), re.MULTILINE)
     if own:
         return int(own[1]) * 1024
@@ -171,7 +171,7 @@ if sys.platform == "win32":
 
 
 def _busy_seconds() -> float | None:
-    """Return the processor time that all processes have taken since the machine was started."""
+    """Return the processor time of all processes since the machine was started."""
     found = re.match(r"cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+) (\d+)", _read("/proc/stat"))
     if not found:
         return None
@@ -184,9 +184,9 @@ def _processor(info: str) -> str:
     if found:
         return found[1].strip()
     if sys.platform == "darwin":
-        said = _said("sysctl", "-n", "machdep.cpu.brand_string")
-        if said:
-            return said
+        name = _output_of("sysctl", "-n", "machdep.cpu.brand_string")
+        if name:
+            return name
     return platform.processor() or platform.machine() or "unknown"
 
 
@@ -196,7 +196,7 @@ def _flags(info: str) -> set[str]:
 
 
 def _caches() -> tuple[str, ...]:
-    """Return the first core's data and shared caches, smallest first."""
+    """Return the sizes of the first core's data and shared caches, smallest first."""
     found = []
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (_read(folder / name).strip() for name in ("level", "type", "size"))
@@ -213,7 +213,7 @@ def _memory_bytes() -> int:
 
 
 def _quota() -> float | None:
-    """Return the processors' worth of time that control group version 2 grants, None for no limit."""
+    """Return the number of processors that control group version 2 grants, None for no limit."""
     allowed, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
     return int(allowed) / int(period) if allowed.isdigit() and period.isdigit() else None
 
@@ -225,7 +225,7 @@ def _read(path: Path | str) -> str:
         return ""
 
 
-def _said(*command: str) -> str:
+def _output_of(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, timeout=5, check=False)
         return done.stdout.decode("utf-8", "replace").strip()

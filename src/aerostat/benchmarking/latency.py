@@ -1,4 +1,4 @@
-"""How long calls take, measured in turn, so that what else the machine does falls on all alike."""
+"""Latency of calls, measured in turn, so that other load on the machine falls on all of them alike."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 MIN_CALLS = 5
-"""Of each work, beside the one that warms up: with fewer, quartiles say nothing."""
+"""Minimum number of calls of each work after the warm-up, for quartiles."""
 SHORT_CALL = 0.1
-"""Seconds: the first of a turn of shorter calls does not count."""
+"""Seconds: of shorter calls the first of a turn does not count."""
 SHORT_TURN = 0.3
-"""Seconds that a turn of such calls takes, about."""
+"""Approximate seconds of a turn of short calls."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one call: median and quartiles of so many calls."""
+    """Seconds of a call: median and quartiles, and the number of calls."""
 
     median: float
     low: float
@@ -28,12 +28,12 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: list[float]) -> Latency:
-        """Return the latency that some measured calls, at least one, come to."""
+        """Return the latency from the seconds of calls, at least one."""
         low, median, high = (float(value) for value in np.percentile(seconds, [25, 50, 75]))
         return cls(median, low, high, len(seconds))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the latency for JSON."""
+        """Return the latency as JSON values."""
         return asdict(self)
 
 
@@ -42,27 +42,26 @@ def measure_in_turn(
     seconds: float,
     *,
     min_calls: int = MIN_CALLS,
-    begun: Callable[[str], object] | None = None,
+    on_turn: Callable[[str], object] | None = None,
 ) -> dict[str, Latency]:
     """Return the latency of each work, all measured within the same time.
 
-    Every work is called once to warm up. Then whichever has had the least time has its turn, so a fast one
-    is called oftener, and all of them from the beginning to the end. The threads that one runtime leaves
-    spinning for some milliseconds would slow down the next one's first call: if calls are short, that one
-    does not count.
+    Every work is called once to warm up. Then the work with the least time so far has its turn, so all works
+    are called from the beginning to the end. A runtime may leave threads spinning for some milliseconds,
+    which slow down the first call of the next one. So of short calls the first does not count.
 
     Args:
-        works: by name.
-        seconds: for all of them, about; slow ones take longer, because of `min_calls`.
-        min_calls: of each work.
-        begun: told the name of the work before each turn.
+        works: calls by name.
+        seconds: approximate time for all works; slow ones take longer, because of `min_calls`.
+        min_calls: minimum number of calls of each work.
+        on_turn: called with the name of the work before each turn.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
     spent = dict.fromkeys(works, 0.0)
 
     def turn(name: str, into: list[float]) -> float:
-        if begun is not None:
-            begun(name)
+        if on_turn is not None:
+            on_turn(name)
         return _turn(works[name], into)
 
     for name in works:
@@ -78,12 +77,12 @@ def measure_in_turn(
 
 
 def _turn(work: Callable[[], object], taken: list[float]) -> float:
-    """Call a work for as long as its turn takes, add what counts to `taken` and return the seconds in all."""
+    """Call a work for one turn, add the seconds that count to `taken` and return the seconds in all."""
     seconds = _timed(work)
     if seconds >= SHORT_CALL:
         taken.append(seconds)
         return seconds
-    while True:  # one at least counts, or a turn would bring nothing forward
+    while True:  # at least one call counts
         taken.append(_timed(work))
         seconds += taken[-1]
         if seconds >= SHORT_TURN:

@@ -1,4 +1,4 @@
-"""How much work a network is: multiply-adds, parameters, and bytes that have to be moved."""
+"""Work of a network: multiply-adds, parameters, and bytes that have to be moved."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FLOAT_BYTES = 4
-"""Of a float32."""
+"""Size of a float32."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one image takes.
+    """Work of one image.
 
     Args:
-        parameters: of the network; of an exported graph the weights and biases of its convolutions, into
-            which normalisation was folded, once per level where levels of the head share them.
-        macs: multiply-adds of the convolutions. The published figures count normalisation besides, which
-            adds 0.3 to 1 per cent.
-        weight_bytes: of the parameters.
-        map_bytes: if every convolution reads its input and writes its output once, in float32.
+        parameters: number of parameters. In an exported graph these are weights and biases of the
+            convolutions, with normalisation folded in; what levels of the head share counts for each level.
+        macs: multiply-adds of the convolutions. Published figures also count normalisation, which adds 0.3
+            to 1 per cent.
+        weight_bytes: size of the parameters.
+        map_bytes: size of all inputs and outputs of convolutions, each moved once in float32.
     """
 
     parameters: int
@@ -35,20 +35,22 @@ class Work:
     map_bytes: int
 
     def moved_bytes(self, batch: int) -> int:
-        """Return the bytes of a batch; weights are read once for all its images."""
+        """Return the bytes that a batch moves; the weights are read once for all images."""
         return self.weight_bytes + batch * self.map_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the work for JSON."""
+        """Return the work as JSON values."""
         return asdict(self)
 
 
 def count_work(net: nn.Module, input_size: tuple[int, int]) -> Work:
-    """Count what one image of a size takes, by watching every convolution and linear layer once.
+    """Return the work of one image, counted over all convolutions and linear layers.
+
+    Nothing is computed, so it takes as long for the largest network as for the smallest.
 
     Args:
-        net: left as it is. Nothing is computed, so the largest network takes as long as the smallest.
-        input_size: (width, height).
+        net: a network; it stays as it is.
+        input_size: (width, height) of the input in pixels.
     """
     import torch
     from torch import nn
@@ -69,17 +71,17 @@ def count_work(net: nn.Module, input_size: tuple[int, int]) -> Work:
     width, height = input_size
     with torch.no_grad():
         watched(torch.empty(1, 3, height, width, device="meta"))
-    parameters = list(net.parameters())  # shared ones come once
+    parameters = list(net.parameters())  # without repetition of shared ones
     weight_bytes = sum(p.numel() * p.element_size() for p in parameters)
     return Work(sum(p.numel() for p in parameters), macs, weight_bytes, map_bytes)
 
 
 def count_onnx_work(path: Path, input_size: tuple[int, int]) -> Work | None:
-    """Count what one image takes in an exported ONNX file; None if the package onnx is not installed.
+    """Return the work of one image in an exported ONNX file, None if the package onnx is not installed.
 
     Args:
-        path: of a file with one input of images (N, H, W, 3).
-        input_size: (width, height).
+        path: path of a file with one input of images (N, H, W, 3).
+        input_size: (width, height) of the input in pixels.
     """
     try:
         import onnx
@@ -107,7 +109,7 @@ def count_onnx_work(path: Path, input_size: tuple[int, int]) -> Work | None:
         macs += math.prod(given) * math.prod(shapes[node.input[1]][1:])
         map_bytes += FLOAT_BYTES * (math.prod(seen_by) + math.prod(given))
         for name in node.input[1:]:
-            if name not in stored and name in sources:  # quantised: what is stored is dequantised first
+            if name not in stored and name in sources:  # quantised weights are dequantised by a node before
                 name = sources[name].input[0]
             if name in stored and name not in seen:
                 seen.add(name)

@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured: multiply-adds of dense arithmetic, and bytes copied."""
+"""Limits of the machine, measured: multiply-adds of dense arithmetic, and bytes copied."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     import torch
 
 MATRIX_SIDES = (512, 1024, 2048)
-"""Of square float32 matrices; which is fastest differs between machines, and the best counts."""
+"""Sides of square float32 matrices; the fastest one counts, which differs between machines."""
 GPU_MATRIX_SIDES = (4096, 8192)
+"""Sides of square matrices on a GPU."""
 CONVOLUTIONS = ((128, 40), (256, 40), (512, 20))
-"""Channels and side of the map of dense 3 x 3 convolutions. They are tried besides, since a matrix product
-is no peak everywhere: MKL's, which torch brings, leaves half of an AMD processor with AVX-512 idle (57 of 141
-G multiply-adds/s on one core of a Zen 5, where oneDNN's convolutions reach the latter)."""
+"""Channels and side of the map of dense 3 x 3 convolutions. A matrix product is not the fastest everywhere:
+MKL's, which torch brings, uses half of an AMD processor with AVX-512 (57 of 141 G multiply-adds/s on one core
+of a Zen 5; oneDNN's convolutions reach 141)."""
 COPY_BYTES = 256 * 2**20
-"""Several times the largest caches of today's desktop processors, so that memory is measured and not they."""
+"""Several times the largest caches of desktop processors, so that the copy measures the memory."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The highest rates that were seen.
+    """The highest measured rates of a device.
 
     Args:
-        macs_per_second: multiply-adds of the fastest dense arithmetic that was tried.
-        bytes_per_second: of a large copy; a byte that is read and one that is written are two.
-        arithmetic: what reached the first: matrix product or convolution, in float32, or in TF32 where
-            convolutions take that by default.
+        macs_per_second: multiply-adds of the fastest dense arithmetic.
+        bytes_per_second: bytes of a large copy; reading and writing a byte counts twice.
+        arithmetic: the fastest arithmetic: matrix product or convolution, in float32, or in TF32 where
+            convolutions use it by default.
     """
 
     macs_per_second: float
@@ -41,20 +42,20 @@ class Peak:
     arithmetic: str
 
     def floor_seconds(self, macs: float, moved: float) -> float:
-        """Return the least time for so many multiply-adds and bytes, if both could be done at once.
+        """Return the minimum seconds for multiply-adds and bytes that are done at the same time.
 
-        This is the roofline (Williams, Waterman and Patterson 2009) of the whole network. Maps that stay in
-        a cache move faster than memory, so of the bytes it is no strict bound.
+        This is the roofline (Williams, Waterman and Patterson 2009) of the whole network. The part of the
+        bytes is not a strict bound: maps that stay in a cache move faster than memory.
         """
         return max(macs / self.macs_per_second, moved / self.bytes_per_second)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the peak for JSON."""
+        """Return the rates as JSON values."""
         return asdict(self)
 
 
 class _Try(NamedTuple):
-    """Arithmetic that may be the fastest: what it is, its multiply-adds, and one call of it."""
+    """Arithmetic that may be the fastest: name, multiply-adds, and one call."""
 
     name: str
     macs: int
@@ -62,11 +63,11 @@ class _Try(NamedTuple):
 
 
 def measure_peak(device: torch.device | str = "cpu", seconds: float = 2.0) -> Peak:
-    """Return the machine's highest rates, with as many threads as torch is set to use.
+    """Return the highest rates of a device, with the number of threads that torch is set to use.
 
     Args:
-        device: whose rates; without torch installed only the CPU's, by numpy and its own threads.
-        seconds: for everything, about.
+        device: a device of torch. Without torch it is the CPU, measured by numpy with its own threads.
+        seconds: approximate time of measuring.
     """
     try:
         import torch
@@ -112,7 +113,7 @@ def _convolutions(device: torch.device) -> Iterator[_Try]:
 
 
 def _fastest(tries: Sequence[_Try], wait: Callable[[], object], seconds: float) -> tuple[float, str]:
-    """Return the highest rate of multiply-adds in a second, and what reached it."""
+    """Return the highest rate of multiply-adds per second, and the name of its arithmetic."""
     rates = []
     for one in tries:
         rates.append((one.macs / _shortest(one.call, wait, seconds / len(tries)), one.name))
@@ -135,7 +136,7 @@ def _peak_by_numpy(seconds: float) -> Peak:
 
 @contextmanager
 def _convolutions_precision(device: torch.device) -> Iterator[str]:
-    """Let matrix products round as convolutions do: on newer GPUs they take TF32 unless told otherwise."""
+    """Let matrix products round as convolutions do, which use TF32 on newer GPUs by default."""
     import torch
 
     if device.type != "cuda":
@@ -151,11 +152,11 @@ def _convolutions_precision(device: torch.device) -> Iterator[str]:
 
 
 def _no_wait() -> None:
-    """The CPU is done when the call is."""
+    """Wait for nothing: the CPU is done when the call returns."""
 
 
 def _shortest(work: Callable[[], object], wait: Callable[[], object], seconds: float) -> float:
-    """Return the shortest time of one call and its wait, of at least three after one that warms up."""
+    """Return the shortest time of a call and its wait, of at least three calls after the warm-up."""
     work()
     wait()
     shortest, end, calls = float("inf"), time.perf_counter() + seconds, 0

@@ -50,20 +50,17 @@ def benchmark(
         Photograph to measure from file to detections; by default a drawn scene of 1024 x 768 pixels.
     """
     from aerostat.benchmarking.benchmark import benchmark as measured
-    from aerostat.progress import activity
 
-    with activity() as begun:
-        report = measured(
-            weights,
-            engines=engine,
-            batches=batch,
-            input_size=input_size,
-            device=device,
-            threads=threads,
-            seconds=seconds,
-            image=image,
-            begun=begun,
-        )
+    report = measured(
+        weights,
+        engines=engine,
+        batches=batch,
+        input_size=input_size,
+        device=device,
+        threads=threads,
+        seconds=seconds,
+        image=image,
+    )
     if json_:
         print(document(report.to_dict()))
     elif console.stdout().is_terminal:

@@ -51,7 +51,7 @@ def inspect(
         Write into a folder that holds other files than an earlier inspection.
     """
     from aerostat.datasets.summary import data_card
-    from aerostat.inspection.folder import DOCUMENT, check_request, inspect_to_folder
+    from aerostat.inspection.folder import DOCUMENT, TrainingPreview, check_request, inspect_to_folder
     from aerostat.lint.lint import lint, require_clean
     from aerostat.training.preview import plan_to_show
 
@@ -79,10 +79,12 @@ def inspect(
         limit=limit,
         seed=decided.run.seed if decided else start.seed or 0,
         force=force,
-        batches=lambda: _batches(planned, limit),
-        input_size=decided.data.input_size if decided else None,
-        recipe=decided.to_dict() if decided else None,
-        refusal=refusal,
+        training=TrainingPreview(
+            batches=lambda: _batches(planned, limit),
+            input_size=decided.data.input_size if decided else None,
+            recipe=decided.to_dict() if decided else None,
+            refusal=refusal,
+        ),
         findings=findings,
     )
     print(document(done.to_dict()) if json_ else "\n".join(done.lines()))

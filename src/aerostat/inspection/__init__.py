@@ -1,1 +1,1 @@
-"""A data set as a person looks at it before training: pictures of its images and plots of its numbers."""
+"""Inspection of a data set before training: pictures of its images and plots of its figures."""

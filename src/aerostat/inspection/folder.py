@@ -1,4 +1,4 @@
-"""An inspection on disk: sheets of pictures for each split, plots, and one JSON document about them."""
+"""An inspection in a folder: sheets of pictures for each split, plots, and one JSON document."""
 
 from __future__ import annotations
 
@@ -36,37 +36,59 @@ from aerostat.inspection.split_statistics import (
     measure,
 )
 from aerostat.lint.listing import LintReport
-from aerostat.progress import track
-from aerostat.text import counted
+from aerostat.progress import progress_shown, track
+from aerostat.text import counted, html_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOCUMENT = "inspection.json"
-"""Everything that was found and written; a folder with it is an inspection and may be made anew."""
+"""Name of the document. A folder that holds it is an inspection and may be replaced."""
 MAX_IMAGES = 1000
-"""The largest sheet: 32 by 32 pictures."""
+"""Maximum number of pictures on a sheet: 32 by 32."""
 ENLARGED_TO = 640
-"""Pictures that stand alone have at least so many pixels along their longer side."""
+"""Minimum longer side of the picture of a single image, in pixels."""
+
+
+def _no_stages() -> Sequence[StagePictures]:
+    return ()
+
+
+@dataclass(frozen=True)
+class TrainingPreview:
+    """What training would make of the data.
+
+    Args:
+        batches: returns the first batches of each stage as pictures; called when the splits are drawn.
+        input_size: side of the network's input in pixels; it adds an axis to the plot of box sizes.
+        recipe: recipe of the batches, as JSON values.
+        refusal: reason why `train` would refuse the data; empty if it would not.
+    """
+
+    batches: Callable[[], Sequence[StagePictures]] = _no_stages
+    input_size: int | None = None
+    recipe: Mapping[str, Any] | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found and written.
+    """The files of an inspection and the figures in its document.
 
     Args:
         out: the folder.
-        card: of the data set.
-        statistics: of each split.
-        plots: written, by name.
-        pictures: of each split, written: ``images``, ``labels`` and ``labelled``, a picture of each image.
-        shown: of each split, the images in the pictures.
-        unreadable: of each split, images left out of the pictures, with the reason.
-        batches: of each stage of training, its picture and what is on it.
-        recipe: that the batches follow; None without batches.
-        seed: of the choice of images.
-        refusal: what `train` would refuse the data for; an empty text if nothing.
-        findings: of lint; None if nobody looked.
+        card: data card.
+        statistics: figures of each split.
+        plots: path of each plot, by name.
+        pictures: paths of the pictures of each split: ``images``, ``labels`` (sheets) and ``labelled`` (one
+            picture for each image).
+        shown: names of the images in the pictures, by split.
+        unreadable: name and reason of images that could not be drawn, by split.
+        batches: picture and contents of each stage of training.
+        recipe: recipe of the batches; None without batches.
+        seed: seed of the choice of images.
+        refusal: reason why `train` would refuse the data; empty if it would not.
+        findings: findings of lint; None if it did not run.
     """
 
     out: Path
@@ -84,12 +106,12 @@ class Inspection:
 
     @property
     def files(self) -> list[Path]:
-        """Every picture that was written."""
+        """Path of each picture."""
         by_split = [path for kinds in self.pictures.values() for paths in kinds.values() for path in paths]
         return [*by_split, *(Path(batch["picture"]) for batch in self.batches), *self.plots.values()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the inspection for JSON."""
+        """Return the inspection as JSON values."""
         edges = count_edges(self.statistics)
         splits = {
             s.split: {
@@ -115,8 +137,27 @@ class Inspection:
             "files": [path.relative_to(self.out).as_posix() for path in self.files],
         }
 
+    def __repr__(self) -> str:
+        """Return the inspection in one line."""
+        return f"Inspection({counted(len(self.files), 'picture')} in {self.out})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the splits for a notebook."""
+        rows = [
+            (
+                s.split,
+                f"{s.images:,}",
+                f"{s.objects:,}",
+                len(self.shown[s.split]),
+                len(self.unreadable[s.split]),
+            )
+            for s in self.statistics
+        ]
+        header = ("split", "images", "objects", "drawn", "unreadable")
+        return html_table(header, rows, f"Inspection in {self.out}")
+
     def lines(self) -> list[str]:
-        """Return what was written, a line each."""
+        """Return a line for each picture, and for each image that could not be drawn."""
         lines = []
         for s in self.statistics:
             for file_name, reason in self.unreadable[s.split]:
@@ -135,15 +176,15 @@ class Inspection:
 
 
 def check_request(out: Path, *, limit: int, force: bool = False) -> None:
-    """Refuse what an inspection cannot do, before the data are read, which may take long.
+    """Check the arguments of an inspection before the data are read, which may take long.
 
     Args:
         out: the folder; it may be missing, empty, or hold an earlier inspection.
-        limit: images of each split, from 1 to `MAX_IMAGES`.
-        force: allow a folder that holds other files, which are kept.
+        limit: maximum number of images of each split, from 1 to `MAX_IMAGES`.
+        force: whether the folder may hold other files, which are kept.
 
     Raises:
-        InputError: the limit is out of range, or something else stands at `out`.
+        InputError: the limit is out of range, or `out` holds other files.
     """
     if not 1 <= limit <= MAX_IMAGES:
         raise InputError(f"Expected a `limit` from 1 to {MAX_IMAGES} images, found {limit}.")
@@ -162,45 +203,47 @@ def inspect_to_folder(
     limit: int = 16,
     seed: int = 0,
     force: bool = False,
-    batches: Callable[[], Sequence[StagePictures]] | None = None,
-    input_size: int | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    refusal: str = "",
+    training: TrainingPreview | None = None,
     findings: LintReport | None = None,
+    progress: bool = True,
 ) -> Inspection:
-    """Write pictures and plots of a data set.
+    """Write pictures and plots of a data set, and one JSON document about them.
 
     Args:
-        data: any; splits without images have no pictures.
-        out: folder to write to, see `check_request`. Pictures of an earlier inspection are replaced.
-        limit: at most so many images of each split, from 1 to `MAX_IMAGES`.
-        seed: of the choice of images.
-        force: write into a folder that holds something else.
-        batches: gives the training batches as pictures, asked when the splits are done; None for none.
-        input_size: side of the network's input in pixels, for the plot of box sizes.
-        recipe: that the batches follow, for the document.
-        refusal: what `train` would refuse the data for, for the document.
-        findings: of lint, for the document.
+        data: a data set; splits without images have no pictures.
+        out: folder for the files, see `check_request`. Pictures of an earlier inspection are replaced.
+        limit: maximum number of images of each split, from 1 to `MAX_IMAGES`.
+        seed: seed of the choice of images.
+        force: whether the folder may hold other files.
+        training: what training would make of the data; None leaves it out.
+        findings: findings of lint, for the document; None leaves them out.
+        progress: whether progress is shown.
 
     Raises:
-        InputError: the limit is out of range, or the folder holds something else; nothing was written.
+        InputError: the limit is out of range, or the folder holds other files; nothing was written.
+
+    Example:
+        ``inspect_to_folder(ae.Dataset.read("balloon/", classes=["balloon"]), Path("inspection"))``
     """
     check_request(out, limit=limit, force=force)
+    training = training or TrainingPreview()
     _spare_photographs(data, out)
     earlier = _earlier_files(out)
-    # From the first picture on the folder is known as an inspection, so that one cut short can be repeated.
+    # The document comes first, so that an inspection that was cut short can be repeated.
     unfinished = {"unfinished": True, "files": [path.relative_to(out).as_posix() for path in earlier]}
     write_text(out / DOCUMENT, json.dumps(unfinished))
     statistics = tuple(measure(split) for split in data.splits.values())
-    plots = write_plots(statistics, out / "plots", input_size=input_size)
+    plots = write_plots(statistics, out / "plots", input_size=training.input_size)
     pictures: dict[str, dict[str, list[Path]]] = {}
     shown, unreadable = dict[str, list[str]](), dict[str, list[tuple[str, str]]]()
-    for split in data.splits.values():
-        some, alone = _draw_split(split, out / split.name, limit, seed)
-        pictures[split.name] = _write_sheets(some, out / split.name) | ({"labelled": alone} if alone else {})
-        shown[split.name] = [image.record.file_name for image in some.shown]
-        unreadable[split.name] = list(some.unreadable)
-    stages = [_write_stage(stage, out) for stage in (batches() if batches else ())]
+    with progress_shown(progress):
+        for split in data.splits.values():
+            name = split.name
+            some, alone = _draw_split(split, out / name, limit, seed)
+            pictures[name] = _write_sheets(some, out / name) | ({"labelled": alone} if alone else {})
+            shown[name] = [image.record.file_name for image in some.shown]
+            unreadable[name] = list(some.unreadable)
+        stages = [_write_stage(stage, out) for stage in training.batches()]
     done = Inspection(
         out,
         data_card(data),
@@ -210,23 +253,24 @@ def inspect_to_folder(
         shown,
         unreadable,
         stages,
-        recipe,
+        training.recipe,
         seed,
-        refusal,
+        training.refusal,
         findings,
     )
+    # Pictures of images, splits and stages that are no longer shown.
     for path in set(earlier) - set(done.files):
-        path.unlink(missing_ok=True)  # of images, splits and stages that are no longer shown
+        path.unlink(missing_ok=True)
     write_text(out / DOCUMENT, json.dumps(done.to_dict(), indent=2))
     return done
 
 
 def plot_pngs(statistics: Sequence[SplitStatistics], *, input_size: int | None = None) -> dict[str, bytes]:
-    """Return the plots of some splits as PNG files by name, without those that would be empty.
+    """Return the plots of several splits as PNG files by name, without empty plots.
 
     Args:
-        statistics: of the splits, which are drawn together.
-        input_size: side of the network's input in pixels; adds an axis of box sizes there.
+        statistics: figures of the splits, which share each plot.
+        input_size: side of the network's input in pixels; it adds an axis to the plot of box sizes.
     """
     figures: dict[str, Figure] = {}
     if any(s.objects for s in statistics):
@@ -262,7 +306,7 @@ def write_plots(
 
 
 def _draw_split(split: Split, folder: Path, limit: int, seed: int) -> tuple[SplitPictures, list[Path]]:
-    """Return some images of a split for its sheets; each one is also written by itself, with its labels."""
+    """Return images of a split for its sheets, and write a picture of each with its labels."""
     records = choose_images(split, limit, seed)
     cell = sheet_layout(len(records), records)[1]
     unreadable: list[tuple[str, str]] = []
@@ -292,7 +336,7 @@ def _write_sheets(pictures: SplitPictures, folder: Path) -> dict[str, list[Path]
 
 
 def _write_stage(pictures: StagePictures, out: Path) -> dict[str, Any]:
-    """Write the samples of a stage, as PNG so that the pixels stay what they are, and tell about them."""
+    """Write the samples of a stage as PNG, which keeps each pixel, and describe them."""
     path = save_image(out / "batches" / f"stage{pictures.stage}.png", pictures.grid())
     return {
         "stage": pictures.stage,
@@ -305,15 +349,15 @@ def _write_stage(pictures: StagePictures, out: Path) -> dict[str, Any]:
 
 
 def _spare_photographs(data: Dataset, out: Path) -> None:
-    """Refuse a folder in which images of the data stand: a picture might take the place of one.
+    """Refuse a folder that holds images of the data: a picture might replace one.
 
     Raises:
-        InputError: naming the folder.
+        InputError: it does.
     """
     folders = {image.path.parent for split in data.splits.values() for image in split.images}
     inside = [folder for folder in folders if out.resolve() in (folder.resolve(), *folder.resolve().parents)]
     if inside:
-        raise InputError(f"{out} holds the photographs of {min(inside)} themselves; choose another `out`.")
+        raise InputError(f"{out} holds the images of {min(inside)}; choose another `out`.")
 
 
 def _earlier_files(out: Path) -> list[Path]:
@@ -321,7 +365,7 @@ def _earlier_files(out: Path) -> list[Path]:
     try:
         names = json.loads((out / DOCUMENT).read_text("utf-8"))["files"]
         paths = [out / str(name) for name in names]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours: nothing is known to be old
+    except (OSError, ValueError, KeyError, TypeError):  # no document, or a file of another kind
         return []
     here = out.resolve()
     inside = [path for path in paths if here in path.resolve().parents and ".." not in path.parts]

@@ -1,4 +1,4 @@
-"""Pictures of a split: its images, the same with labels, and the batches that training makes of them."""
+"""Pictures of a split: its images, its labels, and the training batches."""
 
 from __future__ import annotations
 
@@ -16,48 +16,50 @@ from aerostat.draw.grid import image_grid
 from aerostat.errors import InputError, clause
 from aerostat.images.read import read_image
 from aerostat.pipeline.loader import Batch
+from aerostat.results.detections import Picture
 from aerostat.text import counted
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Unreadable = Callable[[ImageRecord, InputError], None]
 
 SHEET_WIDTH = 1960
-"""Pixels across a sheet of pictures: it fills a screen, and a page of the report."""
+"""Width of a sheet in pixels: it fills a screen, and a page of the report."""
 MAX_CELL, MIN_CELL = 960, 160
+"""Width of a picture on a sheet in pixels."""
 PICTURE_PIXELS, PICTURE_SIDE = 1600 * 1200, 6400
-"""A picture that stands alone has at most so many pixels, and so many along its longer side."""
+"""Maximum number of pixels, and maximum longer side, of the picture of a single image."""
 MAX_MASK_PIXELS = 1 << 24
-"""Beyond this the outline of a run-length mask is not worth the memory: its box is shown."""
+"""Maximum size of a run-length mask whose outline is drawn; a larger one would take too much memory."""
 MIN_SHARE_WITH_OBJECTS = 0.5
-"""Of the images shown at least so many have objects, if there are as many."""
+"""Minimum share of images with objects on a sheet, if there are enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
-    """One image of a split as it is shown, without and with its labels.
+    """One image of a split as it is drawn, without and with its labels.
 
     Args:
         record: the image.
-        image_bgr: (h, w, 3) uint8, resized to what is shown.
+        image_bgr: (h, w, 3) uint8, resized.
         labelled_bgr: the same with boxes, outlines and class names.
         caption: file name, size and number of objects.
     """
 
     record: ImageRecord
-    image_bgr: Picture
-    labelled_bgr: Picture
+    image_bgr: Pixels
+    labelled_bgr: Pixels
     caption: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitPictures:
-    """Some images of a split.
+    """The drawn images of a split.
 
     Args:
-        split: its name.
-        images: how many it has.
-        shown: what is shown, in the order of the split.
-        unreadable: images that were chosen and could not be read: file name and reason.
+        split: name of the split.
+        images: number of images in the split.
+        shown: drawn images, in the order of the split.
+        unreadable: file name and reason of images that could not be read.
     """
 
     split: str
@@ -67,19 +69,27 @@ class SplitPictures:
 
     @property
     def title(self) -> str:
-        """How many are shown of how many."""
+        """Number of drawn images and number of images."""
         return f"{self.split}: {len(self.shown)} of {counted(self.images, 'image')}"
 
-    def plain_grid(self) -> Picture:
+    def __repr__(self) -> str:
+        """Return the title as one line."""
+        return f"SplitPictures({self.title})"
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the sheet with labels for a notebook."""
+        return Picture(self.labelled_grid())._repr_png_() if self.shown else None
+
+    def plain_grid(self) -> Pixels:
         """Return a sheet of the images."""
         return self._grid([image.image_bgr for image in self.shown], self.title)
 
-    def labelled_grid(self) -> Picture:
+    def labelled_grid(self) -> Pixels:
         """Return a sheet of the same images with boxes, outlines and class names."""
-        title = f"{self.title}, {_told([i for image in self.shown for i in image.record.instances])}"
+        title = f"{self.title}, {_object_count([i for image in self.shown for i in image.record.instances])}"
         return self._grid([image.labelled_bgr for image in self.shown], title)
 
-    def _grid(self, images: Sequence[Picture], title: str) -> Picture:
+    def _grid(self, images: Sequence[Pixels], title: str) -> Pixels:
         columns, cell = sheet_layout(len(images), [image.record for image in self.shown])
         captions = [image.caption for image in self.shown]
         return image_grid(images, columns=columns, cell=cell, captions=captions, title=title)
@@ -87,27 +97,27 @@ class SplitPictures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StagePictures:
-    """The first samples of a stage of training as the network sees them.
+    """The first samples of a stage of training, as they go into the network.
 
     Args:
         stage: 1 (Mosaic and MixUp) or 2 (plain images).
-        epoch: counted from 1, of which they are the first.
-        batch_size: samples in a batch.
-        images_bgr: (S, S, 3) uint8 each, pixel by pixel what the loader gives.
-        labelled_bgr: the same with the boxes that the network is to find.
-        captions: where each stands in its batch, and the file that stands at its position.
+        epoch: the stage's first epoch, counted from 1.
+        batch_size: number of samples in a batch.
+        images_bgr: samples (S, S, 3) uint8, pixel by pixel as the loader gives them.
+        labelled_bgr: the same with their boxes.
+        captions: place of each sample in its batch, and its file.
     """
 
     stage: int
     epoch: int
     batch_size: int
-    images_bgr: tuple[Picture, ...]
-    labelled_bgr: tuple[Picture, ...]
+    images_bgr: tuple[Pixels, ...]
+    labelled_bgr: tuple[Pixels, ...]
     captions: tuple[str, ...]
 
     @property
     def title(self) -> str:
-        """What is shown."""
+        """Stage, epoch and size of the samples."""
         side = self.images_bgr[0].shape[0]
         kind = "with Mosaic and MixUp" if self.stage == 1 else "without Mosaic and MixUp"
         return (
@@ -115,8 +125,16 @@ class StagePictures:
             f"{side} × {side} pixels"
         )
 
-    def grid(self, labelled: bool = True) -> Picture:
-        """Return a sheet whose cells are the network's input, pixel for pixel unless that is very large."""
+    def __repr__(self) -> str:
+        """Return the title as one line."""
+        return f"StagePictures({self.title})"
+
+    def _repr_png_(self) -> bytes:
+        """Return the sheet for a notebook."""
+        return Picture(self.grid())._repr_png_()
+
+    def grid(self, labelled: bool = True) -> Pixels:
+        """Return a sheet of the samples, pixel for pixel unless they are very large."""
         images = self.labelled_bgr if labelled else self.images_bgr
         side = min(images[0].shape[0], MAX_CELL)
         columns = max(1, min(len(images), 4, round(2 * SHEET_WIDTH / side)))
@@ -126,12 +144,12 @@ class StagePictures:
 
 
 def split_pictures(split: Split, *, limit: int = 16, seed: int = 0) -> SplitPictures:
-    """Return pictures of some images of a split; those that cannot be read are left out and named.
+    """Return pictures of several images of a split; unreadable ones are named.
 
     Args:
-        split: any, also without images or objects.
-        limit: at most so many images.
-        seed: of the choice, see `choose_images`.
+        split: a split, also without images or objects.
+        limit: maximum number of images.
+        seed: seed of the choice, see `choose_images`.
     """
     records = choose_images(split, limit, seed)
     unreadable: list[tuple[str, str]] = []
@@ -146,15 +164,15 @@ def split_pictures(split: Split, *, limit: int = 16, seed: int = 0) -> SplitPict
 
 
 def choose_images(split: Split, limit: int, seed: int = 0) -> list[ImageRecord]:
-    """Choose images of a split, spread over it, in its order.
+    """Return images of a split, spread over it, in its order.
 
-    The split is cut into as many stretches as images are wanted, and one is drawn from each. Images with
-    objects are among them in proportion, but at least half of the choice where there are as many.
+    One image is drawn from each stretch of the split. Images with objects are chosen in proportion, but make
+    up at least half of the choice if there are enough.
 
     Args:
-        split: to choose from.
-        limit: at most so many images, at least 1.
-        seed: of the choice; the same seed chooses the same images.
+        split: a split.
+        limit: maximum number of images, at least 1.
+        seed: seed of the choice; the same seed chooses the same images.
 
     Raises:
         InputError: the limit is below 1.
@@ -183,8 +201,8 @@ def sheet_layout(count: int, records: Sequence[ImageRecord] = ()) -> tuple[int, 
     """Return the columns of a sheet of `count` pictures, and the width and height of its cells.
 
     Args:
-        count: of the pictures.
-        records: the images, whose middle proportion the cells take; 4:3 if there are none.
+        count: number of pictures.
+        records: the images; a cell has the median of their proportions, or 4:3 without images.
     """
     columns = max(1, math.ceil(math.sqrt(count)))
     width = min(max(SHEET_WIDTH // columns - 8, MIN_CELL), MAX_CELL)
@@ -195,10 +213,10 @@ def sheet_layout(count: int, records: Sequence[ImageRecord] = ()) -> tuple[int, 
 
 def read_shown(
     records: Sequence[ImageRecord], on_unreadable: Unreadable
-) -> Iterator[tuple[ImageRecord, Picture, tuple[float, float]]]:
-    """Yield images no larger than `PICTURE_PIXELS`, one at a time, with the factors (x, y) of their resize.
+) -> Iterator[tuple[ImageRecord, Pixels, tuple[float, float]]]:
+    """Yield record, pixels and the factors (x, y) of the resize; no image has more than `PICTURE_PIXELS`.
 
-    An image of 8000 pixels is let go before the next one is read.
+    A large image is released before the next one is read.
     """
     for record in records:
         try:
@@ -214,37 +232,37 @@ def read_shown(
 
 def show(
     record: ImageRecord,
-    image_bgr: Picture,
+    image_bgr: Pixels,
     size: tuple[int, int],
     classes: Sequence[str],
     scale: tuple[float, float] = (1.0, 1.0),
 ) -> LabelledImage:
-    """Return an image as it is shown: resized first and labelled then, so that lines and letters stay sharp.
+    """Return an image resized, and the same with labels; lines and letters are drawn after the resize.
 
     Args:
-        record: what is annotated.
-        image_bgr: its pixels.
-        size: width and height of the place that it is to fill, keeping its proportions.
-        classes: that the labels index.
-        scale: factors (x, y) by which `image_bgr` was resized before.
+        record: annotations of the image.
+        image_bgr: pixels of the image.
+        size: (width, height) that the image must fit into; it keeps its proportions.
+        classes: names that the labels index.
+        scale: factors (x, y) of an earlier resize of `image_bgr`.
     """
     shown = fit_into(image_bgr, size)
     factors = (
         scale[0] * shown.shape[1] / image_bgr.shape[1],
         scale[1] * shown.shape[0] / image_bgr.shape[0],
     )
-    caption = f"{record.file_name}, {record.width} × {record.height}, {_told(record.instances)}"
+    caption = f"{record.file_name}, {record.width} × {record.height}, {_object_count(record.instances)}"
     return LabelledImage(record, shown, draw_labels(shown, record, classes, factors), caption)
 
 
-def _told(instances: Sequence[Instance]) -> str:
-    """Say how many objects there are; crowd regions count apart, as in the data card."""
+def _object_count(instances: Sequence[Instance]) -> str:
+    """Return the number of objects; crowd regions count apart, as in the data card."""
     crowds = sum(instance.crowd for instance in instances)
     objects = counted(len(instances) - crowds, "object")
     return f"{objects}, {counted(crowds, 'crowd region')}" if crowds else objects
 
 
-def fit_into(image_bgr: Picture, size: tuple[int, int]) -> Picture:
+def fit_into(image_bgr: Pixels, size: tuple[int, int]) -> Pixels:
     """Return the image as large as fits into `size` = (width, height), keeping its proportions."""
     high, wide = image_bgr.shape[:2]
     scale = min(size[0] / wide, size[1] / high)
@@ -256,17 +274,17 @@ def fit_into(image_bgr: Picture, size: tuple[int, int]) -> Picture:
 
 
 def draw_labels(
-    image_bgr: Picture,
+    image_bgr: Pixels,
     record: ImageRecord,
     classes: Sequence[str],
     scale: tuple[float, float] = (1.0, 1.0),
-) -> Picture:
-    """Return a copy of an image with what is annotated on it; crowd regions are called so.
+) -> Pixels:
+    """Return a copy of an image with its labels; the names of crowd regions say that they are crowds.
 
     Args:
         image_bgr: (H, W, 3) uint8.
-        record: what is annotated, in pixels of the original.
-        classes: that the labels index.
+        record: annotations in pixels of the original.
+        classes: names that the labels index.
         scale: factors (x, y) from the original to `image_bgr`.
     """
     factors = np.asarray(scale, np.float64)
@@ -281,7 +299,7 @@ def draw_labels(
 
 
 def outlines(instance: Instance) -> tuple[NDArray[np.float64], ...]:
-    """Return the polygons (n, 2) of an object; those around its mask where it has one instead."""
+    """Return the polygons (n, 2) of an object, or the outlines of its mask if it has no polygons."""
     if instance.polygons or instance.rle is None:
         return instance.polygons
     from faster_coco_eval.core import mask as masks
@@ -295,7 +313,7 @@ def outlines(instance: Instance) -> tuple[NDArray[np.float64], ...]:
             instance.rle if isinstance(counts, str) else masks.frPyObjects(dict(instance.rle), high, wide)
         )
         filled = np.ascontiguousarray(masks.decode(packed), np.uint8).reshape(high, wide)
-    except (ValueError, RuntimeError, TypeError, OverflowError):  # its runs are none of a mask of this size
+    except (ValueError, RuntimeError, TypeError, OverflowError):  # the runs do not make a mask of this size
         return ()
     found, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return tuple(np.asarray(contour, np.float64).reshape(-1, 2) + 0.5 for contour in found)
@@ -304,16 +322,16 @@ def outlines(instance: Instance) -> tuple[NDArray[np.float64], ...]:
 def stage_pictures(
     batches: Sequence[Batch], classes: Sequence[str], *, stage: int, epoch: int, limit: int
 ) -> StagePictures:
-    """Turn training batches back into pictures.
+    """Return the pictures of training batches.
 
     Args:
-        batches: the first ones of an epoch, in order, all of one size.
-        classes: that the labels index.
-        stage: of the augmentation.
-        epoch: counted from 1.
-        limit: at most so many samples.
+        batches: first batches of an epoch, in order, all of one size.
+        classes: names that the labels index.
+        stage: stage of the augmentation, 1 or 2.
+        epoch: epoch of the batches, counted from 1.
+        limit: maximum number of samples.
     """
-    plain, labelled = list[Picture](), list[Picture]()
+    plain, labelled = list[Pixels](), list[Pixels]()
     captions = list[str]()
     for number, batch in enumerate(batches, start=1):
         size = len(batch.images)

@@ -1,4 +1,4 @@
-"""The numbers behind the plots: how many objects, how large, of which shape, where, on which images."""
+"""Figures of a split behind the plots: number, size, shape and place of objects, and sizes of images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.records import Split
+from aerostat.text import counted
 
 Counts = NDArray[np.int64]
 
@@ -21,36 +22,36 @@ SHARE_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(-3 * 9, 1) / 3)
 RATIO_EDGES: NDArray[np.float64] = 2.0 ** (np.arange(-3 * 4 - 0.5, 3 * 4 + 1) / 3)
 """Bins of width / height, three to a doubling, around 1/16 to 16; the middle one is around 1."""
 MAX_COUNT_BINS = 60
-"""Bars of the plot of objects per image; beyond so many objects a bar stands for several counts."""
+"""Maximum number of bars in the plot of objects per image; with more counts a bar covers several."""
 PLACE_CELLS = 48
 """Cells along each side of the map of places."""
 LISTED_SIZES = 100
-"""Image sizes that a JSON document lists, the commonest first."""
+"""Maximum number of image sizes in a JSON document, the commonest first."""
 
 _BOXES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitStatistics:
-    """What can be counted in one split; crowd regions are left out, as training leaves them out.
+    """Figures of one split without crowd regions, which training leaves out, too.
 
     Args:
-        split: its name.
+        split: name of the split.
         classes: class names.
-        images: how many.
-        objects: how many.
-        per_class: (C,) objects of each class.
-        per_image: (N,) objects on each image.
+        images: number of images.
+        objects: number of objects.
+        per_class: (C,) number of objects of each class.
+        per_image: (N,) number of objects on each image.
         sizes: histogram over `SIZE_EDGES` of the square root of the boxes' area, in pixels of the image.
-        shares: histogram over `SHARE_EDGES` of the same divided by the image's longer side; times the side
-            of a network's square input it is the size in pixels there.
+        shares: histogram over `SHARE_EDGES` of the same divided by the image's longer side. Times the side
+            of a network's square input, it is the size in pixels of the input.
         ratios: histogram over `RATIO_EDGES` of the boxes' width / height.
-        places: (PLACE_CELLS, PLACE_CELLS) share of the boxes that lie over each cell of the image, rows from
+        places: (PLACE_CELLS, PLACE_CELLS) share of the boxes that cover each cell of the image, rows from
             the top; images of all sizes are stretched to one square.
         centres: (k, 2) x, y in [0, 1] of the boxes' centres, at most 2000 of them, spread over the split.
-        image_sizes: (k, 3) int64 width, height and how many images have them, the commonest first.
+        image_sizes: (k, 3) int64 width, height and number of images, the commonest first.
 
-    What lies beyond the outermost edges of a histogram is counted in its outermost bins.
+    The outermost bins of a histogram also count values beyond its edges.
     """
 
     split: str
@@ -66,8 +67,13 @@ class SplitStatistics:
     centres: NDArray[np.float64]
     image_sizes: Counts
 
+    def __repr__(self) -> str:
+        """Return the figures in one line."""
+        counts = f"{counted(self.images, 'image')}, {counted(self.objects, 'object')}"
+        return f"SplitStatistics({self.split}: {counts})"
+
     def to_dict(self, count_edges: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the numbers for JSON.
+        """Return the figures as JSON values.
 
         Args:
             count_edges: bins of the objects per image, see `count_edges`.
@@ -94,12 +100,12 @@ def _bins(edges: NDArray[Any], counts: Counts) -> dict[str, list[float]]:
     return {"edges": [round(edge, 6) for edge in edges.tolist()], "counts": counts.tolist()}
 
 
-def measure(split: Split, most_centres: int = 2000) -> SplitStatistics:
-    """Count what is in a split; a million objects take seconds.
+def measure(split: Split, max_centres: int = 2000) -> SplitStatistics:
+    """Return the figures of a split; a million objects take seconds.
 
     Args:
-        split: any, also without images or objects.
-        most_centres: of boxes that are kept one by one.
+        split: a split, also without images or objects.
+        max_centres: maximum number of boxes whose centres are kept.
     """
     kept = [[i for i in image.instances if not i.crowd] for image in split.images]
     per_image = np.asarray([len(instances) for instances in kept], np.int64)
@@ -113,7 +119,7 @@ def measure(split: Split, most_centres: int = 2000) -> SplitStatistics:
         shares = np.nan_to_num(sizes / sides.max(axis=1, initial=0))
         ratios = np.nan_to_num(wide / high, nan=1.0, posinf=math.inf)
         stretched = np.nan_to_num(boxes / np.tile(sides, 2)).clip(0, 1)
-    some = np.linspace(0, len(boxes) - 1, min(len(boxes), most_centres)).astype(np.int64)
+    some = np.linspace(0, len(boxes) - 1, min(len(boxes), max_centres)).astype(np.int64)
     return SplitStatistics(
         split=split.name,
         classes=split.classes,
@@ -131,27 +137,27 @@ def measure(split: Split, most_centres: int = 2000) -> SplitStatistics:
 
 
 def histogram(values: NDArray[Any], edges: NDArray[Any]) -> Counts:
-    """Return how many values lie in each bin [edge, next edge), what lies beyond in the outermost bins."""
+    """Return the number of values in each bin [edge, next edge); the outermost bins take values beyond."""
     places = np.searchsorted(edges, values, side="right") - 1
     return np.bincount(places.clip(0, len(edges) - 2), minlength=len(edges) - 1).astype(np.int64)
 
 
 def count_edges(statistics: Sequence[SplitStatistics]) -> NDArray[np.int64]:
-    """Return bins of the objects per image that fit all of the splits: one a number if they are few."""
+    """Return the bins of objects per image that fit all splits: one bin for each count if there are few."""
     most = max((int(s.per_image.max(initial=0)) for s in statistics), default=0)
     step = math.ceil((most + 1) / MAX_COUNT_BINS)
     return np.arange(0, most + 1 + step, step, dtype=np.int64)
 
 
 def coverage(boxes_xyxy: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
-    """Return (cells, cells), for each cell of the unit square the mean share of it that a box covers.
+    """Return (cells, cells): the mean share of each cell of the unit square that a box covers.
 
-    It is exact, not sampled: what a box covers of a cell is what it covers of its column times what it covers
-    of its row, so the sum over all boxes is one product of matrices.
+    It is exact: a box covers a cell by the covered share of its column times that of its row. So the sum over
+    all boxes is one product of matrices.
 
     Args:
         boxes_xyxy: (n, 4) in [0, 1].
-        cells: along each side.
+        cells: number of cells along each side.
     """
     total = np.zeros((cells, cells))
     left = np.arange(cells)
