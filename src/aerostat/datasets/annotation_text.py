@@ -7,14 +7,18 @@ import csv
 import io
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
+from aerostat.datasets.json_stream import JsonFile
 from aerostat.errors import InputError
 from aerostat.text import counted
 
 T = TypeVar("T")
+
+LARGE_FILE = 1 << 25
+"""Bytes from which on a JSON file is not taken into memory whole, if its format can be read in parts."""
 
 HEAD_BYTES = 1 << 16
 """Bytes at the beginning of a file by which candidates for annotation files are known."""
@@ -30,12 +34,13 @@ class AnnotationText:
         path: the file.
     """
 
-    __slots__ = ("_content", "_document", "path")
+    __slots__ = ("_content", "_document", "_layout", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content: bytes | None = None
         self._document: Document | None = None
+        self._layout: JsonFile | Literal["unknown"] | None = "unknown"
 
     def head(self) -> bytes:
         """Return the beginning of the file as UTF-8, without white space before it; empty if it has none."""
@@ -64,13 +69,37 @@ class AnnotationText:
         self._content = self._document = None
         return content
 
+    def layout(self) -> JsonFile | None:
+        """Return where the values of a large JSON object stand in the file; None for all other files."""
+        if self._layout == "unknown":
+            try:
+                large = self.path.stat().st_size >= LARGE_FILE
+            except (OSError, ValueError):
+                large = False
+            self._layout = JsonFile.lay_out(self.path) if large else None
+        return self._layout
+
     def is_json(self) -> bool:
         """Say whether the text begins as a JSON object or list does.
 
         Raises:
             InputError: the file cannot be read or is empty.
         """
+        if self.layout() is not None:
+            return True
         return self.content()[:HEAD_BYTES].lstrip().startswith((b"{", b"["))
+
+    def keys(self) -> set[str]:
+        """Return the keys of the JSON object; none for a list.
+
+        Raises:
+            InputError: the JSON is cut off or malformed; the sentence gives line and byte.
+        """
+        layout = self.layout()
+        if layout is not None:
+            return set(layout.values)
+        document = self.document()
+        return set(document) if isinstance(document, dict) else set()
 
     def document(self) -> Document:
         """Return the JSON document, whose values are not taken apart.

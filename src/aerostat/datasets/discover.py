@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from aerostat.datasets import formats
@@ -352,15 +352,9 @@ def _relabelled(split: Split, classes: tuple[str, ...]) -> Split:
     """Return the split with labels that index `classes`; category ids that count go with their names."""
     if split.classes == classes:
         return split
-    place = {name: label for label, name in enumerate(classes)}
-    labels = [place[name] for name in split.classes]
     ids = tuple(range(1, len(classes) + 1))
     found = formats.format_of(split)
     if found and found.states_classes and found.keeps_category_ids:  # all splits have the same names
         id_of = dict(zip(split.classes, split.category_ids, strict=True))
         ids = tuple(id_of[name] for name in classes)
-    images = tuple(
-        replace(image, instances=tuple(replace(i, label=labels[i.label]) for i in image.instances))
-        for image in split.images
-    )
-    return replace(split, classes=classes, category_ids=ids, images=images)
+    return split.relabelled(classes, ids)

@@ -28,7 +28,7 @@ class ImageFolder:
 
     root: Path
     _listings: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
-    _claimed: dict[Path, str] = field(default_factory=dict)
+    _claimed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def choose(cls, roots: Sequence[Path], file_names: Iterable[str]) -> ImageFolder:
@@ -36,27 +36,28 @@ class ImageFolder:
         names = list(file_names)[:_NAMES_TRIED]
         return max((cls(root) for root in roots), key=lambda folder: sum(map(bool, map(folder.find, names))))
 
-    def find(self, file_name: str) -> Path | None:
-        """Return the path of the file that `file_name` means, or None if there is none."""
+    def find(self, file_name: str) -> str | None:
+        """Return the file that `file_name` means, relative to the folder, or None if there is none."""
         parts = _parts(file_name)
         for candidate in (parts, parts[-1:]):
             if candidate and (found := self._listing(candidate[:-1]).get(_composed(candidate[-1]))):
-                return self.root.joinpath(*candidate[:-1], found)
+                name = "/".join((*candidate[:-1], found))
+                return file_name if name == file_name else name  # the same text once saves memory
         return None
 
-    def claim(self, file_name: str) -> Path | None:
+    def claim(self, file_name: str) -> str | None:
         """Return what `find` returns, for one entry of the annotations.
 
         Raises:
             InputError: another name has claimed the same file.
         """
-        path = self.find(file_name)
-        if path is not None and self._claimed.setdefault(path, file_name) != file_name:
+        name = self.find(file_name)
+        if name is not None and self._claimed.setdefault(name, file_name) != file_name:
             raise InputError(
-                f"The annotations list {self._claimed[path]!r} and {file_name!r}, which both mean {path}; "
-                "keep one entry for each image, or keep the folders that the names have."
+                f"The annotations list {self._claimed[name]!r} and {file_name!r}, which both mean "
+                f"{self.root / name}; keep one entry for each image, or keep the folders that the names have."
             )
-        return path
+        return name
 
     def _listing(self, folder: tuple[str, ...]) -> dict[str, str]:
         """Return the names of the files in a folder below the root, each by its composed form."""
@@ -91,14 +92,21 @@ def _composed(name: str) -> str:
 
 
 def upright_size(
-    path: Path | None, file_name: str, folder: ImageFolder, split: str
+    name: str | None, file_name: str, folder: ImageFolder, split: str
 ) -> tuple[int, int] | Problem:
-    """Return (width, height) of an image from its header, or the problem that keeps the image out."""
+    """Return (width, height) of an image from its header, or the problem that keeps the image out.
+
+    Args:
+        name: what `folder` found; None if it found nothing.
+        file_name: the image as the annotations name it.
+        folder: where it was looked for.
+        split: name of the split.
+    """
     kind: ProblemKind = "missing image"
     detail = f"not found in {folder.root}"
-    if path is not None:
+    if name is not None:
         try:
-            return read_size(path)
+            return read_size(folder.root / name)
         except InputError as error:
             kind, detail = "unreadable image", clause(error)
     return Problem(split, file_name, kind, detail)

@@ -7,11 +7,11 @@ take, and a million of them are counted, chosen or measured at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -66,10 +66,10 @@ class Rle:
         if len(found) != 2 or type(size) is not list or [type(side) for side in size] != [int, int]:
             return found
         if isinstance(counts, str):
-            return Rle(*size, counts)
+            return Rle(size[0], size[1], counts)
         if type(counts) is not list or any(type(run) is not int or not 0 <= run < 2**32 for run in counts):
             return found
-        return Rle(*size, np.asarray(counts, np.uint32))
+        return Rle(size[0], size[1], np.asarray(counts, np.uint32))
 
     def as_found(self) -> dict[str, Any]:
         """Return ``{"size": [h, w], "counts": ...}``."""
@@ -105,8 +105,9 @@ class InstanceColumns:
         labels: (n,) int64.
         crowd: (n,) bool.
         areas: (n,) float64, square pixels.
-        outlines: (n, 2) int64, first and last-but-one of the object's outlines in `shapes`.
-        masks: (n,) int64, the object's mask in `shapes`, -1 for none.
+        outline_starts: (n,) int32, the object's first outline in `shapes`.
+        outline_counts: (n,) int32, how many outlines it has.
+        masks: (n,) int32, the object's mask in `shapes`, -1 for none.
         shapes: outlines and masks.
     """
 
@@ -114,12 +115,13 @@ class InstanceColumns:
     labels: Ints
     crowd: NDArray[np.bool_]
     areas: Floats
-    outlines: Ints
-    masks: Ints
+    outline_starts: NDArray[np.int32]
+    outline_counts: NDArray[np.int32]
+    masks: NDArray[np.int32]
     shapes: Shapes
 
     def __post_init__(self) -> None:
-        for column in (self.boxes_xyxy, self.labels, self.crowd, self.areas, self.outlines, self.masks):
+        for column in (self.boxes_xyxy, self.labels, self.crowd, self.areas):
             column.flags.writeable = False
         self.shapes.points.flags.writeable = False
 
@@ -130,7 +132,8 @@ class InstanceColumns:
             self.labels[places],
             self.crowd[places],
             self.areas[places],
-            self.outlines[places],
+            self.outline_starts[places],
+            self.outline_counts[places],
             self.masks[places],
             self.shapes,
         )
@@ -163,10 +166,12 @@ class Instances(Sequence[Instance]):
         """Return rows in columns; columns stay as they are."""
         if isinstance(rows, Instances):
             return rows
+        if isinstance(rows, tuple) and not rows:
+            return NO_INSTANCES
         builder = InstanceBuilder()
         for number, row in enumerate(rows):
             builder.add_one(0, number, row)
-        return builder.finish(1)[0] if builder else NO_INSTANCES
+        return builder.finish(1)[0]
 
     @property
     def boxes_xyxy(self) -> Floats:
@@ -189,10 +194,9 @@ class Instances(Sequence[Instance]):
         return self._columns.areas[self._start : self._stop]
 
     @property
-    def outline_counts(self) -> Ints:
+    def outline_counts(self) -> NDArray[np.int32]:
         """Number of outlines (n,) of each."""
-        first, stop = self._columns.outlines[self._start : self._stop].T
-        return stop - first
+        return self._columns.outline_counts[self._start : self._stop]
 
     def __len__(self) -> int:
         return self._stop - self._start
@@ -215,14 +219,15 @@ class Instances(Sequence[Instance]):
         rows = zip(
             self.boxes_xyxy.tolist(),
             self.labels.tolist(),
-            self._columns.outlines[self._start : self._stop].tolist(),
+            self._columns.outline_starts[self._start : self._stop].tolist(),
+            self.outline_counts.tolist(),
             self._columns.masks[self._start : self._stop].tolist(),
             self.crowd.tolist(),
             self.areas.tolist(),
             strict=True,
         )
-        for box, label, (first, stop), mask, crowd, area in rows:
-            polygons = tuple(map(shapes.outline, range(first, stop))) if stop > first else ()
+        for box, label, first, outlines, mask, crowd, area in rows:
+            polygons = tuple(map(shapes.outline, range(first, first + outlines))) if outlines else ()
             rle = None if mask < 0 else shapes.masks[mask]
             found = rle.as_found() if isinstance(rle, Rle) else rle
             yield Instance(tuple(box), label, polygons, found, crowd, area)
@@ -254,108 +259,6 @@ class Instances(Sequence[Instance]):
         return Instances(replace(columns, labels=labels.copy()))
 
 
-class GrowingArray:
-    """A one-dimensional array of numbers that grows at its end without holding its content twice."""
-
-    __slots__ = ("_bytes", "_dtype")
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._bytes = bytearray()
-        self._dtype = np.dtype(dtype)
-
-    def extend(self, values: NDArray[Any]) -> None:
-        """Add numbers (n,)."""
-        self._bytes += np.ascontiguousarray(values, self._dtype).data.cast("B") if values.size else b""
-
-    def __len__(self) -> int:
-        return len(self._bytes) // self._dtype.itemsize
-
-    def array(self) -> NDArray[Any]:
-        """Return the numbers (n,); nothing can be added any more."""
-        return np.frombuffer(self._bytes, self._dtype)
-
-
-@dataclass(slots=True)
-class InstanceBuilder:
-    """Collects objects of many images in any order.
-
-    Args:
-        points: x, y, x, y and so on of the outlines.
-        lengths: how many points each outline has.
-        masks: of the objects that have one.
-    """
-
-    points: GrowingArray = field(default_factory=lambda: GrowingArray(np.float64))
-    lengths: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64))
-    masks: list[Rle | Mapping[str, Any]] = field(default_factory=list)
-    _blocks: list[_Block] = field(default_factory=list)
-    _rows: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self._blocks or self._rows)
-
-    def add(self, block: Block) -> None:
-        """Add many objects without masks."""
-        first = len(self.lengths)
-        stops = first + np.cumsum(block.outline_counts)
-        self.points.extend(block.points.reshape(-1))
-        self.lengths.extend(block.outline_lengths)
-        outlines = np.stack([stops - block.outline_counts, stops], axis=1)
-        masks = np.full(len(block.labels), -1)
-        self._blocks.append(
-            _Block(
-                block.images,
-                block.numbers,
-                block.boxes_xyxy,
-                block.labels,
-                block.crowd,
-                block.areas,
-                outlines,
-                masks,
-            )
-        )
-
-    def add_one(self, image: int, number: int, row: Instance) -> None:
-        """Add one object of the image at a place; `number` sorts the objects of an image."""
-        first = len(self.lengths)
-        for polygon in row.polygons:
-            self.points.extend(np.asarray(polygon, np.float64).reshape(-1))
-        self.lengths.extend(np.asarray([len(polygon) for polygon in row.polygons], np.int64))
-        mask = -1
-        if row.rle is not None:
-            mask = len(self.masks)
-            self.masks.append(Rle.pack(row.rle))
-        outlines = (first, first + len(row.polygons))
-        self._rows.append((image, number, row.box_xyxy, row.label, row.crowd, row.area, outlines, mask))
-
-    def finish(self, images: int) -> tuple[Instances, Ints]:
-        """Return all objects, image by image, and where the objects of each image begin.
-
-        Args:
-            images: how many images there are.
-
-        Returns:
-            The objects, and offsets (images + 1,).
-        """
-        if self._rows:
-            self._blocks.append(_Block.of(self._rows))
-            self._rows = []
-        columns = [self._column(name) for name in ("images", "numbers")]
-        order = np.lexsort((columns[1], columns[0]))
-        counts = np.bincount(columns[0], minlength=images)
-        del columns
-        kept = [self._column(name)[order] for name in _Block.__slots__[2:]]
-        self._blocks = []
-        stops = np.concatenate([[0], np.cumsum(self.lengths.array(), dtype=np.int64)])
-        shapes = Shapes(self.points.array().reshape(-1, 2), stops, tuple(self.masks))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Instances(InstanceColumns(*kept, shapes)), offsets
-
-    def _column(self, name: str) -> NDArray[Any]:
-        empty = getattr(_Block.of([]), name)
-        return np.concatenate([empty, *(getattr(block, name) for block in self._blocks)])
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """Objects without masks, to be added to an `InstanceBuilder`.
@@ -381,34 +284,102 @@ class Block:
     points: Floats
 
 
-@dataclass(slots=True, eq=False)
-class _Block:
-    """Columns of some objects as the builder keeps them."""
+class GrowingArray:
+    """An array of numbers that grows at its end without holding its content twice.
 
-    images: Ints
-    numbers: Ints
-    boxes_xyxy: Floats
-    labels: Ints
-    crowd: NDArray[np.bool_]
-    areas: Floats
-    outlines: Ints
-    masks: Ints
+    Args:
+        dtype: of the numbers.
+        width: numbers in a row; 0 for an array of one dimension.
+    """
 
-    @classmethod
-    def of(cls, rows: Sequence[tuple[Any, ...]]) -> _Block:
-        images, numbers, boxes, labels, crowd, areas, outlines, masks = (
-            zip(*rows, strict=True) if rows else [()] * 8
+    __slots__ = ("_bytes", "_dtype", "_width")
+
+    def __init__(self, dtype: type[np.generic], width: int = 0) -> None:
+        self._bytes = bytearray()  # grows in place, where the system can
+        self._dtype = np.dtype(dtype)
+        self._width = width
+
+    def extend(self, values: ArrayLike) -> None:
+        """Add rows."""
+        added = np.ascontiguousarray(values, self._dtype)
+        if added.size:
+            self._bytes += added.reshape(-1).data.cast("B")
+
+    def __len__(self) -> int:
+        return len(self._bytes) // (self._dtype.itemsize * max(self._width, 1))
+
+    def array(self) -> NDArray[Any]:
+        """Return the rows; none can be added any more."""
+        numbers = np.frombuffer(self._bytes, self._dtype)
+        return numbers.reshape(-1, self._width) if self._width else numbers
+
+
+class InstanceBuilder:
+    """Collects objects of many images in any order, and returns them image by image."""
+
+    def __init__(self) -> None:
+        self._points = GrowingArray(np.float64, 2)
+        self._lengths = GrowingArray(np.int32)
+        self._masks: list[Rle | Mapping[str, Any]] = []
+        self._images = GrowingArray(np.int32)
+        self._numbers = GrowingArray(np.int64)
+        self._columns = {
+            "boxes_xyxy": GrowingArray(np.float64, 4),
+            "labels": GrowingArray(np.int64),
+            "crowd": GrowingArray(np.bool_),
+            "areas": GrowingArray(np.float64),
+            "outline_starts": GrowingArray(np.int32),
+            "outline_counts": GrowingArray(np.int32),
+            "masks": GrowingArray(np.int32),
+        }
+
+    def add(self, block: Block) -> None:
+        """Add many objects without masks."""
+        stops = len(self._lengths) + np.cumsum(block.outline_counts)
+        self._add(
+            *(block.images, block.numbers, block.boxes_xyxy, block.labels, block.crowd, block.areas),
+            *(stops - block.outline_counts, block.outline_counts, np.full(len(block.labels), -1)),
         )
-        return cls(
-            np.asarray(images, np.int64),
-            np.asarray(numbers, np.int64),
-            np.asarray(boxes, np.float64).reshape(-1, 4),
-            np.asarray(labels, np.int64),
-            np.asarray(crowd, np.bool_),
-            np.asarray(areas, np.float64),
-            np.asarray(outlines, np.int64).reshape(-1, 2),
-            np.asarray(masks, np.int64),
+        self._points.extend(block.points)
+        self._lengths.extend(block.outline_lengths)
+
+    def add_one(self, image: int, number: int, row: Instance) -> None:
+        """Add one object of the image at a place; `number` sorts the objects of an image."""
+        start, count, mask = len(self._lengths), len(row.polygons), -1
+        for polygon in row.polygons:
+            self._points.extend(polygon)
+        self._lengths.extend([len(polygon) for polygon in row.polygons])
+        if row.rle is not None:
+            mask = len(self._masks)
+            self._masks.append(Rle.pack(row.rle))
+        self._add(
+            [image], [number], [row.box_xyxy], [row.label], [row.crowd], [row.area], [start], [count], [mask]
         )
 
+    def _add(self, images: ArrayLike, numbers: ArrayLike, *columns: ArrayLike) -> None:
+        self._images.extend(images)
+        self._numbers.extend(numbers)
+        for column, values in zip(self._columns.values(), columns, strict=True):
+            column.extend(values)
 
-NO_INSTANCES = Instances(InstanceBuilder().finish(0)[0]._columns)
+    def finish(self, images: int) -> tuple[Instances, Ints]:
+        """Return all objects, image by image, and where the objects of each image begin.
+
+        Args:
+            images: how many images there are.
+
+        Returns:
+            The objects, and offsets (images + 1,).
+        """
+        order = np.lexsort((self._numbers.array(), self._images.array()))
+        counts = np.bincount(self._images.array(), minlength=images)
+        del self._images, self._numbers
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        stops = np.concatenate([[0], np.cumsum(self._lengths.array(), dtype=np.int64)])
+        shapes = Shapes(self._points.array(), stops, tuple(self._masks))
+        # One column after the other, so that only one is there twice.
+        columns = {name: self._columns.pop(name).array()[order] for name in tuple(self._columns)}
+        return Instances(InstanceColumns(**columns, shapes=shapes)), offsets
+
+
+NO_INSTANCES = InstanceBuilder().finish(0)[0]

@@ -1,17 +1,21 @@
-"""Records of annotated images: instances, images, splits, and what was wrong with them."""
+"""Annotated images: rows and columns of them, splits, and what was wrong on reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.datasets.instances import Instance as Instance
+from aerostat.datasets.instances import InstanceBuilder, Instances
 from aerostat.datasets.problems import CONSEQUENCES, ProblemKind
 from aerostat.errors import InputError
+from aerostat.images.location import AnyLocation, FilesBelow, Location, location_of, path_of
+from aerostat.text import counted, listed
 
 SPLIT_NAMES = ("train", "val", "test")
 """Splits in the order in which people name them; ``valid`` and ``validation`` are read as ``val``."""
@@ -31,64 +35,178 @@ def split_name(name: str) -> str:
     return "val" if lower in ("valid", "validation") else lower if lower in SPLIT_NAMES else name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Instance:
-    """One annotated object of an image.
-
-    Args:
-        box_xyxy: (x1, y1, x2, y2) in pixels of the upright image (EXIF orientation applied), float64.
-        label: index into `classes` of the split.
-        polygons: outlines, each (n, 2) float64 x, y in pixels; empty if the object has only a box.
-        rle: COCO run-length mask ``{"size": [h, w], "counts": ...}`` as it was found, or None.
-        crowd: COCO's ``iscrowd``, a region of many objects: not trained on, matched softly in evaluation.
-        area: the area in square pixels that the annotation states, which evaluation sorts by size.
-    """
-
-    box_xyxy: tuple[float, float, float, float]
-    label: int
-    polygons: tuple[NDArray[np.float64], ...] = ()
-    rle: Mapping[str, Any] | None = None
-    crowd: bool = False
-    area: float = 0.0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Instance) and (
-            (self.box_xyxy, self.label, self.rle, self.crowd, self.area)
-            == (other.box_xyxy, other.label, other.rle, other.crowd, other.area)
-            and len(self.polygons) == len(other.polygons)
-            and all(np.array_equal(a, b) for a, b in zip(self.polygons, other.polygons, strict=True))
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ImageRecord:
     """One image and what is annotated on it.
 
+    >>> record = ImageRecord("photos/a.jpg", "a.jpg", 640, 480, (Instance((5, 5, 20, 15), 0),))
+    >>> record.instances.boxes_xyxy.tolist()
+    [[5.0, 5.0, 20.0, 15.0]]
+
     Args:
-        path: where the file can be opened.
+        location: where it can be opened; the path of a file will do.
         file_name: its name as the annotation file states it.
         width, height: of the upright image, in pixels.
         instances: what is on it; empty for an image without objects.
         id: COCO's image id, kept on output.
     """
 
-    path: Path
+    location: Location
     file_name: str
     width: int
     height: int
-    instances: tuple[Instance, ...] = ()
-    id: int = 0
+    instances: Instances
+    id: int
+
+    def __init__(
+        self,
+        location: AnyLocation,
+        file_name: str,
+        width: int,
+        height: int,
+        instances: Iterable[Instance] = (),
+        id: int = 0,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "location", location_of(location))
+        put(self, "file_name", file_name)
+        put(self, "width", width)
+        put(self, "height", height)
+        put(self, "instances", Instances.of(instances))
+        put(self, "id", id)
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the image.
+
+        Raises:
+            InputError: it is in no file; `location` opens it wherever it is.
+        """
+        path = path_of(self.location)
+        if path is None:
+            raise InputError(
+                f"Expected an image in a file of its own, found {self.location.name}; copy it there."
+            )
+        return path
 
     def boxes_xyxy(self, crowd: bool = False) -> NDArray[np.float32]:
         """Return the boxes (n, 4), without crowd regions unless `crowd`."""
-        boxes = [i.box_xyxy for i in self.instances if crowd or not i.crowd]
-        return np.asarray(boxes, np.float32).reshape(-1, 4)
+        boxes = self.instances.boxes_xyxy
+        return (boxes if crowd else boxes[~self.instances.crowd]).astype(np.float32)
 
     def labels(self, crowd: bool = False) -> NDArray[np.int64]:
         """Return the labels (n,) in the order of `boxes_xyxy`."""
-        return np.asarray([i.label for i in self.instances if crowd or not i.crowd], np.int64)
+        labels = self.instances.labels
+        return labels.copy() if crowd else labels[~self.instances.crowd]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images(Sequence[ImageRecord]):
+    """Images in columns, with their objects. Indexing gives one as an `ImageRecord`, a view of the columns.
+
+    Args:
+        file_names: (n,) as the annotation file states them.
+        locations: (n,) where they can be opened.
+        sizes: (n, 2) width and height of the upright images in pixels.
+        ids: (n,) COCO's image ids.
+        instances: the objects of all images, image by image.
+        offsets: (n + 1,) where the objects of each image begin in `instances`.
+    """
+
+    file_names: tuple[str, ...]
+    locations: Sequence[Location]
+    sizes: NDArray[np.int64]
+    ids: NDArray[Any]
+    instances: Instances
+    offsets: NDArray[np.int64]
+
+    @staticmethod
+    def of(rows: Iterable[ImageRecord]) -> Images:
+        """Return rows in columns; columns stay as they are."""
+        if isinstance(rows, Images):
+            return rows
+        rows = tuple(rows)
+        builder = InstanceBuilder()
+        for place, row in enumerate(rows):
+            for number, instance in enumerate(row.instances):
+                builder.add_one(place, number, instance)
+        instances, offsets = builder.finish(len(rows))
+        return Images(
+            tuple(row.file_name for row in rows),
+            tuple(row.location for row in rows),
+            np.asarray([(row.width, row.height) for row in rows], np.int64).reshape(-1, 2),
+            whole_numbers([row.id for row in rows]),
+            instances,
+            offsets,
+        )
+
+    @property
+    def instance_counts(self) -> NDArray[np.int64]:
+        """Number of objects (n,) on each image, crowd regions included."""
+        return np.diff(self.offsets)
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The image (m,) that each object of `instances` is on."""
+        return np.repeat(np.arange(len(self)), self.instance_counts)
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> Images: ...
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return self.chosen(range(len(self))[place])
+        place = range(len(self))[place]  # refuses what lies outside
+        start, stop = self.offsets[place : place + 2].tolist()
+        width, height = self.sizes[place].tolist()
+        return ImageRecord(
+            self.locations[place],
+            self.file_names[place],
+            width,
+            height,
+            self.instances[start:stop],
+            int(self.ids[place]),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Images({len(self)} with {counted(len(self.instances), 'object')})"
+
+    def chosen(self, places: Iterable[int]) -> Images:
+        """Return the images at these places, in this order, with their objects."""
+        rows = np.fromiter(places, np.int64)
+        counts = self.instance_counts[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+        listed = rows.tolist()
+        return Images(
+            tuple(self.file_names[row] for row in listed),
+            self.locations.chosen(listed)
+            if isinstance(self.locations, FilesBelow)
+            else tuple(self.locations[row] for row in listed),
+            self.sizes[rows],
+            self.ids[rows],
+            self.instances.chosen(np.repeat(self.offsets[:-1][rows], counts) + within),
+            offsets,
+        )
+
+
+def whole_numbers(values: Sequence[int]) -> NDArray[Any]:
+    """Return whole numbers (n,) as int64, or as objects where one does not fit into 64 bits."""
+    try:
+        return np.asarray(values, np.int64)
+    except OverflowError:
+        return np.asarray(values, object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +234,19 @@ class Problem:
             raise ValueError(f"{self.kind!r} is not in the table of problems; add a row for it")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Split:
     """The images of one split, with the classes that their labels index.
+
+    >>> record = ImageRecord("a.jpg", "a.jpg", 640, 480, (Instance((5, 5, 20, 15), 0),))
+    >>> Split("train", ("kite",), (1,), Images.of([record]))
+    Split('train', 1 image, 1 object of 1 class: kite)
 
     Args:
         name: ``train``, ``val``, ``test``, or what the source calls it.
         classes: class names.
         category_ids: original category ids, parallel to `classes`, restored on output.
-        images: in the order of the source.
+        images: in the order of the source; a list of `ImageRecord` will do.
         problems: what was wrong on reading, by file name.
         source_format: the format it was read from; empty if it was made in memory.
     """
@@ -132,24 +254,40 @@ class Split:
     name: str
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
-    images: tuple[ImageRecord, ...]
+    images: Images
     problems: tuple[Problem, ...] = field(default=())
     source_format: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", Images.of(self.images))
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        objects = counted(len(self.images.instances), "object")
+        classes = f"{counted(len(self.classes), 'class', 'classes')}: {listed(self.classes, 5)}"
+        return f"Split({self.name!r}, {counted(len(self), 'image')}, {objects} of {classes})"
+
     def sample(self, most: int) -> Split:
-        """Return a split of at most so many of the images, spread evenly over the whole."""
+        """Return a split of at most `most` images, spread evenly over the whole."""
         if len(self) <= most:
             return self
         return self.chosen(np.linspace(0, len(self) - 1, most).round().astype(int))
 
     def chosen(self, places: Iterable[int]) -> Split:
-        """Return a split of the images at these places, in this order, without what reading met."""
-        return replace(self, images=tuple(self.images[i] for i in places), problems=())
+        """Return a split of the images at these places, in this order, without the problems of reading."""
+        return replace(self, images=self.images.chosen(places), problems=())
+
+    def relabelled(self, classes: tuple[str, ...], category_ids: tuple[int, ...]) -> Split:
+        """Return the split with other classes, which have all names of its own; labels follow the names."""
+        place = {name: label for label, name in enumerate(classes)}
+        label_of = np.asarray([place[name] for name in self.classes], np.int64)
+        instances = self.images.instances
+        images = replace(self.images, instances=instances.relabelled(label_of[instances.labels]))
+        return replace(self, classes=classes, category_ids=category_ids, images=images)
 
     @property
     def box_count(self) -> int:
         """Number of boxes that training can use (crowd regions left out)."""
-        return sum(not i.crowd for image in self.images for i in image.instances)
+        return int((~self.images.instances.crowd).sum())

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.records import ImageRecord, Split
+from aerostat.datasets.records import ImageRecord, Images, Split
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.evaluate import detect
 from aerostat.inference.detector import Detector
@@ -84,7 +84,7 @@ class Subject:
         views = TTA().plan(self.detector.input_size).views
         width, height = self.detector.input_size
         passes = sum(view.input_size[0] * view.input_size[1] for view in views) / (width * height)
-        readable = dataclasses.replace(self.shown, images=tuple(record for record, _ in self.found))
+        readable = dataclasses.replace(self.shown, images=Images.of(record for record, _ in self.found))
         some = readable.sample(max(MIN_IMAGES, self.affords(MAX_IMAGES, passes)))
         return detect(self.detector, some, tta=True, on_unreadable=lambda *_: None)
 

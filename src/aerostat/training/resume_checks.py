@@ -13,7 +13,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,8 @@ def in_order_of(state: Mapping[str, Any], split: Split, run: Path, restart: str)
             f"({listed(gone, NAMED)}) and have {len(new)} others ({listed(new, NAMED)}); name the data that "
             f"it was trained on, or start a new run from its weights with {restart}."
         )
-    by_name = {record.file_name: record for record in split.images}
-    return replace(split, images=tuple(by_name[name] for name in names))
+    place = {name: number for number, name in enumerate(now)}
+    return split.chosen(place[name] for name in names)
 
 
 def differences(

@@ -325,8 +325,7 @@ def messy(count: int, seed: int) -> list[dict[str, Any]]:
 def test_what_becomes_of_many_annotations_is_what_becomes_of_each(
     read, monkeypatch, seed: int, batch: int
 ) -> None:
-    for module in (coco, coco_annotations):
-        monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(coco_annotations, "BATCH", batch)
     annotations = messy(80, seed)
     together = read(document(*annotations))
     alone = [read(document(annotation)) for annotation in annotations]

@@ -259,10 +259,9 @@ def test_a_placeholder_is_told_with_its_name(read) -> None:
 
 
 def test_categories_in_use_are_those_of_records_that_can_be_read() -> None:
-    rows = [
-        json.dumps(row).encode() for row in ({"category_id": 5}, {"category_id": None}, {"category_id": "x"})
-    ]
-    assert categories_in_use(rows) == {5, "x"}
+    broken = [{"category_id": 5}, {"category_id": None}, {"category_id": "x"}]
+    batches = [json.dumps(rows).encode() for rows in (broken, [{"category_id": 7}])]
+    assert categories_in_use(batches) == {5, "x", 7}
 
 
 # ------------------------------------------------------------------------------------------------ annotations
@@ -398,8 +397,7 @@ def test_records_that_belong_nowhere_are_named_by_their_place(read) -> None:
 
 def test_a_file_of_too_many_broken_records_is_refused_with_the_first(read, monkeypatch) -> None:
     monkeypatch.setattr(refusals, "MAX_BROKEN", 2)
-    for module in (coco, coco_annotations):
-        monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(coco_annotations, "BATCH", 1)
     rows = document(BOX, BOX)
     rows["annotations"][1:1] = [{"image_id": None}] * 2
     assert kinds(read(rows)) == ["malformed record"] * 2
@@ -417,8 +415,7 @@ def test_a_file_of_too_many_broken_records_is_refused_with_the_first(read, monke
 
 
 def test_places_are_counted_through_all_batches(read, monkeypatch) -> None:
-    for module in (coco, coco_annotations):
-        monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(coco_annotations, "BATCH", 2)
     rows = document(*[BOX] * 7)
     rows["annotations"][4] = {"image_id": "none"}
     rows["annotations"][5] = {"image_id": 11, "category_id": 7, "bbox": [90, 20, 30, 40]}
@@ -433,10 +430,9 @@ def test_places_are_counted_through_all_batches(read, monkeypatch) -> None:
 @pytest.mark.parametrize(("most", "told"), [(3, []), (2, ["reading coco.json"])])
 def test_how_far_it_is_is_shown_where_there_are_many_batches(read, monkeypatch, most: int, told) -> None:
     said: list[str] = []
-    for module in (coco, coco_annotations):
-        monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(coco_annotations, "BATCH", 1)
     monkeypatch.setattr(coco, "SILENT_BATCHES", most)
-    monkeypatch.setattr(coco, "track", lambda items, title: said.append(title) or items)
+    monkeypatch.setattr(coco, "track", lambda items, title, total: said.append(title) or items)
     assert len(read(document(BOX, BOX, BOX)).images[0].instances) == 3
     assert said == told
 

@@ -17,15 +17,15 @@ def read(files: SplitFiles, options: ReadOptions) -> Split:
     classes = tuple(options.classes or sorted({row[0] for _, *objects in rows for row in objects}))
     images, problems = list[ImageRecord](), list[Problem]()
     for number, ((name,), *objects) in enumerate(rows, start=1):
-        path = folder.claim(name)
-        size = upright_size(path, name, folder, files.split)
-        if path is None or isinstance(size, Problem):
+        file = folder.claim(name)
+        size = upright_size(file, name, folder, files.split)
+        if file is None or isinstance(size, Problem):
             problems += [size] if isinstance(size, Problem) else []
             continue
         fitted = [(row[0], *fit_box(tuple(map(float, row[1:])), *size)) for row in objects]
         problems += [Problem(files.split, name, kind, "a line") for _, _, kind in fitted if kind]
         found = [Instance(box, classes.index(of), area=box_area(box)) for of, box, _ in fitted if box]
-        images.append(ImageRecord(path, name, *size, tuple(found), number))
+        images.append(ImageRecord(folder.root / file, name, *size, tuple(found), number))
     return Split(files.split, classes, tuple(range(len(classes))), tuple(images), tuple(problems), "toy")
 
 

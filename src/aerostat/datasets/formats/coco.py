@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from aerostat.collector import gc_disabled
-from aerostat.datasets.annotation_text import AnnotationText, decode, is_utf8, read_content
+from aerostat.datasets.annotation_text import AnnotationText, decode, is_utf8
 from aerostat.datasets.clip import box_area
 from aerostat.datasets.formats.checks import (
     BrokenRecords,
@@ -21,12 +22,14 @@ from aerostat.datasets.formats.checks import (
     refuse_without_images,
 )
 from aerostat.datasets.formats.coco_records import (
-    BATCH,
     BROKEN,
+    UNUSABLE,
     AnnotationReader,
+    Batches,
+    BatchesInMemory,
+    BatchesOfFile,
     Id,
-    Target,
-    batches,
+    Targets,
     categories_in_use,
 )
 from aerostat.datasets.formats.exact_box import width_and_height
@@ -34,9 +37,10 @@ from aerostat.datasets.formats.format import Format, SplitFiles, WriteOptions
 from aerostat.datasets.image_folder import ImageFolder, upright_size
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
-from aerostat.datasets.records import Instance, Problem, Split
+from aerostat.datasets.records import Images, Instance, Problem, Split, whole_numbers
 from aerostat.errors import InputError
 from aerostat.files import write_bytes
+from aerostat.images.location import FilesBelow
 from aerostat.progress import track
 from aerostat.text import shown
 
@@ -65,9 +69,7 @@ class _Category(msgspec.Struct):
 
 class _Document(msgspec.Struct):
     images: list[_Image]
-    annotations: list[
-        msgspec.Raw
-    ]  # decoded a batch at a time: all at once would take several times the memory
+    annotations: list[msgspec.Raw]  # decoded in batches: at once would take several times the memory
     categories: list[_Category] = []
 
 
@@ -82,6 +84,8 @@ class _IdOf(msgspec.Struct):
 
 
 _Row = TypeVar("_Row", _Image, _Category)
+_IMAGES = msgspec.json.Decoder(list[_Image])
+_CATEGORIES = msgspec.json.Decoder(list[_Category])
 
 
 def read_coco(
@@ -90,46 +94,86 @@ def read_coco(
     *,
     split: str,
     classes: Sequence[str] | None = None,
-    content: bytes | None = None,
+    text: AnnotationText | None = None,
 ) -> Split:
-    """Read one annotation file of COCO.
+    """Return one annotation file of COCO as a split.
 
     Args:
         path: the annotation file.
         image_roots: folders in which the images may be; the one that has them is taken.
         split: name of the split.
         classes: class names in the order of the labels; by default the categories in the order of the file.
-        content: the file's bytes, where the caller has them already.
+        text: of the file, if the caller has looked at it already; its content is taken.
 
     Raises:
         InputError: the file is no whole COCO file, or names an image, an id or a category twice.
     """
     problems: list[Problem] = []
-    document, unusable = _decode(
-        content if content is not None else read_content(path), path, split, problems
-    )
-    del content
-    refuse_without_images(document.images, path)
-    _refuse_duplicates(document, path)
-    thorough = len(document.images) <= CHECKED_IMAGES
+    file = _read_file(text or AnnotationText(path), split, problems)
+    refuse_without_images(file.images, path)
+    _refuse_duplicates(file, path)
+    thorough = len(file.images) <= CHECKED_IMAGES
     if not thorough:
         detail = f"headers and crossing outlines are not checked beyond {CHECKED_IMAGES} images"
         problems.append(Problem(split, path.name, "not checked", detail))
     with gc_disabled():
-        folder = ImageFolder.choose(image_roots, (image.file_name for image in document.images))
-        targets = dict.fromkeys(unusable) | _find_images(document.images, folder, split, thorough, problems)
-        categories = _without_placeholder(document, split, path, problems)
-        known, ids, labels = _number_classes(categories, document.annotations, path, classes)
-        parts = batches(document.annotations)
-        del document  # and with it the text of the file, of which each batch has its part
+        folder = ImageFolder.choose(image_roots, (image.file_name for image in file.images))
+        targets = _find_images(file.images, folder, split, thorough, problems)
+        targets.places |= dict.fromkeys(file.unusable, UNUSABLE) | targets.places
+        root = folder.root
+        del folder  # and with it the names of all files
+        file.images = []
+        categories = _without_placeholder(file, split, path, problems)
+        known, ids, labels = _number_classes(categories, file.annotations, path, classes)
         reader = AnnotationReader(targets, labels, split, path.name, thorough, problems)
         broken = BrokenRecords(problems, path)
-        for number in _told(range(len(parts)), path):
+        for batch in _shown(file.annotations, path):
             broken.refuse_too_many()
-            reader.add(number * BATCH, parts[number])
-            parts[number] = b""
-        records = tuple(target.record() for target in targets.values() if target is not None)
-    return Split(split, known, ids, records, tuple(problems), "coco")
+            reader.add(batch)
+        targets.places.clear()
+        instances, offsets = reader.builder.finish(len(targets.ids))
+    images = Images(
+        tuple(targets.file_names),
+        FilesBelow(root, tuple(targets.names)),
+        targets.sizes.array(),
+        whole_numbers(targets.ids),
+        instances,
+        offsets,
+    )
+    return Split(split, known, ids, images, tuple(problems), "coco")
+
+
+@dataclass(slots=True)
+class _File:
+    """What a file holds: `unusable` are the ids of images whose records cannot be used, which is reported."""
+
+    images: list[_Image]
+    unusable: Sequence[Id]
+    categories: list[_Category]
+    annotations: Batches
+
+
+def _read_file(text: AnnotationText, split: str, problems: list[Problem]) -> _File:
+    """Return what a file holds; the annotations of a large one stay in the file until they are used.
+
+    Raises:
+        InputError: the file is no whole COCO file, or none of its images' records can be used.
+    """
+    layout = text.layout()
+    if layout is not None and {"images", "annotations"} <= layout.arrays:
+        try:
+            images = [image for part in layout.texts("images") for image in _IMAGES.decode(part)]
+            categories = (
+                _CATEGORIES.decode(layout.text("categories")) if "categories" in layout.values else []
+            )
+        except BROKEN:
+            pass  # decoding it whole tells which record is broken
+        else:
+            once = _once(categories, text.path, split, problems)
+            return _File(images, (), once, BatchesOfFile(layout, "annotations"))
+    document, unusable = _decode(text.take(), text.path, split, problems)
+    once = _once(document.categories, text.path, split, problems)
+    return _File(document.images, unusable, once, BatchesInMemory(document.annotations))
 
 
 def _decode(
@@ -151,17 +195,19 @@ def _decode(
         if not images or (loose.categories and not categories):
             raise error from None
         document = _Document(images, loose.annotations, categories)
-    same = Counter((category.id, str(category.name)) for category in document.categories)
+    return document, unusable
+
+
+def _once(categories: list[_Category], path: Path, split: str, problems: list[Problem]) -> list[_Category]:
+    """Return the categories without those that are there twice, which are reported."""
+    same = Counter((category.id, str(category.name)) for category in categories)
     for (id_, name), times in same.items():
         if times > 1:
             detail = f"category {shown(id_)}, {shown(name)}, stands there {times} times; counted once"
             problems.append(
                 Problem(split, path.name, "repeated category", detail, f"category {str(id_)[:60]}")
             )
-    if len(same) < len(document.categories):
-        once = {(category.id, str(category.name)): category for category in document.categories}
-        document.categories = list(once.values())
-    return document, unusable
+    return list({(category.id, str(category.name)): category for category in categories}.values())
 
 
 def _usable(
@@ -191,15 +237,15 @@ def _usable(
     return usable, ids
 
 
-def _told(batch_numbers: range, path: Path) -> Iterable[int]:
-    """Return the numbers, and show how far they have come if there are so many that a person waits."""
-    return (
-        track(batch_numbers, f"reading {path.name}") if len(batch_numbers) > SILENT_BATCHES else batch_numbers
-    )
+def _shown(batches: Batches, path: Path) -> Iterable[bytes]:
+    """Return the batches; how far they have come is shown if they are so many that a person waits."""
+    if len(batches) <= SILENT_BATCHES:
+        return batches.drain()
+    return track(batches.drain(), f"reading {path.name}", total=len(batches))
 
 
-def _refuse_duplicates(document: _Document, path: Path) -> None:
-    images, categories = document.images, document.categories
+def _refuse_duplicates(file: _File, path: Path) -> None:
+    images, categories = file.images, file.categories
     refuse_repeated((image.file_name for image in images), ("file name", "file names"), path)
     refuse_repeated((image.id for image in images), ("image id", "image ids"), path)
     refuse_repeated((category.id for category in categories), ("category id", "category ids"), path)
@@ -208,17 +254,17 @@ def _refuse_duplicates(document: _Document, path: Path) -> None:
 
 def _find_images(
     images: Sequence[_Image], folder: ImageFolder, split: str, thorough: bool, problems: list[Problem]
-) -> dict[Id, Target | None]:
-    """Return where each image's annotations go by image id; None for an image that is not usable."""
+) -> Targets:
+    """Return the images that can be used."""
     numbered = all(isinstance(image.id, int) for image in images)
-    targets: dict[Id, Target | None] = {}
+    targets = Targets()
     for position, image in enumerate(images, start=1):
-        path = folder.claim(image.file_name)
+        name = folder.claim(image.file_name)
         stated = _stated_size(image)
-        trusted = stated is not None and path is not None and not thorough
-        size = stated if trusted else upright_size(path, image.file_name, folder, split)
-        if isinstance(size, Problem) or size is None or path is None:
-            targets[image.id] = None
+        trusted = stated is not None and name is not None and not thorough
+        size = stated if trusted else upright_size(name, image.file_name, folder, split)
+        if isinstance(size, Problem) or size is None or name is None:
+            targets.places[image.id] = UNUSABLE
             if isinstance(size, Problem):
                 problems.append(size)
             continue
@@ -228,7 +274,7 @@ def _find_images(
             kind: ProblemKind = "swapped size" if stated == size[::-1] else "wrong size"
             problems.append(Problem(split, image.file_name, kind, detail))
         number = int(image.id) if numbered else position
-        targets[image.id] = Target(path, image.file_name, *size, number)
+        targets.add(image.id, image.file_name, name, size, number)
     return targets
 
 
@@ -245,16 +291,14 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 20 else f"{text[:20]}..."
 
 
-def _without_placeholder(
-    document: _Document, split: str, path: Path, problems: list[Problem]
-) -> list[_Category]:
+def _without_placeholder(file: _File, split: str, path: Path, problems: list[Problem]) -> list[_Category]:
     """Leave out the category 0 that Roboflow puts above all others, which no object has."""
-    placeholder = next((category for category in document.categories if category.id == 0), None)
-    others = [category for category in document.categories if category is not placeholder]
+    placeholder = next((category for category in file.categories if category.id == 0), None)
+    others = [category for category in file.categories if category is not placeholder]
     if placeholder is None or not others or any(c.supercategory != placeholder.name for c in others):
-        return document.categories
-    if 0 in categories_in_use(document.annotations):
-        return document.categories
+        return file.categories
+    if 0 in categories_in_use(file.annotations):
+        return file.categories
     detail = f"category 0, {placeholder.name!r}, has no objects and stands above all others; left out"
     problems.append(Problem(split, path.name, "placeholder category", detail))
     return others
@@ -262,7 +306,7 @@ def _without_placeholder(
 
 def _number_classes(
     categories: list[_Category],
-    annotations: Sequence[msgspec.Raw],
+    annotations: Batches,
     path: Path,
     classes: Sequence[str] | None,
 ) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id, int]]:
@@ -348,10 +392,7 @@ def _may_begin(head: bytes) -> bool:
 
 
 def _recognise(text: AnnotationText) -> bool:
-    if not text.is_json():
-        return False
-    document = text.document()
-    return isinstance(document, dict) and {"images", "annotations"} <= document.keys()
+    return text.is_json() and {"images", "annotations"} <= text.keys()
 
 
 def _read(files: SplitFiles, options: ReadOptions) -> Split:
@@ -361,7 +402,7 @@ def _read(files: SplitFiles, options: ReadOptions) -> Split:
         files.image_roots,
         split=files.split,
         classes=options.classes,
-        content=text.take(),
+        text=text,
     )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import chain, compress, pairwise
-from pathlib import Path
-from typing import Any
+from itertools import chain, compress
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.clip import Box, box_area, fit_as_they_are, fit_box, fit_polygon
 from aerostat.datasets.formats.exact_box import stated_box
+from aerostat.datasets.instances import Block, GrowingArray, Instance, InstanceBuilder
+from aerostat.datasets.json_stream import JsonFile
 from aerostat.datasets.problems import ProblemKind
-from aerostat.datasets.records import ImageRecord, Instance, Problem
+from aerostat.datasets.records import Problem
 from aerostat.geometry import polygons
 from aerostat.text import shown
 
@@ -59,43 +60,120 @@ _ALL = msgspec.json.Decoder(list[_Annotation])
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CATEGORY = msgspec.json.Decoder(_CategoryOf)
+_CATEGORIES = msgspec.json.Decoder(list[_CategoryOf])
 
 
-def batches(records: Sequence[msgspec.Raw]) -> list[bytes]:
-    """Return the records as JSON arrays of `BATCH` each, which hold no other text of the file in memory."""
-    starts = range(0, len(records), BATCH)
-    return [b"[" + b",".join(records[start : start + BATCH]) + b"]" for start in starts]
+class Batches(Protocol):
+    """Records as JSON arrays of at most `BATCH` each, which can be gone over again and again."""
+
+    def __len__(self) -> int:
+        """Return how many arrays there are."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield them."""
+
+    def drain(self) -> Iterator[bytes]:
+        """Yield them for the last time: none is kept once it has been used."""
 
 
-def categories_in_use(records: Sequence[msgspec.Raw]) -> set[Id]:
-    """Return the category ids that records have; broken ones are reported when they are read."""
+class BatchesInMemory:
+    """Batches of records whose text is at hand.
+
+    Args:
+        records: in the order of the file.
+    """
+
+    def __init__(self, records: Sequence[msgspec.Raw]) -> None:
+        starts = range(0, len(records), BATCH)
+        self._parts = [_array(records[start : start + BATCH]) for start in starts]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._parts)
+
+    def drain(self) -> Iterator[bytes]:
+        """Yield the batches, and let go of each."""
+        for place in range(len(self._parts)):
+            part, self._parts[place] = self._parts[place], b""
+            yield part
+
+
+class BatchesOfFile:
+    """Batches of records that are read from their file each time.
+
+    Args:
+        file: that has the records under `key`.
+        key: of an array.
+    """
+
+    def __init__(self, file: JsonFile, key: str) -> None:
+        self._file, self._key = file, key
+
+    def __len__(self) -> int:
+        return sum(-(-part.count // BATCH) for part in self._file.values[self._key])
+
+    def __iter__(self) -> Iterator[bytes]:
+        for records in self._file.elements(self._key):
+            for start in range(0, len(records), BATCH):
+                yield _array(records[start : start + BATCH])
+
+    drain = __iter__
+
+
+def _array(records: Sequence[msgspec.Raw]) -> bytes:
+    return b"[" + b",".join(records) + b"]"
+
+
+def categories_in_use(batches: Iterable[bytes]) -> set[Id]:
+    """Return the category ids that records have; broken ones are reported when they are read.
+
+    Args:
+        batches: JSON arrays of records.
+    """
     used: set[Id] = set()
-    for raw in records:
+    for batch in batches:
         try:
-            used.add(_CATEGORY.decode(raw).category_id)
-        except BROKEN:
+            used.update(row.category_id for row in _CATEGORIES.decode(batch))
             continue
+        except BROKEN:  # one of them at least
+            pass
+        for raw in _RECORDS.decode(batch):
+            with contextlib.suppress(*BROKEN):
+                used.add(_CATEGORY.decode(raw).category_id)
     return used
 
 
+UNUSABLE, NOWHERE = -1, -2
+"""Places of an image that cannot be used, and is reported, and of one that the file does not list."""
+
+
 @dataclass(slots=True)
-class Target:
-    """An image on its way into the split: where its annotations are collected."""
+class Targets:
+    """The images that annotations belong to, in columns.
 
-    path: Path
-    file_name: str
-    width: int
-    height: int
-    id: int
-    instances: list[Instance] = field(default_factory=list)
+    Args:
+        places: of the images by their id; `UNUSABLE` for an image that is reported.
+        file_names: as they are stated.
+        names: of the files, relative to the folder of the images.
+        sizes: width and height.
+        ids: numbers of the images.
+    """
 
-    def record(self) -> ImageRecord:
-        """Return the image with what has been collected."""
-        return ImageRecord(self.path, self.file_name, self.width, self.height, tuple(self.instances), self.id)
+    places: dict[Id, int] = field(default_factory=dict)
+    file_names: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    sizes: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64, 2))
+    ids: list[int] = field(default_factory=list)
 
-
-_NOWHERE = Target(Path(), "", 0, 0, 0)
-"""Stands for an image that the file does not list."""
+    def add(self, id_: Id, file_name: str, name: str, size: tuple[int, int], number: int) -> None:
+        """Add an image that can be used."""
+        self.places[id_] = len(self.ids)
+        self.file_names.append(file_name)
+        self.names.append(name)
+        self.sizes.extend([size])
+        self.ids.append(number)
 
 
 @dataclass(slots=True)
@@ -103,71 +181,109 @@ class AnnotationReader:
     """Puts annotations to their images and keeps account of what is wrong with them.
 
     Args:
-        targets: by image id; None for an image that is not usable, and reported.
+        targets: the images.
         labels: by category id.
         split: name of the split.
         source: name of the annotation file.
         thorough: whether outlines are tested for crossing themselves.
         problems: to which is added what is wrong.
+        builder: to which the objects are added.
     """
 
-    targets: Mapping[Id, Target | None]
+    targets: Targets
     labels: Mapping[Id, int]
     split: str
     source: str
     thorough: bool
     problems: list[Problem]
+    builder: InstanceBuilder = field(default_factory=InstanceBuilder)
+    _sizes: NDArray[np.float64] = field(init=False)
+    _read: int = 0
 
-    def add(self, first: int, batch: bytes) -> None:
-        """Read a JSON array of records, the first of which is number `first` of the file."""
+    def __post_init__(self) -> None:
+        # The last two rows are those of `UNUSABLE` and `NOWHERE`.
+        self._sizes = np.concatenate([self.targets.sizes.array(), np.zeros((2, 2))])
+
+    def add(self, batch: bytes) -> None:
+        """Read a JSON array of records, which follow those that were added before."""
         records = _decode(batch)
-        targets = [_NOWHERE if a is None else self.targets.get(a.image_id, _NOWHERE) for a in records.found]
-        sizes = np.asarray([(t.width, t.height) if t else (0, 0) for t in targets], np.float64).reshape(-1, 2)
+        first = self._read
+        self._read += len(records.found)
+        find, count = self.targets.places.get, len(records.found)
+        places = np.fromiter(
+            (NOWHERE if a is None else find(a.image_id, NOWHERE) for a in records.found), np.int64, count
+        )
+        labels = np.fromiter(
+            (-1 if a is None else self.labels.get(a.category_id, -1) for a in records.found), np.int64, count
+        )
+        sizes = self._sizes[places]
         outlines = _Outlines.of(records.found, sizes, self.thorough)
-        boxes = _plain_boxes(records.found)
-        plain = outlines.plain & _fit_without_doubt(boxes, records.found, sizes)
+        boxes, areas = _plain_boxes(records.found), _stated_areas(records.found)
+        plain = outlines.plain & _fit_without_doubt(boxes, areas, sizes) & (places >= 0) & (labels >= 0)
         plain[[*records.spoilt, *records.forms]] = False
-        rows = zip(records.found, targets, map(tuple, boxes.tolist()), plain.tolist(), strict=True)
-        for place, (annotation, target, box, is_plain) in enumerate(rows):
-            if annotation is None:
-                where = f"annotations[{first + place}]"
-                detail = f"{where} is no annotation ({records.errors[place]}); dropped"
-                self.problems.append(Problem(self.split, self.source, "malformed record", detail, where))
-            elif target is None:
-                continue
-            elif target is _NOWHERE or (label := self.labels.get(annotation.category_id)) is None:
-                self._report_stray(annotation, target, first + place)
-            elif is_plain:
-                kept, area = tuple(outlines.of_record(place)), annotation.area or 0.0
-                instance = Instance(box, label, kept, None, bool(annotation.iscrowd), area)
-                target.instances.append(instance)
-            else:
-                kinds: dict[ProblemKind, str] = {}
-                if place in records.spoilt:
-                    kinds["unusable mask"] = _UNUSABLE
-                if place in records.forms:
-                    form = f"states a number in another form ({records.forms[place]})"
-                    kinds["number in another form"] = f"{form}; read as the number that it says"
-                careful = _instance(annotation, label, target, outlines, place, kinds)
-                if careful is not None:
-                    target.instances.append(careful)
-                where = _where(annotation, first + place)
-                stated = _box(annotation, outlines.of_record(place)) if kinds else None
-                for kind, detail in kinds.items():
-                    self.problems.append(
-                        Problem(self.split, target.file_name, kind, f"{where} {detail}", where, stated)
-                    )
+        rows = np.flatnonzero(plain)
+        counts, lengths, points = outlines.chosen(plain)
+        crowd = np.fromiter((bool(a and a.iscrowd) for a in records.found), np.bool_, count)
+        self.builder.add(
+            Block(
+                *(places[rows], first + rows, boxes[rows], labels[rows], crowd[rows], areas[rows]),
+                counts,
+                lengths,
+                points,
+            )
+        )
+        for row in np.flatnonzero(~plain & (places != UNUSABLE)).tolist():
+            self._add_carefully(records, outlines, row, first + row, int(places[row]), int(labels[row]))
 
-    def _report_stray(self, annotation: _Annotation, target: Target, number: int) -> None:
+    def _add_carefully(
+        self, records: _Records, outlines: _Outlines, row: int, number: int, place: int, label: int
+    ) -> None:
+        """Add one record about which something is unusual.
+
+        Args:
+            records: of the batch.
+            outlines: of the batch.
+            row: of the record in the batch.
+            number: of the record in the file.
+            place: of its image.
+            label: of its category, -1 for none.
+        """
+        annotation = records.found[row]
+        if annotation is None:
+            where = f"annotations[{number}]"
+            detail = f"{where} is no annotation ({records.errors[row]}); dropped"
+            self.problems.append(Problem(self.split, self.source, "malformed record", detail, where))
+            return
+        if place == NOWHERE or label < 0:
+            self._report_stray(annotation, place, number)
+            return
+        kinds: dict[ProblemKind, str] = {}
+        if row in records.spoilt:
+            kinds["unusable mask"] = _UNUSABLE
+        if row in records.forms:
+            form = f"states a number in another form ({records.forms[row]})"
+            kinds["number in another form"] = f"{form}; read as the number that it states"
+        width, height = self.targets.sizes.array()[place].tolist()
+        instance = _instance(annotation, label, (width, height), outlines, row, kinds)
+        if instance is not None:
+            self.builder.add_one(place, number, instance)
         where = _where(annotation, number)
-        if target is _NOWHERE:
+        stated = _box(annotation, outlines.of_record(row)) if kinds else None
+        file_name = self.targets.file_names[place]
+        for kind, detail in kinds.items():
+            self.problems.append(Problem(self.split, file_name, kind, f"{where} {detail}", where, stated))
+
+    def _report_stray(self, annotation: _Annotation, place: int, number: int) -> None:
+        where = _where(annotation, number)
+        if place == NOWHERE:
             detail = f"{where} names the image id {shown(annotation.image_id)}, which no image has; dropped"
             self.problems.append(Problem(self.split, self.source, "unknown image", detail, where))
         else:
             detail = (
                 f"{where} has the category id {shown(annotation.category_id)}, which no category has; dropped"
             )
-            self.problems.append(Problem(self.split, target.file_name, "unknown category", detail, where))
+            file_name = self.targets.file_names[place]
+            self.problems.append(Problem(self.split, file_name, "unknown category", detail, where))
 
 
 _UNUSABLE = "has a segmentation that is neither polygons nor RLE; kept by its box"
@@ -238,16 +354,18 @@ class _Outlines:
     """The outlines of a batch of records, measured together.
 
     Args:
-        polygons: each (n, 2), as it is stated; neighbours are parts of one array.
-        fits: whether nothing has to be done about it.
-        ends: where the outlines of each record end in `polygons`.
+        points: (p, 2) x, y of all outlines as they are stated, one after the other.
+        lengths: (m,) points of each outline.
+        owners: (m,) the record that each outline belongs to, in ascending order.
+        fits: (m,) whether nothing has to be done about it.
         plain: (records,) whether all of a record's segmentation can stay as it is stated.
         thorough: whether they are tested for crossing themselves.
     """
 
-    polygons: Sequence[NDArray[np.float64]]
-    fits: Sequence[bool]
-    ends: Sequence[int]
+    points: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    fits: NDArray[np.bool_]
     plain: NDArray[np.bool_]
     thorough: bool
 
@@ -268,20 +386,32 @@ class _Outlines:
         if not whole.all():
             flat, lengths, owners = list(compress(flat, whole)), lengths[whole], owners[whole]
         points = np.fromiter(chain.from_iterable(flat), np.float64, int(lengths.sum())).reshape(-1, 2)
-        stops = np.cumsum(lengths // 2)
-        fits = fit_as_they_are(points, stops, sizes[owners], check_crossing=thorough)
+        lengths = lengths // 2
+        fits = fit_as_they_are(points, np.cumsum(lengths), sizes[owners], check_crossing=thorough)
         misfits += np.bincount(owners[~fits], minlength=len(listed))
-        ends = np.searchsorted(owners, np.arange(len(listed)), side="right")
-        parts = [points[a:b] for a, b in pairwise([0, *stops.tolist()])]
-        return cls(parts, fits.tolist(), ends.tolist(), misfits == 0, thorough)
+        return cls(points, lengths, owners, fits, misfits == 0, thorough)
+
+    def chosen(
+        self, records: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the outlines of some records: how many each has, their lengths and their points."""
+        counts = np.bincount(self.owners, minlength=len(records))[records]
+        if records.all():
+            return counts, self.lengths, self.points
+        kept = records[self.owners]
+        return counts, self.lengths[kept], self.points[np.repeat(kept, self.lengths)]
 
     def places(self, record: int) -> slice:
         """Return where the outlines of a record stand."""
-        return slice(self.ends[record - 1] if record else 0, self.ends[record])
+        first, stop = np.searchsorted(self.owners, [record, record + 1])
+        return slice(int(first), int(stop))
 
     def of_record(self, record: int) -> Sequence[NDArray[np.float64]]:
-        """Return the outlines of a record."""
-        return self.polygons[self.places(record)]
+        """Return the outlines of a record, each (n, 2)."""
+        places = self.places(record)
+        start = int(self.lengths[: places.start].sum())
+        stops = start + np.cumsum(self.lengths[places])
+        return [self.points[stop - n : stop] for stop, n in zip(stops, self.lengths[places], strict=True)]
 
 
 _NO_NUMBERS = (math.nan,) * 4
@@ -300,11 +430,15 @@ def _plain_boxes(annotations: Sequence[_Annotation | None]) -> NDArray[np.float6
     return boxes
 
 
+def _stated_areas(annotations: Sequence[_Annotation | None]) -> NDArray[np.float64]:
+    """Return the areas (m,) that records state; 0 where there is none."""
+    return np.asarray([(a.area if a else None) or 0.0 for a in annotations], np.float64)
+
+
 def _fit_without_doubt(
-    boxes_xyxy: NDArray[np.float64], annotations: Sequence[_Annotation | None], sizes: NDArray[np.float64]
+    boxes_xyxy: NDArray[np.float64], areas: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Say for each record (m,) whether its box lies in an image of its size and its area is one."""
-    areas = np.asarray([(a.area if a else None) or 0.0 for a in annotations], np.float64)
     start, end = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     inside = ((start >= 0) & (end <= sizes) & (start < end)).all(axis=1)
     certain: NDArray[np.bool_] = inside & (areas > 0) & (areas < math.inf)
@@ -314,9 +448,9 @@ def _fit_without_doubt(
 def _instance(
     annotation: _Annotation,
     label: int,
-    target: Target,
+    size: tuple[int, int],
     outlines: _Outlines,
-    place: int,
+    row: int,
     kinds: dict[ProblemKind, str],
 ) -> Instance | None:
     """Return the object, None if it is dropped; `kinds` becomes what had to be done, with the details.
@@ -324,25 +458,25 @@ def _instance(
     Args:
         annotation: the record.
         label: of its category.
-        target: its image.
+        size: width and height of its image.
         outlines: of its batch.
-        place: its own in the batch.
+        row: its own in the batch.
         kinds: holds what is known to be wrong already.
     """
-    stated = outlines.of_record(place)
-    rle = _mask(annotation, len(stated), target, kinds)
+    stated = outlines.of_record(row)
+    rle = _mask(annotation, len(stated), size, kinds)
     box = _box(annotation, stated)
-    fitted, kind = fit_box(box, target.width, target.height) if box else (None, _NO_BOX)
+    fitted, kind = fit_box(box, *size) if box else (None, _NO_BOX)
     if fitted is None:
-        kinds.clear()  # nobody asks for the mask of what is not there
+        kinds.clear()  # a mask does not count if the object is dropped
     if kind is not None:
         found = f"has the box ({', '.join(f'{value:g}' for value in box)})" if box else "states no box"
         outcome = "clipped" if fitted else "dropped"
-        kinds[kind] = f"{found} in {target.width} x {target.height}; {outcome}"
+        kinds[kind] = f"{found} in {size[0]} x {size[1]}; {outcome}"
     if fitted is None:
         return None
-    fit = outlines.fits[outlines.places(place)]
-    kept = _fit_outlines(stated, fit, target, outlines.thorough, kinds)
+    fit = outlines.fits[outlines.places(row)]
+    kept = _fit_outlines(stated, fit, size, outlines.thorough, kinds)
     area = annotation.area
     if area is None or not 0 < area < math.inf or "clipped" in kinds:
         area = _area(kept, rle, fitted)
@@ -361,12 +495,12 @@ def _box(annotation: _Annotation, outlines: Sequence[NDArray[np.float64]]) -> Bo
 
 
 def _mask(
-    annotation: _Annotation, outlines: int, target: Target, kinds: dict[ProblemKind, str]
+    annotation: _Annotation, outlines: int, size: tuple[int, int], kinds: dict[ProblemKind, str]
 ) -> dict[str, Any] | None:
     """Return the run-length mask, if there is one that fits; say what of a segmentation is of no use."""
     stated = annotation.segmentation
     if isinstance(stated, _Rle):
-        if stated.size == (target.height, target.width):
+        if stated.size == size[::-1]:
             return {"size": list(stated.size), "counts": stated.counts}
         kinds["unusable mask"] = f"has an RLE of height, width {stated.size}; kept by its box"
     elif stated is not None and outlines < len(stated):
@@ -376,18 +510,18 @@ def _mask(
 
 def _fit_outlines(
     outlines: Sequence[NDArray[np.float64]],
-    fit: Sequence[bool],
-    target: Target,
+    fit: NDArray[np.bool_],
+    size: tuple[int, int],
     thorough: bool,
     kinds: dict[ProblemKind, str],
 ) -> tuple[NDArray[np.float64], ...]:
     """Return what is left of outlines in their image; `fit` tells those that stay as they are."""
     kept = []
-    for outline, fits in zip(outlines, fit, strict=True):
+    for outline, fits in zip(outlines, fit.tolist(), strict=True):
         if fits:
             kept.append(outline)
             continue
-        fitted, kind = fit_polygon(outline, target.width, target.height, thorough)
+        fitted, kind = fit_polygon(outline, *size, thorough)
         if fitted is not None:
             kept.append(fitted)
         if kind == "self-crossing polygon":

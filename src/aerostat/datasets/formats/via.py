@@ -39,10 +39,11 @@ from aerostat.datasets.formats.format import LEFT_OUT, Format, SplitFiles, Write
 from aerostat.datasets.image_folder import ImageFolder, upright_size
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
-from aerostat.datasets.records import ImageRecord, Instance, OtherClassesError, Problem, Split
+from aerostat.datasets.records import ImageRecord, Images, Instance, OtherClassesError, Problem, Split
 from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
 from aerostat.geometry import polygons
+from aerostat.images.location import path_of
 from aerostat.text import listed
 
 T = TypeVar("T")
@@ -137,7 +138,7 @@ def read_via(
         if image is not None:
             images.append(replace(image, id=number))
     ids = tuple(range(1, len(known) + 1))
-    return Split(split, tuple(known), ids, tuple(images), tuple(problems), "via")
+    return Split(split, tuple(known), ids, Images.of(images), tuple(problems), "via")
 
 
 def _parse(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
@@ -279,16 +280,16 @@ def _read_image(
     problems: list[Problem],
     broken: BrokenRecords,
 ) -> ImageRecord | None:
-    path = folder.claim(photograph.file_name)
-    size = upright_size(path, photograph.file_name, folder, split)
-    if isinstance(size, Problem) or path is None:
+    name = folder.claim(photograph.file_name)
+    size = upright_size(name, photograph.file_name, folder, split)
+    if isinstance(size, Problem) or name is None:
         if isinstance(size, Problem):
             problems.append(size)
         return None
     instances = []
-    for name, region, label in zip(photograph.names, photograph.regions, labels, strict=True):
+    for region_name, region, label in zip(photograph.names, photograph.regions, labels, strict=True):
         broken.refuse_too_many()
-        where = f"region {name}"
+        where = f"region {region_name}"
         if label is None:
             detail = f"{where} names no single class; dropped"
             problems.append(Problem(split, photograph.file_name, "no class", detail, where))
@@ -296,7 +297,7 @@ def _read_image(
         instance = _read_region(region, label, where, photograph.file_name, size, split, problems)
         if instance is not None:
             instances.append(instance)
-    return ImageRecord(path, photograph.file_name, *size, tuple(instances))
+    return ImageRecord(folder.root / name, photograph.file_name, *size, tuple(instances))
 
 
 def _read_region(
@@ -410,10 +411,11 @@ def write_via(split: Split, path: Path, *, version: Literal[1, 2] = 2) -> Counte
     for image in split.images:
         regions = [_region(instance, split.classes, lost) for instance in image.instances]
         regions = [region for region in regions if region]
+        file = path_of(image.location)
         try:
-            size = image.path.stat().st_size
+            size = -1 if file is None else file.stat().st_size
         except OSError:
-            size = -1  # what VIA writes where it does not know
+            size = -1  # VIA writes this if it does not know the size
         document[f"{image.file_name}{size}"] = {
             "filename": image.file_name,
             "size": size,
