@@ -129,7 +129,7 @@ def photographs(tmp_path: Path) -> Split:
     for i in range(3):
         image = np.random.default_rng(i).integers(0, 255, (100, 100, 3), np.uint8)
         assert cv2.imwrite(str(tmp_path / f"{i}.png"), image)
-    images = tuple(replace(record, path=tmp_path / record.file_name) for record in split.images)
+    images = tuple(replace(record, location=tmp_path / record.file_name) for record in split.images)
     return replace(split, images=images)
 
 

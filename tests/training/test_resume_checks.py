@@ -82,7 +82,7 @@ def test_every_change_of_what_is_learned_changes_it(other):
 
 
 def test_where_the_images_lie_does_not_change_it():
-    moved = replace(A, path=Path("elsewhere") / "a.jpg", id=7)
+    moved = replace(A, location=Path("elsewhere") / "a.jpg", id=7)
     assert Fingerprint.of(split(A)).checks == Fingerprint.of(split(moved)).checks
 
 

@@ -23,6 +23,7 @@ MAX_CHUNK = 1 << 26
 """Bytes that one element of an array may take."""
 
 _CUTS_TRIED = 100
+_LONGEST_KEY = 1 << 12
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _KEY = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -105,7 +106,7 @@ class _Scanner:
         """Return where the values of the object stand, and the keys of its arrays."""
         values: dict[str, tuple[Part, ...]] = {}
         arrays: set[str] = set()
-        self._look(CHUNK)
+        self._look(len(codecs.BOM_UTF8))
         if self._text.startswith(codecs.BOM_UTF8):
             self._at = len(codecs.BOM_UTF8)
         self._take(b"{")
@@ -180,6 +181,7 @@ class _Scanner:
 
     def _key(self) -> str:
         self._next()
+        self._look(_LONGEST_KEY)
         found = _KEY.match(self._text, self._at)
         if found is None:
             raise _UnusualError

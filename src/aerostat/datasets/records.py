@@ -77,17 +77,8 @@ class ImageRecord:
 
     @property
     def path(self) -> Path:
-        """The file that holds the image.
-
-        Raises:
-            InputError: it is in no file; `location` opens it wherever it is.
-        """
-        path = path_of(self.location)
-        if path is None:
-            raise InputError(
-                f"Expected an image in a file of its own, found {self.location.name}; copy it there."
-            )
-        return path
+        """The file that holds the image; the name of the location if the image is anywhere else."""
+        return path_of(self.location) or Path(self.location.name)
 
     def boxes_xyxy(self, crowd: bool = False) -> NDArray[np.float32]:
         """Return the boxes (n, 4), without crowd regions unless `crowd`."""

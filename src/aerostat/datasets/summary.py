@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -24,7 +23,7 @@ SMALL_AREA, LARGE_AREA = 32.0**2, 96.0**2
 """COCO's bounds between small, medium and large objects, in square pixels of the original image."""
 
 SHOWN_PROBLEMS = 3
-"""So many problems of each kind are named; the rest are counted."""
+"""Problems of each kind that are named; the others are counted."""
 
 _SHOWN_CLASSES = 20
 
@@ -100,22 +99,23 @@ def data_card(dataset: Dataset) -> DataCard:
 
 
 def _split_card(split: Split) -> SplitCard:
-    objects = [i for image in split.images for i in image.instances if not i.crowd]
-    labels = Counter([i.label for i in objects])
-    areas = np.asarray([i.area for i in objects], np.float64)
+    instances = split.images.instances
+    kept = ~instances.crowd
+    labels = np.bincount(instances.labels[kept], minlength=len(split.classes)).tolist()
+    areas = instances.areas[kept]
     small, large = int((areas < SMALL_AREA).sum()), int((areas > LARGE_AREA).sum())
     return SplitCard(
         name=split.name,
         images=len(split),
-        images_without_objects=sum(not image.instances for image in split.images),
-        instances=len(objects),
+        images_without_objects=int((split.images.instance_counts == 0).sum()),
+        instances=len(areas),
         instances_per_class={name: labels[label] for label, name in enumerate(split.classes)},
         small=small,
-        medium=len(objects) - small - large,
+        medium=len(areas) - small - large,
         large=large,
-        crowd=sum(len(image.instances) for image in split.images) - len(objects),
-        width=_spread([image.width for image in split.images]),
-        height=_spread([image.height for image in split.images]),
+        crowd=len(instances) - len(areas),
+        width=_spread(split.images.sizes[:, 0].tolist()),
+        height=_spread(split.images.sizes[:, 1].tolist()),
         problems=_count_problems(split.problems),
     )
 
@@ -149,7 +149,7 @@ def require_usable(dataset: Dataset, splits: Sequence[str] = ("train", "val")) -
         split = dataset.split(name)
         if split.box_count:
             continue
-        crowd = sum(len(image.instances) for image in split.images)
+        crowd = len(split.images.instances)
         reasons = [f"{p.kind}: {p.count}, {p.consequence}" for p in _count_problems(split.problems)]
         reasons += [f"{counted(crowd, 'crowd region')}, not counted"] * bool(crowd)
         why = "; ".join(reasons) if reasons else "its annotations hold no objects"

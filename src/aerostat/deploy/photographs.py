@@ -50,8 +50,8 @@ def of_data(data: Dataset) -> Photographs:
     named = [splits[name] for name in ("val", "test") if name in splits]
     held_out = named[0] if named else next(iter(splits.values()))
     train = splits.get("train", held_out)
-    compared = [read_image(record.path) for record in _spread(held_out.images, COMPARED)]
-    calibration = [read_image(record.path) for record in _spread(train.images, CALIBRATED)]
+    compared = [read_image(record.location) for record in _spread(held_out.images, COMPARED)]
+    calibration = [read_image(record.location) for record in _spread(train.images, CALIBRATED)]
     return Photographs(f"on images of the split {held_out.name}", compared, calibration, held_out)
 
 

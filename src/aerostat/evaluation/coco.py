@@ -251,17 +251,15 @@ def _columns(
 def _truth(images: Sequence[ImageRecord], class_count: int) -> TruthColumns:
     for image in images:
         check_labels(image, class_count)
-    instances = [instance for image in images for instance in image.instances]
-    counts = [len(image.instances) for image in images]
-    boxes_xyxy = np.asarray([instance.box_xyxy for instance in instances], np.float64).reshape(-1, 4)
-    boxes_xywh = xyxy_to_xywh(boxes_xyxy)
-    stated = np.asarray([instance.area for instance in instances], np.float64)
+    columns = [image.instances for image in images]
+    boxes_xywh = xyxy_to_xywh(np.concatenate([np.zeros((0, 4)), *(c.boxes_xyxy for c in columns)]))
+    stated = np.concatenate([np.zeros(0), *(c.areas for c in columns)])
     return TruthColumns(
-        image=np.repeat(np.arange(len(images)), counts),
-        label=np.asarray([instance.label for instance in instances], np.int64),
+        image=np.repeat(np.arange(len(images)), list(map(len, columns))),
+        label=np.concatenate([np.zeros(0, np.int64), *(c.labels for c in columns)]),
         boxes_xywh=boxes_xywh,
         area=np.where(stated > 0, stated, boxes_xywh[:, 2] * boxes_xywh[:, 3]),
-        crowd=np.asarray([instance.crowd for instance in instances], np.bool_),
+        crowd=np.concatenate([np.zeros(0, np.bool_), *(c.crowd for c in columns)]),
     )
 
 

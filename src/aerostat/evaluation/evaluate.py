@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Unpack
@@ -110,9 +111,8 @@ def score_detections(
     """Return the COCO figures for what `detect` returns; images that are missing in it were unreadable."""
     images, detections = [image for image, _ in pairs], [found for _, found in pairs]
     result = evaluate_detections(images, detections, split.classes, max_dets=max_dets)
-    there = {id(image) for image in images}
-    missing = tuple(image.file_name for image in split.images if id(image) not in there)
-    return replace(result, unreadable=missing)
+    missing = Counter(split.images.file_names) - Counter(image.file_name for image in images)
+    return replace(result, unreadable=tuple(missing.elements()))
 
 
 def _require_classes(detector: Detector, split: Split) -> None:

@@ -168,12 +168,7 @@ class _Truth:
 
 
 def _truth(image: ImageRecord) -> _Truth:
-    boxes = np.asarray([o.box_xyxy for o in image.instances], np.float64).reshape(-1, 4)
-    return _Truth(
-        xyxy_to_xywh(boxes),
-        np.asarray([o.label for o in image.instances], np.int64),
-        np.asarray([o.crowd for o in image.instances], np.bool_),
-    )
+    return _Truth(xyxy_to_xywh(image.instances.boxes_xyxy), image.instances.labels, image.instances.crowd)
 
 
 def _best(found: Detections, labels: Ints, score: float | None, max_detections: int) -> Ints:

@@ -238,14 +238,14 @@ def fold_of(data: Dataset, folds: int, fold: int, seed: int) -> Dataset:
         return Dataset(data.classes, {"train": train_split, "val": val_split})
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(train_split))
-    counts = np.asarray([len(train_split.images[i].instances) for i in order])
+    counts = train_split.images.instance_counts[order]
     order = order[np.argsort(-counts, kind="stable")]
     place, totals = np.empty(len(order), int), np.zeros(folds)
     for first in range(0, len(order), folds):  # one to each fold, the fullest image to the emptiest fold
         block = order[first : first + folds]
         places = np.argsort(totals, kind="stable")[: len(block)]
         place[block] = places
-        totals[places] += [len(train_split.images[i].instances) for i in block]
+        totals[places] += train_split.images.instance_counts[block]
     parts = {"train": place != fold - 1, "val": place == fold - 1}
     return Dataset(
         data.classes,

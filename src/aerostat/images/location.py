@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,18 @@ def read_bytes(location: Location) -> bytes:
     """
     with location.open() as stream:
         return stream.read()
+
+
+def length(location: Location) -> int:
+    """Return how many bytes there are at a location.
+
+    Raises:
+        OSError: they cannot be had.
+    """
+    if isinstance(location, FileLocation):
+        return location.path.stat().st_size
+    with location.open() as stream:
+        return stream.seek(0, os.SEEK_END)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import InputError
+from aerostat.images.location import Location
 from aerostat.images.read import read_image
 
 V = TypeVar("V")
@@ -39,8 +40,9 @@ class ImageFile(Protocol):
 
 
 def read_file(image: ImageFile) -> NDArray[np.uint8]:
-    """Return the pixels (H, W, 3) uint8 BGR of an image that is known by its file."""
-    return read_image(image.path)
+    """Return the pixels (H, W, 3) uint8 BGR of an image that is known by its file or its location."""
+    location = getattr(image, "location", None)
+    return read_image(location if isinstance(location, Location) else image.path)
 
 
 def prefetch_images(

@@ -180,7 +180,7 @@ def choose_images(split: Split, limit: int, seed: int = 0) -> list[ImageRecord]:
     if limit < 1:
         raise InputError(f"Expected a limit of at least 1 image to show, found {limit}.")
     total = len(split)
-    has_objects = np.asarray([bool(image.instances) for image in split.images], bool)
+    has_objects = split.images.instance_counts > 0
     filled, empty = np.flatnonzero(has_objects), np.flatnonzero(~has_objects)
     wanted = min(limit, total)
     share = max(MIN_SHARE_WITH_OBJECTS, len(filled) / max(total, 1))
@@ -220,7 +220,7 @@ def read_shown(
     """
     for record in records:
         try:
-            image = read_image(record.path)
+            image = read_image(record.location)
         except InputError as error:
             on_unreadable(record, error)
             continue

@@ -107,11 +107,10 @@ def measure(split: Split, max_centres: int = 2000) -> SplitStatistics:
         split: a split, also without images or objects.
         max_centres: maximum number of boxes whose centres are kept.
     """
-    kept = [[i for i in image.instances if not i.crowd] for image in split.images]
-    per_image = np.asarray([len(instances) for instances in kept], np.int64)
-    labels = np.asarray([i.label for instances in kept for i in instances], np.int64)
-    boxes = np.asarray([i.box_xyxy for instances in kept for i in instances], np.float64).reshape(-1, 4)
-    image_sizes = np.asarray([(image.width, image.height) for image in split.images], np.int64).reshape(-1, 2)
+    kept = ~split.images.instances.crowd
+    per_image = np.bincount(split.images.places[kept], minlength=len(split))
+    labels, boxes = split.images.instances.labels[kept], split.images.instances.boxes_xyxy[kept]
+    image_sizes = split.images.sizes
     sides = np.repeat(image_sizes, per_image, axis=0).astype(np.float64)
     wide, high = (boxes[:, 2:] - boxes[:, :2]).clip(min=0).T
     sizes = np.sqrt(wide * high)

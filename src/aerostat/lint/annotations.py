@@ -80,13 +80,9 @@ def check_boxes(data: Dataset) -> list[Finding]:
     """Return boxes that stand there twice, and boxes that cover their image."""
     found = []
     for split in data.splits.values():
-        places = [(k, n) for k, image in enumerate(split.images) for n in range(len(image.instances))]
-        objects = [split.images[k].instances[n] for k, n in places]
-        boxes = np.asarray([o.box_xyxy for o in objects], np.float64).reshape(-1, 4)
-        labels = [o.label for o in objects]
-        crowd = np.asarray([o.crowd for o in objects], bool)
-        image = np.asarray([k for k, _ in places], np.int64)
-        sizes = np.asarray([(i.width, i.height) for i in split.images], np.float64).reshape(-1, 2)[image]
+        objects, image = split.images.instances, split.images.places
+        boxes, labels, crowd = objects.boxes_xyxy, objects.labels, objects.crowd
+        sizes = split.images.sizes[image].astype(np.float64)
         rows = np.concatenate([image[:, None], np.rint(4 * boxes).astype(np.int64)], axis=1)
         _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         first_of = first[inverse.reshape(-1)]
@@ -96,17 +92,18 @@ def check_boxes(data: Dataset) -> list[Finding]:
                 continue
             names = [split.classes[labels[k]] for k in (first_of[at], at)]
             wrong = f"has two objects in one box {_box(boxes[at])}: {names[0]} and {names[1]}"
-            found.append(_of_object(split, places[at], "box-duplicate", wrong))
+            found.append(_of_object(split, at, "box-duplicate", wrong))
         for at in np.flatnonzero((area >= COVERING * sizes.prod(axis=1)) & ~crowd).tolist():
             wrong = f"{split.classes[labels[at]]} covers the whole image, {_box(boxes[at])}"
-            found.append(_of_object(split, places[at], "box-covers-image", wrong))
+            found.append(_of_object(split, at, "box-covers-image", wrong))
     return found
 
 
-def _of_object(split: Split, place: tuple[int, int], code: str, wrong: str) -> Finding:
-    image, number = place
-    record = f"object {number + 1}"
-    return finding(code, split.name, split.images[image].file_name, wrong, record=record)
+def _of_object(split: Split, at: int, code: str, wrong: str) -> Finding:
+    offsets = split.images.offsets
+    image = int(np.searchsorted(offsets, at, side="right")) - 1
+    record = f"object {at - int(offsets[image]) + 1}"
+    return finding(code, split.name, split.images.file_names[image], wrong, record=record)
 
 
 def _box(box_xyxy: NDArray[np.float64]) -> str:
@@ -118,8 +115,7 @@ def check_classes(data: Dataset) -> list[Finding]:
     found = []
     counts: dict[str, NDArray[np.int64]] = {
         split.name: np.bincount(
-            [o.label for image in split.images for o in image.instances if not o.crowd],
-            minlength=len(data.classes),
+            split.images.instances.labels[~split.images.instances.crowd], minlength=len(data.classes)
         )
         for split in data.splits.values()
     }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError, clause
+from aerostat.images.location import length, path_of, read_bytes
 from aerostat.images.prefetch import prefetch
 from aerostat.images.read import IMAGE_SUFFIXES, Header, decode_image, read_header
 from aerostat.lint.listing import Finding, finding
@@ -93,16 +94,15 @@ def look_at_headers(files: Sequence[ImageFile], threads: int) -> None:
 
 def _look_at_header(file: ImageFile) -> None:
     try:
-        file.length = file.record.path.stat().st_size
-        file.header = read_header(file.record.path)
+        file.length = length(file.record.location)
+        file.header = read_header(file.record.location)
     except (InputError, OSError) as error:  # it was there when the annotations were read
         file.broken = str(error)
 
 
 def _digest(file: ImageFile) -> None:
     try:
-        with file.record.path.open("rb") as opened:
-            file.digest = hashlib.file_digest(opened, "sha256").digest()
+        file.digest = hashlib.sha256(read_bytes(file.record.location)).digest()
     except OSError:
         return
 
@@ -124,11 +124,11 @@ def look_at_pixels(files: Sequence[ImageFile], threads: int, seconds: float | No
 
 
 def _look_at_pixels(file: ImageFile) -> tuple[ImageFile, NDArray[np.uint8] | None]:
-    path = file.record.path
+    location = file.record.location
     file.looked = True
     try:
-        content = path.read_bytes()
-        image_bgr = decode_image(content, str(path))
+        content = read_bytes(location)
+        image_bgr = decode_image(content, location.name)
     except OSError as error:
         file.broken = error.strerror or str(error)
         return file, None
@@ -199,7 +199,7 @@ def check_pixels(files: Sequence[ImageFile]) -> list[Finding]:
 
 
 def _without_path(sentence: str, record: ImageRecord) -> str:
-    return sentence.replace(f": {record.path}", "").replace(str(record.path), record.file_name)
+    return sentence.replace(f": {record.location.name}", "").replace(record.location.name, record.file_name)
 
 
 def check_unreferenced(data: Dataset) -> list[Finding]:
@@ -209,8 +209,9 @@ def check_unreferenced(data: Dataset) -> list[Finding]:
     named: set[str] = set()
     for split in data.splits.values():
         for record in split.images:
-            known.add(record.path)
-            folders.setdefault(record.path.parent, split.name)
+            if (path := path_of(record.location)) is not None:
+                known.add(path)
+                folders.setdefault(path.parent, split.name)
         named |= {p.file_name.replace("\\", "/").rpartition("/")[2] for p in split.problems}
     found = []
     for folder, split_of in folders.items():
@@ -230,7 +231,7 @@ def check_unreferenced(data: Dataset) -> list[Finding]:
 def read_again(file: ImageFile) -> NDArray[np.uint8] | None:
     """Return the pixels of an image once more, None if it is gone meanwhile."""
     try:
-        return decode_image(file.record.path.read_bytes(), str(file.record.path))
+        return decode_image(read_bytes(file.record.location), file.record.location.name)
     except (InputError, OSError):
         return None
 

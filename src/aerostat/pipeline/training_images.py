@@ -67,7 +67,7 @@ class TrainingImages:
         width, height = self._sizes[index].tolist()
         if width == 0:
             try:
-                width, height = read_size(self.records[index].path)
+                width, height = read_size(self.records[index].location)
             except InputError as error:
                 self._report_unreadable(index, error)
                 width, height = -1, -1
@@ -79,7 +79,7 @@ class TrainingImages:
         if index in self._unreadable:
             return None
         try:
-            return self._pixels.get((index, size), partial(read_resized, self.records[index].path, size))
+            return self._pixels.get((index, size), partial(read_resized, self.records[index].location, size))
         except InputError as error:
             self._report_unreadable(index, error)
             return None

@@ -75,7 +75,7 @@ def _picture(issue: LabelIssue, record: ImageRecord, classes: Sequence[str]) -> 
     drawn = {name: drawable(name, f"class {k}")[0] for k, name in enumerate(classes)}
     place = issue.instance
     about = None if place is None or place >= len(record.instances) else record.instances[place]
-    others = [o for o in record.instances if o is not about and not o.crowd]
+    others = [o for i, o in enumerate(record.instances) if i != place and not o.crowd]
     caption = f"{KIND_TEXTS[issue.kind].capitalize()}: {issue.detected or issue.annotated}"
     detection = None if issue.detected is None else issue.box_xyxy
     truth = Side(
@@ -96,5 +96,5 @@ def _picture(issue: LabelIssue, record: ImageRecord, classes: Sequence[str]) -> 
         ghost_xyxy=issue.box_xyxy if detection is None else None,
         ghost_text="not found",
     )
-    pixels = side_by_side(read_image(record.path), truth, found, caption)
+    pixels = side_by_side(read_image(record.location), truth, found, caption)
     return Figure(pixels, f"{record.file_name}. {caption}.", f"{record.file_name}: {caption}", wide=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recal
 from aerostat.evaluation.confusion import Confusion, confusion_matrix
 from aerostat.evaluation.tide import KINDS, BadImage, Kind, Mistake, TideResult, tide, worst_images
 from aerostat.geometry.boxes import Floats
+from aerostat.images.location import Location
 from aerostat.images.read import read_image
 from aerostat.inference.options import SHOW_SCORE
 from aerostat.report.page import Chapter, Figure, Table
@@ -50,7 +50,7 @@ def mistake_chapters(
     *,
     score: float = SHOW_SCORE,
     pictures: int = PICTURES,
-    read: Callable[[Path], NDArray[np.uint8]] = read_image,
+    read: Callable[[Location], NDArray[np.uint8]] = read_image,
 ) -> list[Chapter]:
     """Return the chapters about what is right and wrong in the detections of a split.
 
@@ -64,8 +64,8 @@ def mistake_chapters(
         classes: names that the labels of `images` index.
         score: the lowest score of what counts as shown to a person.
         pictures: worst images of each kind of mistake.
-        read: gives the pixels (H, W, 3) uint8 BGR of an image's path; an image that it cannot read is left
-            out with a sentence.
+        read: gives the pixels (H, W, 3) uint8 BGR of an image at its location; an image that it cannot read
+            is left out with a sentence.
 
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
@@ -203,7 +203,7 @@ def _mistakes_chapter(
     images: Sequence[ImageRecord],
     detections: Sequence[Detections],
     pictures: int,
-    read: Callable[[Path], NDArray[np.uint8]],
+    read: Callable[[Location], NDArray[np.uint8]],
 ) -> Chapter:
     title = "Kinds of error"
     possible = [k for k in KINDS if len(mistakes.classes) > 1 or k not in ("classification", "both")]
@@ -276,7 +276,7 @@ def _picture(
     mistakes: TideResult,
     image: ImageRecord,
     found: Detections,
-    read: Callable[[Path], NDArray[np.uint8]],
+    read: Callable[[Location], NDArray[np.uint8]],
 ) -> Figure:
     """Return an image with its worst mistake of a kind, ground truth left and prediction right."""
     worst = bad.mistakes[0]
@@ -286,7 +286,7 @@ def _picture(
     what = "missed objects" if worst.kind == "missed" else f"{worst.kind} errors"
     more = f" The worst of {len(bad.mistakes)} {what} on it." if len(bad.mistakes) > 1 else ""
     sides = _sides(worst, mistakes, drawn, image, found)
-    pixels = side_by_side(read(image.path), *sides, _in_words(worst, drawn, image))
+    pixels = side_by_side(read(image.location), *sides, _in_words(worst, drawn, image))
     return Figure(
         pixels,
         f"{image.file_name}. {caption}.{more}",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aerostat.datasets import annotation_text, json_stream
 from aerostat.datasets.formats import coco
 from aerostat.datasets.formats import coco_records as coco_annotations
 from aerostat.datasets.formats.coco import read_coco, write_coco
@@ -30,9 +31,13 @@ def document(*annotations: dict[str, Any], categories=None, images=None) -> dict
     }
 
 
-@pytest.fixture
-def read(images, write_json):
+@pytest.fixture(params=["at once", "in parts"])
+def read(request, monkeypatch, images, write_json):
     """Read a COCO document whose images a.png and b.png, 100 x 80, lie beside it."""
+
+    if request.param == "in parts":
+        monkeypatch.setattr(annotation_text, "LARGE_FILE", 0)
+        monkeypatch.setattr(json_stream, "CHUNK", 100)
 
     def read(content: Any, classes: list[str] | None = None) -> Split:
         folder = images("data", "a.png", "b.png")

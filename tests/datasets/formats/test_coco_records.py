@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aerostat.datasets import annotation_text, json_stream
 from aerostat.datasets.formats import checks as refusals
 from aerostat.datasets.formats import coco
 from aerostat.datasets.formats import coco_records as coco_annotations
@@ -25,10 +26,14 @@ def document(*annotations: dict[str, Any], images: Any = (IMAGE,), categories: A
     return {"images": list(images), "annotations": rows, "categories": categories}
 
 
-@pytest.fixture
-def read(images, write_json):
+@pytest.fixture(params=["at once", "in parts"])
+def read(request, monkeypatch, images, write_json):
     """Read a document whose images a.png and b.png, 100 x 80, lie beside it."""
     folder = images("data", "a.png", "b.png")
+
+    if request.param == "in parts":
+        monkeypatch.setattr(annotation_text, "LARGE_FILE", 0)
+        monkeypatch.setattr(json_stream, "CHUNK", 100)
 
     def read(content: Any, classes: list[str] | None = None) -> Split:
         path = folder / "coco.json"
