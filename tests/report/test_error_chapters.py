@@ -11,6 +11,7 @@ import pytest
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
+from aerostat.images.location import Location
 from aerostat.images.read import read_image
 from aerostat.report import Chapter, write_report
 from aerostat.report.error_chapters import mistake_chapters
@@ -29,7 +30,7 @@ def found(*rows: tuple[tuple[float, ...], int, float], classes: tuple[str, ...] 
     return Detections([r[0] for r in rows], [r[2] for r in rows], [r[1] for r in rows], classes)
 
 
-def grey(_: Path) -> np.ndarray:
+def grey(_: Location) -> np.ndarray:
     return np.full((300, 400, 3), 128, np.uint8)
 
 
@@ -145,10 +146,10 @@ def test_no_more_pictures_than_asked_for() -> None:
 
 
 def test_an_image_that_cannot_be_read_is_left_out_with_a_sentence() -> None:
-    def lost(path: Path) -> np.ndarray:
-        if path.stem == "a":
+    def lost(location: Location) -> np.ndarray:
+        if location.name == "a.jpg":
             raise InputError("Expected an image, found nothing: a.jpg.")
-        return grey(path)
+        return grey(location)
 
     made = chapters([image(), image(name="b")], [found((A, 0, 0.9)), found((B, 0, 0.8))], read=lost)
     assert "A picture is left out: expected an image, found nothing: a.jpg." in text(made)

@@ -18,6 +18,7 @@ from aerostat.datasets.records import Split
 from aerostat.datasets.summary import data_card, require_usable
 from aerostat.errors import AerostatError, InputError, clause, nearest
 from aerostat.evaluation.advice import AdviceReport, advise
+from aerostat.images.read import read_image
 from aerostat.inference.devices import choose_device
 from aerostat.inference.resolve import load, weights_path
 from aerostat.lint.lint import lint, require_clean
@@ -496,7 +497,8 @@ def draw_predictions(run: Run, split: Split, count: int = PICTURES) -> int:
     for record, found in detector.predict_images(split.images[:count], on_unreadable=lambda *_: None):
         stem = Path(record.file_name).stem  # may be another image's too, in another folder
         taken = stem.lower() in stems  # which are one file on some systems
-        found.draw().save(run.predictions / (f"{stem}_{drawn}.jpg" if taken else f"{stem}.jpg"))
+        name = f"{stem}_{drawn}.jpg" if taken else f"{stem}.jpg"
+        found.draw(read_image(record.location)).save(run.predictions / name)
         stems.add(stem.lower())
         drawn += 1
     return drawn
