@@ -26,9 +26,11 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.experiments.study import fold_of
 from aerostat.progress import log_to
 from aerostat.runs.directory import Run
-from aerostat.training.api import resume, train
+from aerostat.training.api import resume
 from aerostat.training.checkpoints import Saver
+from aerostat.training.plan import TrainRequest
 from aerostat.training.recipe import ScheduleRecipe
+from aerostat.training.runner import RunOptions, start_run
 from aerostat.weights.training_state import load_state, save_state
 from benchmarks.claims import arguments, claimed, record, results
 
@@ -90,7 +92,7 @@ def branches(
     first = {**values, "schedule": {**values["schedule"], "stage2_share": least}}
     with log_to(place / "log.txt"):
         with kept_at(begins.values(), place):
-            whole = train(data, weights=weights, out=place / "run", values=first)
+            whole = start_run(data, place / "run", TrainRequest(weights=weights, values=first), RunOptions())
         found = {str(least): validations(whole)}
         for share, epoch in begins.items():
             run = Run(place / f"at-{epoch}")

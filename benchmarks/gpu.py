@@ -23,9 +23,11 @@ from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.model import build
 from aerostat.runs.directory import Run
 from aerostat.scenes.balloons import write_balloons
-from aerostat.training.api import _launch, plan, start_network
 from aerostat.training.device import to_device
+from aerostat.training.job import Job
 from aerostat.training.loop import Trainer
+from aerostat.training.plan import TrainRequest, plan, start_network
+from aerostat.training.processes import launch
 from benchmarks.case import Case, Unavailable
 
 TRAINING_PASSES = 3
@@ -97,11 +99,11 @@ def _end_to_end(
         "optim": {"batch_size": batch, "precision": precision},
         "run": {"device": device},
     }
-    planned = plan(data, model=f"rtmdet-{size}", weights="", values=values)
-    fabric = _launch(planned.recipe)
+    planned = plan(data, TrainRequest(f"rtmdet-{size}", "", values=values))
+    fabric = launch(planned.recipe)
     net, _ = start_network(planned, data.classes)
     run = Run(folder / "run")
-    trainer = Trainer(fabric, net, planned.train_split, None, recipe=planned.recipe, run=run, source={})
+    trainer = Trainer(fabric, net, Job(run, planned.recipe, planned.train_split, None))
     endless = itertools.chain.from_iterable(trainer.loader.epoch(epoch, 1) for epoch in itertools.count())
     stream = to_device(endless, fabric.device)
 
@@ -109,7 +111,7 @@ def _end_to_end(
         assert folder.is_dir(), temporary
         began = time.perf_counter()
         for _ in range(steps):
-            step = trainer._step(next(stream), 0)
+            step = trainer.learner.learn(next(stream), lr=1e-4, iteration=0, iterations=1)
         if not math.isfinite(step.read()["loss"]):  # waits for the last step
             raise ValueError("the loss is no number")
         return steps * batch / (time.perf_counter() - began)

@@ -19,8 +19,9 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.experiments.study import score_with_tta
 from aerostat.progress import log_to
 from aerostat.runs.metrics import lines_of
-from aerostat.training.api import train
+from aerostat.training.plan import TrainRequest
 from aerostat.training.recipe import parse_assignments
+from aerostat.training.runner import RunOptions, start_run
 from benchmarks.claims import arguments, claimed, record, results
 
 
@@ -35,7 +36,7 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
     """Train once; return AP after the last epoch, with and without views, and of the best epoch."""
     with log_to(place / "log.txt"):
         changed = {**values, "run": {**values.get("run", {}), "seed": seed}}
-        run = train(data, weights=weights, out=place / "run", values=changed)
+        run = start_run(data, place / "run", TrainRequest(weights=weights, values=changed), RunOptions())
         lines = run.read_metrics()
         scores = lines_of(lines, "val", "ap")
         return {

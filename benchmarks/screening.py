@@ -29,7 +29,8 @@ from aerostat.experiments.study import fold_of
 from aerostat.inference.resolve import load
 from aerostat.inference.tta import TTA
 from aerostat.progress import log_to
-from aerostat.training.api import train
+from aerostat.training.plan import TrainRequest
+from aerostat.training.runner import RunOptions, start_run
 from aerostat.weights.checkpoint import load_weights, save_weights
 from benchmarks.claims import arguments, claimed, record, results
 from benchmarks.effects import fit
@@ -101,7 +102,7 @@ DESIGNS = {
 def one(data: Dataset, weights: str, place: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Train once; return AP of the last averaged weights at several test sizes."""
     with log_to(place / "log.txt"):
-        run = train(data, weights=weights, out=place / "run", values=values)
+        run = start_run(data, place / "run", TrainRequest(weights=weights, values=values), RunOptions())
         model, val = load(run.last), data.split("val")
         at = {size: evaluate(model, val, tta=TTA(scales=(size,), flip=False)).ap for size in TEST_SIZES}
         found = {"values": values, "ap": at[values["data"]["input_size"]]}

@@ -21,6 +21,7 @@ from aerostat.scenes.balloons import write_balloons
 from aerostat.training.device import DeviceBatch, place, to_device
 from aerostat.training.glibc import kept_memory
 from aerostat.training.loop import Trainer
+from aerostat.training.step import Step
 from benchmarks.baseline import older_source, rounds_with
 from benchmarks.case import Case
 from benchmarks.machine import ROOT
@@ -37,7 +38,6 @@ import itertools, tempfile, time
 from pathlib import Path
 from aerostat.datasets.dataset import Dataset
 from aerostat.runs.directory import Run
-from aerostat.training.api import _launch, plan, start_network
 from aerostat.training.loop import Trainer
 
 def trainer(folder, size, side, batch, freeze="none"):
@@ -49,18 +49,34 @@ def trainer(folder, size, side, batch, freeze="none"):
         "model": {"freeze": freeze},
         "run": {"device": "cpu"},
     }
-    planned = plan(data, model=f"rtmdet-{size}", weights="", values=values)
-    fabric = _launch(planned.recipe)
+    run = Run(Path(tempfile.mkdtemp()) / "run")
+    try:
+        from aerostat.training.job import Job
+        from aerostat.training.plan import TrainRequest, plan, start_network
+        from aerostat.training.processes import launch
+    except ImportError:  # code before version 0.2
+        from aerostat.training.api import _launch, plan, start_network
+        planned = plan(data, model=f"rtmdet-{size}", weights="", values=values)
+        fabric = _launch(planned.recipe)
+        net, _ = start_network(planned, data.classes)
+        return Trainer(
+            fabric, net, planned.train_split, planned.val_split,
+            recipe=planned.recipe, run=run, source={},
+        )
+    planned = plan(data, TrainRequest(f"rtmdet-{size}", "", values=values))
+    fabric = launch(planned.recipe)
     net, _ = start_network(planned, data.classes)
-    return Trainer(
-        fabric, net, planned.train_split, planned.val_split,
-        recipe=planned.recipe, run=Run(Path(tempfile.mkdtemp()) / "run"), source={},
-    )
+    return Trainer(fabric, net, Job(run, planned.recipe, planned.train_split, planned.val_split))
+
+def step(made, batch):
+    if not hasattr(made.learner, "learn"):
+        return made._step(batch, 0)
+    return made.learner.learn(batch, lr=1e-4, iteration=0, iterations=1)
 
 def batches(made):
     return itertools.chain.from_iterable(made.loader.epoch(epoch, 1) for epoch in itertools.count())
 """
-"""Works with the first form's code and with what stands here."""
+"""Works with the code of version 0.1 and with the present code."""
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -84,15 +100,15 @@ def _step(folder: Path, quick: bool) -> Iterator[Case]:
         }
         if not quick:
             frozen, first = (_trainer(folder, "nano", side, freeze) for freeze in ("backbone", "none"))
-            first.net.to(memory_format=torch.contiguous_format)
-            first.learner.forward = lambda images: first.net(normalise(images).contiguous())
+            first.learner.net.to(memory_format=torch.contiguous_format)
+            first.learner.network.forward = lambda images: first.learner.net(normalise(images).contiguous())
             variants |= {"frozen backbone": _steps(frozen, one), "channels first": _steps(first, one)}
         source = None if quick else older_source()
         if source:
             setup = f"{_TRAINER}\nmade = trainer({str(folder)!r}, 'nano', {side}, {BATCH})\n"
             setup += (
                 "one = next(made.loader.epoch(0, 1))\n"
-                "def work():\n    began = time.perf_counter()\n    made._step(one, 0)\n"
+                "def work():\n    began = time.perf_counter()\n    step(made, one)\n"
                 f"    return {BATCH} / (time.perf_counter() - began)\n"
             )
             variants["older code"] = stack.enter_context(rounds_with(source, setup, "work()"))
@@ -114,12 +130,16 @@ def _trainer(folder: Path, size: str, side: int, freeze: str = "none") -> Traine
     return made
 
 
+def _step_of(made: Trainer, batch: DeviceBatch) -> Step:
+    return made.learner.learn(batch, lr=1e-4, iteration=0, iterations=1)
+
+
 def _steps(made: Trainer, one: DeviceBatch, *, keep: bool = True) -> Callable[[], float]:
     def work() -> float:
         with kept_memory() if keep else contextlib.nullcontext():
-            made._step(one, 0).read()  # what is kept goes back between rounds
+            _step_of(made, one).read()  # what is kept goes back between rounds
             began = time.perf_counter()
-            made._step(one, 0).read()
+            _step_of(made, one).read()
             return BATCH / (time.perf_counter() - began)
 
     return work
@@ -135,7 +155,7 @@ def _end_to_end(folder: Path, what: str, size: str, side: int, steps: int) -> It
         def work() -> float:
             began = time.perf_counter()
             for _ in range(steps):
-                made._step(next(stream), 0).read()
+                _step_of(made, next(stream)).read()
             return steps * BATCH / (time.perf_counter() - began)
 
         variants: dict[str, Callable[[], float]] = {"as it is": work}
@@ -145,7 +165,7 @@ def _end_to_end(folder: Path, what: str, size: str, side: int, steps: int) -> It
             setup += (
                 "stream = batches(made)\n"
                 "def work():\n    began = time.perf_counter()\n"
-                f"    for _ in range({steps}):\n        made._step(next(stream), 0)\n"
+                f"    for _ in range({steps}):\n        step(made, next(stream))\n"
                 f"    return {steps * BATCH} / (time.perf_counter() - began)\n"
             )
             variants["older code"] = stack.enter_context(rounds_with(source, setup, "work()"))

@@ -47,16 +47,16 @@ def main() -> None:
         write_balloons(scenes, train=arguments.scenes, val=150, seed=SEED)
     run = ae.train(
         ae.Dataset.read(scenes, classes=[CLASS]),
+        "small",
         model="rtmdet-nano",
         weights=arguments.weights,
         out=arguments.work / "run",
-        preset="small",
         epochs=arguments.epochs,
-        values={
-            "data": {"input_size": 320},
-            "augment": {"mosaic": 0.3, "mixup": 0.0},
-            "optim": {"lr": 0.001, "batch_size": 16},
-        },
+        input_size=320,
+        mosaic=0.3,
+        mixup=0.0,
+        lr=0.001,
+        batch_size=16,
     )
     weights = load_weights(run.last)
     recipe = {**(weights.header.recipe or {}), "model": {"size": "nano", "weights": "rtmdet-nano-person"}}

@@ -267,13 +267,9 @@ def assert_same_runs(ours: Path, theirs: Path) -> None:
 def test_a_run_is_the_same_to_the_bit_whatever_number_of_threads_makes_its_batches(scenes, tmp_path) -> None:
     runs = []
     for number, threads in enumerate((0, 0, 3)):
-        values = {
-            "data": {"input_size": 96, "threads": threads},
-            "optim": {"batch_size": 2},
-            "run": {"device": "cpu", "seed": 7},
-        }
+        fields = {"input_size": 96, "threads": threads, "batch_size": 2, "device": "cpu", "seed": 7}
         out = tmp_path / f"run{number}"
-        train(scenes, model="rtmdet-nano", weights="", out=out, epochs=2, values=values)
+        train(scenes, model="rtmdet-nano", weights="", out=out, epochs=2, **fields)
         runs.append(out)
     for other in runs[1:]:
         assert_same_runs(runs[0], other)

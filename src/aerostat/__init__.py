@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aerostat.inference.detector import Detector
     from aerostat.inference.resolve import load
     from aerostat.inference.tta import TTA
+    from aerostat.report.complete import report
     from aerostat.results.detections import Detections
     from aerostat.runs.directory import Run
     from aerostat.training.api import resume, train
@@ -48,6 +49,7 @@ _HOMES = {
     "explain": "aerostat.explanation.boxam",
     "feature_maps": "aerostat.explanation.features",
     "load": "aerostat.inference.resolve",
+    "report": "aerostat.report.complete",
     "resume": "aerostat.training.api",
     "train": "aerostat.training.api",
 }
@@ -68,6 +70,7 @@ __all__ = [
     "explain",
     "feature_maps",
     "load",
+    "report",
     "resume",
     "train",
 ]

@@ -24,10 +24,12 @@ from aerostat.inference.predict_folder import Outcome, predict_to_folder
 from aerostat.inference.resolve import load
 from aerostat.inspection.folder import Inspection, TrainingPreview, inspect_to_folder
 from aerostat.report import Chapter, Figure, run_chapters, write_report
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.scenes.balloons import write_balloons
-from aerostat.training.api import plan, train
+from aerostat.training.plan import TrainRequest, plan
 from aerostat.training.preview import preview_pictures
 from aerostat.training.progress import clock
+from aerostat.training.runner import RunOptions, start_run
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +46,12 @@ SHOW_SCORE = 0.45
 """Above the command's own default: a crowd of faint boxes hides the picture."""
 
 
-def run_demo(out: Path) -> Path:
+def run_demo(out: Path, commands: Commands = PYTHON) -> Path:
     """Run the demo into a folder that must not exist, and return the path of its report.
+
+    Args:
+        out: the folder.
+        commands: what to type next, as the caller words it.
 
     Raises:
         InputError: if the folder is there already.
@@ -64,14 +70,7 @@ def run_demo(out: Path) -> Path:
     inspection = _inspect(dataset, out / "inspection")
     _log.info("\n".join(inspection.lines()))
     _step(4, "train RTMDet-nano: aerostat train")
-    run = train(
-        dataset,
-        model=MODEL,
-        weights=str(CHECKPOINT),
-        out=out / "run",
-        values=VALUES,
-        source={"path": str(data.absolute()), "classes": list(CLASSES)},
-    )
+    run = start_run(dataset, out / "run", _request(), RunOptions(commands=commands))
     _step(5, "evaluate by the COCO protocol, plain and with several views: aerostat eval --tta")
     detector = load(run.path)
     result = evaluate(detector, dataset.split("val"))
@@ -82,7 +81,7 @@ def run_demo(out: Path) -> Path:
     _step(8, "one page about it all")
     chapters = [
         _picture_chapter(conversion.lines(), inspection.pictures["train"]["images"][0]),
-        *run_chapters(run),
+        *run_chapters(run, commands=commands),
         _prediction_chapter(predicted.pictures),
     ]
     seconds = time.monotonic() - began
@@ -96,9 +95,13 @@ def run_demo(out: Path) -> Path:
     return page
 
 
+def _request() -> TrainRequest:
+    return TrainRequest(MODEL, str(CHECKPOINT), values=VALUES)
+
+
 def _inspect(dataset: Dataset, folder: Path) -> Inspection:
     """Draw the images, the labels, and the batches that training will begin with."""
-    planned = plan(dataset, model=MODEL, weights=str(CHECKPOINT), values=VALUES)
+    planned = plan(dataset, _request())
     recipe = planned.recipe
     return inspect_to_folder(
         dataset,

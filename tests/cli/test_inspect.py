@@ -13,8 +13,8 @@ import pytest
 
 from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
-from aerostat.training.api import plan
 from aerostat.training.loop import build_loader
+from aerostat.training.plan import TrainRequest, plan
 
 NANO = ["--model", "rtmdet-nano", "--input-size", "64"]
 
@@ -102,7 +102,7 @@ def test_the_batches_are_those_that_train_would_begin_with(inspect: Run, data: P
         "augment": {"flip": 0},
         "schedule": {"stage2_share": 0.5},
     }
-    planned = plan(Dataset.read(data), model="rtmdet-nano", values=values)
+    planned = plan(Dataset.read(data), TrainRequest("rtmdet-nano", values=values))
     assert document["recipe"] == json.loads(json.dumps(planned.recipe.to_dict()))
     loader = build_loader(planned.train_split, planned.recipe)
     for batch in document["batches"]:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -14,11 +15,12 @@ from rich.console import Console
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
 from aerostat.experiments import study as study_module
-from aerostat.experiments.study import Arm, Study, Trial, _state_of, fold_of, folder_of, slug, study
+from aerostat.experiments.study import Arm, Study, Trial, fold_of, folder_of, slug, state_of, study
 from aerostat.experiments.summary import plot, render
 from aerostat.runs.directory import Run
-from aerostat.training.loop import Trainer
+from aerostat.training.plan import TrainRequest
 from aerostat.training.signals import InterruptedRunError
+from aerostat.training.validation import Validator
 from aerostat.weights.training_state import load_state
 
 FAST = {
@@ -29,7 +31,13 @@ FAST = {
     "run": {"device": "cpu"},
 }
 SLOWER = {**FAST, "optim": {"batch_size": 2, "lr": 1e-5}}
-ARMS = [Arm("small", "small", FAST), Arm("lr 1e-5", "small", SLOWER)]
+
+
+def arm(name: str, values: dict) -> Arm:
+    return Arm(name, TrainRequest(weights="", preset="small", values=values))
+
+
+ARMS = [arm("small", FAST), arm("lr 1e-5", SLOWER)]
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def said(study: Study) -> str:
 
 @pytest.mark.slow
 def test_every_recipe_gets_every_seed_and_a_second_call_makes_nothing_anew(data, tmp_path, monkeypatch):
-    found = study(data, ARMS, out=tmp_path / "study", seeds=[0, 1], weights="", tta=True)
+    found = study(data, ARMS, out=tmp_path / "study", seeds=[0, 1], tta=True)
     assert [(t.arm, t.seed) for t in found.trials] == [
         ("small", 0), ("small", 1), ("lr 1e-5", 0), ("lr 1e-5", 1)
     ]  # fmt: skip
@@ -58,8 +66,8 @@ def test_every_recipe_gets_every_seed_and_a_second_call_makes_nothing_anew(data,
     record = json.loads((tmp_path / "study" / "results.json").read_text())
     assert record["trials"][0]["ap"] == found.trials[0].ap and len(record["comparisons"]) == 1
 
-    monkeypatch.setattr(study_module, "train", None)
-    again = study(data, ARMS, out=tmp_path / "study", seeds=[0, 1], weights="", tta=True)
+    monkeypatch.setattr(study_module, "start_run", None)
+    again = study(data, ARMS, out=tmp_path / "study", seeds=[0, 1], tta=True)
     assert again.trials == found.trials
     text = said(found)
     assert "lr 1e-5 against small: AP" in text and "2 pairs" in text and "optimistic" in text
@@ -68,40 +76,43 @@ def test_every_recipe_gets_every_seed_and_a_second_call_makes_nothing_anew(data,
 
 @pytest.mark.slow
 def test_a_stopped_study_goes_on_and_ends_where_an_undisturbed_one_does(data, tmp_path, monkeypatch):
-    expected = study(data, ARMS[:1], out=tmp_path / "whole", seeds=[0, 1], weights="")
-    calls, train = [], study_module.train
+    expected = study(data, ARMS[:1], out=tmp_path / "whole", seeds=[0, 1])
+    calls, begin = [], study_module.start_run
 
     def stopped(*args, **kwargs):
         if calls:
             raise KeyboardInterrupt
         calls.append(kwargs)
-        return train(*args, **kwargs)
+        return begin(*args, **kwargs)
 
-    monkeypatch.setattr(study_module, "train", stopped)
+    monkeypatch.setattr(study_module, "start_run", stopped)
     with pytest.raises(KeyboardInterrupt):
-        study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0, 1], weights="")
-    monkeypatch.setattr(study_module, "train", train)
+        study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0, 1])
+    monkeypatch.setattr(study_module, "start_run", begin)
     # the second run was stopped before its first checkpoint: what is left of it is worth nothing
     leftover = folder_of(tmp_path / "cut", Trial("small", 1)) / "run"
     leftover.mkdir(parents=True, exist_ok=True)
     (leftover / "recipe.toml").write_text("half")
-    found = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0, 1], weights="")
+    found = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0, 1])
     assert [t.ap for t in found.trials] == [t.ap for t in expected.trials]
 
 
 @pytest.mark.slow
 def test_a_run_stopped_at_its_last_validation_is_validated_before_it_counts(data, tmp_path, monkeypatch):
-    expected = study(data, ARMS[:1], out=tmp_path / "whole", seeds=[0], weights="")
-    validate = Trainer._validate
+    expected = study(data, ARMS[:1], out=tmp_path / "whole", seeds=[0])
+    detect, calls = Validator.detect, [0]
 
-    def left(self, split, requested):
-        return signal.SIGINT if self.position.epoch == 2 else validate(self, split, requested)
+    def left(self):
+        calls[0] += 1
+        if calls[0] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return detect(self)
 
-    said = r"^small, seed 0: Stopped by SIGINT .* is saved; go on with: the same command again$"
+    said = r"^small, seed 0: Stopped by SIGINT .* is saved; go on with: the same call again$"
     with monkeypatch.context() as patch, pytest.raises(InterruptedRunError, match=said):
-        patch.setattr(Trainer, "_validate", left)
-        study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0], weights="")
-    (found,) = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0], weights="").trials
+        patch.setattr(Validator, "detect", left)
+        study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0])
+    (found,) = study(data, ARMS[:1], out=tmp_path / "cut", seeds=[0]).trials
     (whole,) = expected.trials
     assert (found.ap, found.best_ap, found.best_epoch) == (whole.ap, whole.best_ap, whole.best_epoch)
     lines = Run(folder_of(tmp_path / "cut", found) / "run").read_metrics()
@@ -112,7 +123,7 @@ def test_a_run_stopped_at_its_last_validation_is_validated_before_it_counts(data
 def test_a_photograph_that_cannot_be_read_is_left_out_with_tta_too(data, tmp_path):
     broken = data.split("val").images[0].path
     broken.write_bytes(broken.read_bytes()[:200])
-    (found,) = study(data, ARMS[:1], out=tmp_path / "study", seeds=[0], weights="", tta=True).trials
+    (found,) = study(data, ARMS[:1], out=tmp_path / "study", seeds=[0], tta=True).trials
     assert found.tta_ap is not None and found.tta_ap >= 0
     assert "left out" in (folder_of(tmp_path / "study", found) / "log.txt").read_text()
 
@@ -120,27 +131,27 @@ def test_a_photograph_that_cannot_be_read_is_left_out_with_tta_too(data, tmp_pat
 @pytest.mark.slow
 def test_another_study_in_the_same_place_is_refused(data, drawn, tmp_path):
     out = tmp_path / "study"
-    study(data, ARMS[:1], out=out, seeds=[0], weights="")
+    study(data, ARMS[:1], out=out, seeds=[0])
     with pytest.raises(InputError, match=r"recipe 'small' with optim.lr = .*, asked for was 0.5"):
         other = {**FAST, "optim": {"batch_size": 2, "lr": 0.5}}
-        study(data, [Arm("small", "small", other)], out=out, seeds=[0], weights="")
+        study(data, [arm("small", other)], out=out, seeds=[0])
     with pytest.raises(InputError, match="other folds"):
-        study(data, ARMS[:1], out=out, seeds=[0], folds=2, weights="")
+        study(data, ARMS[:1], out=out, seeds=[0], folds=2)
     with pytest.raises(InputError, match="other images"):
-        study(Dataset.read(drawn(train=6, name="more")), ARMS[:1], out=out, seeds=[0], weights="")
+        study(Dataset.read(drawn(train=6, name="more")), ARMS[:1], out=out, seeds=[0])
     scored = data.split("val").chosen([0])
     with pytest.raises(InputError, match="other validation images"):  # AP of two sets are not to be compared
         fewer = Dataset(data.classes, {"train": data.split("train"), "val": scored})
-        study(fewer, ARMS[:1], out=out, seeds=[0], weights="")
+        study(fewer, ARMS[:1], out=out, seeds=[0])
     shutil.copy(out / "study.json", tmp_path / "kept.json")
     (out / "study.json").write_text("{")
     with pytest.raises(InputError, match="no readable record"):
-        study(data, ARMS[:1], out=out, seeds=[0], weights="")
+        study(data, ARMS[:1], out=out, seeds=[0])
 
 
 @pytest.mark.parametrize(
     ("folds", "sentence"),
-    [(0, "The data's val split holds no object .* use --folds"), (4, "Fold . of seed 0 holds no object")],
+    [(0, "The data's val split holds no object .* use `folds`"), (4, "Fold . of seed 0 holds no object")],
 )
 def test_runs_that_could_not_be_scored_are_refused(data, tmp_path, folds, sentence):
     def bare(split, kept):
@@ -155,7 +166,6 @@ def test_runs_that_could_not_be_scored_are_refused(data, tmp_path, folds, senten
             out=tmp_path / "study",
             seeds=[0],
             folds=folds,
-            weights="",
         )
     assert not (tmp_path / "study").exists()
 
@@ -174,14 +184,14 @@ def test_runs_that_could_not_be_scored_are_refused(data, tmp_path, folds, senten
 def test_what_makes_no_sense_is_refused_before_anything_is_written(data, tmp_path, changes, sentence):
     request = {"arms": ARMS, "seeds": [0], **changes}
     with pytest.raises(InputError, match=sentence):
-        study(data, request.pop("arms"), out=tmp_path / "study", weights="", **request)
+        study(data, request.pop("arms"), out=tmp_path / "study", **request)
     assert not (tmp_path / "study").exists()
 
 
 def test_a_recipe_that_cannot_be_is_refused_before_the_first_run(data, tmp_path):
-    broken = Arm("broken", "small", {**FAST, "optim": {"batch_size": 0}})
+    broken = arm("broken", {**FAST, "optim": {"batch_size": 0}})
     with pytest.raises(InputError, match="batch_size must be at least 1"):
-        study(data, [ARMS[0], broken], out=tmp_path / "study", seeds=[0], weights="")
+        study(data, [ARMS[0], broken], out=tmp_path / "study", seeds=[0])
     assert not (tmp_path / "study").exists()
 
 
@@ -189,9 +199,9 @@ def test_a_folder_of_something_else_and_data_without_val_are_refused(data, drawn
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is no study"):
-        study(data, ARMS, out=tmp_path / "full", seeds=[0], weights="")
-    with pytest.raises(InputError, match="no val split to score the runs on; use --folds 5"):
-        study(Dataset.read(drawn(val=0, name="alone")), ARMS, out=tmp_path / "s", seeds=[0], weights="")
+        study(data, ARMS, out=tmp_path / "full", seeds=[0])
+    with pytest.raises(InputError, match="no val split to score the runs on; use `folds` 5"):
+        study(Dataset.read(drawn(val=0, name="alone")), ARMS, out=tmp_path / "s", seeds=[0])
 
 
 def test_folds_hold_out_every_training_image_once_and_are_alike(drawn):
@@ -227,8 +237,8 @@ def test_the_time_left_runs_down_while_a_run_is_made(tmp_path, monkeypatch):
     run = Run(tmp_path)
     run.log({"kind": "val", "epoch": 3})
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
-    assert _state_of("run 2 of 2", None, run) == "run 2 of 2, epoch 3"
-    assert _state_of("run 2 of 2", 1090.0, run) == "run 2 of 2, epoch 3, about 1:30 left"
-    assert _state_of("run 2 of 2", 1030.0, run) == "run 2 of 2, epoch 3, about 0:30 left"
-    assert _state_of("run 2 of 2", 999.0, run) == "run 2 of 2, epoch 3"  # slower than thought
-    assert _state_of("run 2 of 2", 1030.0, Run(tmp_path / "none")) == "run 2 of 2, starting, about 0:30 left"
+    assert state_of("run 2 of 2", None, run) == "run 2 of 2, epoch 3"
+    assert state_of("run 2 of 2", 1090.0, run) == "run 2 of 2, epoch 3, about 1:30 left"
+    assert state_of("run 2 of 2", 1030.0, run) == "run 2 of 2, epoch 3, about 0:30 left"
+    assert state_of("run 2 of 2", 999.0, run) == "run 2 of 2, epoch 3"  # slower than thought
+    assert state_of("run 2 of 2", 1030.0, Run(tmp_path / "none")) == "run 2 of 2, starting, about 0:30 left"

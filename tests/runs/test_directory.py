@@ -2,8 +2,6 @@
 
 import json
 import os
-import shlex
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +22,7 @@ def test_an_empty_directory_may_be_used(tmp_path):
 
 def test_a_directory_with_something_in_it_is_refused_and_untouched(tmp_path):
     (tmp_path / "recipe.toml").write_text("mine")
-    with pytest.raises(InputError, match=r"exists already; choose another --out, or remove it\.$"):
+    with pytest.raises(InputError, match=r"exists already; choose another `out`, or remove it\.$"):
         Run(tmp_path).create()  # there is nothing to go on from
     assert [p.name for p in tmp_path.iterdir()] == ["recipe.toml"]
     assert (tmp_path / "recipe.toml").read_text() == "mine"
@@ -33,20 +31,8 @@ def test_a_directory_with_something_in_it_is_refused_and_untouched(tmp_path):
 def test_a_directory_with_a_checkpoint_can_be_gone_on_with(tmp_path):
     (tmp_path / "my run").mkdir()
     (tmp_path / "my run" / "last.ckpt").write_bytes(b"")
-    with pytest.raises(InputError, match=r"choose another --out, go on with --resume '.*my run', or remove"):
+    with pytest.raises(InputError, match=r"choose another `out`, go on with `resume` '.*my run', or remove"):
         Run(tmp_path / "my run").create()
-
-
-def test_the_commands_to_type_can_be_typed_whatever_the_run_and_the_data_are_called():
-    run = Run(Path("runs/my run"))
-    assert shlex.split(run.resume_command) == ["aerostat", "train", "--resume", "runs/my run"]
-    source = {"path": "/data/a b", "classes": ["x"], "class_attribute": "the kind", "images": "/pics"}
-    evaluate, predict, explain = map(shlex.split, run.next_commands(source))
-    read_alike = ["--class-attribute", "the kind", "--images", "/pics"]
-    assert evaluate == ["aerostat", "eval", "runs/my run", "/data/a b", *read_alike]
-    assert predict == ["aerostat", "predict", "runs/my run", "PHOTOGRAPH.jpg"]
-    assert explain == ["aerostat", "explain", "runs/my run", "PHOTOGRAPH.jpg"]
-    assert shlex.split(run.next_commands({})[0]) == ["aerostat", "eval", "runs/my run", "DATA"]
 
 
 def test_a_file_of_that_name_is_refused(tmp_path):
@@ -90,7 +76,7 @@ def test_the_validations_are_the_lines_with_a_number_for_epoch_and_ap(tmp_path):
 
 
 def test_a_folder_without_metrics_is_no_run(tmp_path):
-    with pytest.raises(InputError, match=r"is no run.*metrics\.jsonl"):
+    with pytest.raises(InputError, match=r"is not a run.*metrics\.jsonl"):
         Run(tmp_path).read_metrics()
 
 
@@ -134,7 +120,7 @@ def test_cutting_where_nothing_was_logged_makes_no_file(tmp_path):
 def test_a_directory_with_nothing_but_what_a_dead_process_was_writing_may_be_used(tmp_path):
     (tmp_path / ".last.ckpt.ab12cd34.ckpt").write_bytes(b"half")
     Run(tmp_path).create()
-    with Run(tmp_path).kept():
+    with Run(tmp_path).locked():
         assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +130,7 @@ def test_what_dead_processes_left_in_a_run_is_cleared_in_all_its_folders(tmp_pat
         folder.mkdir(exist_ok=True)
         (folder / ".loss.png.ab12cd34.png").write_bytes(b"half")
         (folder / "loss.png").write_bytes(b"whole")
-    with run.kept():
+    with run.locked():
         assert sorted(p.name for p in tmp_path.rglob("*.png")) == ["loss.png"] * 3
 
 
@@ -157,16 +143,6 @@ def test_a_run_has_ended_when_its_last_line_says_so(tmp_path):
     assert run.ended
     run.log({"kind": "resume", "epoch": 2})
     assert not run.ended
-
-
-def test_what_is_left_of_a_run_says_what_to_type(tmp_path):
-    run = Run(tmp_path / "my run")
-    assert run.left == ("nothing had been learned and nothing is kept", "")
-    run.create()
-    run.checkpoint.write_bytes(b"x")
-    assert run.left == ("the last whole state is kept", f"aerostat train --resume '{run.path}'")
-    run.log({"kind": "end", "epoch": 1})
-    assert run.left[1] == f"aerostat report '{run.path}'"
 
 
 def test_lines_that_are_no_records_are_passed_over(tmp_path):

@@ -1,7 +1,10 @@
 """Small drawn data sets on disk and one short way to train on them."""
 
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +13,11 @@ from lightning_fabric import Fabric
 from aerostat.datasets.dataset import Dataset
 from aerostat.model import RTMDet, build
 from aerostat.runs.directory import Run
-from aerostat.training.api import choose_splits
+from aerostat.training.job import Job
 from aerostat.training.loop import Trainer
+from aerostat.training.plan import TrainRequest, choose_splits
 from aerostat.training.recipe import Recipe
+from aerostat.training.runner import RunOptions, start_run
 
 SMALL = {
     "data": {"input_size": 64, "threads": 0},
@@ -51,7 +56,11 @@ def small() -> dict[str, dict[str, object]]:
 
 
 def make_trainer(
-    data: Dataset, run_folder: Path, values: dict[str, dict[str, object]], net: RTMDet | None = None
+    data: Dataset,
+    run_folder: Path,
+    values: dict[str, dict[str, object]],
+    net: RTMDet | None = None,
+    **options: Any,
 ) -> Trainer:
     """Return a trainer of a nano network on a fresh run directory, without what `train` does around it."""
     recipe = Recipe().override({**values, "model": {"size": "nano", **values.get("model", {})}})
@@ -59,14 +68,12 @@ def make_trainer(
     run = Run(run_folder)
     run.create()
     train_split, val_split = choose_splits(data)
+    losses = {"losses": options.pop("losses")} if "losses" in options else {}
     return Trainer(
         Fabric(accelerator="cpu", devices=1, precision=recipe.optim.precision),
         net or build("nano", len(data.classes)),
-        train_split,
-        val_split,
-        recipe=recipe,
-        run=run,
-        source={},
+        Job(run, recipe, train_split, val_split, **options),
+        **losses,
     )
 
 
@@ -74,8 +81,82 @@ def make_trainer(
 def trainer_for(tmp_path: Path) -> Callable[..., Trainer]:
     """Return a function that makes a trainer: data, then sections of the recipe as keywords."""
 
-    def make(data: Dataset, net: RTMDet | None = None, name: str = "run", **values: object) -> Trainer:
+    def make(
+        data: Dataset,
+        net: RTMDet | None = None,
+        name: str = "run",
+        options: dict[str, Any] | None = None,
+        **values: object,
+    ) -> Trainer:
         merged = {key: {**SMALL.get(key, {}), **values.get(key, {})} for key in {*SMALL, *values}}  # type: ignore[dict-item]
-        return make_trainer(data, tmp_path / name, merged, net)
+        return make_trainer(data, tmp_path / name, merged, net, **(options or {}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def restored() -> Callable[..., Trainer]:
+    """Return a function that makes another trainer of a run from its checkpoint, its network drawn anew."""
+
+    def make(trainer: Trainer, data: Dataset, **options: Any) -> Trainer:
+        torch.manual_seed(99)
+        job = Job(trainer.job.run, trainer.job.recipe, data.split("train"), data.splits.get("val"), **options)
+        again = Trainer(trainer.fabric, build("nano", len(data.classes)), job)
+        again.restore()
+        return again
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., Run]:
+    """Return a function that trains a nano network from fresh weights: data, run directory, recipe values."""
+
+    def begin(
+        data: Dataset,
+        out: Path,
+        values: dict[str, dict[str, object]],
+        *,
+        model: str | None = "rtmdet-nano",
+        weights: str = "",
+        preset: str = "auto",
+        **options: Any,
+    ) -> Run:
+        return start_run(
+            data, out, TrainRequest(model, weights, preset, values=values), RunOptions(**options)
+        )
+
+    return begin
+
+
+class AtIteration:
+    """A logger that does something when an iteration, counted from 1 over the run, has been logged.
+
+    On the CPU that is before the loop asks whether to stop.
+    """
+
+    def __init__(self, iteration: int, action: Callable[[], None]) -> None:
+        self.iteration, self.action = iteration, action
+        self.count = 0
+
+    def start(self, run: Run, recipe: Recipe) -> None:
+        """Do nothing."""
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Count the iterations that this logger has seen."""
+        self.count += record["kind"] == "train"
+        if record["kind"] == "train" and self.count == self.iteration:
+            self.action()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture(scope="session")
+def signal_at() -> Callable[..., AtIteration]:
+    """Return a function that makes a logger: it signals this process in the n-th iteration that it sees."""
+
+    def make(iteration: int, number: int = signal.SIGTERM) -> AtIteration:
+        return AtIteration(iteration, lambda: os.kill(os.getpid(), number))
 
     return make

@@ -35,9 +35,11 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
 from aerostat.runs import directory as run_module
 from aerostat.runs.directory import Run
-from aerostat.training.api import resume, train
+from aerostat.training.api import resume
 from aerostat.training.loop import Trainer
+from aerostat.training.plan import TrainRequest
 from aerostat.training.recipe import read_recipe
+from aerostat.training.runner import RunOptions, start_run
 from aerostat.training.validation import Validation
 from aerostat.weights.checkpoint import load_weights
 from aerostat.weights.training_state import load_state
@@ -111,18 +113,18 @@ def work(data: Path, run: Run) -> None:
     if run.checkpoint.exists():
         resume(run)
     else:
-        source = {"path": str(data)}
-        train(Dataset.read(data), model="rtmdet-nano", weights="", out=run.path, values=VALUES, source=source)
+        request = TrainRequest("rtmdet-nano", "", values=VALUES)
+        start_run(Dataset.read(data), run.path, request, RunOptions())
 
 
 def score_by_epoch() -> None:
     """Let validations of this process come to `APS`."""
-    record = Trainer._record
+    record = Trainer.record
 
     def recorded(trainer: Trainer, found: Validation) -> None:
         record(trainer, replace(found, result=replace(found.result, ap=APS[trainer.position.epoch])))
 
-    Trainer._record = recorded  # type: ignore[method-assign]
+    Trainer.record = recorded  # type: ignore[method-assign]
 
 
 def kill_at(moment: str, number: int) -> None:

@@ -19,7 +19,11 @@ def data(drawn) -> Dataset:
 
 
 def backbone_of(trainer) -> dict[str, torch.Tensor]:
-    return {name: t.clone() for name, t in trainer.net.state_dict().items() if name.startswith("backbone.")}
+    return {
+        name: t.clone()
+        for name, t in trainer.learner.net.state_dict().items()
+        if name.startswith("backbone.")
+    }
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -30,17 +34,16 @@ def test_the_backbone_begins_to_learn_where_the_recipe_says(data, trainer_for):
     torch.manual_seed(0)
     trainer = trainer_for(data, build("nano", 1), **FROZEN)
     start, seen = backbone_of(trainer), []
-    learn = trainer._epoch
+    save = trainer.save
 
-    def epoch(number, requested):
-        result = learn(number, requested)
+    def saving():
+        save()
         seen.append(equal(start, backbone_of(trainer)))
-        return result
 
-    trainer._epoch = epoch
+    trainer.save = saving
     trainer.fit()
     assert seen == [True, True, False, False]
-    averaged = {n: t for n, t in trainer.ema.net.state_dict().items() if n.startswith("backbone.")}
+    averaged = {n: t for n, t in trainer.learner.ema.net.state_dict().items() if n.startswith("backbone.")}
     assert not equal(start, averaged)  # the average follows once there is something to follow
 
 
@@ -52,22 +55,25 @@ def test_a_stop_before_at_and_after_the_thaw_changes_nothing(data, trainer_for, 
     whole = trainer_for(data, copy.deepcopy(net), "whole", **FROZEN)
     whole.fit()
     first = trainer_for(data, copy.deepcopy(net), "cut", **FROZEN)
-    learn = first._epoch
+    learn = first.learner.learn
 
-    def epoch(number, requested):
-        if number == stop:
+    def stopping(batch, **place):
+        if first.position.epoch == stop:
             raise KeyboardInterrupt
-        return learn(number, requested)
+        return learn(batch, **place)
 
-    first._epoch = epoch
+    first.learner.learn = stopping
     with pytest.raises(KeyboardInterrupt):
         first.fit()
     second = trainer_for(data, build("nano", 1), "gone-on", **FROZEN)
-    shutil.copy(first.run.checkpoint, second.run.checkpoint)
+    shutil.copy(first.job.run.checkpoint, second.job.run.checkpoint)
     second.restore()
     assert second.position.epoch == stop
     second.fit()
-    for ours, theirs in ((second.net, whole.net), (second.ema.net, whole.ema.net)):
+    for ours, theirs in (
+        (second.learner.net, whole.learner.net),
+        (second.learner.ema.net, whole.learner.ema.net),
+    ):
         assert equal(dict(ours.state_dict()), dict(theirs.state_dict()))
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from aerostat.training.glibc import _glibc, kept_memory
+from aerostat.training.glibc import glibc, kept_memory
 
 FAULTS = """
 import resource
@@ -31,7 +31,7 @@ print(usual, kept, faults(), most - resident())
 """
 
 
-@pytest.mark.skipif(_glibc() is None, reason="the C library of this system is another one")
+@pytest.mark.skipif(glibc() is None, reason="the C library of this system is another one")
 def test_what_is_freed_is_found_warm_and_goes_back_at_the_end():
     out = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
     usual, kept, after, returned = map(int, out.split())
@@ -41,7 +41,7 @@ def test_what_is_freed_is_found_warm_and_goes_back_at_the_end():
 
 
 def test_without_glibc_it_does_nothing(monkeypatch):
-    monkeypatch.setattr("aerostat.training.glibc._glibc", lambda: None)
+    monkeypatch.setattr("aerostat.training.glibc.glibc", lambda: None)
     with kept_memory():
         pass
 

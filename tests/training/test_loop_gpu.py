@@ -27,12 +27,15 @@ def trainer(drawn, trainer_for) -> Trainer:
 def test_a_step_never_waits_for_the_device(trainer):
     batches = list(trainer.loader.epoch(0, 1))
     for batch in to_device(batches, trainer.fabric.device):  # the first ones choose kernels and make buffers
-        trainer._step(batch, 0)
+        trainer.learner.learn(batch, lr=1e-3, iteration=0, iterations=1)
     torch.cuda.synchronize()
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        steps = [trainer._step(batch, 0) for batch in to_device(batches, trainer.fabric.device)]
+        steps = [
+            trainer.learner.learn(batch, lr=1e-3, iteration=0, iterations=1)
+            for batch in to_device(batches, trainer.fabric.device)
+        ]
     finally:
         torch.cuda.set_sync_debug_mode(mode)
     assert all(math.isfinite(step.read()["loss"]) for step in steps)
@@ -69,24 +72,25 @@ def test_losses_and_gradients_are_those_of_the_cpu(trainer, size, monkeypatch):
 def test_half_precision_learns(drawn, trainer_for, precision):
     trainer = trainer_for(Dataset.read(drawn(train=4, val=0)), optim={"precision": precision}, **CUDA)
     assert trainer.fit().epoch == 1
-    assert all(p.isfinite().all() for p in trainer.net.parameters())
+    assert all(p.isfinite().all() for p in trainer.learner.net.parameters())
 
 
 def test_a_frozen_backbone_learns_with_the_rest_and_stays(drawn, trainer_for):
     trainer = trainer_for(Dataset.read(drawn(train=4, val=0)), model={"freeze": "backbone"}, **CUDA)
-    before = {name: tensor.clone() for name, tensor in trainer.net.backbone.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in trainer.learner.net.backbone.state_dict().items()}
     trainer.fit()
     assert all(
-        torch.equal(before[name], tensor) for name, tensor in trainer.net.backbone.state_dict().items()
+        torch.equal(before[name], tensor)
+        for name, tensor in trainer.learner.net.backbone.state_dict().items()
     )
 
 
 def test_a_loss_that_is_no_number_is_seen_a_step_later_with_its_own_batch_saved(trainer):
     with torch.no_grad():
-        trainer.net.bbox_head.rtm_cls[0].bias.fill_(math.nan)
+        trainer.learner.net.bbox_head.rtm_cls[0].bias.fill_(math.nan)
     with pytest.raises(AerostatError, match="epoch 1, iteration 1;"):
         trainer.fit()
-    assert {p.name for p in trainer.run.path.iterdir()} == {"nonfinite_batch_rank0.safetensors"}
+    assert {p.name for p in trainer.job.run.path.iterdir()} == {"nonfinite_batch_rank0.safetensors"}
 
 
 def test_memory_does_not_grow_with_the_steps(trainer):
@@ -95,7 +99,7 @@ def test_memory_does_not_grow_with_the_steps(trainer):
     def after(rounds: int) -> int:
         for _ in range(rounds):
             for batch in to_device(batches, trainer.fabric.device):
-                trainer._step(batch, 0).read()
+                trainer.learner.learn(batch, lr=1e-3, iteration=0, iterations=1).read()
         torch.cuda.synchronize()
         return torch.cuda.memory_allocated()
 

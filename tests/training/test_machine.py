@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib import metadata
 
 import pytest
 import torch
@@ -41,7 +42,14 @@ def test_the_line_for_the_console_names_versions_and_device():
     assert "\n" not in line
 
 
-def test_a_package_that_is_missing_is_no_failure():
-    from aerostat.training.machine import _version
+def test_a_package_that_is_missing_has_no_version(monkeypatch):
+    installed = metadata.version
 
-    assert _version("no-such-package-anywhere") is None
+    def version(package):
+        if package == "onnx":
+            raise metadata.PackageNotFoundError(package)
+        return installed(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    packages = describe_environment()["packages"]
+    assert packages["onnx"] is None and packages["torch"]

@@ -6,19 +6,21 @@ from dataclasses import replace
 import pytest
 import torch
 
+from aerostat.cli.commands import COMMANDS
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
 from aerostat.results.detections import Detections
-from aerostat.training import validation
+from aerostat.training.checkpoints import MONITOR_KEY
 from aerostat.training.loop import Trainer
-from aerostat.training.monitor import FEWEST, SKIPPED_AT_MOST, WINDOW, Monitor
+from aerostat.training.monitor import MAX_SKIPPED, MIN_LOSSES, WINDOW, Monitor
+from aerostat.training.validation import have_same_scores
 from aerostat.weights.training_state import load_state
 
 NAMES = ["a.jpg", "b.jpg"]
 
 
 def warnings_of(trainer: Trainer) -> list[dict]:
-    return [record for record in trainer.run.read_metrics() if record["kind"] == "warning"]
+    return [record for record in trainer.job.run.read_metrics() if record["kind"] == "warning"]
 
 
 # ------------------------------------------------------------------------------------------------ losses
@@ -26,7 +28,7 @@ def warnings_of(trainer: Trainer) -> list[dict]:
 
 def test_a_loss_far_above_the_median_is_told_once_with_its_images():
     monitor = Monitor()
-    assert all(monitor.see_loss(2.0 + 0.5 * math.sin(i), NAMES) == "" for i in range(FEWEST))
+    assert all(monitor.see_loss(2.0 + 0.5 * math.sin(i), NAMES) == "" for i in range(MIN_LOSSES))
     text = monitor.see_loss(20.0, NAMES)
     assert (
         "jumped to 20" in text and "10 times" in text and "a.jpg, b.jpg" in text and "learning rate" in text
@@ -38,7 +40,7 @@ def test_a_loss_far_above_the_median_is_told_once_with_its_images():
     "losses",
     [
         pytest.param([], id="none"),
-        pytest.param([1.0] * (FEWEST - 1) + [100.0], id="too few to compare with"),
+        pytest.param([1.0] * (MIN_LOSSES - 1) + [100.0], id="too few to compare with"),
         pytest.param([50.0] * 10 + [9.0, 2.0, 1.5, 1.2] * 30, id="falling"),
         pytest.param([1.0, 4.0] * 100, id="noisy"),
         pytest.param([0.0] * 100 + [5.0], id="of nothing but background"),
@@ -54,21 +56,21 @@ def test_a_sound_course_of_losses_is_not_talked_about(losses):
 def test_a_spike_is_in_the_log_and_once_even_where_a_run_is_gone_on_with(drawn, trainer_for, monkeypatch):
     data = Dataset.read(drawn(train=4, val=0))
     trainer = trainer_for(data, optim={"batch_size": 1}, schedule={"epochs": 8})
-    step = trainer._step
+    learn = trainer.learner.learn
 
-    def spiking(batch, epoch):
-        done = step(batch, epoch)
-        if trainer.position.batch == 3 and epoch >= 6:
+    def spiking(batch, **place):
+        done = learn(batch, **place)
+        if trainer.position.batch == 3 and trainer.position.epoch >= 6:
             return replace(done, values=done.values * torch.tensor([1000.0, 1000, 1000, 0]))
         return done
 
-    monkeypatch.setattr(trainer, "_step", spiking)
+    monkeypatch.setattr(trainer.learner, "learn", spiking)
     trainer.fit()
     (warning,) = warnings_of(trainer)
     assert (warning["epoch"], warning["batch"]) == (7, 4)
     assert "the loss jumped" in warning["text"]
-    state = load_state(trainer.run.checkpoint)["monitor"]
-    assert Monitor.of(state).said == ["loss spike"]
+    state = load_state(trainer.job.run.checkpoint)[MONITOR_KEY]
+    assert Monitor.of(state).given == ["loss spike"]
 
 
 # --------------------------------------------------------------------------------------------- gradients
@@ -76,42 +78,43 @@ def test_a_spike_is_in_the_log_and_once_even_where_a_run_is_gone_on_with(drawn, 
 
 def poison(trainer: Trainer, monkeypatch, *iterations: int, with_: float = math.nan) -> None:
     """Let the gradient of one weight be no number in the n-th iterations, counted from 1, of finite loss."""
-    weight, count = trainer.net.get_parameter("neck.out_convs.0.depthwise_conv.conv.weight"), [0]
-    add = trainer._add_gradients
+    weight, count = trainer.learner.net.get_parameter("neck.out_convs.0.depthwise_conv.conv.weight"), [0]
+    add = trainer.learner.add_gradients
 
-    def adding(batch, group):
-        losses = add(batch, group)
+    def adding(batch, number, in_group):
+        losses = add(batch, number, in_group)
         count[0] += 1
         if count[0] in iterations:
             weight.grad.view(-1)[0] = with_
         return losses
 
-    monkeypatch.setattr(trainer, "_add_gradients", adding)
+    monkeypatch.setattr(trainer.learner, "add_gradients", adding)
 
 
 @pytest.mark.parametrize("with_", [math.nan, math.inf])
 def test_a_step_whose_gradients_are_not_finite_is_left_out_and_said(
     drawn, trainer_for, monkeypatch, caplog, with_
 ):
+    caplog.set_level("INFO", "aerostat")
     data = Dataset.read(drawn(train=4, val=0))
     trainer = trainer_for(data, optim={"batch_size": 1, "lr": 0.01})
     poison(trainer, monkeypatch, 2, with_=with_)
-    before, step = [], trainer._step
+    before, learn = [], trainer.learner.learn
 
-    def stepping(batch, epoch):
-        before.append([p.detach().clone() for p in trainer.net.parameters()])
-        return step(batch, epoch)
+    def learning(batch, **place):
+        before.append([p.detach().clone() for p in trainer.learner.net.parameters()])
+        return learn(batch, **place)
 
-    monkeypatch.setattr(trainer, "_step", stepping)
+    monkeypatch.setattr(trainer.learner, "learn", learning)
     trainer.fit()
     assert all(torch.equal(a, b) for a, b in zip(before[1], before[2], strict=True)), "left out"
     assert not all(torch.equal(a, b) for a, b in zip(before[2], before[3], strict=True)), "and gone on"
-    assert trainer.ema.updates == 3
+    assert trainer.learner.ema.updates == 3
     (warning,) = warnings_of(trainer)
     assert (warning["epoch"], warning["batch"]) == (1, 2)
     (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert "epoch 1, iteration 2: a gradient is not finite" in said and ".jpg" in said
-    assert load_state(trainer.run.checkpoint)["monitor"]["all_skipped"] == 1
+    assert load_state(trainer.job.run.checkpoint)[MONITOR_KEY]["all_skipped"] == 1
 
 
 @pytest.mark.slow
@@ -121,10 +124,10 @@ def test_steps_in_a_row_without_finite_gradients_stop_the_run_with_the_batch_sav
     data = Dataset.read(drawn(train=6, val=0))
     trainer = trainer_for(data, optim={"batch_size": 1})
     poison(trainer, monkeypatch, 2, 4, 5, 6)  # the third good one begins the count anew
-    with pytest.raises(AerostatError, match=f"not finite for {SKIPPED_AT_MOST} steps in a row.*iteration 6"):
+    with pytest.raises(AerostatError, match=f"not finite for {MAX_SKIPPED} steps in a row.*iteration 6"):
         trainer.fit()
     assert len(warnings_of(trainer)) == 4
-    assert (trainer.run.path / "nonfinite_batch_rank0.safetensors").is_file()
+    assert (trainer.job.run.path / "nonfinite_batch_rank0.safetensors").is_file()
 
 
 def test_gradients_are_looked_at_once_a_step_not_once_an_iteration(drawn, trainer_for, monkeypatch):
@@ -134,8 +137,8 @@ def test_gradients_are_looked_at_once_a_step_not_once_an_iteration(drawn, traine
     poison(trainer, monkeypatch, 1)
     trainer.fit()
     assert [(w["batch"]) for w in warnings_of(trainer)] == [2]
-    assert trainer.ema.updates == 1
-    assert all(p.isfinite().all() for p in trainer.net.parameters())
+    assert trainer.learner.ema.updates == 1
+    assert all(p.isfinite().all() for p in trainer.learner.net.parameters())
 
 
 # -------------------------------------------------------------------------------------------- validation
@@ -147,13 +150,13 @@ def told(monitor: Monitor, **found) -> list[str]:
         "same_scores": False,
         "share": 0.5,
         "fresh": False,
-        "inspect": "aerostat inspect D",
+        "origin": {"path": "D"},
     }
     return monitor.see_validation(**{**values, **found})
 
 
 def test_nothing_found_after_a_tenth_of_the_run_is_told_once_with_what_to_do():
-    monitor = Monitor()
+    monitor = Monitor(commands=COMMANDS)
     assert told(monitor, best_ap=0.0, share=0.09) == []
     (text,) = told(monitor, best_ap=0.0, share=0.1)
     assert "after 10% of the run AP is still 0" in text and "aerostat inspect D" in text
@@ -163,6 +166,8 @@ def test_nothing_found_after_a_tenth_of_the_run_is_told_once_with_what_to_do():
 
 def test_fresh_weights_are_named_as_a_reason():
     (text,) = told(Monitor(), best_ap=0.0, fresh=True)
+    assert "`weights`" in text
+    (text,) = told(Monitor(commands=COMMANDS), best_ap=0.0, fresh=True)
     assert "--weights" in text
 
 
@@ -181,7 +186,11 @@ def test_equal_scores_are_told_once():
 def detections(*scores: float) -> Detections:
     boxes = torch.tensor([[0.0, 0, 10, 10]]).repeat(len(scores), 1).numpy()
     return Detections(
-        boxes, torch.tensor(scores).numpy(), torch.zeros(len(scores)).long().numpy(), ("disc",), (64, 64)
+        boxes,
+        torch.tensor(scores).numpy(),
+        torch.zeros(len(scores)).long().numpy(),
+        ("disc",),
+        image_size=(64, 64),
     )
 
 
@@ -196,15 +205,16 @@ def detections(*scores: float) -> Detections:
     ],
 )
 def test_scores_are_the_same_where_many_span_next_to_nothing(scores, same):
-    assert validation._same_scores([detections(*scores[:4]), detections(), detections(*scores[4:])]) == same
+    assert have_same_scores([detections(*scores[:4]), detections(), detections(*scores[4:])]) == same
 
 
 @pytest.mark.slow
 def test_a_network_that_has_collapsed_is_noticed_in_a_run(discs, trainer_for, monkeypatch, caplog):
     """Whatever the image, logits are the bias of the last layer."""
+    caplog.set_level("INFO", "aerostat")
     trainer = trainer_for(discs, schedule={"epochs": 2}, optim={"lr": 1e-9})
     with torch.no_grad():
-        for net in (trainer.net, trainer.ema.net):
+        for net in (trainer.learner.net, trainer.learner.ema.net):
             for cls, reg in zip(net.bbox_head.rtm_cls, net.bbox_head.rtm_reg, strict=True):
                 cls.weight.zero_()
                 reg.bias.fill_(0.5)
@@ -214,6 +224,7 @@ def test_a_network_that_has_collapsed_is_noticed_in_a_run(discs, trainer_for, mo
 
 
 def test_a_run_that_finds_nothing_says_so_once(discs, trainer_for, caplog):
+    caplog.set_level("INFO", "aerostat")
     trainer = trainer_for(discs, schedule={"epochs": 2}, optim={"lr": 1e-9})
     trainer.fit()
     assert caplog.text.count("epoch 1: after 50% of the run AP is still 0") == 1

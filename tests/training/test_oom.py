@@ -22,7 +22,7 @@ def small_memory(
 ) -> list[int]:
     """Let the network take at most so many images; returns the sizes that it was given."""
     sizes: list[int] = []
-    forward = trainer.learner.forward
+    forward = trainer.learner.network.forward
 
     def narrow(images):
         sizes.append(len(images))
@@ -30,19 +30,21 @@ def small_memory(
             raise error("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return forward(images)
 
-    monkeypatch.setattr(trainer.learner, "forward", narrow)
+    monkeypatch.setattr(trainer.learner.network, "forward", narrow)
     return sizes
 
 
 def steps_of(trainer: Trainer, monkeypatch) -> list[dict[str, torch.Tensor]]:
     recorded: list[dict[str, torch.Tensor]] = []
-    step = trainer.optimiser.optimizer.step
+    step = trainer.learner.optimiser.optimizer.step
 
     def recording(*args, **kwargs):
-        recorded.append({n: p.grad.clone() for n, p in trainer.net.named_parameters() if p.grad is not None})
+        recorded.append(
+            {n: p.grad.clone() for n, p in trainer.learner.net.named_parameters() if p.grad is not None}
+        )
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(trainer.optimiser.optimizer, "step", recording)
+    monkeypatch.setattr(trainer.learner.optimiser.optimizer, "step", recording)
     return recorded
 
 
@@ -61,7 +63,7 @@ def test_a_batch_that_does_not_fit_is_learned_from_in_halves_and_said(
     trainer = trainer_for(data, optim={"batch_size": 4, "lr": 1e-12}, schedule={"epochs": 2})
     (batch,) = trainer.loader.epoch(0, 1)
     halves = [
-        gradients(trainer.net, batch.images[half], batch.boxes[half], batch.labels[half])
+        gradients(trainer.learner.net, batch.images[half], batch.boxes[half], batch.labels[half])
         for half in (slice(0, 2), slice(2, 4))
     ]
     steps = steps_of(trainer, monkeypatch)
@@ -75,8 +77,8 @@ def test_a_batch_that_does_not_fit_is_learned_from_in_halves_and_said(
     said = caplog.text
     assert said.count("memory does not suffice for 4 images at a time") == 1
     assert "2 go through the network at a time" in said and "after as many as before (4)" in said
-    assert [r["kind"] for r in trainer.run.read_metrics()] == ["warning", "train", "train"]
-    assert load_state(trainer.run.checkpoint)["parts"] == 2
+    assert [r["kind"] for r in trainer.job.run.read_metrics()] == ["warning", "train", "train"]
+    assert load_state(trainer.job.run.checkpoint)["parts"] == 2
 
 
 def test_a_shortage_within_a_group_of_iterations_loses_none_of_their_gradients(
@@ -85,12 +87,14 @@ def test_a_shortage_within_a_group_of_iterations_loses_none_of_their_gradients(
     data = Dataset.read(drawn(train=4, val=0))
     trainer = trainer_for(data, optim={"batch_size": 2, "accumulate": 2, "lr": 1e-12})
     single = [
-        gradients(trainer.net, batch.images[i : i + 1], batch.boxes[i : i + 1], batch.labels[i : i + 1])
+        gradients(
+            trainer.learner.net, batch.images[i : i + 1], batch.boxes[i : i + 1], batch.labels[i : i + 1]
+        )
         for batch in trainer.loader.epoch(0, 1)
         for i in (0, 1)
     ]
     steps = steps_of(trainer, monkeypatch)
-    forward, count = trainer.learner.forward, [0]
+    forward, count = trainer.learner.network.forward, [0]
 
     def short_once(images):
         count[0] += 1
@@ -98,7 +102,7 @@ def test_a_shortage_within_a_group_of_iterations_loses_none_of_their_gradients(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return forward(images)
 
-    monkeypatch.setattr(trainer.learner, "forward", short_once)
+    monkeypatch.setattr(trainer.learner.network, "forward", short_once)
     trainer.fit()
     (step,) = steps
     for name, gradient in step.items():
@@ -111,7 +115,7 @@ def test_where_not_even_one_image_fits_the_run_ends_with_a_sentence(discs, train
     small_memory(trainer, monkeypatch, most=0)
     with pytest.raises(AerostatError, match=r"for 1 image of 64 px at a time \(CUDA out of memory") as caught:
         trainer.fit()
-    assert "--input-size" in str(caught.value) and "\n" not in str(caught.value)
+    assert "`input_size`" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
@@ -120,7 +124,7 @@ def test_a_run_that_is_gone_on_with_keeps_its_parts(discs, trainer_for, monkeypa
     small_memory(trainer, monkeypatch, most=1)
     trainer.fit()
     trainer.restore()
-    assert trainer._parts == 2
+    assert trainer.learner.parts == 2
 
 
 def test_another_error_is_not_taken_for_a_shortage(discs, trainer_for, monkeypatch):
@@ -129,7 +133,7 @@ def test_another_error_is_not_taken_for_a_shortage(discs, trainer_for, monkeypat
     def broken(images):
         raise RuntimeError("expected scalar type Half")
 
-    monkeypatch.setattr(trainer.learner, "forward", broken)
+    monkeypatch.setattr(trainer.learner.network, "forward", broken)
     with pytest.raises(RuntimeError, match="scalar type"):
         trainer.fit()
 
@@ -152,7 +156,7 @@ def test_validation_that_does_not_fit_looks_at_fewer_at_a_time(discs, trainer_fo
     trainer.fit()
     assert asked == [8, 4, 2]
     assert "validation goes on with 2 images at a time" in caplog.text
-    assert [r["images"] for r in trainer.run.read_metrics() if r["kind"] == "val"] == [2]
+    assert [r["images"] for r in trainer.job.run.read_metrics() if r["kind"] == "val"] == [2]
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
-from aerostat.training.presets import SMALL_IMAGES, Extent, choose, fitting_input
+from aerostat.training.presets import SMALL_IMAGES, Extent, PresetBasis, choose, fitting_input
 from aerostat.training.recipe import Recipe
 
 
 def recipe_for(images: int, preset: str = "auto", **more: object) -> Recipe:
     asked = {"size": "nano", "weights": "w.pth", "input_size": 320, **more}
-    return choose(preset, train_images=images, **asked).recipe
+    return choose(preset, PresetBasis(train_images=images, **asked)).recipe
 
 
 def iterations_of(recipe: Recipe, images: int) -> int:
@@ -118,7 +118,7 @@ def test_larger_sizes_augment_as_they_were_published():
 
 @pytest.mark.parametrize("images", [1, 61, 10_000])
 def test_the_reasons_name_the_numbers_that_the_recipe_has(images):
-    choice = choose("auto", size="tiny", train_images=images, weights="", input_size=640)
+    choice = choose("auto", PresetBasis(size="tiny", train_images=images, weights="", input_size=640))
     text = "\n".join(choice.reasons)
     recipe = choice.recipe
     assert f"{images} training image{'s' * (images != 1)}" in text
@@ -129,7 +129,7 @@ def test_the_reasons_name_the_numbers_that_the_recipe_has(images):
 
 
 def test_the_reasons_do_not_promise_a_stage_2_that_never_comes():
-    choice = choose("small", size="tiny", train_images=61, weights="", input_size=640, epochs=1)
+    choice = choose("small", PresetBasis(size="tiny", train_images=61, weights="", input_size=640, epochs=1))
     assert choice.recipe.schedule.stage2_epoch == 1
     assert any(reason.startswith("no stage 2") for reason in choice.reasons)
 

@@ -12,11 +12,10 @@ import torch
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError, InputError
-from aerostat.training.api import plan
 from aerostat.training.loop import Trainer
+from aerostat.training.plan import TrainRequest, plan
 from aerostat.training.preview import first_batches, plan_to_show, preview_pictures
 from aerostat.training.recipe import Recipe
-from aerostat.training.step import Step
 
 VALUES = {
     "data": {"input_size": 64, "threads": 0},
@@ -28,7 +27,7 @@ VALUES = {
 
 def planned(dataset: Dataset, /, **sections: dict[str, object]):
     values = {key: {**VALUES.get(key, {}), **sections.get(key, {})} for key in {*VALUES, *sections}}
-    return plan(dataset, model="rtmdet-nano", weights="", values=values)
+    return plan(dataset, TrainRequest("rtmdet-nano", "", values=values))
 
 
 def test_the_batches_are_those_that_the_trainer_steps_on(
@@ -37,17 +36,16 @@ def test_the_batches_are_those_that_the_trainer_steps_on(
     trainer = trainer_for(discs, schedule=VALUES["schedule"], run=VALUES["run"])
     seen: dict[int, list[torch.Tensor]] = {}
     targets: dict[int, list[torch.Tensor]] = {}
-    monkeypatch.setattr(trainer, "_validate", lambda *_: 0)
-    monkeypatch.setattr(trainer, "save", lambda: None)
+    learn = trainer.learner.learn
 
-    def step(batch, epoch: int):
-        seen.setdefault(epoch, []).append(batch.images)
-        targets.setdefault(epoch, []).extend(batch.boxes)
-        return Step(batch.batch, trainer.position.batch + 1, 0.0, False, torch.zeros(4))
+    def learning(batch, **place):
+        seen.setdefault(trainer.position.epoch, []).append(batch.images.clone())
+        targets.setdefault(trainer.position.epoch, []).extend(batch.boxes)
+        return learn(batch, **place)
 
-    monkeypatch.setattr(trainer, "_step", step)
+    monkeypatch.setattr(trainer.learner, "learn", learning)
     trainer.fit()
-    shown = first_batches(discs.split("train"), trainer.recipe, samples=4)
+    shown = first_batches(discs.split("train"), trainer.job.recipe, samples=4)
     assert {stage: epoch for stage, (epoch, _) in shown.items()} == {1: 0, 2: 2}
     for epoch, batches in shown.values():
         assert len(batches) == 2
@@ -55,7 +53,7 @@ def test_the_batches_are_those_that_the_trainer_steps_on(
             assert torch.equal(one.images, stepped)
         boxes = [boxes for one in batches for boxes in one.boxes]
         assert all(torch.equal(a, b) for a, b in zip(boxes, targets[epoch], strict=True))
-    for pictures in preview_pictures(discs.split("train"), trainer.recipe, limit=3):
+    for pictures in preview_pictures(discs.split("train"), trainer.job.recipe, limit=3):
         tensors = torch.cat(seen[pictures.epoch - 1])[:3].permute(0, 2, 3, 1).numpy()
         assert np.array_equal(np.stack(pictures.images_bgr), tensors)
 
@@ -100,32 +98,32 @@ def test_more_samples_than_an_epoch_has_are_not_made_up(discs: Dataset) -> None:
 def test_the_plan_is_that_of_train_whatever_the_validation_split_lacks(
     discs: Dataset, drawn: Callable[..., Path]
 ) -> None:
-    shown, refusal = plan_to_show(discs, model="rtmdet-nano", weights="", preset="auto", values=VALUES)
+    shown, refusal = plan_to_show(discs, TrainRequest("rtmdet-nano", "", values=VALUES))
     assert shown is not None and refusal == ""
     assert shown.recipe == planned(discs).recipe
     bare = replace(
         discs.splits["val"], images=tuple(replace(i, instances=()) for i in discs.splits["val"].images)
     )
     without = Dataset(discs.classes, {"train": discs.splits["train"], "val": bare})
-    shown, refusal = plan_to_show(without, model="rtmdet-nano", weights="", preset="auto", values=VALUES)
+    shown, refusal = plan_to_show(without, TrainRequest("rtmdet-nano", "", values=VALUES))
     assert shown is not None and shown.recipe == planned(discs).recipe
     assert "usable box in the split 'val'" in refusal
 
 
 def test_without_anything_to_learn_from_there_is_no_plan_and_a_reason(discs: Dataset) -> None:
-    request = {"model": None, "weights": None, "preset": "auto", "values": {}}
+    request = TrainRequest()
     train = discs.splits["train"]
     bare = replace(train, images=tuple(replace(image, instances=()) for image in train.images))
-    shown, refusal = plan_to_show(Dataset(discs.classes, {"train": bare}), **request)
+    shown, refusal = plan_to_show(Dataset(discs.classes, {"train": bare}), request)
     assert shown is None and "usable box in the split 'train'" in refusal
     named = Dataset(discs.classes, {"val": discs.splits["val"], "test": replace(train, name="test")})
-    shown, refusal = plan_to_show(named, **request)
+    shown, refusal = plan_to_show(named, request)
     assert shown is None and "split named train" in refusal
 
 
 def test_a_request_that_fits_no_data_is_refused(discs: Dataset) -> None:
     with pytest.raises(InputError, match="rtmdet-nona"):
-        plan_to_show(discs, model="rtmdet-nona", weights=None, preset="auto", values={})
+        plan_to_show(discs, TrainRequest("rtmdet-nona"))
 
 
 def test_where_no_image_can_be_read_that_is_said(discs: Dataset) -> None:

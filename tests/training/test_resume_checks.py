@@ -1,9 +1,8 @@
 """Going on with a run: the same to the bit, and what differs is said or refused."""
 
 import json
-import os
-import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.runs.directory import Run
-from aerostat.training.api import resume, train
-from aerostat.training.loop import Trainer
+from aerostat.training.api import resume
+from aerostat.training.checkpoints import MONITOR_KEY
 from aerostat.training.resume_checks import Fingerprint, differences, in_order_of, made_with
 from aerostat.training.signals import InterruptedRunError
+from aerostat.training.step import Learner
 from aerostat.weights.training_state import load_state, save_state
 
 RUN = Path("runs/a")
@@ -123,8 +123,8 @@ def test_a_state_from_before_fingerprints_is_gone_on_with():
 
 
 @pytest.mark.slow
-def test_a_state_of_a_newer_form_is_refused(discs, small, tmp_path):
-    run = train(discs, model="rtmdet-nano", weights="", out=tmp_path / "run", values=small)
+def test_a_state_of_a_newer_form_is_refused(discs, start, small, tmp_path):
+    run = start(discs, tmp_path / "run", small)
     state = load_state(run.checkpoint)
     state["position"]["mood"] = "sunny"
     state["made_with"]["aerostat"] = "9.9.9"
@@ -187,35 +187,22 @@ def test_a_recipe_that_was_changed_by_hand_is_named_and_not_followed(tmp_path):
 # ------------------------------------------------------------------------------------------ whole runs
 
 
-def stop_at(patch, iteration: int) -> None:
-    """Send this process a signal in an iteration, counted from 1, of whatever run comes next."""
-    step, count = Trainer._step, [0]
+@pytest.fixture
+def stopped(start, signal_at) -> Callable[..., Run]:
+    """Return a function that trains until a signal comes in an iteration, counted from 1."""
 
-    def stepping(self, batch, epoch):
-        count[0] += 1
-        if count[0] == iteration:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, batch, epoch)
-
-    patch.setattr(Trainer, "_step", stepping)
-
-
-def stopped(run: Path, data: Path, monkeypatch, values: dict, iteration: int) -> Run:
-    """Train until a signal comes in an iteration, counted from 1."""
-    with monkeypatch.context() as patch:
-        stop_at(patch, iteration)
+    def until(run: Path, data: Path, values: dict, iteration: int) -> Run:
         with pytest.raises(InterruptedRunError):
-            train(
-                Dataset.read(data), model="rtmdet-nano", weights="", out=run, values=values,
-                source={"path": str(data)},
-            )  # fmt: skip
-    return Run(run)
+            start(Dataset.read(data), run, values, loggers=[signal_at(iteration)])
+        return Run(run)
+
+    return until
 
 
-def test_what_differs_is_said_and_taken_down_and_the_run_goes_on(drawn, small, tmp_path, monkeypatch, caplog):
+def test_what_differs_is_logged_and_recorded_and_the_run_is_resumed(drawn, stopped, small, tmp_path, caplog):
     caplog.set_level("INFO", "aerostat")
     data = drawn()
-    run = stopped(tmp_path / "run", data, monkeypatch, small, 1)
+    run = stopped(tmp_path / "run", data, small, 1)
     path = data / "train" / "_annotations.coco.json"
     document = json.loads(path.read_text())
     document["annotations"][0]["bbox"][2] += 1
@@ -229,20 +216,17 @@ def test_what_differs_is_said_and_taken_down_and_the_run_goes_on(drawn, small, t
 
 
 @pytest.mark.slow
-def test_a_run_can_be_gone_on_with_before_its_first_iteration_is_over(drawn, small, tmp_path, monkeypatch):
+def test_a_run_can_be_resumed_before_its_first_iteration_is_over(drawn, start, small, tmp_path, monkeypatch):
     data = drawn()
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "_epoch", killed)
-        train(
-            Dataset.read(data), model="rtmdet-nano", weights="", out=tmp_path / "run", values=small,
-            source={"path": str(data)},
-        )  # fmt: skip
+        patch.setattr(Learner, "learn", killed)
+        start(Dataset.read(data), tmp_path / "run", small)
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"last.ckpt", "recipe.toml", "environment.json"}
-    whole = train(Dataset.read(data), model="rtmdet-nano", weights="", out=tmp_path / "whole", values=small)
+    whole = start(Dataset.read(data), tmp_path / "whole", small)
     assert_same_state(resume(tmp_path / "run"), whole)
 
 
@@ -255,7 +239,7 @@ def assert_same_state(ours: Run, theirs: Run) -> None:
             assert torch.equal(value, b["optimiser"]["state"][key][name]), (key, name)
     assert torch.equal(a["torch_random_state"], b["torch_random_state"])
     a["position"].pop("seconds"), b["position"].pop("seconds")
-    for part in ("position", "figures", "monitor", "parts"):
+    for part in ("position", "figures", MONITOR_KEY, "parts"):
         assert a[part] == b[part], part
 
 
@@ -269,7 +253,7 @@ def assert_same_state(ours: Run, theirs: Run) -> None:
     ids=["one thread, patience", "three threads, accumulated, in bfloat16"],
 )
 def test_four_epochs_are_two_and_two_and_stops_within_to_the_bit(
-    drawn, tmp_path, monkeypatch, small, threads, values
+    drawn, tmp_path, start, stopped, signal_at, small, threads, values
 ):
     """Stopped in the middle of an epoch and twice more."""
     data = drawn(train=5, val=2)
@@ -282,20 +266,11 @@ def test_four_epochs_are_two_and_two_and_stops_within_to_the_bit(
     }
     merged["optim"]["lr"] = 0.01
     merged["data"]["threads"] = threads
-    source = {"path": str(data)}
-    whole = train(
-        Dataset.read(data),
-        model="rtmdet-nano",
-        weights="",
-        out=tmp_path / "whole",
-        values=merged,
-        source=source,
-    )
-    run = stopped(tmp_path / "run", data, monkeypatch, merged, 2)
+    whole = start(Dataset.read(data), tmp_path / "whole", merged)
+    run = stopped(tmp_path / "run", data, merged, 2)
     for iteration in (3, 3):
-        with monkeypatch.context() as patch, pytest.raises(InterruptedRunError):
-            stop_at(patch, iteration)
-            torch.manual_seed(99)
-            resume(run)
+        torch.manual_seed(99)
+        with pytest.raises(InterruptedRunError):
+            resume(run, loggers=[signal_at(iteration)])
     resume(run)
     assert_same_state(run, whole)

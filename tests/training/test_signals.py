@@ -140,11 +140,11 @@ def test_other_errors_pass_through():
 EARLY = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from aerostat.datasets.dataset import Dataset
+from aerostat.datasets import dataset
 def read(*_, **__):
     os.kill(os.getpid(), signal.SIGTERM)
     raise AssertionError("the work went on")
-Dataset.read = read
+dataset.read_dataset = read
 from aerostat.__main__ import main
 sys.exit(main(["train", sys.argv[1], "--out", sys.argv[2], "--weights", ""]))
 """

@@ -18,6 +18,7 @@ def demo(*, out: Path = Path("aerostat-demo")) -> None:
     out:
         Folder for the data, the run and report.html; it must not exist.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.demo import run_demo
 
-    print(run_demo(out))
+    print(run_demo(out, COMMANDS))

@@ -17,7 +17,7 @@ from aerostat.errors import AerostatError, clause
 
 if TYPE_CHECKING:
     from aerostat.inspection.pictures import StagePictures
-    from aerostat.training.api import Plan
+    from aerostat.training.plan import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -50,17 +50,18 @@ def inspect(
     force:
         Write into a folder that holds other files than an earlier inspection.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.datasets.summary import data_card
     from aerostat.inspection.folder import DOCUMENT, TrainingPreview, check_request, inspect_to_folder
     from aerostat.lint.lint import lint, require_clean
+    from aerostat.training.plan import TrainRequest
     from aerostat.training.preview import plan_to_show
 
     check_request(out, limit=limit, force=force)
     preset, values = recipe_values(start)
     dataset = read(data, reading, strict=False)  # everything is shown first
-    planned, refusal = plan_to_show(
-        dataset, model=start.model, weights=start.weights, preset=preset, values=values
-    )
+    request = TrainRequest(start.model, start.weights, preset, values=values)
+    planned, refusal = plan_to_show(dataset, request, COMMANDS)
     findings = lint(dataset)
     if not json_:
         console.stdout().print(data_card(dataset).render(problems=False))

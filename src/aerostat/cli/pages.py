@@ -19,13 +19,14 @@ def write_page(run: Run, data: Dataset | None = None) -> None:
 
     A page that cannot be written is no reason to call a training failed.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.report import report
     from aerostat.training.machine import is_main_process
 
     if not is_main_process():
         return
     try:
-        print(report(run, data))
+        print(report(run, data, commands=COMMANDS))
     except (AerostatError, OSError) as error:
         why = clause(error) if isinstance(error, AerostatError) else error
         _log.warning(f"the run in {run.path} is whole, but its report could not be written: {why}")

@@ -22,6 +22,7 @@ def report(run: Path, data: Path | None = None, /) -> None:
     data:
         Where the run's data are now, if they have moved.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.report import report as write_report
     from aerostat.report.subject import recorded_source
     from aerostat.runs.directory import Run
@@ -34,4 +35,4 @@ def report(run: Path, data: Path | None = None, /) -> None:
     if data is not None:
         reading = {name: value for name, value in recorded_source(known).items() if name != "path"}
         dataset = read(data, READ, **reading)
-    console.tell(f"wrote {write_report(known, dataset)}")
+    console.tell(f"wrote {write_report(known, dataset, commands=COMMANDS)}")

@@ -70,6 +70,7 @@ def study(
     out:
         Directory of the study; by default studies/NAME-OF-DATA, and -folds-K with --folds.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.experiments import study as studies
     from aerostat.experiments.summary import plot, render
 
@@ -86,9 +87,8 @@ def study(
         out=path,
         seeds=range(count),
         folds=folds,
-        model=model,
-        weights=weights,
         tta=tta,
+        commands=COMMANDS,
     )
     picture = plot(found, path / "study.png")
     if json_:
@@ -101,16 +101,18 @@ def study(
 def _arms(recipes: list[str], variations: list[str], shared: Recipe, fields: Fields) -> list[Arm]:
     """Return the recipes of a study: the named ones, then the first one's variations."""
     from aerostat.experiments.study import Arm
+    from aerostat.training.plan import TrainRequest
     from aerostat.training.recipe import parse_assignments
 
     arms = []
     for name in recipes:
         preset, values = recipe_values(replace(shared, recipe=name), fields)
-        arms.append(Arm(Path(name).stem if preset != name else name, preset, values))
-    base = arms[0]
+        request = TrainRequest(shared.model, shared.weights, preset, values=values)
+        arms.append(Arm(Path(name).stem if preset != name else name, request))
+    base = arms[0].request
     for text in variations:
         changed: dict[str, dict[str, Any]] = {s: dict(values) for s, values in base.values.items()}
         for section, values in parse_assignments(text.split()).items():
             changed.setdefault(section, {}).update(values)
-        arms.append(Arm(text, base.preset, changed))
+        arms.append(Arm(text, replace(base, values=changed)))
     return arms

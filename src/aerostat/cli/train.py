@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aerostat.cli.app import app
 from aerostat.cli.options import FIELDS, READ, RECIPE, Fields, Flag, Read, Recipe, given_options
@@ -45,14 +45,15 @@ def train(
     dry_run:
         Print the data card and the resolved recipe, and train nothing.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.runs.directory import Run
     from aerostat.training.signals import leaving_at_once
 
     if resume is not None:
         own = {**given_options(start), **given_options(fields), "--out": out, "--dry-run": dry_run}
         refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
-        with leaving_at_once(lambda: Run(resume).left):
-            write_page(_resumed(resume, data, reading))
+        with leaving_at_once(lambda: COMMANDS.what_is_left(Run(resume))):
+            _resume(Run(resume), read(data, reading) if data else None, reading)
         return
     if data is None:
         words = bool(reading.classes)
@@ -60,47 +61,45 @@ def train(
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
     preset, values = recipe_values(start, fields)
     if dry_run:
-        from aerostat.training import api as training
+        from aerostat.training.plan import TrainRequest, plan, show_plan
+        from aerostat.training.runner import look_at
 
         dataset = read(data, reading)
-        planned = training.plan(
-            dataset, model=start.model, weights=start.weights, preset=preset, values=values
-        )
-        training.show_plan(dataset, planned, training.look_at(dataset, strict=reading.strict))
+        planned = plan(dataset, TrainRequest(start.model, start.weights, preset, values=values), COMMANDS)
+        show_plan(dataset, planned, look_at(dataset, strict=reading.strict), COMMANDS)
         print(planned.recipe.to_toml(), end="")
         return
     run = _free_run(out, data)
-    with leaving_at_once(lambda: Run(run).left):
-        from aerostat.training import api as training
+    with leaving_at_once(lambda: COMMANDS.what_is_left(Run(run))):
+        from aerostat.training.plan import TrainRequest
+        from aerostat.training.runner import RunOptions, start_run
 
         dataset = read(data, reading)
-        trained = training.train(
+        trained = start_run(
             dataset,
-            model=start.model,
-            weights=start.weights,
-            out=run,
-            preset=preset,
-            values=values,
-            source=_source(dataset),
-            strict=reading.strict,
+            run,
+            TrainRequest(start.model, start.weights, preset, values=values),
+            RunOptions(strict=reading.strict, commands=COMMANDS),
         )
         write_page(trained, dataset)
 
 
-def _resumed(run: Path, data: Path | None, reading: Read) -> Run:
-    """Go on with a run, on its own data unless others are named."""
-    from aerostat.training.api import resume
+def _resume(run: Run, data: Dataset | None, reading: Read) -> None:
+    """Resume a run, on its own data unless others are given, and write its page.
+
+    A run that was killed while its page was written gets the page alone.
+    """
+    from aerostat.cli.commands import COMMANDS
+    from aerostat.report import report
+    from aerostat.report.complete import lacks_page
+    from aerostat.training.runner import RunOptions, resume_run
 
     if data is None:
         refuse(given_options(reading), "cannot go with --resume unless DATA is named too")
-        return resume(run)
-    dataset = read(data, reading)
-    return resume(run, dataset, source=_source(dataset))
-
-
-def _source(dataset: Dataset) -> dict[str, Any]:
-    """Return where and how the data were read, as a run remembers it."""
-    return dataset.origin.to_dict() if dataset.origin is not None else {}
+    if lacks_page(run):
+        print(report(run, data, commands=COMMANDS))
+    else:
+        write_page(resume_run(run, data, RunOptions(commands=COMMANDS)), data)
 
 
 def _free_run(out: Path | None, data: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Recipes over seeds or folds: what a run gives, how far it varies, and which recipe is better."""
+"""Studies: recipes trained over seeds or folds, their mean and spread, and which recipe is better."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ from aerostat.files import write_text
 from aerostat.inference.resolve import load
 from aerostat.inference.tta import TTA
 from aerostat.progress import activity, log_to
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 from aerostat.runs.metrics import lines_of
 from aerostat.text import counted, listed
-from aerostat.training.api import choose_splits, plan, resume, train
+from aerostat.training.plan import TrainRequest, choose_splits, plan
 from aerostat.training.progress import clock
 from aerostat.training.recipe import read_recipe
 from aerostat.training.resume_checks import Fingerprint
+from aerostat.training.runner import RunOptions, resume_run, start_run
 from aerostat.training.signals import InterruptedRunError
 
 _log = logging.getLogger(__name__)
 
 MEASURES = {"ap": "AP", "ap50": "AP50", "best_ap": "best epoch", "tta_ap": "AP with TTA"}
-"""What is told of every recipe; the first is the headline: averaged weights of the last epoch."""
+"""Figures of every recipe. The first is the headline: AP of the averaged weights of the last epoch."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,17 @@ class Arm:
     """One recipe of a study.
 
     Args:
-        name: what tables and pictures call it.
-        preset: auto, small or published.
-        values: recipe fields that override the preset's.
+        name: of the recipe in tables and pictures.
+        request: what is asked of its runs; each run has its own seed.
     """
 
     name: str
-    preset: str = "auto"
-    values: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    request: TrainRequest = dataclasses.field(default_factory=TrainRequest)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a study; what it gave is None until it is finished.
+    """One run of a study. Its figures are NaN until it is finished.
 
     Args:
         arm: name of its recipe.
@@ -84,7 +84,7 @@ class Trial:
 
     @property
     def pair(self) -> tuple[int, int]:
-        """What it has in common with the runs of other recipes that it is compared with."""
+        """Seed and fold: runs of other recipes with the same pair are compared with this one."""
         return self.seed, self.fold
 
 
@@ -99,7 +99,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study found.
+    """The result of a study.
 
     Args:
         path: its directory.
@@ -156,25 +156,24 @@ def study(
     out: Path | str,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     folds: int = 0,
-    model: str | None = None,
-    weights: str | None = None,
     tta: bool = False,
+    commands: Commands = PYTHON,
 ) -> Study:
-    """Train every recipe on every seed or fold and tell what came out; finished runs are not made again.
+    """Train every recipe on every seed or fold and return the results; finished runs are not repeated.
 
     Args:
         data: with a training split, and without folds a validation split.
-        arms: the recipes, the first being what others are measured against.
+        arms: the recipes; the others are compared with the first.
         out: directory of the study; a run is in `out`/RECIPE/seed-N or `out`/RECIPE/fold-K-seed-N.
         seeds: of the runs.
-        folds: so many parts of the training split, each validated on once by a run that learns from the
-            others; a validation split of the data is not looked at. 0 uses the data's own splits.
-        model, weights: see `aerostat.training.api.train`.
+        folds: number of parts of the training split. Each part is validated on once, by a run that learns
+            from the others; a validation split of the data is not used. 0 uses the data's own splits.
         tta: also score the last weights with test-time augmentation.
+        commands: what to type next, as the caller words it.
 
     Raises:
         InputError: the request does not fit the data or what stands in `out`.
-        AerostatError: a run failed; what is finished stays.
+        AerostatError: a run failed; finished runs stay.
     """
     _require_sensible(data, arms, seeds, folds)
     out = Path(out)
@@ -185,11 +184,30 @@ def study(
     ]
     parts = {trial.pair: fold_of(data, folds, trial.fold, trial.seed) for trial in trials}
     _require_scores(parts)
+    first = parts[trials[0].pair]
+    _write_study(out, data, arms, first, folds=folds, tta=tta)
+    done = _run_all(out, trials, arms, parts, tta=tta, commands=commands)
+    share = len(first.split("val")) / len(first.split("train")) if folds else 0.0
+    names = [arm.name for arm in arms]
+    found = Study(out, tuple(sorted(done, key=lambda trial: names.index(trial.arm))), share)
+    write_text(out / "results.json", json.dumps(found.to_dict(), indent=2))
+    return found
+
+
+def _run_all(
+    out: Path,
+    trials: Sequence[Trial],
+    arms: Sequence[Arm],
+    parts: Mapping[tuple[int, int], Dataset],
+    *,
+    tta: bool,
+    commands: Commands,
+) -> list[Trial]:
+    """Return all trials with their figures, after making the runs that are not finished."""
     by_name = {arm.name: arm for arm in arms}
-    _settle(out, data, arms, parts[trials[0].pair], folds=folds, tta=tta, model=model, weights=weights)
     done: list[Trial] = []
     began, worked = time.monotonic(), 0
-    with activity() as tell:
+    with activity() as show:
         for number, trial in enumerate(trials, 1):
             place = folder_of(out, trial)
             known = _finished(place / "trial.json", trial)
@@ -197,14 +215,13 @@ def study(
                 now = time.monotonic()
                 ends = now + (now - began) / worked * (len(trials) - number + 1) if worked else None
                 begun = f"run {number} of {len(trials)}: {_title(trial)}"
-                tell(partial(_state_of, begun, ends, Run(place / "run")))
+                show(partial(state_of, begun, ends, Run(place / "run")))
                 try:
-                    known = _run(place, trial, by_name[trial.arm], parts[trial.pair], model, weights, tta)
-                except InterruptedRunError as stopped:  # the run alone does not know where its data are
+                    known = _run(place, trial, by_name[trial.arm], parts[trial.pair], tta, commands)
+                except InterruptedRunError as stopped:
+                    # The run alone does not know where its data are: the study has to be repeated.
                     raise InterruptedRunError(
-                        f"{_title(trial)}: {stopped.what}.",
-                        stopped.signal_number,
-                        "the same command again",
+                        f"{_title(trial)}: {stopped.what}.", stopped.signal_number, commands.repeat
                     ) from None
                 worked += 1
                 _log.info(
@@ -213,24 +230,20 @@ def study(
                     + f"; best epoch {known.best_ap:.3f}; {clock(known.seconds)}"
                 )
             done.append(known)
-    part = parts[trials[0].pair]
-    share = len(part.split("val")) / len(part.split("train")) if folds else 0.0
-    found = Study(out, tuple(sorted(done, key=lambda t: list(by_name).index(t.arm))), share)
-    write_text(out / "results.json", json.dumps(found.to_dict(), indent=2))
-    return found
+    return done
 
 
 def fold_of(data: Dataset, folds: int, fold: int, seed: int) -> Dataset:
     """Return the data of one run: their own splits, or one fold of the training split against the others.
 
-    Images are dealt out in the order of how many objects they show, so that folds are alike; those that show
-    as many are shuffled by the seed.
+    Images are dealt to the folds in the order of their numbers of objects, which makes the folds alike.
+    Images with equal numbers are shuffled by the seed.
 
     Args:
         data: with a training split.
-        folds: how many; 0 for the data's own splits.
-        fold: which, from 1.
-        seed: other seeds deal otherwise.
+        folds: number of folds; 0 for the data's own splits.
+        fold: number of this fold, from 1.
+        seed: another seed makes other folds.
     """
     train_split, val_split = choose_splits(data)
     if not folds:
@@ -257,17 +270,17 @@ def fold_of(data: Dataset, folds: int, fold: int, seed: int) -> Dataset:
 
 
 def folder_of(out: Path, trial: Trial) -> Path:
-    """Return where a run of a study stands."""
+    """Return the folder of a run of a study."""
     name = f"fold-{trial.fold}-seed-{trial.seed}" if trial.fold else f"seed-{trial.seed}"
     return out / slug(trial.arm) / name
 
 
 def slug(name: str) -> str:
     """Return a folder name for a recipe's name: what is not a letter, digit, dot or dash becomes a dash."""
-    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-")[:60]
-    if kept == name:
-        return kept
-    return f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"  # others may be called nearly so
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-")[:60]
+    if safe == name:
+        return safe
+    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"  # another name may have the same letters
 
 
 def _require_sensible(data: Dataset, arms: Sequence[Arm], seeds: Sequence[int], folds: int) -> None:
@@ -284,7 +297,7 @@ def _require_sensible(data: Dataset, arms: Sequence[Arm], seeds: Sequence[int], 
             f"Expected at most as many folds as training images ({len(train_split)}), found {folds}."
         )
     if not folds and val_split is None:
-        raise InputError("The data have no val split to score the runs on; use --folds 5.")
+        raise InputError("The data have no val split to score the runs on; use `folds` 5.")
 
 
 def _require_scores(parts: Mapping[tuple[int, int], Dataset]) -> None:
@@ -296,30 +309,22 @@ def _require_scores(parts: Mapping[tuple[int, int], Dataset]) -> None:
             raise InputError(
                 f"Fold {fold} of seed {seed} holds no object to score a run on; use fewer folds."
             )
-        raise InputError("The data's val split holds no object to score a run on; use --folds 5.")
+        raise InputError("The data's val split holds no object to score a run on; use `folds` 5.")
 
 
-def _settle(
-    out: Path,
-    data: Dataset,
-    arms: Sequence[Arm],
-    part: Dataset,
-    *,
-    folds: int,
-    tta: bool,
-    model: str | None,
-    weights: str | None,
+def _write_study(
+    out: Path, data: Dataset, arms: Sequence[Arm], part: Dataset, *, folds: int, tta: bool
 ) -> None:
-    """Check every recipe before the first run, and that what stands in `out` is of the same study."""
+    """Write what the study is, after checking every recipe and that `out` holds the same study."""
     path = out / "study.json"
     if out.exists() and not path.is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already and is no study; choose another --out.")
+        raise InputError(f"{out} exists already and is no study; choose another `out`.")
     recipes: dict[str, Any] = {}
     for arm in arms:
-        planned = plan(part, model=model, weights=weights, preset=arm.preset, values=arm.values)
+        planned = plan(part, arm.request)
         recipes[arm.name] = json.loads(json.dumps(planned.recipe.to_dict()))  # as it is read again
         recipes[arm.name]["run"].pop("seed")
-    kept: dict[str, Any] = {
+    record: dict[str, Any] = {
         "classes": list(data.classes),
         "images": _fingerprint(choose_splits(data)[0]),
         "validation images": None if folds else _fingerprint(part.split("val")),
@@ -329,39 +334,39 @@ def _settle(
     }
     if path.is_file():
         before = _read(path)
-        before.setdefault("validation images", kept["validation images"])  # older studies do not tell
+        before.setdefault("validation images", record["validation images"])  # older studies do not tell
         for key in ("classes", "folds", "tta", "images", "validation images"):
-            if before.get(key) != kept[key]:
+            if before.get(key) != record[key]:
                 raise InputError(
-                    f"The study in {out} has other {key} ({before.get(key)}, asked for were {kept[key]}); "
-                    "choose another --out."
+                    f"The study in {out} has other {key} ({before.get(key)}, asked for were {record[key]}); "
+                    "choose another `out`."
                 )
         for name, recipe in before.get("recipes", {}).items():
             if name in recipes and recipes[name] != recipe:
                 other = _first_difference(recipe, recipes[name])
                 raise InputError(
-                    f"The study in {out} has a recipe {name!r} with {other}; choose another name or --out."
+                    f"The study in {out} has a recipe {name!r} with {other}; choose another name or `out`."
                 )
-        kept["recipes"] = {**before.get("recipes", {}), **recipes}
-    write_text(path, json.dumps(kept, indent=2))
+        record["recipes"] = {**before.get("recipes", {}), **recipes}
+    write_text(path, json.dumps(record, indent=2))
 
 
-def _run(
-    place: Path, trial: Trial, arm: Arm, part: Dataset, model: str | None, weights: str | None, tta: bool
-) -> Trial:
-    """Make one run, or go on with it, with its console in a file beside it."""
+def _run(place: Path, trial: Trial, arm: Arm, part: Dataset, tta: bool, commands: Commands) -> Trial:
+    """Make one run, or resume it, with its log in a file beside it."""
     run = Run(place / "run")
     place.mkdir(parents=True, exist_ok=True)
-    values = {section: dict(fields) for section, fields in arm.values.items()}
+    values = {section: dict(fields) for section, fields in arm.request.values.items()}
     values.setdefault("run", {})["seed"] = trial.seed
+    options = RunOptions(commands=commands)
     with log_to(place / "log.txt"):
         if run.checkpoint.is_file():
-            if not run.ended:  # its last validation may be due though all has been learned
-                resume(run, part)
+            # The last validation may be due although all epochs are finished.
+            if not run.ended:
+                resume_run(run, part, options)
         else:
-            if run.path.exists():  # stopped before its first checkpoint: nothing of it is worth keeping
+            if run.path.exists():  # stopped before its first checkpoint
                 shutil.rmtree(run.path)
-            train(part, model=model, weights=weights, out=run.path, preset=arm.preset, values=values)
+            start_run(part, run.path, dataclasses.replace(arm.request, values=values), options)
         lines = run.read_metrics()
         scores = lines_of(lines, "val", "ap")
         last, best = scores[-1], max(scores, key=lambda line: line["ap"])
@@ -380,10 +385,14 @@ def _run(
 
 
 def score_with_tta(run: Run, split: Split) -> float:
-    """Return AP of a run's last weights with the default views, asked for as its own validation asks.
+    """Return AP of a run's last weights with the default views, by the thresholds of its own validation.
+
+    Args:
+        run: finished.
+        split: the ground truth.
 
     Raises:
-        InputError: if the run or its weights cannot be read.
+        InputError: the run or its weights cannot be read.
     """
     asked = read_recipe(run.recipe).eval
     return evaluate(
@@ -397,13 +406,13 @@ def score_with_tta(run: Run, split: Split) -> float:
     ).ap
 
 
-def _state_of(begun: str, ends: float | None, run: Run) -> str:
-    """Return how far along the study is, with the newest line of the run that is being made.
+def state_of(begun: str, ends: float | None, run: Run) -> str:
+    """Return the progress of a study in a line, with the epoch of its present run.
 
     Args:
-        begun: what is being made.
-        ends: when the study should be done by its pace so far, as `time.monotonic` counts; None if unknown.
-        run: that is being made.
+        begun: title of the present run.
+        ends: when the study ends at its present pace, by `time.monotonic`; None if unknown.
+        run: the present run.
     """
     left = f", about {clock(ends - now)} left" if ends and ends > (now := time.monotonic()) else ""
     try:
@@ -416,7 +425,7 @@ def _state_of(begun: str, ends: float | None, run: Run) -> str:
 
 
 def _finished(path: Path, trial: Trial) -> Trial | None:
-    """Return what a run gave, if it is finished."""
+    """Return the figures of a finished run, else None."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         found = Trial(**json.loads(path.read_text("utf-8")))
         if (found.arm, found.pair) == (trial.arm, trial.pair):
@@ -430,7 +439,7 @@ def _title(trial: Trial) -> str:
 
 
 def _fingerprint(split: Split) -> str:
-    """Return what tells one set of images and boxes from another, in a few letters."""
+    """Return a short text that differs for other images or boxes."""
     known = Fingerprint.of(split)
     digest = hashlib.sha256(json.dumps(known.names).encode() + known.checks.tobytes()).hexdigest()[:12]
     return f"{counted(len(split), 'image')} {digest}"
@@ -450,7 +459,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise InputError(f"{path} is no readable record of a study; choose another --out.")
+        raise InputError(f"{path} is no readable record of a study; choose another `out`.")
     return found
 
 

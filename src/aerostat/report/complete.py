@@ -1,4 +1,4 @@
-"""The whole page about a run: what its directory tells, and what its detector shows on its data."""
+"""The whole page about a run: chapters from its directory, and from its detector and data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
+from aerostat.progress import progress_shown
 from aerostat.report.advice_chapters import advice_chapters
 from aerostat.report.data_chapters import batch_chapters, picture_chapters
 from aerostat.report.explanation_chapters import explanation_chapters, feature_chapters
@@ -17,6 +18,7 @@ from aerostat.report.page import Chapter, write_report
 from aerostat.report.run import Story, read_story, story_chapters, subtitle, title
 from aerostat.report.subject import Subject, read_subject
 from aerostat.report.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 
 _log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ PAGE = "report.html"
 """Name of the page in a run's directory."""
 
 ORDER = ("Summary", "Data", "Curves", "Evaluation", "Predictions", "Recipe", "Environment")
-"""Of the chapters that the directory tells."""
+"""Titles of the chapters that need the directory alone, in order."""
 SHOWN: Mapping[str, Mapping[str, Callable[[Subject], Sequence[Chapter]]]] = MappingProxyType(
     {
         "Data": {"The data in pictures": picture_chapters, "Training batches": batch_chapters},
@@ -37,56 +39,73 @@ SHOWN: Mapping[str, Mapping[str, Callable[[Subject], Sequence[Chapter]]]] = Mapp
         "Predictions": {"Feature maps": feature_chapters, "What detections rest on": explanation_chapters},
     }
 )
-"""What follows them, by the title of the chapter before; with a title for where they cannot be made."""
+"""Chapters that need the detector and the data, by the title of the chapter before them.
+
+Each maker has the title that its chapter gets where it cannot be made."""
 
 
-def report(run: Run | Path | str, data: Dataset | None = None) -> Path:
+def report(
+    run: Run | Path | str, data: Dataset | None = None, *, commands: Commands = PYTHON, progress: bool = True
+) -> Path:
     """Write the page about a run into its directory and return its path.
 
     Args:
         run: its directory.
         data: what it was trained on; read again from where they were if None. Where they are gone, the
             chapters that need them are left out, and the page says so.
+        commands: what to type next, as the caller words it.
+        progress: whether progress is shown.
 
     Raises:
         InputError: if the directory is no run, a file in it cannot be read, or `data` are other data.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
-    story = read_story(run)
-    return write_report(
-        run.path / PAGE, title=title(story), subtitle=subtitle(story), chapters=_chapters(story, data)
-    )
+    with progress_shown(progress):
+        story = read_story(run)
+        chapters = _chapters(story, data, commands)
+    return write_report(run.path / PAGE, title=title(story), subtitle=subtitle(story), chapters=chapters)
 
 
-def run_chapters(run: Run, data: Dataset | None = None) -> list[Chapter]:
-    """Return all chapters about a run, without those that have nothing to tell; see `report`."""
-    return _chapters(read_story(run), data)
+def lacks_page(run: Run) -> bool:
+    """Return whether a finished run has no page, or one from before its end.
+
+    That is so where the run was killed while its page was written.
+    """
+    if not run.ended:
+        return False
+    page = run.path / PAGE
+    return not page.is_file() or page.stat().st_mtime_ns < run.metrics.stat().st_mtime_ns
 
 
-def _chapters(story: Story, data: Dataset | None) -> list[Chapter]:
-    told = {chapter.title: chapter for chapter in story_chapters(story)}
+def run_chapters(run: Run, data: Dataset | None = None, *, commands: Commands = PYTHON) -> list[Chapter]:
+    """Return all chapters about a run that have something to show; see `report`."""
+    return _chapters(read_story(run), data, commands)
+
+
+def _chapters(story: Story, data: Dataset | None, commands: Commands) -> list[Chapter]:
+    of_directory = {chapter.title: chapter for chapter in story_chapters(story, commands)}
     if not (story.run.best.is_file() or story.run.last.is_file()):  # the first epoch is not finished yet
-        return list(told.values())
+        return list(of_directory.values())
     try:
-        subject = read_subject(story.run, data)
+        subject = read_subject(story.run, data, commands)
     except AerostatError as error:
         if data is not None:
             raise
-        told["Summary"] = _with_text(
-            told["Summary"], f"Chapters that need the detector and the data are left out: {error}"
+        of_directory["Summary"] = _with_text(
+            of_directory["Summary"], f"Chapters that need the detector and the data are left out: {error}"
         )
-        return list(told.values())
+        return list(of_directory.values())
     chapters: list[Chapter] = []
     for name in ORDER:
-        chapters += [told[name]] if name in told else []
-        for title_of_none, make in SHOWN.get(name, {}).items():
-            chapters += _made(title_of_none, make, subject)
+        chapters += [of_directory[name]] if name in of_directory else []
+        for title_of_failure, make in SHOWN.get(name, {}).items():
+            chapters += _made(title_of_failure, make, subject)
     chapters[0] = _of_subject(chapters[0], subject)
     return chapters
 
 
 def _of_subject(summary: Chapter, subject: Subject) -> Chapter:
-    """Return the summary with AP by test-time augmentation beside the plain AP, and what cannot be read."""
+    """Return the summary with AP by test-time augmentation, and with the images that cannot be read."""
     try:
         card, unreadable = view_card(subject), subject.unreadable
     except Exception:  # the chapters about it have said why
@@ -101,16 +120,16 @@ def _with_text(chapter: Chapter, text: str) -> Chapter:
 
 
 def _made(
-    title_of_none: str, make: Callable[[Subject], Sequence[Chapter]], subject: Subject
+    title_of_failure: str, make: Callable[[Subject], Sequence[Chapter]], subject: Subject
 ) -> Sequence[Chapter]:
     """Return the chapters, or one that says why they cannot be made.
 
-    Whatever fails, memory perhaps: the page, and the training that it ends, are worth more than a chapter.
+    Any error is caught, lack of memory too: the page is worth more than one of its chapters.
     """
     try:
         return make(subject)
     except Exception as error:
         known = isinstance(error, AerostatError)
         why = str(error) if known else f"{type(error).__name__}: {error}".split("\n", maxsplit=1)[0]
-        _log.info(f"the report goes without the chapter {title_of_none!r}: {why}")
-        return [Chapter(title_of_none, [f"This could not be shown: {why}"])]
+        _log.info(f"the report goes without the chapter {title_of_failure!r}: {why}")
+        return [Chapter(title_of_failure, [f"This could not be shown: {why}"])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +41,14 @@ def feature_chapters(subject: Subject) -> Sequence[Chapter]:
     )
     caption = f"Mean activation on {path.name}, from grey (least) to yellow (most)"
     figure = Figure(maps.draw().image_bgr, caption, "feature maps of backbone and neck", wide=True)
-    return [Chapter("Feature maps", [text], [figure], commands=[_command("features", subject, path)])]
+    return [
+        Chapter(
+            "Feature maps",
+            [text],
+            [figure],
+            commands=[subject.commands.features(subject.run.path, str(path))],
+        )
+    ]
 
 
 def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
@@ -69,7 +75,7 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
             paragraphs=[text, _meaning(len(measured), len(chosen))],
             tables=[_table(measured)] if measured else [],
             figures=figures,
-            commands=[_command("explain", subject, photographs[0], *(["--faithfulness"] * (not measured)))],
+            commands=[subject.commands.explain(subject.run.path, str(photographs[0]), not measured)],
         )
     ]
 
@@ -138,7 +144,3 @@ def _row(name: str, measures: Sequence[Measures]) -> tuple[str, ...]:
     deletion = float(np.mean([one.deletion.area for one in measures]))
     insertion = float(np.mean([one.insertion.area for one in measures]))
     return name, f"{100 * inside:.0f} %", f"{deletion:.3f}", f"{insertion:.3f}"
-
-
-def _command(verb: str, subject: Subject, path: Path, *options: str) -> str:
-    return shlex.join(["aerostat", verb, str(subject.run.path), str(path), *options])

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, CocoResult
 from aerostat.evaluation.table import text_table
 from aerostat.images.read import decode_image
 from aerostat.report.page import Card, Chapter, Figure, Fold, Table
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 from aerostat.runs.metrics import is_number, lines_of
 from aerostat.text import counted, listed
@@ -154,7 +156,7 @@ def read_story(run: Run) -> Story:
     """
     if not run.recipe.is_file():
         what = "has no recipe.toml" if run.path.is_dir() else "does not exist"
-        raise InputError(f"{run.path} is no run: it {what}; name the --out directory of a training.")
+        raise InputError(f"{run.path} is no run: it {what}; name the directory of a training.")
     recipe = read_recipe(run.recipe)
     try:
         lines = run.read_metrics() if run.metrics.is_file() else []
@@ -225,14 +227,18 @@ def _read_state(run: Run) -> Mapping[str, Any]:
 # ------------------------------------------------------------------------------------------------ chapters
 
 
-def story_chapters(story: Story) -> list[Chapter]:
-    """Return the chapters that a training run's directory can tell by itself.
+def story_chapters(story: Story, commands: Commands = PYTHON) -> list[Chapter]:
+    """Return the chapters that need the directory of a run alone.
 
-    Chapters with nothing to tell are left out: an unfinished run has no predictions, one without a validation
-    split no evaluation.
+    Chapters with nothing to show are left out. An unfinished run has no predictions, and one without a
+    validation split has no evaluation.
+
+    Args:
+        story: the run.
+        commands: what to type next, as the caller words it.
     """
     makers: tuple[Callable[[Story], Chapter | None], ...] = (
-        _summary,
+        partial(_summary, commands=commands),
         _data,
         _curves,
         _evaluation,
@@ -258,7 +264,7 @@ def subtitle(story: Story) -> str:
     return f"{network} for {len(story.classes)} classes"
 
 
-def _summary(story: Story) -> Chapter:
+def _summary(story: Story, commands: Commands) -> Chapter:
     run = story.run
     cards = [*(_ap_cards(story) or _loss_cards(story)), *_image_cards(story)]
     if story.seconds:
@@ -266,7 +272,7 @@ def _summary(story: Story) -> Chapter:
     files = {
         run.best: "averaged weights of the best epoch",
         run.last: "averaged weights of the last epoch",
-        run.checkpoint: "the whole state, to go on with --resume",
+        run.checkpoint: "the whole state, to resume from",
         run.metrics: "every iteration and validation",
         run.recipe: "the resolved recipe",
         run.environment: "versions, machine and data",
@@ -276,7 +282,7 @@ def _summary(story: Story) -> Chapter:
         "Summary",
         cards=cards,
         paragraphs=[_state_of_things(story)],
-        commands=_commands(story),
+        commands=_next_steps(story, commands),
         tables=[*_remark_tables(story), Table(("file", "size", "what it is"), rows, "Files")],
     )
 
@@ -361,13 +367,13 @@ def _state_of_things(story: Story) -> str:
     return text
 
 
-def _commands(story: Story) -> list[str]:
-    commands = []
-    if not story.finished and story.run.checkpoint.is_file():
-        commands.append(story.run.resume_command)
-    if story.run.best.is_file() or story.run.last.is_file():
-        commands += story.run.next_commands(_mapping(story.environment.get("data")))
-    return commands
+def _next_steps(story: Story, commands: Commands) -> list[str]:
+    run, steps = story.run, []
+    if not story.finished and run.checkpoint.is_file():
+        steps.append(commands.resume(run.path))
+    if run.best.is_file() or run.last.is_file():
+        steps += commands.next_steps(run.path, _mapping(story.environment.get("data")))
+    return steps
 
 
 def _data(story: Story) -> Chapter | None:

@@ -1,4 +1,4 @@
-"""What chapters about a run need beyond its directory: its detector, its data, and photographs to show."""
+"""A run with its detector, its data, and the images that chapters show."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from aerostat.inference.detector import Detector
 from aerostat.inference.resolve import load
 from aerostat.inference.tta import TTA
 from aerostat.results.detections import Detections
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 from aerostat.text import counted, listed
-from aerostat.training.api import choose_splits
+from aerostat.training.plan import choose_splits
 from aerostat.training.recipe import Recipe, read_recipe
+from aerostat.training.runner import read_again
 
 MAX_IMAGES, MIN_IMAGES = 100, 10
-"""Of a split that are looked at for the page, as far as `Subject.affords` them: more takes longer than it
-tells. The page says how many."""
+"""Images of a split that a page is about, as far as `Subject.affords` them. The page says how many."""
 CPU_WORK = 3000.0
-"""Billions of multiply-adds that a processor is given for each kind of look: a minute or two on two cores."""
+"""Billions of multiply-adds for each kind of look: a minute or two on two cores."""
 _MACS_PER_PARAMETER = 1640.0
-"""Of RTMDet at 640 x 640: 1490 to 1660 by the published figures of all sizes."""
+"""Multiply-adds of RTMDet at 640 x 640: 1490 to 1660 by the published figures of all sizes."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A run that can be asked, not only told about.
+    """A run with its detector and data.
 
     Args:
         run: its directory.
@@ -41,7 +42,8 @@ class Subject:
         recipe: resolved.
         data: what it was trained on.
         train_split: what it learned from.
-        val_split: what it was validated on, if anything.
+        val_split: what it was validated on; None if it was not.
+        commands: what to type next, as the caller words it.
     """
 
     run: Run
@@ -50,6 +52,7 @@ class Subject:
     data: Dataset
     train_split: Split
     val_split: Split | None
+    commands: Commands = PYTHON
 
     @cached_property
     def shown(self) -> Split:
@@ -68,19 +71,19 @@ class Subject:
 
     @property
     def found(self) -> list[tuple[ImageRecord, Detections]]:
-        """What the detector finds on the images of `shown`; those that cannot be read are left out."""
+        """Detections on the images of `shown`, without images that cannot be read."""
         return self._looked[0]
 
     @property
     def unreadable(self) -> str:
-        """Say which images of `shown` cannot be read, and why; empty if all can be."""
+        """A sentence about the images of `shown` that cannot be read; empty if all can be."""
         names = self._looked[1]
         left_out = "is left out" if len(names) == 1 else "are left out"
         return f"{counted(len(names), 'image')} {left_out}: {listed(names, 3)}." if names else ""
 
     @cached_property
     def seen(self) -> list[tuple[ImageRecord, Detections]]:
-        """What it finds with test-time augmentation, on as many images of `found` as there is time for."""
+        """Detections with test-time augmentation, on as many images of `found` as there is time for."""
         views = TTA().plan(self.detector.input_size).views
         width, height = self.detector.input_size
         passes = sum(view.input_size[0] * view.input_size[1] for view in views) / (width * height)
@@ -89,13 +92,14 @@ class Subject:
         return detect(self.detector, some, tta=True, on_unreadable=lambda *_: None)
 
     def affords(self, most: int, passes: float = 1.0) -> int:
-        """Return how many things can be done in bounded time, 0 if not even one.
+        """Return how many things can be done in a minute or two, 0 if not even one.
 
-        Reckoned from the network's size, not measured, so that the same run always gives the same page.
+        The time follows from the size of the network. It is not measured, so that the same run always gives
+        the same page.
 
         Args:
-            most: as many as are wanted; the answer wherever something faster than a processor computes.
-            passes: of the network over one image, that each thing takes.
+            most: how many are wanted; returned as it is on a GPU.
+            passes: of the network over one image, for each thing.
         """
         if self.detector.device.type != "cpu":
             return most
@@ -105,38 +109,36 @@ class Subject:
         return min(most, int(CPU_WORK / (work * passes)))
 
     def part(self, looked_at: int) -> str:
-        """Say which images it was that so many were of."""
+        """Return which images `looked_at` images are a part of, such as ``10 of the 50 images ...``."""
         whole = self.val_split or self.train_split
         some = f"{looked_at} of the {len(whole)}" if looked_at < len(whole) else f"{len(whole)}"
         return f"{some} {'image' if len(whole) == 1 else 'images'} of the split {whole.name}"
 
 
-def read_subject(run: Run, data: Dataset | None = None) -> Subject:
+def read_subject(run: Run, data: Dataset | None = None, commands: Commands = PYTHON) -> Subject:
     """Return a run with its detector and data.
 
     Args:
         run: its directory.
         data: what it was trained on; read again from where it was if None.
+        commands: what to type next, as the caller words it.
 
     Raises:
         InputError: there are no weights, the data are gone, or they have other classes.
     """
     detector = load(run.path)
-    if data is None:
-        source = recorded_source(run)
-        if not source.get("path"):
-            raise InputError(
-                f"{run.path} does not know where its data are; name them: aerostat report RUN DATA."
-            )
-        data = Dataset.read(**source)
+    data = read_again(recorded_source(run), run) if data is None else data
     if data.classes != detector.classes:
-        raise InputError(f"{run.path} was trained on other classes than these data have; name its own.")
+        raise InputError(
+            f"{run.path} was trained on {listed(detector.classes)}, but the data have "
+            f"{listed(data.classes)}; name the data that it was trained on."
+        )
     train_split, val_split = choose_splits(data)
-    return Subject(run, detector, read_recipe(run.recipe), data, train_split, val_split)
+    return Subject(run, detector, read_recipe(run.recipe), data, train_split, val_split, commands)
 
 
 def recorded_source(run: Run) -> Mapping[str, Any]:
-    """Return how a run's data were read, as arguments of `Dataset.read`; empty if that was not recorded."""
+    """Return how a run's data were read, as arguments of `Dataset.read`; empty if it was not recorded."""
     try:
         known = json.loads(run.environment.read_text("utf-8")).get("data", {})
     except (OSError, ValueError, AttributeError):

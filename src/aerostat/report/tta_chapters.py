@@ -32,7 +32,7 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
             "Test-time augmentation",
             paragraphs=[text],
             tables=[Table(("", "plain", "with views", "difference"), rows)],
-            commands=[f"{subject.run.next_commands(recorded_source(subject.run))[0]} --tta"],
+            commands=[subject.commands.evaluate(subject.run.path, recorded_source(subject.run), True)],
         )
     ]
 

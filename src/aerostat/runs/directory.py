@@ -41,14 +41,14 @@ class Run:
     def metrics(self) -> Path:
         """One JSON object a line, with its `kind`.
 
-        Iterations (train), validations (val), stage changes (stage), what training noticed (warning), where
-        the run was gone on with (resume) and its end (end).
+        The kinds are iterations (train), validations (val), changes of the stage (stage), warnings (warning),
+        where the run was resumed (resume), and its end (end).
         """
         return self.path / "metrics.jsonl"
 
     @property
     def checkpoint(self) -> Path:
-        """The whole state, from which the run can go on."""
+        """The whole state, from which the run can be resumed."""
         return self.path / "last.ckpt"
 
     @property
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def advice(self) -> Path:
-        """What the finished run suggests doing next, JSON."""
+        """Advice of the finished run, JSON."""
         return self.path / "advice.json"
 
     @property
@@ -73,23 +73,23 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """Validation photographs with what the best weights find."""
+        """Validation images with the detections of the best weights."""
         return self.path / "predictions"
 
     def require_absent(self) -> None:
-        """Refuse to write over anything.
+        """Refuse a directory that holds something.
 
         Raises:
-            InputError: if something is there other than a directory with nothing in it, or with nothing but
-                what a process left that died while it wrote its first state.
+            InputError: something is there. An empty directory is allowed, and so are temporary files of a
+                process that died while it wrote its first state.
         """
         if self.path.exists() and (
             not self.path.is_dir() or not all(is_temporary(inside) for inside in self.path.iterdir())
         ):
             go_on = (
-                f", go on with --resume {shlex.quote(str(self.path))}" if self.checkpoint.is_file() else ""
+                f", go on with `resume` {shlex.quote(str(self.path))}" if self.checkpoint.is_file() else ""
             )
-            raise InputError(f"{self.path} exists already; choose another --out{go_on}, or remove it.")
+            raise InputError(f"{self.path} exists already; choose another `out`{go_on}, or remove it.")
 
     def create(self) -> None:
         """Make the directory.
@@ -104,8 +104,8 @@ class Run:
             raise InputError(f"Cannot make the run directory {self.path}: {error.strerror}.") from None
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep the run for this process alone, and clear away what dead ones left half-written in it.
+    def locked(self) -> Iterator[None]:
+        """Lock the run for this process, and remove what processes that died left half-written in it.
 
         Raises:
             InputError: if another process is training it.
@@ -116,40 +116,9 @@ class Run:
             yield
 
     @property
-    def resume_command(self) -> str:
-        """What to type to go on with the run."""
-        return shlex.join(["aerostat", "train", "--resume", str(self.path)])
-
-    @property
     def ended(self) -> bool:
-        """Whether the run came to its end, curves and pictures included."""
+        """Whether the run has finished, with its curves and pictures; its page may be missing."""
         return self.metrics.is_file() and any(r.get("kind") == "end" for r in self.read_metrics()[-1:])
-
-    @property
-    def left(self) -> tuple[str, str]:
-        """What is left of the run where it is ended from outside, a clause, and what to type then."""
-        if not self.checkpoint.is_file():
-            return "nothing had been learned and nothing is kept", ""
-        if self.ended:
-            return "the run is whole but for its page", shlex.join(["aerostat", "report", str(self.path)])
-        return "the last whole state is kept", self.resume_command
-
-    def next_commands(self, source: Mapping[str, Any]) -> list[str]:
-        """Return what to type to use the run's weights.
-
-        Args:
-            source: how the data were read, as the run remembers it: ``path``, ``class_attribute`` and
-                ``images``; without a path the first command says ``DATA`` in its place.
-        """
-        evaluate = ["aerostat", "eval", str(self.path), str(source.get("path") or "DATA")]
-        for key, option in (("class_attribute", "--class-attribute"), ("images", "--images")):
-            if source.get(key):
-                evaluate += [option, str(source[key])]
-        return [
-            shlex.join(evaluate),
-            shlex.join(["aerostat", "predict", str(self.path), "PHOTOGRAPH.jpg"]),
-            shlex.join(["aerostat", "explain", str(self.path), "PHOTOGRAPH.jpg"]),
-        ]
 
     def record_source(self, source: Mapping[str, Any]) -> None:
         """Note in the environment where the data are now.
@@ -187,13 +156,15 @@ class Run:
                 os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of the metrics; a last line that was cut off is left out.
+        """Return the records of the metrics, without a last line that was cut off.
 
         Raises:
-            InputError: if there are none.
+            InputError: there is no file of metrics.
         """
         if not self.metrics.is_file():
-            raise InputError(f"{self.path} is no run: it has no {self.metrics.name}.")
+            raise InputError(
+                f"{self.path} is not a run: it has no {self.metrics.name}; name the directory of a run."
+            )
         records = []
         for line in self.metrics.read_text("utf-8").splitlines():
             try:
@@ -205,19 +176,19 @@ class Run:
         return records
 
     def read_validations(self) -> list[dict[str, Any]]:
-        """Return the lines of the validations, in order; AP is -1 where there was no object to find.
+        """Return the records of the validations, in order; AP is -1 where no object was annotated.
 
         Raises:
-            InputError: if there are no metrics.
+            InputError: there is no file of metrics.
         """
         return lines_of(self.read_metrics(), "val", "ap")
 
     def cut_metrics(self, epoch: int, batch: int) -> None:
-        """Drop what was logged after a checkpoint.
+        """Drop the records after a checkpoint.
 
         Args:
-            epoch, batch: of the iteration, both counted from 1, that comes next; it, what was to come before
-                it (the note of a stage) and what follows are dropped.
+            epoch, batch: of the next iteration, both counted from 1. Its record and all later ones are
+                dropped, and so is the record of a stage that begins with it.
         """
         if not self.metrics.is_file():
             return
@@ -226,5 +197,5 @@ class Run:
         def place(record: dict[str, Any]) -> tuple[int, float]:
             return record.get("epoch", 0), record.get("batch", places.get(record.get("kind", ""), math.inf))
 
-        kept = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
-        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        earlier = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
+        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in earlier))

@@ -49,8 +49,8 @@ class ExponentialMovingAverage(Generic[Net]):
         if self._integers:
             torch._foreach_copy_(self._copies, self._integers)
 
-    def pair_anew(self) -> None:
-        """Look anew which tensors change, since others learn from now on."""
+    def forget_pairs(self) -> None:
+        """Forget which tensors change, because others learn from now on. The next update looks again."""
         self._of = None
 
     def _pair(self, net: nn.Module) -> None:

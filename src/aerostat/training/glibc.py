@@ -1,8 +1,8 @@
-"""Freed memory that the process keeps, so that the next step of a long work finds it warm.
+"""Freed memory stays with the process, so that the next step of a long work does not have to ask for it.
 
-glibc hands large blocks back to the kernel as soon as they are freed, and the kernel fills each page with
-zeros when it is asked for again: a training step that allocates some hundred megabytes of activations meets
-tens of thousands of page faults, each time anew. While memory is kept they cost nothing.
+glibc returns large blocks to the kernel as soon as they are freed. When a block is asked for again, the
+kernel fills each of its pages with zeros. A training step allocates some hundred megabytes of activations,
+which are tens of thousands of page faults each time. There are none while the process keeps its memory.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 _TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
-"""Names of parameters (malloc.h of the GNU C library)."""
+"""Names of parameters of `mallopt` (malloc.h of the GNU C library)."""
 _LARGEST = 2**31 - 1
 _NEVER = -1
 _USUAL_MMAP = 32 << 20
 _USUAL_TRIM = 64 << 20
-"""Where glibc's own thresholds end on 64-bit systems once large blocks have been freed."""
+"""Values that glibc itself comes to on 64-bit systems, after large blocks have been freed."""
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Let the process keep what is freed while the block runs; what is kept goes back at its end.
+    """Keep freed memory while the block runs, and return it at the end.
 
-    The process takes no more than at its peak, but as long. Does nothing where the C library is not glibc.
+    The process holds its peak memory for the whole block, not more. Without glibc nothing happens.
     """
-    library = _glibc()
+    library = glibc()
     if library is None:
         yield
         return
@@ -44,8 +44,8 @@ def kept_memory() -> Iterator[None]:
 
 
 @cache
-def _glibc() -> Any:
-    """Return the C library of this process, None if it is another one than glibc."""
+def glibc() -> Any:
+    """Return the C library of this process; None if it is not glibc."""
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018 - only glibc has it

@@ -1,4 +1,4 @@
-"""Recipes to start from: the published one, and one that follows from the size of a small data set."""
+"""Recipes to start from: the published one, and one that follows from a small data set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aerostat.datasets.records import Split
 from aerostat.errors import InputError, nearest
 from aerostat.geometry.boxes import box_area
 from aerostat.model import SIZES
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.text import counted
 from aerostat.training.recipe import Recipe
 
@@ -20,41 +21,43 @@ Preset = Literal["auto", "small", "published"]
 PRESETS: tuple[Preset, ...] = ("auto", "small", "published")
 
 SMALL_IMAGES = 5000
-"""Up to so many training images `auto` takes the small preset; the published one needs 10^5 iterations."""
+"""Training images up to which `auto` takes the small preset; the published one needs 10^5 iterations."""
 
 PUBLISHED_BATCH = 256
 """8 GPUs with 32 images each (published RTMDet configs)."""
 PUBLISHED_LR = 0.004
-"""For that batch."""
+"""Learning rate for `PUBLISHED_BATCH` (published RTMDet configs)."""
 
 WARMUP_SHARE = 0.1
-"""Of the iterations: the published 1000 are often the whole of a small run."""
+"""Share of the iterations; the published 1000 are often the whole of a small run."""
 STAGE2_SHARE = 0.25
-"""Of the epochs: the published 20 of 300 would leave a short run one or two."""
+"""Share of the epochs; the published 20 of 300 would leave a short run one or two."""
 EMA_HORIZON_SHARE = 0.1
-"""Of the iterations: the averaged weights look back so far."""
+"""Share of the iterations that the averaged weights look back."""
 FINE_TUNE_LR = 0.001
+"""Learning rate from pretrained weights, for `SMALL_REFERENCE_BATCH`."""
 FROM_SCRATCH_LR = 0.002
+"""Learning rate from fresh weights, for `SMALL_REFERENCE_BATCH`."""
 EPOCHS = ((100, 100), (200, 80), (500, 50), (2000, 30), (math.inf, 20))
-"""Up to so many images, so many epochs: from few images it takes long to see enough of them."""
+"""(images, epochs): up to this many images, this many epochs. Few images have to be seen more often."""
 FEW_IMAGES = 500
-"""Up to so many a batch of 8 does; 4 and 8 were alike (benchmarks/balloon.md), 16 takes twice the memory."""
+"""Images up to which the batch is at most 8. AP at 4 and 8 was equal (benchmarks/balloon.md)."""
 SMALL_REFERENCE_BATCH = 12
-"""The batch that the two rates above are for; others scale with the square root, as AdamW's noise does."""
+"""Batch of the two rates above. Other batches scale them with the square root, as AdamW's noise does."""
 
 INPUT_SIZES = (320, 480, 640, 800, 960, 1280)
-"""Sides of the input that are chosen from, so that a few more images do not change it by a little."""
+"""Sides of the input to choose from. A few more images do not change the input by a little."""
 SMALL_QUANTILE = 0.25
-"""Of the objects: so many are smaller than the side that the input size follows from."""
+"""Share of the objects that are smaller than the small object that the input size follows from."""
 SMALL_SIDE = 70.0
-"""Pixels in the input that such an object is given (benchmarks/balloon.md)."""
+"""Side in pixels of that small object in the input (benchmarks/balloon.md)."""
 MAX_MEASURED = 2000
-"""Images that are asked for it, spread evenly over the split."""
+"""Images whose objects are measured for it, spread evenly over the split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How large objects and images are; a small recipe's input size follows from it.
+    """The size of objects and images. The input size of a small recipe follows from it.
 
     Args:
         small_share: side of a small object (square root of its box's area) as a share of its image's longest
@@ -67,7 +70,7 @@ class Extent:
 
     @classmethod
     def of(cls, split: Split) -> Extent | None:
-        """Measure a split; None if it has no object with an area."""
+        """Return the extent of a split; None if it has no object with an area."""
         images = split.sample(MAX_MEASURED).images
         longest = np.asarray([max(image.width, image.height, 1) for image in images], np.float64)
         sides = [
@@ -90,50 +93,58 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose(
-    preset: str,
-    *,
-    size: str,
-    train_images: int,
-    weights: str,
-    input_size: int,
-    extent: Extent | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    accumulate: int = 1,
-) -> Choice:
-    """Return the recipe of a preset for a data set.
+@dataclass(frozen=True)
+class PresetBasis:
+    """What the values of a preset follow from.
 
     Args:
-        preset: auto, small or published.
         size: of the network.
         train_images: in the training split.
         weights: what the network starts from; empty for fresh weights.
         input_size: side in pixels of the input that the network is published or was trained with.
         extent: of the training data; the small preset then takes a larger input where objects need one.
         epochs, batch_size: asked for in place of the preset's; what depends on them follows.
-        accumulate: iterations whose gradients make one step: rates and averaging follow the steps.
+        accumulate: iterations whose gradients make one step; rates and averaging follow the steps.
+    """
+
+    size: str
+    train_images: int
+    weights: str
+    input_size: int
+    extent: Extent | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    accumulate: int = 1
+
+
+def choose(preset: str, basis: PresetBasis, commands: Commands = PYTHON) -> Choice:
+    """Return the recipe of a preset for a data set.
+
+    Args:
+        preset: auto, small or published; auto takes small for up to `SMALL_IMAGES` training images.
+        basis: what the recipe follows from.
+        commands: what to type, as the caller words it.
 
     Raises:
-        InputError: for an unknown preset.
+        InputError: for an unknown preset or size.
     """
     if preset not in PRESETS:
         raise InputError(
             f"Unknown preset {preset!r}; the presets are {', '.join(PRESETS)}.{nearest(preset, PRESETS)}"
         )
+    size, images = basis.size, basis.train_images
     if size not in SIZES:
         raise InputError(f"Unknown size {size!r}; the sizes are {', '.join(SIZES)}.{nearest(size, SIZES)}")
-    small = preset == "small" or (preset == "auto" and train_images <= SMALL_IMAGES)
-    why = f"preset {'small' if small else 'published'}: {counted(train_images, 'training image')}"
+    small = preset == "small" or (preset == "auto" and images <= SMALL_IMAGES)
+    why = f"preset {'small' if small else 'published'}: {counted(images, 'training image')}"
     if preset == "auto":
         why += f", {'at most' if small else 'more than'} {SMALL_IMAGES}"
-    make = _small if small else _published
-    values, reasons = make(train_images, bool(weights), epochs, batch_size, accumulate)
-    values["model"] = {"size": size, "weights": weights}
-    if small and extent is not None:
-        input_size, reason = fitting_input(extent, input_size)
+    values, reasons = (_small if small else _published)(basis)
+    values["model"] = {"size": size, "weights": basis.weights}
+    values["data"] = {"input_size": basis.input_size}
+    if small and basis.extent is not None:
+        values["data"]["input_size"], reason = fitting_input(basis.extent, basis.input_size, commands)
         reasons.append(reason)
-    values["data"] = {"input_size": input_size}
     if size not in ("nano", "tiny"):  # the published configs of the larger sizes augment more
         values["augment"] = {"mixup": 1.0, "mosaic_cache": 40, "mixup_cache": 20}
         if size != "s":
@@ -141,14 +152,16 @@ def choose(
     return Choice(Recipe().override(values, source=f"preset {preset}"), (why, *reasons))
 
 
-def fitting_input(extent: Extent, start: int) -> tuple[int, str]:
+def fitting_input(extent: Extent, start: int, commands: Commands = PYTHON) -> tuple[int, str]:
     """Return the side of the input that shows small objects at `SMALL_SIDE` pixels, and the reason.
 
-    It is not below that of the weights, whose work is done, and not above what the images have to show.
+    It is at least the side that the weights were trained with. It is at most the longest side of the images,
+    because enlarging them shows nothing new.
 
     Args:
         extent: of the training data.
         start: the side that the weights were trained with, or that of the published recipe.
+        commands: what to type, as the caller words it.
     """
     wanted = SMALL_SIDE / extent.small_share
     nearest_size = min(INPUT_SIZES, key=lambda size: abs(math.log(size / wanted)))
@@ -158,9 +171,10 @@ def fitting_input(extent: Extent, start: int) -> tuple[int, str]:
     small = f"a quarter of the objects are below {share:.1%} of their image's longest side"
     if size == start:
         return size, f"input {size} px, as the network starts from: {small}, {share * size:.0f} px"
+    slower = f"{commands.argument('input_size', start)} is {_times((size / start) ** 2)} as fast"
     return size, (
         f"input {size} px in place of {start}: {small}, {share * start:.0f} px at {start} and "
-        f"{share * size:.0f} at {size} (--input-size {start} is {_times((size / start) ** 2)} as fast)"
+        f"{share * size:.0f} at {size} ({slower})"
     )
 
 
@@ -168,13 +182,11 @@ def _times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio > 1.75 else f"{ratio:.1f} times"
 
 
-def _published(
-    images: int, pretrained: bool, epochs: int | None, batch_size: int | None, accumulate: int
-) -> tuple[dict[str, Any], list[str]]:
-    batch = batch_size or 32
+def _published(basis: PresetBasis) -> tuple[dict[str, Any], list[str]]:
+    batch, accumulate = basis.batch_size or 32, basis.accumulate
     lr = PUBLISHED_LR * batch * accumulate / PUBLISHED_BATCH
-    epochs = epochs or 300
-    iterations = epochs * math.ceil(images / batch)
+    epochs = basis.epochs or 300
+    iterations = epochs * math.ceil(basis.train_images / batch)
     warmup = min(1000, iterations // 10)
     values = {
         "optim": {"batch_size": batch, "lr": lr},
@@ -189,11 +201,10 @@ def _published(
     ]
 
 
-def _small(
-    images: int, pretrained: bool, epochs: int | None, batch_size: int | None, accumulate: int
-) -> tuple[dict[str, Any], list[str]]:
-    batch = batch_size or max(2, min(8 if images <= FEW_IMAGES else 16, 4 * round(images / 20)))
-    epochs = epochs or next(count for most, count in EPOCHS if images <= most)
+def _small(basis: PresetBasis) -> tuple[dict[str, Any], list[str]]:
+    images, accumulate, pretrained = basis.train_images, basis.accumulate, bool(basis.weights)
+    batch = basis.batch_size or max(2, min(8 if images <= FEW_IMAGES else 16, 4 * round(images / 20)))
+    epochs = basis.epochs or next(count for most, count in EPOCHS if images <= most)
     per_epoch = math.ceil(images / batch)
     iterations = epochs * per_epoch
     steps = epochs * math.ceil(per_epoch / accumulate)

@@ -1,4 +1,4 @@
-"""What a run will feed to its network, before it runs: the first samples of each stage, as pictures."""
+"""The first samples that a run will learn from in each stage, as pictures, before it runs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from aerostat.datasets.summary import require_usable
 from aerostat.errors import InputError, clause
 from aerostat.inspection.pictures import StagePictures, stage_pictures
 from aerostat.pipeline.loader import Batch
-from aerostat.training.api import Plan, Values, choose_splits, plan
+from aerostat.runs.commands import PYTHON, Commands
 from aerostat.training.loop import build_loader
+from aerostat.training.plan import Plan, TrainRequest, choose_splits, plan
 from aerostat.training.recipe import Recipe
 
 
 def plan_to_show(
-    data: Dataset, *, model: str | None, weights: str | None, preset: str, values: Values
+    data: Dataset, request: TrainRequest, commands: Commands = PYTHON
 ) -> tuple[Plan | None, str]:
-    """Return what `train` would plan for data, and what it would refuse them for, an empty text if nothing.
+    """Return what `train` would plan for data, and why it would refuse them, empty if it would not.
 
-    Where only the validation split is wanting there is a plan all the same: its batches can be looked at.
+    Data whose validation split alone is unusable have a plan too: their batches can be looked at.
 
     Args:
         data: any.
-        model, weights, preset, values: as for `aerostat.training.api.plan`.
+        request: as for `aerostat.training.plan.plan`.
+        commands: what to type, as the caller words it.
 
     Raises:
         InputError: the request itself does not fit, whatever the data.
@@ -45,19 +47,19 @@ def plan_to_show(
     if not train_split.box_count:
         return None, refusal
     alone = Dataset(data.classes, {train_split.name: train_split})
-    return plan(alone, model=model, weights=weights, preset=preset, values=values), refusal
+    return plan(alone, request, commands), refusal
 
 
 def first_batches(split: Split, recipe: Recipe, *, samples: int = 16) -> dict[int, tuple[int, list[Batch]]]:
     """Return the batches that a run of a recipe starts each of its stages with.
 
-    They come from the loader that the run itself would build, at the positions where the run would ask for
-    them, so they are what the network will see, to the pixel.
+    They come from the loader that the run itself would build, at the run's own positions. They are what the
+    network will see, to the pixel.
 
     Args:
         split: to learn from.
         recipe: resolved.
-        samples: so many of each stage are wanted; whole batches are returned.
+        samples: of each stage at least; whole batches are returned.
 
     Returns:
         For each stage that the run has, 1 or 2, its first epoch counted from 0 and the batches.
@@ -77,12 +79,12 @@ def first_batches(split: Split, recipe: Recipe, *, samples: int = 16) -> dict[in
 
 
 def preview_pictures(split: Split, recipe: Recipe, *, limit: int = 16) -> list[StagePictures]:
-    """Return what the network of a run will see first, stage by stage, as pictures with their boxes.
+    """Return the first samples of each stage of a run as pictures with their boxes.
 
     Args:
         split: to learn from.
         recipe: resolved.
-        limit: at most so many samples of each stage.
+        limit: samples of each stage at most.
 
     Raises:
         InputError: the split has no images.

@@ -254,6 +254,15 @@ class Recipe:
     eval: EvalRecipe = field(default_factory=EvalRecipe)
     run: RunRecipe = field(default_factory=RunRecipe)
 
+    def freezes_backbone(self, epoch: int) -> bool:
+        """Return whether the backbone is frozen in an epoch, counted from 0."""
+        learns_from = math.floor(self.schedule.epochs * self.schedule.freeze_share + 0.5)
+        return self.model.freeze == "backbone" and epoch < learns_from
+
+    def is_validated(self, epoch: int) -> bool:
+        """Return whether there is a validation after an epoch, counted from 1; the last always has one."""
+        return epoch == self.schedule.epochs or epoch % self.eval.interval == 0
+
     def override(self, values: Mapping[str, Mapping[str, Any]], source: str = "the request") -> Recipe:
         """Return the recipe with some fields replaced.
 
@@ -323,6 +332,32 @@ def _replace(section: T, name: str, values: Mapping[str, Any], source: str) -> T
             ) from None
     replaced: T = dataclasses.replace(section, **converted)  # type: ignore[type-var]
     return replaced
+
+
+def values_of_fields(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return section -> key -> value for recipe fields by their names alone.
+
+    Args:
+        fields: key -> value. Of a key that two sections have, the one that training depends on is meant:
+            ``batch_size`` is the optimiser's.
+
+    Raises:
+        InputError: for an unknown key, naming the nearest known one.
+
+    >>> values_of_fields({"epochs": 40, "lr": 0.001})
+    {'schedule': {'epochs': 40}, 'optim': {'lr': 0.001}}
+    """
+    section_of: dict[str, str] = {}
+    for name, section in get_type_hints(Recipe).items():  # in order, the optimiser before evaluation
+        for key in get_type_hints(section):
+            section_of.setdefault(key, name)
+    values: dict[str, dict[str, Any]] = {}
+    for key, value in fields.items():
+        if key not in section_of:
+            known = nearest(key, section_of) or f" Known fields: {_names(section_of)}."
+            raise InputError(f"Unknown recipe field {shown(key)} in the request.{known}")
+        values.setdefault(section_of[key], {})[key] = value
+    return values
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -1,27 +1,29 @@
-"""The validation within a run: COCO's figures, whether scores tell anything, and that it may be cut short."""
+"""The validation within a run: every process looks at its share of the images, the first one scores them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aerostat.datasets.records import ImageRecord, Split
-from aerostat.errors import InputError
+from aerostat.errors import InputError, clause
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.inference.detector import Detector
-from aerostat.progress import track
+from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 from aerostat.training.oom import is_out_of_memory
+from aerostat.training.processes import Processes
+from aerostat.training.recipe import EvalRecipe
 
 _log = logging.getLogger(__name__)
 
-SAME = 1e-3
-"""Scores whose span is a smaller share of the highest one are all the same."""
-FEW = 10
-"""So few detections may well have the same score."""
+SAME_SCORE_SPAN = 1e-3
+"""Scores whose span is a smaller share of the highest one count as equal."""
+MIN_SAME_SCORES = 10
+"""Fewer detections may have the same score by chance."""
 
 
 @dataclass(frozen=True)
@@ -30,74 +32,165 @@ class Validation:
 
     Args:
         result: COCO's figures.
-        same_scores: whether all detections, of which there are some, have the same score.
+        same_scores: whether there are detections, and all of them have the same score.
     """
 
     result: CocoResult
     same_scores: bool = False
 
 
-def validate(
-    detector: Detector,
-    split: Split,
-    *,
-    score_threshold: float,
-    nms_iou: float,
-    max_detections: int,
-    batch_size: int,
-    threads: int,
-    on_unreadable: Callable[[ImageRecord, InputError], None],
-    stop: Callable[[], bool],
-) -> Validation | None:
-    """Score a detector on a split; None if it was asked to stop before the end.
-
-    Where a GPU's memory does not suffice for `batch_size` images, half as many are looked at, which is said.
+@dataclass
+class Share:
+    """What one process found on its images.
 
     Args:
-        detector: of the split's classes.
-        split: the ground truth.
-        score_threshold, nms_iou, max_detections: see `aerostat.geometry.postprocess`.
-        batch_size: images at a time.
-        threads: that read and decode.
-        on_unreadable: told of images that cannot be read, which then do not count.
-        stop: asked after each image.
-
-    Raises:
-        RuntimeError: not even one image fits into memory.
+        detections: by the image's place in the split.
+        unreadable: by the image's place in the split, why it cannot be read.
     """
-    while True:
-        pairs: list[tuple[ImageRecord, Detections]] = []
-        results = detector.predict_images(
-            split.images,
-            score=score_threshold,
-            nms_iou=nms_iou,
-            max_detections=max_detections,
+
+    detections: dict[int, Detections] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+
+def share_of(images: int, *, batch_size: int, rank: int, processes: int) -> list[int]:
+    """Return the places of the images that one process looks at, in order.
+
+    Whole batches are dealt out in turn. Each image is in the same batch as with one process, which gives the
+    same figures to the last digit.
+
+    Args:
+        images: of the split.
+        batch_size: images that the network sees at a time.
+        rank: of the process, from 0.
+        processes: how many share the images.
+
+    >>> share_of(5, batch_size=2, rank=0, processes=2)
+    [0, 1, 4]
+    """
+    return [place for place in range(images) if place // batch_size % processes == rank]
+
+
+@dataclass
+class Validator:
+    """Runs a detector on the images of a split, in all processes of a run.
+
+    Args:
+        detector: of the split's classes, in the same weights everywhere.
+        split: the images.
+        asked: thresholds, and images at a time.
+        threads: that read and decode in each process.
+        processes: of the run.
+        requested: signals that this process was sent; it may grow meanwhile.
+    """
+
+    detector: Detector
+    split: Split
+    asked: EvalRecipe
+    threads: int
+    processes: Processes
+    requested: Sequence[int]
+    _rounds: int = 0  # in which the processes have asked each other whether to stop
+
+    def detect(self) -> Share | None:
+        """Return what all processes together find; every process must call this.
+
+        Where memory does not suffice for a batch, the process goes on with half as many images at a time.
+
+        Returns:
+            None if any process was asked to stop before the end.
+
+        Raises:
+            RuntimeError: not even one image fits into memory.
+        """
+        batch_size, count = self.asked.batch_size, self.processes.count
+        places = share_of(len(self.split), batch_size=batch_size, rank=self.processes.rank, processes=count)
+        with progress_shown(self.processes.rank == 0):
+            share = self._detect_share(places)
+        # The longest share has this many batches; the others may have one fewer, or were stopped.
+        rounds = -(-len(self.split) // (batch_size * count))
+        if share is None or self._asked_to_stop(rounds):
+            return None
+        whole = Share()
+        for part in self.processes.gather(share):
+            whole.detections |= part.detections
+            whole.unreadable |= part.unreadable
+        return whole
+
+    def _detect_share(self, places: Sequence[int]) -> Share | None:
+        batch_size = self.asked.batch_size
+        while True:
+            try:
+                return self._look(places, batch_size)
+            except RuntimeError as error:
+                if batch_size == 1 or not is_out_of_memory(error):
+                    raise
+            batch_size //= 2
+            _log.info(
+                f"validation goes on with {counted(batch_size, 'image')} at a time: more do not fit into "
+                "memory"
+            )
+
+    def _look(self, places: Sequence[int], batch_size: int) -> Share | None:
+        """Return what is found on the images at these places; None if a process was asked to stop."""
+        share, images = Share(), [self.split.images[place] for place in places]
+        place_of = {id(record): place for record, place in zip(images, places, strict=True)}
+
+        def leave_out(record: ImageRecord, error: InputError) -> None:
+            share.unreadable[place_of[id(record)]] = clause(error)
+
+        results = self.detector.predict_images(
+            images,
+            score=self.asked.score_threshold,
+            nms_iou=self.asked.nms_iou,
+            max_detections=self.asked.max_detections,
             batch_size=batch_size,
-            threads=threads,
-            on_unreadable=on_unreadable,
+            threads=self.threads,
+            on_unreadable=leave_out,
         )
-        try:
-            with closing(results):  # type: ignore[type-var]  # a generator
-                for pair in track(results, f"evaluating {split.name}", len(split)):
-                    pairs.append(pair)
-                    if stop():
-                        return None
-            break
-        except RuntimeError as error:
-            if batch_size == 1 or not is_out_of_memory(error):
-                raise
-        batch_size //= 2
-        _log.info(
-            f"validation goes on with {counted(batch_size, 'image')} at a time: more do not fit into memory"
-        )
-    images, found = [record for record, _ in pairs], [detections for _, detections in pairs]
-    return Validation(evaluate_detections(images, found, split.classes), _same_scores(found))
+        with closing(results):  # type: ignore[type-var]  # a generator
+            for done, (record, detections) in enumerate(
+                track(results, f"evaluating {self.split.name}", len(images)), 1
+            ):
+                share.detections[place_of[id(record)]] = detections
+                if self._asked_to_stop(done // self.asked.batch_size):
+                    return None
+        return share
+
+    def _asked_to_stop(self, rounds: int) -> bool:
+        """Return whether to stop now: a single process looks at once, several ask each other each round.
+
+        Asking each other often keeps the processes together, so that none waits for long in one call.
+
+        Args:
+            rounds: that this process has come to; each is asked about once.
+        """
+        if self.processes.count == 1:
+            return bool(self.requested)
+        while self._rounds < rounds:
+            self._rounds += 1
+            if self.processes.agreed_signal(self.requested):
+                return True
+        return False
 
 
-def _same_scores(found: list[Detections]) -> bool:
-    scores = [each.scores for each in found if len(each)]
-    if sum(map(len, scores)) < FEW:
+def score(share: Share, split: Split) -> Validation:
+    """Return the figures of what was found on a split; images that cannot be read do not count.
+
+    Args:
+        share: of all processes.
+        split: the ground truth.
+    """
+    places = sorted(share.detections)
+    detections = [share.detections[place] for place in places]
+    result = evaluate_detections([split.images[place] for place in places], detections, split.classes)
+    return Validation(result, have_same_scores(detections))
+
+
+def have_same_scores(detections: Sequence[Detections]) -> bool:
+    """Return whether all detections on several images have the same score; False for only a few of them."""
+    scores = [each.scores for each in detections if len(each)]
+    if sum(map(len, scores)) < MIN_SAME_SCORES:
         return False
     highest = max(float(each.max()) for each in scores)
     lowest = min(float(each.min()) for each in scores)
-    return highest - lowest < SAME * highest
+    return highest - lowest < SAME_SCORE_SPAN * highest

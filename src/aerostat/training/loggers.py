@@ -1,0 +1,178 @@
+"""Loggers: where the records of a run go while it lasts.
+
+A logger for another tracker is one class with the three methods of `Logger`, given to
+``aerostat.train(..., loggers=(MyLogger(),))``. No other file changes.
+
+Text for people goes through `logging`, under the names of the modules. It needs no logger of a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from aerostat.runs.directory import Run
+from aerostat.text import counted
+from aerostat.training.recipe import Recipe
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING_LINES = 100_000
+"""Lines that wait for room on the disk, about 25 MB; older ones are dropped."""
+
+
+class Logger(Protocol):
+    """Receives the records of a run in its first process.
+
+    A record is a mapping of plain values. ``kind`` says which it is:
+
+    - ``train``: an iteration with its losses by name, ``epoch``, ``batch``, ``iteration``, ``lr``,
+      ``images_per_second``, ``memory_mb``
+    - ``val``: a validation with COCO's figures and ``per_class``
+    - ``stage``, ``warning``, ``resume``, ``end``: what happened in an ``epoch``
+
+    A run that was killed resumes from its last checkpoint. Records after that checkpoint come again.
+    An error in a logger does not end the run: it becomes a warning, once for each logger.
+
+    Example:
+        >>> class Printer:
+        ...     def start(self, run, recipe):
+        ...         print("epochs:", recipe.schedule.epochs)
+        ...     def log(self, record):
+        ...         print(record["kind"], record["epoch"])
+        ...     def close(self):
+        ...         print("closed")
+    """
+
+    def start(self, run: Run, recipe: Recipe) -> None:
+        """Begin a run, or resume one.
+
+        Args:
+            run: its directory; a resumed run has records in it already.
+            recipe: resolved.
+        """
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Take one record."""
+
+    def close(self) -> None:
+        """End: the run has finished, was stopped or has failed."""
+
+
+class MetricsFile:
+    """Writes records to a run's ``metrics.jsonl``; a `Logger`.
+
+    Lines that the disk refuses wait in memory, and training goes on.
+
+    Args:
+        run: its directory, which may vanish for a while.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._waiting: list[Mapping[str, Any]] = []
+        self._failed = False
+
+    def start(self, run: Run, recipe: Recipe) -> None:
+        """Do nothing: the file is made with its first line."""
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append a line, together with those that could not be written before."""
+        self._waiting = [*self._waiting[-MAX_WAITING_LINES:], record] if self._waiting else [record]
+        try:
+            self.write_waiting()
+        except OSError as error:
+            if not self._failed:
+                _log.warning(
+                    f"{self.run.metrics} cannot be written ({reason_of(error)}); training goes on, and its "
+                    "lines wait until it can"
+                )
+            self._failed = True
+
+    def write_waiting(self) -> None:
+        """Write the lines that wait.
+
+        Raises:
+            OSError: the system refuses; the lines go on waiting.
+        """
+        if not self._waiting:
+            return
+        self.run.log(*self._waiting)
+        if self._failed:
+            _log.info(f"{counted(len(self._waiting), 'line')} of the log that had to wait are written")
+        self._waiting, self._failed = [], False
+
+    def close(self) -> None:
+        """Do nothing: each line is written when it comes."""
+
+
+class Loggers:
+    """Sends each record of a run to several loggers.
+
+    Args:
+        run: its directory.
+        recipe: resolved.
+        loggers: the loggers, in order; each is started before its first record.
+        active: whether this is the process of the run that logs; in others nothing happens.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, loggers: Sequence[Logger], *, active: bool = True) -> None:
+        self.run, self.recipe, self.active = run, recipe, active
+        self._waiting = list(loggers) if active else []
+        self._started: list[Logger] = []
+        self._warned: set[int] = set()
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Send a record to every logger."""
+        self.start()
+        for logger in self._started:
+            try:
+                logger.log(record)
+            except Exception as error:
+                self._warn_of(logger, error, "some records may be missing there")
+
+    def warn(self, text: str, *, epoch: int, iteration: int = 0) -> None:
+        """Warn the user, and send the warning to every logger.
+
+        Args:
+            text: a clause.
+            epoch: from 1.
+            iteration: of the epoch, from 1; 0 if it is about none.
+        """
+        if not self.active:
+            return
+        _log.warning(f"epoch {epoch}" + f", iteration {iteration}" * bool(iteration) + f": {text}")
+        record = {"kind": "warning", "epoch": epoch, "text": text}
+        self.log({**record, "batch": iteration} if iteration else record)
+
+    def start(self) -> None:
+        """Start every logger, once; one that fails at that is left out."""
+        while self._waiting:
+            logger = self._waiting.pop(0)
+            try:
+                logger.start(self.run, self.recipe)
+            except Exception as error:
+                self._warn_of(logger, error, "it is left out of this run")
+            else:
+                self._started.append(logger)
+
+    def close(self) -> None:
+        """Close every logger that was started, once."""
+        while self._started:
+            logger = self._started.pop()
+            try:
+                logger.close()
+            except Exception as error:
+                self._warn_of(logger, error, "some records may be missing there")
+
+    def _warn_of(self, logger: Logger, error: Exception, consequence: str) -> None:
+        if id(logger) not in self._warned:
+            self._warned.add(id(logger))
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            _log.warning(f"the logger {type(logger).__name__} failed ({why}); {consequence}")
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the system refused, and for which file."""
+    return f"{error.strerror or error}" + (f", {error.filename}" if error.filename else "")

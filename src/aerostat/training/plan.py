@@ -1,0 +1,225 @@
+"""What a run would do: its recipe with reasons, its splits, and the weights that it starts from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.records import Split
+from aerostat.datasets.summary import data_card, require_usable
+from aerostat.errors import InputError, nearest
+from aerostat.inference.resolve import weights_path
+from aerostat.lint.listing import LintReport
+from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build
+from aerostat.runs.commands import PYTHON, Commands
+from aerostat.text import as_text, counted
+from aerostat.training.presets import Choice, Extent, PresetBasis, choose
+from aerostat.training.recipe import Recipe
+from aerostat.weights import zoo
+from aerostat.weights.checkpoint import Weights, fit_to, load_weights, read_header
+
+_log = logging.getLogger(__name__)
+
+NANO_WEIGHTS = "rtmdet-nano-person"
+"""There is no nano of COCO's 80 classes. The person detector has seen the most images of those there are."""
+DEFAULT_SIZE = "tiny"
+"""The smallest size of which weights of COCO's 80 classes are published."""
+
+Values = Mapping[str, Mapping[str, Any]]
+"""Recipe fields: section -> key -> value."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What was asked of a training.
+
+    Args:
+        model: rtmdet-nano, -tiny, -s, -m, -l or -x; None takes that of the weights, else rtmdet-tiny.
+        weights: a file, run or zoo name; empty for fresh weights; None takes the zoo's if they are cached.
+        preset: auto, small or published; the recipe to start from.
+        recipe: to start from in place of a preset.
+        values: recipe fields that override those.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    preset: str = "auto"
+    recipe: Recipe | None = None
+    values: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Args:
+        recipe: resolved.
+        reasons: for its values, a sentence each.
+        train_split, val_split: what it learns from and is validated on; None for no validation.
+        weights: what it starts from, already read; None for fresh weights.
+    """
+
+    recipe: Recipe
+    reasons: tuple[str, ...]
+    train_split: Split
+    val_split: Split | None
+    weights: Weights | None
+
+
+def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands = PYTHON) -> Plan:
+    """Return what a run would do, after checking that it can.
+
+    Args:
+        data: with a training split; see `choose_splits`.
+        request: what is asked for.
+        commands: what to type, as the caller words it.
+
+    Raises:
+        InputError: something does not fit, in one sentence.
+    """
+    request = request or TrainRequest()
+    # Unknown keys are refused before anything else is looked at.
+    Recipe().override(request.values)
+    explicit = {section: dict(fields) for section, fields in request.values.items()}
+    train_split, val_split = choose_splits(data)
+    require_usable(data, [split.name for split in (train_split, val_split) if split])
+    size, asked = _size_and_weights(request, explicit.get("model", {}))
+    source, why = _choose_weights(size, asked, commands)
+    loaded = load_weights(weights_path(source)) if source else None
+    choice = _start_of(request, size, source, loaded, train_split, commands)
+    differing = _differing(choice.recipe, explicit)
+    explicit.setdefault("model", {}).update(size=size, weights=source)
+    recipe = choice.recipe.override(explicit)
+    if loaded is not None:
+        fit_to(loaded, size, data.classes, build(size, len(data.classes)).state_dict(), source)
+    return Plan(recipe, (*choice.reasons, why, *differing), train_split, val_split, loaded)
+
+
+def _size_and_weights(request: TrainRequest, of_model: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the size of the network, and the weights that are asked for; None leaves the choice."""
+    recipe = request.recipe
+    of_recipe = recipe.model.weights if recipe else None
+    asked = of_model.get("weights", of_recipe) if request.weights is None else request.weights
+    named = of_model.get("size") or (_size_of(request.model) if request.model else None)
+    if named is None and recipe is not None:
+        named = recipe.model.size
+    return named or (read_header(weights_path(asked)).size if asked else DEFAULT_SIZE), asked
+
+
+def _start_of(
+    request: TrainRequest,
+    size: str,
+    source: str,
+    loaded: Weights | None,
+    train_split: Split,
+    commands: Commands,
+) -> Choice:
+    """Return the recipe that the asked values override, with its reasons."""
+    if request.recipe is not None:
+        return Choice(request.recipe, ("the recipe as it was given",))
+    published = {str(name): a.input_size for name, a in ARCHITECTURES.items()}
+    data, schedule, optim = (request.values.get(name, {}) for name in ("data", "schedule", "optim"))
+    basis = PresetBasis(
+        size=size,
+        train_images=len(train_split),
+        weights=source,
+        input_size=loaded.header.input_size[0] if loaded else published[size],
+        extent=None if "input_size" in data else Extent.of(train_split),
+        epochs=schedule.get("epochs"),
+        batch_size=optim.get("batch_size"),
+        accumulate=optim.get("accumulate", 1),
+    )
+    return choose(request.preset, basis, commands)
+
+
+def choose_splits(data: Dataset) -> tuple[Split, Split | None]:
+    """Return the split to learn from and the one to validate on: val, else test, else None.
+
+    Raises:
+        InputError: there is no training split.
+    """
+    splits = data.splits
+    if "train" not in splits and len(splits) > 1:
+        raise InputError(f"Training needs a split named train; the data have {', '.join(splits)}.")
+    train_split = splits["train"] if "train" in splits else next(iter(splits.values()))
+    for name in ("val", "test"):
+        if name in splits and splits[name] is not train_split:
+            return train_split, splits[name]
+    return train_split, None
+
+
+def show_plan(
+    data: Dataset, planned: Plan, findings: LintReport | None = None, commands: Commands = PYTHON
+) -> None:
+    """Log the data card, what lint has found, and the recipe with its reasons."""
+    _log.info(as_text(data_card(data).render(problems=findings is None)))
+    if findings is not None:
+        _log.info(as_text(findings.render(commands.lint)))
+    recipe = planned.recipe
+    _log.info(
+        f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, "
+        f"{counted(recipe.schedule.epochs, 'epoch')}, batch {recipe.optim.batch_size}, "
+        f"lr {recipe.optim.lr:g}, seed {recipe.run.seed}"
+    )
+    for reason in planned.reasons:
+        _log.info(f"  - {reason}")
+    if planned.val_split is None:
+        _log.info("  - there is no val split: nothing is validated and only the last weights are kept")
+    elif planned.val_split.name != "val":
+        _log.info(f"  - there is no val split: validating on {planned.val_split.name}")
+
+
+def start_network(planned: Plan, classes: tuple[str, ...]) -> tuple[RTMDet, str]:
+    """Return the network in the weights that a run starts from, and a sentence about its head."""
+    recipe = planned.recipe
+    net = build(recipe.model.size, len(classes))
+    if planned.weights is None:
+        return net, "fresh weights"
+    state, report = fit_to(
+        planned.weights, recipe.model.size, classes, net.state_dict(), recipe.model.weights
+    )
+    net.load_state_dict(state)
+    remarks = "".join(f"\n  - {remark}" for remark in planned.weights.header.notes)
+    return net, f"{recipe.model.weights}: {report.sentence}{remarks}"
+
+
+def _size_of(model: str) -> str:
+    size = model.removeprefix("rtmdet-")
+    if size not in SIZES:
+        names = [f"rtmdet-{name}" for name in SIZES]
+        raise InputError(
+            f"Unknown model {model!r}; the models are {', '.join(names)}.{nearest(model, names)}"
+        )
+    return size
+
+
+def _differing(recipe: Recipe, values: Values) -> list[str]:
+    """Return a sentence about the asked values that differ from the recipe's, if there are any."""
+    before = recipe.to_dict()
+    asked = [
+        f"{section}.{key} = {value}"
+        for section, fields in values.items()
+        for key, value in fields.items()
+        if section != "model" and before[section][key] != value
+    ]
+    return [f"asked for instead: {', '.join(asked)}"] if asked else []
+
+
+def _choose_weights(size: str, weights: str | None, commands: Commands) -> tuple[str, str]:
+    """Return what to start from, empty for fresh weights, and why."""
+    if weights:
+        return weights, f"starting from {weights}"
+    if weights is None:
+        name = NANO_WEIGHTS if size == "nano" else f"rtmdet-{size}"
+        known = [entry for entry in zoo.entries() if entry.name == name]
+        if known and zoo.cached_path(known[0]).is_file():
+            return name, f"starting from {name}'s published weights, which are in the cache"
+        if known:
+            return "", (
+                f"starting from fresh weights, which needs many images; {commands.argument('weights', name)} "
+                "would fetch the published ones"
+            )
+    return "", "starting from fresh weights"
