@@ -207,16 +207,16 @@ def _mistakes_chapter(
 ) -> Chapter:
     title = "Kinds of error"
     possible = [k for k in KINDS if len(mistakes.classes) > 1 or k not in ("classification", "both")]
-    kinds = sorted(possible, key=lambda kind: (-mistakes.won[kind], -mistakes.count(kind)))
+    kinds = sorted(possible, key=lambda kind: (-mistakes.ap50_gain[kind], -mistakes.count(kind)))
     total = sum(map(mistakes.count, kinds))
     if not mistakes.objects.any() and not total:
         return Chapter(title, ["Nothing is annotated on these images and nothing is found: no error."])
     paragraphs = [_errors_in_words(mistakes, kinds, total)]
-    if not total and all(mistakes.won[kind] < 0.0005 for kind in kinds):
+    if not total and all(mistakes.ap50_gain[kind] < 0.0005 for kind in kinds):
         return Chapter(title, paragraphs)
     defined = mistakes.ap50 != UNDEFINED
     counts = {kind: mistakes.count(kind) for kind in kinds}
-    chart = tide_chart(counts, {kind: mistakes.won[kind] for kind in kinds} if defined else None)
+    chart = tide_chart(counts, {kind: mistakes.ap50_gain[kind] for kind in kinds} if defined else None)
     alternative = "Bars of errors by kind and what they cost"
     figures = [Figure(png_bytes(chart), "Errors by kind", alternative, wide=True)]
     if total:
@@ -232,7 +232,7 @@ def _mistakes_chapter(
             sentence = f"A picture is left out: {clause(error)}."
             if sentence not in paragraphs:
                 paragraphs.append(sentence)
-    rows = [(kind, str(counts[kind]), _figure(mistakes.won[kind]), _MEANING[kind]) for kind in kinds]
+    rows = [(kind, str(counts[kind]), _figure(mistakes.ap50_gain[kind]), _MEANING[kind]) for kind in kinds]
     tables = [Table(("kind", "how many", "AP50 to win", "a detection, or an object"), rows)]
     by_class = _kinds_by_class(mistakes, kinds)
     return Chapter(title, paragraphs, figures, [*tables, by_class] if by_class.rows else tables)
@@ -248,12 +248,12 @@ def _errors_in_words(mistakes: TideResult, kinds: Sequence[Kind], total: int) ->
     else:
         said += f"{right} of {counted(objects, 'object')} are found, with {counted(total, 'error')}."
     best = kinds[0]
-    if mistakes.won[best] < 0.0005:
+    if mistakes.ap50_gain[best] < 0.0005:
         return f"{said} AP50 is {mistakes.ap50:.3f}; mending any one kind would not change it."
     what = "missed objects" if best == "missed" else f"{best} errors"
     return (
         f"{said} AP50 is {mistakes.ap50:.3f}; mending the {what} alone would win most, "
-        f"{mistakes.won[best]:.3f}. What is to win counts detections of every score, as AP does. The kinds "
+        f"{mistakes.ap50_gain[best]:.3f}. What is to win counts detections of every score, as AP does. The kinds "
         "are those of TIDE (arXiv:2008.08115)."
     )
 
@@ -323,8 +323,8 @@ def _sides(
         instance = image.instances[about].box_xyxy
     others = [o for i, o in enumerate(image.instances) if i != about and not o.crowd]
     compared = instance if detection is None or mistake.kind in ("localisation", "both") else None
-    if mistake.rival is not None:
-        compared = tuple(found.boxes_xyxy[mistake.rival].tolist())
+    if mistake.first is not None:
+        compared = tuple(found.boxes_xyxy[mistake.first].tolist())
     truth = Side(
         "Ground truth",
         [o.box_xyxy for o in others],
