@@ -75,5 +75,5 @@ def test_quartiles_are_those_of_the_calls() -> None:
 
 def test_whoever_waits_is_told_what_runs(clock: Clock) -> None:
     told: list[str] = []
-    measure_in_turn({"a": clock.work("a", 1.0)}, 1.0, min_calls=1, begun=told.append)
+    measure_in_turn({"a": clock.work("a", 1.0)}, 1.0, min_calls=1, on_turn=told.append)
     assert set(told) == {"a"}

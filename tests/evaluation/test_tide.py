@@ -41,7 +41,7 @@ def counts(mistakes: TideResult) -> dict[str, int]:
 
 
 def won(mistakes: TideResult) -> dict[str, float]:
-    return {kind: pytest.approx(value) for kind, value in mistakes.won.items() if value > 1e-12}
+    return {kind: pytest.approx(value) for kind, value in mistakes.ap50_gain.items() if value > 1e-12}
 
 
 HALF = 51 / 101  # AP when the first half of the recalls, 0 to 0.5, has precision 1
@@ -147,10 +147,10 @@ def test_the_price_of_a_kind_is_the_ap50_of_the_mended_detections(seed: int) -> 
     assert mistakes.ap50 == pytest.approx(ap50)
     for kind in KINDS[:-1]:
         better = evaluate_detections(images, mended[kind], CLASSES).ap50
-        assert mistakes.won[kind] == pytest.approx(better - ap50), kind
+        assert mistakes.ap50_gain[kind] == pytest.approx(better - ap50), kind
     without = [without_missed(record, found) for record, found in zip(images, mended["none"], strict=True)]
     better = evaluate_detections(without, mended["none"], CLASSES).ap50
-    assert mistakes.won["missed"] == pytest.approx(better - ap50)
+    assert mistakes.ap50_gain["missed"] == pytest.approx(better - ap50)
     assert all(mistakes.count(kind) for kind in KINDS)
 
 
@@ -195,7 +195,7 @@ def test_the_score_decides_what_is_counted_but_not_the_price() -> None:
     strict, lax = (tide(images, detections, CLASSES, score=s) for s in (0.3, 0.05))
     assert counts(strict) == {"missed": 1}
     assert counts(lax) == {"localisation": 1}
-    assert strict.won == lax.won
+    assert strict.ap50_gain == lax.ap50_gain
 
 
 def test_a_score_of_exactly_the_threshold_counts() -> None:
@@ -213,11 +213,11 @@ def test_a_mistake_says_which_boxes_it_is_about() -> None:
     images = [image(), image((FAR, DOG), (BOX, CAT), id=1)]
     detections = [found(), found((OFF, CAT, 0.5), (FAR, DOG, 0.6), (FAR, DOG, 0.9))]
     duplicate, localisation = sorted(tide(images, detections, CLASSES).mistakes, key=lambda m: m.kind)
-    assert (duplicate.kind, duplicate.image, duplicate.detection, duplicate.rival) == ("duplicate", 1, 1, 2)
+    assert (duplicate.kind, duplicate.image, duplicate.detection, duplicate.first) == ("duplicate", 1, 1, 2)
     assert (duplicate.instance, duplicate.label) == (0, DOG)
     assert (localisation.kind, localisation.detection, localisation.instance) == ("localisation", 0, 1)
     assert localisation.iou == pytest.approx(0.4)
-    assert localisation.badness == pytest.approx(0.5 * 0.6)
+    assert localisation.severity == pytest.approx(0.5 * 0.6)
 
 
 def test_detections_of_other_classes_are_left_out() -> None:
@@ -244,7 +244,7 @@ def test_cases_without_objects_or_detections(
     assert mistakes.ap50 == ap50
     assert counts(mistakes) == kinds
     if ap50 == -1:
-        assert set(mistakes.won.values()) == {-1.0} and mistakes.best is None
+        assert set(mistakes.ap50_gain.values()) == {-1.0} and mistakes.best is None
 
 
 @pytest.mark.parametrize(

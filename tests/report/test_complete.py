@@ -164,7 +164,7 @@ def test_views_of_a_part_are_compared_with_plain_prediction_of_that_part(
     (chapter,) = view_chapters(subject)
     assert "2 of the 3 images of the split val" in chapter.paragraphs[0]
     card = view_card(subject)
-    assert card is not None and card.name == "TTA wins" and card.value == chapter.tables[0].rows[0][3]
+    assert card is not None and card.name == "TTA gain" and card.value == chapter.tables[0].rows[0][3]
     part = {record.path for record, _ in subject.seen}
     alone = dataclasses.replace(
         subject, val_split=dataclasses.replace(subject.shown, images=tuple(r for r, _ in subject.seen))

@@ -14,7 +14,7 @@ from aerostat.errors import InputError
 from aerostat.images.location import Location
 from aerostat.images.read import read_image
 from aerostat.report import Chapter, write_report
-from aerostat.report.error_chapters import mistake_chapters
+from aerostat.report.error_chapters import error_chapters
 from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")
@@ -37,7 +37,7 @@ def grey(_: Location) -> np.ndarray:
 def chapters(
     images: list, detections: list, classes: tuple[str, ...] = CLASSES, **more: object
 ) -> list[Chapter]:
-    return mistake_chapters(images, detections, classes, **{"read": grey, **more})
+    return error_chapters(images, detections, classes, **{"read": grey, **more})
 
 
 def text(made: list[Chapter]) -> str:
@@ -95,12 +95,12 @@ def test_of_many_classes_those_without_objects_have_no_row() -> None:
     ("images", "detections", "says", "pictures"),
     [
         ([], [], "", 0),
-        ([image()], [found()], "Nothing is annotated on these images and nothing is found: no error.", 0),
+        ([image()], [found()], "neither annotated objects nor detections: no errors.", 0),
         ([image()], [found((A, 0, 0.9))], "all are errors", 3),
-        ([image((A, 0))], [found()], "Nothing was found: precision and recall are 0", 3),
-        ([image((A, 0))], [found((A, 0, 0.1))], "nothing is found", 4),
+        ([image((A, 0))], [found()], "There are no detections: precision and recall are 0", 3),
+        ([image((A, 0))], [found((A, 0, 0.1))], "there are no detections", 4),
         ([image((A, 0))], [found((B, 0, 0.9))], "No detection finds an object", 4),
-        ([image((A, 0)), image()], [found((A, 0, 0.9)), found()], "everything is right: each of 1 object", 2),
+        ([image((A, 0)), image()], [found((A, 0, 0.9)), found()], "no errors: each of 1 object", 2),
     ],
     ids=[
         "no images",
@@ -176,7 +176,7 @@ def test_figures_of_the_chapters_are_those_of_the_balloon_photographs(balloon: P
         boxes = record.boxes_xyxy() + rng.normal(0, 12, (len(record.instances), 4)).astype(np.float32)
         boxes[:, 2:] = np.maximum(boxes[:, :2] + 1, boxes[:, 2:])
         detections.append(Detections(boxes, rng.uniform(0.2, 1, len(boxes)), [0] * len(boxes), split.classes))
-    made = mistake_chapters(split.images, detections, split.classes, pictures=1, read=read_image)
+    made = error_chapters(split.images, detections, split.classes, pictures=1, read=read_image)
     said = re.search(r"(\d+) of 50 objects are found", text(made))
     assert said and 20 < int(said.group(1)) < 50
     assert write_report(tmp_path / "page.html", title="t", chapters=made).stat().st_size < 2_000_000

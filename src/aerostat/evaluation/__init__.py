@@ -1,1 +1,1 @@
-"""How good a detector is: the COCO protocol."""
+"""Evaluation of a detector: the COCO protocol, kinds of error, label issues and advice."""

@@ -6,7 +6,6 @@ https://cocodataset.org/#detection-eval as pycocotools computes it, which the te
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,21 +25,22 @@ from aerostat.evaluation.coco_protocol import UNDEFINED as UNDEFINED
 from aerostat.evaluation.table import text_table
 from aerostat.geometry.boxes import xyxy_to_xywh
 from aerostat.results.detections import Detections
-from aerostat.text import counted, listed
+from aerostat.text import counted, html_table, listed
 
 MAX_DETS = (1, 10, 100)
-"""Detections per image and class that COCO looks at, best first."""
+"""Maximum numbers of detections per image and class, best first."""
+CLASS_HEADER = ("class", "instances", "AP", "AP50")
 
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """The figures of one class.
+    """Figures of one class.
 
     Args:
-        name: the class.
-        ap: AP over IoU 0.50 to 0.95; -1 if the class has no instances.
-        ap50: AP at IoU 0.50; -1 likewise.
-        instances: annotated objects, crowd regions not counted.
+        name: name of the class.
+        ap: AP over IoU 0.50 to 0.95; -1 without instances.
+        ap50: AP at IoU 0.50; -1 without instances.
+        instances: number of annotated objects without crowd regions.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ClassResult:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CocoResult:
-    """COCO's twelve figures, within 0 and 1, or -1 where nothing can be said.
+    """COCO's twelve figures, from 0 to 1; -1 if undefined.
 
     Args:
         ap, ap50, ap75: average precision over IoU 0.50 to 0.95 in steps of 0.05, at 0.50 and at 0.75.
@@ -59,12 +59,12 @@ class CocoResult:
         ar1, ar10, ar100: average recall with at most `max_dets` detections per image and class; the fields
             keep their names where `max_dets` is not (1, 10, 100).
         ar_small, ar_medium, ar_large: AR by the size of the object.
-        per_class: in the order of the classes.
-        images: how many were evaluated, those without objects among them.
-        instances: annotated objects, crowd regions not counted.
-        detections: how many were given whose class is among the classes.
-        left_out: detections of other classes, which count neither for nor against.
-        max_dets: the three limits.
+        per_class: figures of each class, in the order of the classes.
+        images: number of evaluated images, including those without objects.
+        instances: number of annotated objects without crowd regions.
+        detections: number of detections of these classes.
+        left_out: number of detections of other classes, which are not evaluated.
+        max_dets: maximum numbers of detections per image and class.
         unreadable: names of images that could not be read; they and their objects do not count.
     """
 
@@ -89,10 +89,10 @@ class CocoResult:
     unreadable: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result for JSON.
+        """Return the result as JSON values.
 
-        An undefined figure is None, so that nobody averages or plots a -1. ``unreadable`` is there only if an
-        image could not be read.
+        An undefined figure is None, because a -1 would be averaged and plotted. ``unreadable`` is there only
+        if an image could not be read.
         """
         plain: dict[str, Any] = _undefined_as_none(asdict(self))
         unreadable = {"unreadable": list(plain.pop("unreadable"))}
@@ -110,13 +110,22 @@ class CocoResult:
         )
 
     def _repr_html_(self) -> str:
-        """Return COCO's figures and the table of classes for a notebook."""
-        return f"<pre>{html.escape(self.render())}</pre>"
+        """Return the figures and the table of classes for a notebook."""
+        figures = [(title.strip(), _figure(value)) for title, value in self._coco_lines()]
+        return html_table(("COCO", "figure"), figures, self._totals()) + html_table(
+            CLASS_HEADER, self._class_rows()
+        )
 
     def render(self) -> str:
-        """Return COCO's twelve familiar lines, a table of the classes, and what was counted."""
+        """Return COCO's twelve lines, a table of the classes, and the counts."""
+        lines = [f"{title} = {value:0.3f}" for title, value in self._coco_lines()]
+        table = text_table(CLASS_HEADER, self._class_rows(), width=80)
+        return "\n".join(lines) + f"\n\n{table}\n\n{self._totals()}"
+
+    def _coco_lines(self) -> list[tuple[str, float]]:
+        """Return the title and value of each of COCO's twelve lines."""
         low, middle, high = self.max_dets
-        lines = [
+        return [
             _coco_line("AP", self.ap, high),
             _coco_line("AP", self.ap50, high, iou="0.50"),
             _coco_line("AP", self.ap75, high, iou="0.75"),
@@ -130,13 +139,16 @@ class CocoResult:
             _coco_line("AR", self.ar_medium, high, area="medium"),
             _coco_line("AR", self.ar_large, high, area="large"),
         ]
-        rows = [(row.name, str(row.instances), _figure(row.ap), _figure(row.ap50)) for row in self.per_class]
+
+    def _class_rows(self) -> list[tuple[str, ...]]:
+        return [(row.name, str(row.instances), _figure(row.ap), _figure(row.ap50)) for row in self.per_class]
+
+    def _totals(self) -> str:
         counts = (self.images, "image"), (self.instances, "instance"), (self.detections, "detection")
         totals = ", ".join(counted(number, noun) for number, noun in counts)
         if self.left_out:
             totals += f"; {counted(self.left_out, 'detection')} of other classes left out"
-        table = text_table(("class", "instances", "AP", "AP50"), rows, width=80)
-        return "\n".join(lines) + f"\n\n{table}\n\n{totals}"
+        return totals
 
 
 def evaluate_detections(
@@ -147,19 +159,18 @@ def evaluate_detections(
     max_dets: Sequence[int] = MAX_DETS,
     progress: bool = False,
 ) -> CocoResult:
-    """Compare detections with annotations by the COCO protocol for boxes.
+    """Return the figures of detections by the COCO protocol for boxes.
 
-    Crowd regions are matched softly: a detection that lies within one counts neither for nor against. Images
-    without objects count: what is detected there is false. An annotated area of 0 is replaced by the area of
-    the box, since 0 stands for "not stated". Detections are matched to `classes` by name. Images are gone
-    through by ascending id where they have ids (equal scores on different images are ranked by that order).
+    A detection within a crowd region is not evaluated. Images without objects count: their detections are
+    false. An annotated area of 0 means "not stated" and is replaced by the area of the box. Images are
+    processed by ascending id, which ranks equal scores on different images.
 
     Args:
-        images: the annotated images.
-        detections: what was found on each, parallel to `images`.
+        images: annotated images.
+        detections: detections on each image; their classes are matched by name.
         classes: names that the labels of `images` index; figures are averages over those with instances.
         max_dets: three ascending limits on the detections per image and class; AP uses the last.
-        progress: whether to show how far along it is, where that takes more than a moment.
+        progress: whether progress is shown if it takes more than a moment.
 
     Raises:
         InputError: lengths differ, a label has no class, the limits are not three ascending numbers, or
@@ -206,16 +217,16 @@ def precision_by_recall(
 ) -> NDArray[np.float64]:
     """Return COCO's precision (10, 101, k): at each IoU, at each recall, of each class.
 
-    This is what AP averages: the IoUs are 0.50 to 0.95 in steps of 0.05, the recalls 0 to 1 in steps of 0.01,
-    the precision at a recall is the highest at this recall or a higher one. 0 stands where a recall is not
-    reached, -1 for a class without objects.
+    AP is the mean of these values. The IoUs are 0.50 to 0.95 in steps of 0.05, the recalls 0 to 1 in steps of
+    0.01. The precision at a recall is the highest at this recall or a higher one. It is 0 where a recall is
+    not reached, and -1 for a class without objects.
 
     Args:
         images, detections, classes: as for `evaluate_detections`.
-        max_detections: per image and class, best first.
+        max_detections: maximum number per image and class, best first.
 
     Raises:
-        InputError: as `evaluate_detections`.
+        InputError: as for `evaluate_detections`.
     """
     truth, found = _columns(images, detections, tuple(classes))
     precision, _ = precision_and_recall(truth, found, len(classes), (max_detections,), AREA_RANGES[:1])
@@ -223,7 +234,7 @@ def precision_by_recall(
 
 
 def coco_order(images: Sequence[ImageRecord], detections: Sequence[Detections]) -> list[int]:
-    """Return the places of images by ascending id, the order in which COCO goes through them.
+    """Return the indices of images by ascending id, the order of the COCO protocol.
 
     Raises:
         InputError: there are not as many detections as images.
@@ -264,7 +275,7 @@ def _truth(images: Sequence[ImageRecord], class_count: int) -> TruthColumns:
 
 
 def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]) -> DetectionColumns:
-    """Return the detections of all images, leaving out those of other classes, whose label is negative."""
+    """Return the detections of all images without those of other classes, whose label is negative."""
     label = np.concatenate([np.zeros(0, np.int64), *labels])
     boxes_xyxy = np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes_xyxy for found in detections)])
     score = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
@@ -275,10 +286,10 @@ def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]
 
 
 def check_labels(image: ImageRecord, class_count: int) -> None:
-    """Refuse an image with an object whose label has no class.
+    """Check that the label of each object has a class.
 
     Raises:
-        InputError: there is one.
+        InputError: a label has none.
     """
     for instance in image.instances:
         if not 0 <= instance.label < class_count:
@@ -289,10 +300,12 @@ def check_labels(image: ImageRecord, class_count: int) -> None:
 
 
 def labels_among(detections: Sequence[Detections], classes: tuple[str, ...]) -> Iterator[NDArray[np.int64]]:
-    """Yield for each image the labels (n,) of its detections as indices into `classes`, by name, or -1.
+    """Yield for each image the labels (n,) of its detections as indices into `classes`, -1 for others.
+
+    Classes are matched by name.
 
     Raises:
-        InputError: no detector's classes have a name among `classes`.
+        InputError: no class of the detections is among `classes`.
     """
     known = {found.classes: _category_of_label(found.classes, classes) for found in detections}
     if known and classes and not any(categories.any() for categories in known.values()):
@@ -306,8 +319,8 @@ def labels_among(detections: Sequence[Detections], classes: tuple[str, ...]) -> 
 
 
 def _category_of_label(theirs: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return for each of a detector's classes its category (from 1) among `classes`, 0 if it is not there."""
-    if theirs == classes:  # names may then even repeat
+    """Return for each class of a detector its category (from 1) among `classes`, 0 for others."""
+    if theirs == classes:  # holds for repeated names, too
         return np.arange(1, len(classes) + 1)
     category = {name: k for k, name in enumerate(classes, start=1)}
     return np.asarray([category.get(name, 0) for name in theirs], np.int64)
@@ -317,13 +330,13 @@ def _check_limits(max_dets: Sequence[int]) -> tuple[int, int, int]:
     limits = tuple(max_dets)
     if len(limits) != 3 or not 0 < limits[0] < limits[1] < limits[2]:
         raise InputError(
-            f"Expected three ascending numbers for max_dets, such as (1, 10, 100), found {limits}."
+            f"Expected three ascending numbers for `max_dets`, such as (1, 10, 100), found {limits}."
         )
     return int(limits[0]), int(limits[1]), int(limits[2])
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Return the mean over what is defined, or -1 if nothing is."""
+    """Return the mean of the defined values, or -1 without any."""
     defined = values[values > UNDEFINED]
     return float(defined.mean()) if defined.size else UNDEFINED
 
@@ -332,9 +345,11 @@ def _undefined_as_none(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: None if value == UNDEFINED else value for key, value in figures.items()}
 
 
-def _coco_line(kind: str, value: float, limit: int, iou: str = "0.50:0.95", area: str = "all") -> str:
+def _coco_line(
+    kind: str, value: float, limit: int, iou: str = "0.50:0.95", area: str = "all"
+) -> tuple[str, float]:
     title = {"AP": "Average Precision", "AR": "Average Recall"}[kind]
-    return f" {title:<18} ({kind}) @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
+    return f" {title:<18} ({kind}) @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ]", value
 
 
 def _figure(value: float) -> str:

@@ -1,7 +1,7 @@
 """COCO's protocol over columns of boxes, a few classes at a time, computed by faster-coco-eval.
 
-The protocol compares boxes of one class only, so classes can be worked off one after the other, and what
-the library needs for a box - some kilobytes - is there for a part of the boxes at a time.
+The library takes some kilobytes for each box. The protocol compares boxes of one class only, so the classes
+are evaluated in parts, which limits the memory.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from aerostat.geometry.boxes import Floats
 from aerostat.progress import track
 
 UNDEFINED = -1.0
-"""COCO's value where there is nothing to find, such as AP of small objects in a set without any."""
+"""COCO's value without objects, such as AP of small objects in a split without small objects."""
 
 AREA_RANGES = ("all", "small", "medium", "large")
 """Below 32**2, up to 96**2, above: square pixels of the annotated area; a border belongs to both sides."""
 
 AT_ONCE = 20_000
-"""Boxes that are handed to the library together, unless one class has more."""
+"""Maximum number of boxes in a part, unless one class has more."""
 
 Ints = NDArray[np.int64]
 
@@ -38,8 +38,8 @@ class TruthColumns:
         image: number of the image.
         label: index into the classes.
         boxes_xywh: (m, 4) x, y, width, height in pixels.
-        area: in square pixels, by which objects are sorted by size.
-        crowd: whether it is a region of many, which is matched softly.
+        area: area in square pixels, which decides between small, medium and large.
+        crowd: whether it is a crowd region.
     """
 
     image: Ints
@@ -57,7 +57,7 @@ class DetectionColumns:
         image: number of the image.
         label: index into the classes.
         boxes_xywh: (n, 4) x, y, width, height in pixels.
-        score: float32, as the detector gave it.
+        score: float32 score.
     """
 
     image: Ints
@@ -77,11 +77,12 @@ def precision_and_recall(
     """Return COCO's precision (10 IoUs, 101 recalls, k, areas, limits) and recall (10, k, areas, limits).
 
     Args:
-        truth, found: what is there, and what was found.
-        class_count: k; a class without objects has `UNDEFINED` everywhere.
+        truth: annotated objects.
+        found: detections.
+        class_count: number of classes k; a class without objects has `UNDEFINED` everywhere.
         limits: ascending limits on the detections per image and class, best first; COCO's ``maxDets``.
-        areas: the first so many of `AREA_RANGES`.
-        progress: whether to show how far along it is, if it takes several parts.
+        areas: first names of `AREA_RANGES`.
+        progress: whether progress is shown if there are several parts.
     """
     precision = np.full((10, 101, class_count, len(areas), len(limits)), UNDEFINED)
     recall = np.full((10, class_count, len(areas), len(limits)), UNDEFINED)
@@ -89,7 +90,7 @@ def precision_and_recall(
     parts = list(_parts(np.diff(objects.ends) + np.diff(detections.ends)))
     for part in track(parts, "scoring classes") if progress and len(parts) > 1 else parts:
         annotations = list(_annotations(truth, objects.places(part)))
-        if not annotations:  # nothing to find: all stays undefined
+        if not annotations:  # all stays undefined
             continue
         with gc_disabled():
             results = list(_results(found, detections.places(part)))
@@ -101,11 +102,11 @@ def precision_and_recall(
 
 @dataclass(frozen=True, slots=True)
 class _ByClass:
-    """Where the rows of each class stand.
+    """The rows of each class.
 
     Args:
         order: (n,) rows by class; within a class in their own order.
-        ends: (k + 1,) where the classes begin and end in `order`.
+        ends: (k + 1,) borders of the classes in `order`.
     """
 
     order: Ints
@@ -122,7 +123,7 @@ def _by_class(labels: Ints, class_count: int) -> _ByClass:
 
 
 def _parts(counts: Ints) -> Iterator[range]:
-    """Yield consecutive classes whose boxes are `AT_ONCE` at most together; a class is never split."""
+    """Yield consecutive classes with at most `AT_ONCE` boxes; a class is never split."""
     start = boxes = 0
     for k, count in enumerate(counts.tolist()):
         if k > start and boxes + count > AT_ONCE:
@@ -134,7 +135,7 @@ def _parts(counts: Ints) -> Iterator[range]:
 
 
 def _annotations(truth: TruthColumns, places: Ints) -> Iterator[dict[str, Any]]:
-    """Yield objects in COCO's form; all ids count from 1, as the annotation 0 would mean "no match"."""
+    """Yield objects in COCO's form; ids count from 1, because the annotation 0 means "no match"."""
     columns = (truth.image + 1, truth.label + 1, truth.boxes_xywh, truth.area, truth.crowd.astype(np.int64))
     rows = zip(*(column[places].tolist() for column in columns), strict=True)
     for number, (image, category, box, area, crowd) in enumerate(rows, start=1):
@@ -171,15 +172,15 @@ def _evaluate(
     limits: Sequence[int],
     areas: Sequence[str],
 ) -> dict[str, NDArray[np.float64]]:
-    """Return what the library says of some classes; images without any box of them change nothing."""
+    """Return the library's figures of several classes; images without boxes change nothing."""
     images = {row["image_id"] for row in annotations} | {row["image_id"] for row in results}
     listed = {
         "images": [{"id": image} for image in sorted(images)],
         "categories": [{"id": k + 1, "name": str(k)} for k in classes],
     }
-    truth = COCO({**listed, "annotations": annotations}, print_function=_say_nothing)
-    result = COCO({**listed, "annotations": results}, print_function=_say_nothing)
-    evaluation = COCOeval_faster(truth, result, "bbox", print_function=_say_nothing)
+    truth = COCO({**listed, "annotations": annotations}, print_function=_print_nothing)
+    result = COCO({**listed, "annotations": results}, print_function=_print_nothing)
+    evaluation = COCOeval_faster(truth, result, "bbox", print_function=_print_nothing)
     evaluation.params.maxDets = list(limits)
     evaluation.params.areaRng = evaluation.params.areaRng[: len(areas)]
     evaluation.params.areaRngLbl = list(areas)
@@ -188,5 +189,5 @@ def _evaluate(
     return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "recall")}
 
 
-def _say_nothing(*_: object, **__: object) -> None:
+def _print_nothing(*_: object, **__: object) -> None:
     """Take the place of the library's print function."""

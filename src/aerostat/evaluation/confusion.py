@@ -1,9 +1,10 @@
-"""Which class is taken for which: the confusion matrix of a detector."""
+"""Confusion matrix of a detector."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,26 +12,44 @@ from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.matching import UNMATCHED, Ints, match
 from aerostat.inference.options import SHOW_SCORE
 from aerostat.results.detections import Detections
+from aerostat.text import counted, html_table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Confusion:
-    """How often objects of one class are found as another.
+    """Numbers of objects by annotated and detected class.
 
     Args:
-        classes: names.
-        counts: (k + 1, k + 1); rows are the annotated classes, then background; columns the detected classes,
-            then missed. The last row counts detections where nothing is, the last column objects that
-            nothing found; their common cell is 0.
-        score: detections below it do not count.
+        classes: class names.
+        counts: (k + 1, k + 1); rows are the annotated classes, then background; columns are the detected
+            classes, then missed. The last row counts detections without an object, the last column objects
+            without a detection; their common cell is 0.
+        score: minimum score of the detections.
     """
 
     classes: tuple[str, ...]
     counts: Ints
     score: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the matrix as JSON values."""
+        return {"classes": list(self.classes), "counts": self.counts.tolist(), "score": self.score}
+
+    def __repr__(self) -> str:
+        """Return the matrix in one line."""
+        confused = int(self.counts[:-1, :-1].sum() - np.trace(self.counts[:-1, :-1]))
+        classes = counted(len(self.classes), "class", "classes")
+        return f"Confusion({classes}, {counted(confused, 'object')} found as another class)"
+
+    def _repr_html_(self) -> str:
+        """Return the matrix for a notebook."""
+        names = (*self.classes, "background")
+        rows = [(name, *row) for name, row in zip(names, self.counts.tolist(), strict=True)]
+        caption = f"Annotated (rows) and detected (columns) at a score of {self.score:g} or more"
+        return html_table(("", *self.classes, "missed"), rows, caption)
+
     def confused(self) -> list[tuple[str, str, int, int]]:
-        """Return pairs of classes, the commonest first: annotated, detected, how often, of how many."""
+        """Return the confused pairs, the commonest first: annotated, detected, number, objects."""
         between = self.counts[:-1, :-1].copy()
         np.fill_diagonal(between, 0)
         rows, columns = np.nonzero(between)
@@ -42,10 +61,10 @@ class Confusion:
         ]
 
     def most_confused(self, most: int) -> Confusion:
-        """Return the matrix of the `most` classes with most mistakes, in their order; else the whole.
+        """Return the matrix of at most `most` classes, those with the most errors, in their order.
 
-        TideResult between classes come first, then what is missed or found where nothing is. Rows and columns
-        of other classes are left out.
+        Confusion between classes counts first, then missed objects and false detections. Rows and columns of
+        other classes are left out.
         """
         if len(self.classes) <= most:
             return self
@@ -68,17 +87,17 @@ def confusion_matrix(
     *,
     score: float = SHOW_SCORE,
 ) -> Confusion:
-    """Return how often each class is found as each other.
+    """Return the confusion matrix of detections.
 
-    Detections take objects by score, the best first, at an IoU of at least 0.5 whatever the classes; of
-    objects in one place they take that of their class. Crowd regions are neither found nor missed, and what
-    lies in one of its class is left out.
+    Detections take objects by score, the best first, at an IoU of at least 0.5, whatever the classes. Of two
+    objects in one place a detection takes that of its class. Crowd regions are left out, and so are
+    detections in a crowd region of their class.
 
     Args:
-        images: the annotated images.
-        detections: what was found on each, parallel to `images`, matched to `classes` by name.
+        images: annotated images.
+        detections: detections on each image; their classes are matched by name.
         classes: names that the labels of `images` index.
-        score: the lowest score of detections that count.
+        score: minimum score of the detections.
 
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.

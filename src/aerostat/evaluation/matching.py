@@ -1,7 +1,7 @@
-"""Which detection takes which object, by COCO's rules, and what follows from it at one IoU.
+"""Matches of detections and objects by COCO's rules at IoU 0.5, and figures that follow from them.
 
-The figures of `aerostat.evaluation.coco` come from a library that keeps its matches to itself; here they can
-be looked at one by one. The tests hold the two to the same AP50.
+`aerostat.evaluation.coco` uses a library that does not return its matches. This module does. Tests check that
+both give the same AP50.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from aerostat.geometry.boxes import Floats, xyxy_to_xywh
 from aerostat.results.detections import Detections
 
 FOREGROUND_IOU = 0.5
-"""A detection that overlaps an object by so much has found it."""
+"""Minimum IoU at which a detection finds an object."""
 
 UNMATCHED = -1
-"""Stands where no object is taken, none overlaps, or a class is none of those asked for."""
+"""Index in place of an object or a class: none is taken, none overlaps, or the class is another one."""
 
 PAIRS_AT_ONCE = 1 << 22
-"""Pairs of detection and object whose overlaps are held in memory at a time."""
+"""Maximum number of pairs of detection and object whose overlaps are in memory at a time."""
 
 Ints = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Objects:
         image: index into the images given.
         place: index into the instances of its image.
         label: index into the classes.
-        crowd: whether it is a region of many, which is neither found nor missed.
+        crowd: whether it is a crowd region, which is neither found nor missed.
     """
 
     image: Ints
@@ -48,23 +48,23 @@ class Objects:
     crowd: NDArray[np.bool_]
 
     def count(self, class_count: int) -> Ints:
-        """Return how many objects (k,) each class has, without crowd regions."""
+        """Return the number of objects (k,) of each class without crowd regions."""
         return np.bincount(self.label[~self.crowd], minlength=class_count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchedDetections:
-    """All detections of the classes asked for as columns (n,), image by image, best score first.
+    """All detections of the classes as columns (n,), image by image, best score first.
 
     Args:
         image: index into the images given.
         place: index into the detections of its image.
         label: index into the classes.
-        score: as the detector gave it.
+        score: score of the detection.
         taken: index of the object that it finds, or `UNMATCHED`.
-        ignored: whether it finds nothing but lies in a crowd region of its class: neither right nor wrong.
-        own, own_iou: the object of its own class that it overlaps most, and by how much; `UNMATCHED` and 0.
-        other, other_iou: the same of all other classes.
+        ignored: whether it finds no object but lies in a crowd region of its class: neither right nor wrong.
+        own, own_iou: object of its own class with the largest IoU, and the IoU; else `UNMATCHED` and 0.
+        other, other_iou: the same for all other classes.
     """
 
     image: Ints
@@ -87,7 +87,7 @@ class MatchedDetections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """What `match` returns: objects and detections of a split, matched."""
+    """Objects and detections of a split, matched by `match`."""
 
     objects: Objects
     detections: MatchedDetections
@@ -103,17 +103,18 @@ def match(
     within_class: bool = True,
     max_detections: int = MAX_DETS[-1],
 ) -> Matching:
-    """Match detections with objects at IoU 0.5 as COCO does: by score, each takes the best free object.
+    """Return the matches of detections and objects at IoU 0.5 by COCO's rules.
 
-    Since better scores choose first, the matches above a score are the same whatever stands below it.
+    The best score chooses first, and each detection takes the free object with the largest IoU. So weaker
+    detections do not change the matches of stronger ones.
 
     Args:
-        images: the annotated images.
-        detections: what was found on each, parallel to `images`, matched to `classes` by name.
+        images: annotated images.
+        detections: detections on each image; their classes are matched by name.
         classes: names that the labels of `images` index.
-        score: the lowest score of detections that count; None takes all.
-        within_class: whether a detection takes objects of its own class only, as in COCO; otherwise any.
-        max_detections: per image and class, best first; COCO's ``maxDets``.
+        score: minimum score of the detections; None takes all.
+        within_class: whether a detection only takes objects of its own class, as in COCO.
+        max_detections: maximum number per image and class, best first; COCO's ``maxDets``.
 
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
@@ -122,7 +123,7 @@ def match(
     labels = list(labels_among(detections, tuple(classes)))
     objects: list[tuple[NDArray[np.generic], ...]] = []
     found: list[tuple[NDArray[np.generic], ...]] = []
-    before = 0  # objects of the images before this one
+    before = 0  # number of objects on earlier images
     for i in order:
         check_labels(images[i], len(classes))
         truth = _truth(images[i])
@@ -147,7 +148,7 @@ _FOUND = (
     *(np.int64, np.int64, np.int64, np.float32),
     *(np.int64, np.bool_, np.int64, np.float64, np.int64, np.float64),
 )
-"""Types of the columns of `MatchedDetections`."""
+"""Types of the columns of `MatchedDetections`, in their order."""
 
 
 def _columns(rows: Sequence[Sequence[NDArray[np.generic]]], types: Sequence[type]) -> list[NDArray]:  # type: ignore[type-arg]
@@ -172,7 +173,7 @@ def _truth(image: ImageRecord) -> _Truth:
 
 
 def _best(found: Detections, labels: Ints, score: float | None, max_detections: int) -> Ints:
-    """Return the places of an image's detections that count, best score first; equals keep their order."""
+    """Return the indices of an image's detections that count, best score first; equals keep their order."""
     counts = labels != UNMATCHED
     if score is not None:
         counts &= found.scores >= np.float32(score)
@@ -213,11 +214,11 @@ def _match_image(
 
 
 def _take(wanted: Floats, free: NDArray[np.bool_]) -> Ints:
-    """Return for each detection (n,) the object that it takes, and mark that in `free` (m,).
+    """Return for each detection (n,) the object that it takes, and clear it in `free` (m,).
 
     Args:
         wanted: (n, m) overlaps, best score first; 0 where a detection may not take an object.
-        free: (m,) objects that nobody has taken yet; changed in place.
+        free: (m,) whether an object is free; changed in place.
     """
     taken = np.full(len(wanted), UNMATCHED)
     last = wanted.shape[1] - 1
@@ -237,9 +238,9 @@ def _most(iou: Floats) -> tuple[Ints, Floats]:
 
 
 def _coco_iou(boxes_xywh: Floats, truth: _Truth) -> Floats:
-    """Return the overlaps (n, m) as COCO has them: with a crowd region, the share of the detection in it.
+    """Return COCO's overlaps (n, m): IoU, or the share of the detection within a crowd region.
 
-    From x, y, width and height, so that overlaps exactly at a threshold round to the same side.
+    They are computed from x, y, width and height, so that an overlap at a threshold is rounded as in COCO.
     """
     (x, y, w, h), (tx, ty, tw, th) = boxes_xywh.T[..., None], truth.boxes_xywh.T
     wide = np.minimum(x + w, tx + tw) - np.maximum(x, tx)
@@ -259,13 +260,14 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 def average_precision(
     labels: Ints, scores: NDArray[np.float32], right: NDArray[np.bool_], objects: Ints
 ) -> Floats:
-    """Return COCO's AP (k,) of each class from detections that are right or wrong; -1 without objects.
+    """Return COCO's AP (k,) of each class at one IoU, -1 without objects.
 
-    The mean over 101 recalls of the highest precision at this recall or a higher one.
+    AP is the mean over 101 recalls of the highest precision at this recall or a higher one.
 
     Args:
-        labels, scores, right: (n,) of each detection; equal scores keep their order.
-        objects: (k,) how many there are to find of each class.
+        labels, scores, right: (n,) label and score of each detection, and whether it finds an object; equal
+            scores keep their order.
+        objects: (k,) number of objects of each class.
     """
     ap = np.full(len(objects), UNDEFINED)
     order = np.argsort(-scores, kind="stable")
@@ -281,17 +283,17 @@ def average_precision(
 
 
 def mean_ap(ap: Floats) -> float:
-    """Return the mean of what is defined, or -1 if nothing is."""
+    """Return the mean of the defined values, or -1 without any."""
     defined = ap[ap > UNDEFINED]
     return float(defined.mean()) if len(defined) else UNDEFINED
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What a score threshold gives, all classes counted together, at IoU 0.5.
+    """Precision and recall at a score threshold, over all classes together, at IoU 0.5.
 
     Args:
-        score: the threshold, rounded as far as it still keeps the same detections.
+        score: the threshold, rounded as far as the same detections stay above it.
         precision: share of the detections that are right.
         recall: share of the objects that are found.
         f1: their harmonic mean.
@@ -304,7 +306,7 @@ class OperatingPoint:
 
 
 def best_f1(matching: Matching) -> OperatingPoint | None:
-    """Return the score threshold with the highest F1, the higher one of equals; None if nothing is right."""
+    """Return the score threshold with the highest F1, the higher one of equals, None without a match."""
     found, objects = matching.detections, int((~matching.objects.crowd).sum())
     counts = ~found.ignored
     order = np.argsort(-found.score[counts], kind="stable")
@@ -328,9 +330,9 @@ def best_f1(matching: Matching) -> OperatingPoint | None:
 
 
 def _round_between(below: float, most: float) -> float:
-    """Return the number with the fewest digits, at least two, that is above `below` and at most `most`.
+    """Return the number with the fewest decimals, at least two, above `below` and at most `most`.
 
-    In float32 like the scores, so that 0.41 is not above a score of 0.41.
+    The comparison is in float32 as for scores: otherwise 0.41 would be above a score of 0.41.
     """
     for digits in range(2, 9):
         floor = math.floor(most * 10**digits) / 10**digits

@@ -1,4 +1,4 @@
-"""Whether what was found on a photograph is right: all of its objects, and nothing else."""
+"""Evaluation of a single image: objects found, objects missed, and false detections."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aerostat.text import listed
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """What is right and wrong about the detections on an annotated photograph.
+    """Counts of right and wrong detections on an annotated image, at IoU 0.5.
 
     Args:
-        found: objects that a detection of their class overlaps by half (IoU 0.5).
-        missed: objects that none does.
-        false: detections that find no object; those in a crowd region do not count.
+        found: number of objects with a detection of their class.
+        missed: number of other objects.
+        false: number of detections without an object; those in a crowd region do not count.
     """
 
     found: int
@@ -30,24 +30,24 @@ class ImageResult:
 
     @property
     def right(self) -> bool:
-        """Whether every object is found and nothing else."""
+        """Whether every object is found and no detection is false."""
         return not self.missed and not self.false
 
     def __str__(self) -> str:
-        """Return what is wrong, or that nothing is."""
+        """Return the counts of errors, or ``correct``."""
         wrong = [f"{self.missed} missed"] * bool(self.missed) + [f"{self.false} false"] * bool(self.false)
         return ", ".join(wrong) or "correct"
 
 
-def evaluate_image(image: ImageRecord, found: Detections, classes: tuple[str, ...]) -> ImageResult:
-    """Return the verdict on the detections of one image, matched as in COCO at IoU 0.5.
+def evaluate_image(image: ImageRecord, detections: Detections, classes: tuple[str, ...]) -> ImageResult:
+    """Return the counts of one image; detections and objects are matched as in COCO, at IoU 0.5.
 
     Args:
-        image: with its objects; crowd regions need not be found.
-        found: the detections that count; those of classes that are not annotated do not.
+        image: image with its objects; crowd regions need not be found.
+        detections: detections above the score that counts; those of other classes are left out.
         classes: names that the labels of the objects index.
     """
-    matching = match([image], [found], classes)
+    matching = match([image], [detections], classes)
     there = ~matching.objects.crowd
     hits = int(matching.detections.right.sum())
     false = int((~matching.detections.right & ~matching.detections.ignored).sum())
@@ -57,14 +57,16 @@ def evaluate_image(image: ImageRecord, found: Detections, classes: tuple[str, ..
 def image_evaluator(
     data: Dataset, detector_classes: tuple[str, ...]
 ) -> Callable[[Path, Detections], ImageResult | None]:
-    """Return what gives the verdict on a photograph by its path; None for one that is not annotated.
+    """Return a function that evaluates the detections of a photograph, given its path.
+
+    The function returns None for a photograph without annotations.
 
     Args:
-        data: the annotations, all splits.
-        detector_classes: what the detector can find.
+        data: annotations of all splits.
+        detector_classes: classes of the detector.
 
     Raises:
-        InputError: the detector knows a class by another name, or not at all.
+        InputError: the detector does not have a class of the annotations.
     """
     unknown = [name for name in data.classes if name not in detector_classes]
     if unknown:

@@ -1,23 +1,22 @@
-"""What a detector does wrong: each mistake has one kind, and each kind its price in AP.
+"""Kinds of error of a detector, and what each kind costs in AP, as in TIDE.
 
-The kinds, their order of precedence and their price are those of TIDE: Bolya et al., *TIDE: A General
-Toolbox for Identifying Object Detection Errors*, arXiv:2008.08115. A detection that finds no object is,
-whichever holds first,
+Bolya et al., *TIDE: A General Toolbox for Identifying Object Detection Errors*, arXiv:2008.08115. A detection
+that finds no object is the first of these kinds whose condition holds:
 
 - *localisation*: overlaps an object of its class with an IoU from 0.1 to 0.5,
 - *classification*: overlaps an object of another class with an IoU of at least 0.5,
-- *duplicate*: overlaps an object of its class enough, but a better score has found that already,
+- *duplicate*: overlaps an object of its class enough, but a detection with a better score has found it,
 - *background*: overlaps no object with an IoU of 0.1,
 - *both*: overlaps an object of another class with an IoU from 0.1 to 0.5.
 
-An object that no detection finds is *missed*, unless a localisation or classification error points at it.
+An object without a detection is *missed*, unless a localisation or classification error points at it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +36,15 @@ from aerostat.evaluation.matching import (
 )
 from aerostat.inference.options import SHOW_SCORE
 from aerostat.results.detections import Detections
+from aerostat.text import counted, html_table
 
 Kind = Literal["classification", "localisation", "both", "duplicate", "background", "missed"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""In the order in which TIDE's paper lists them."""
+"""The kinds, in the order of the paper."""
 
 BACKGROUND_IOU = 0.1
-"""A detection that overlaps every object by less has found nothing at all."""
+"""Below this IoU with every object a detection lies on the background."""
 
 _CLASSIFICATION, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND, _MISSED = range(len(KINDS))
 _RIGHT, _IGNORED = -1, -2
@@ -52,21 +52,21 @@ _RIGHT, _IGNORED = -1, -2
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake.
+    """One error.
 
     Args:
         kind: one of `KINDS`.
-        image: index into the images given.
+        image: index into the images.
         detection: index into the detections of the image; None for a missed object.
-        instance: index into the instances of the image: the object that was missed, or the one that the
-            detection overlaps most (of its class or another, as the kind has it); None if there is none.
-        label: index into the classes, of the detection, or of a missed object.
-        score: of the detection; None for a missed object.
-        iou: overlap of the detection with the object; 0 if there is none.
-        badness: how bad it is among its kind, larger is worse: a score for what should not be there, times
-            1 - IoU for a localisation error, times IoU for a classification error; for a missed object the
-            square root of its share of the image.
-        rival: of a duplicate, the detection of the image that found the object first; else None.
+        instance: index into the instances of the image: the missed object, or the object that the detection
+            overlaps most (of its class or another one, according to the kind); None without an object.
+        label: class index of the detection, or of the missed object.
+        score: score of the detection; None for a missed object.
+        iou: IoU of the detection with the object; 0 without an object.
+        severity: rank among its kind, larger is worse: the score, times 1 - IoU for a localisation error,
+            times IoU for a classification error; for a missed object the square root of its share of the
+            image.
+        first: for a duplicate, the detection of the image that found the object first; else None.
     """
 
     kind: Kind
@@ -76,26 +76,27 @@ class Mistake:
     label: int
     score: float | None
     iou: float
-    badness: float
-    rival: int | None = None
+    severity: float
+    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TideResult:
-    """What a detector does wrong on a split.
+    """Errors of a detector on a split.
 
     Args:
-        classes: names, which labels index.
-        score: detections below it are not shown, so neither right nor wrong.
-        mistakes: those at this score, kind by kind, the worst first.
-        counts: (k, 6) how many of each kind, by class: a missed object's, else the detection's.
-        right: (k,) detections of each class that are right at this score.
-        shown: (k,) detections of each class at this score, without those in crowd regions.
-        objects: (k,) objects of each class, without crowd regions.
+        classes: class names.
+        score: minimum score of the detections in `mistakes`, `counts`, `right` and `shown`.
+        mistakes: errors by kind, the worst first.
+        counts: (k, 6) number of errors by class and kind; the class is that of the detection, or of the
+            missed object.
+        right: (k,) number of right detections of each class.
+        shown: (k,) number of detections of each class without those in crowd regions.
+        objects: (k,) number of objects of each class without crowd regions.
         ap50: COCO's AP at IoU 0.5 over all detections; -1 without objects.
-        won: AP50 that is won, over all detections, if one kind of mistake is mended (TIDE's dAP); 0 or more,
-            -1 without objects.
-        best: the score threshold with the best F1; None if no detection is right.
+        ap50_gain: gain of AP50, over all detections, if the errors of one kind are corrected (TIDE's dAP); 0
+            or more, -1 without objects.
+        best: score threshold with the best F1; None without a right detection.
     """
 
     classes: tuple[str, ...]
@@ -106,16 +107,53 @@ class TideResult:
     shown: Ints
     objects: Ints
     ap50: float
-    won: dict[Kind, float]
+    ap50_gain: dict[Kind, float]
     best: OperatingPoint | None
 
     def count(self, kind: Kind) -> int:
-        """Return how many mistakes of a kind there are."""
+        """Return the number of errors of a kind."""
         return int(self.counts[:, KINDS.index(kind)].sum())
 
     def of_kind(self, kind: Kind) -> list[Mistake]:
-        """Return the mistakes of a kind, the worst first."""
+        """Return the errors of a kind, the worst first."""
         return [mistake for mistake in self.mistakes if mistake.kind == kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the errors as JSON values; undefined figures are None."""
+        return {
+            "classes": list(self.classes),
+            "score": self.score,
+            "ap50": None if self.ap50 == UNDEFINED else self.ap50,
+            "kinds": {
+                kind: {
+                    "count": self.count(kind),
+                    "ap50_gain": None if self.ap50_gain[kind] == UNDEFINED else self.ap50_gain[kind],
+                }
+                for kind in KINDS
+            },
+            "right": self.right.tolist(),
+            "shown": self.shown.tolist(),
+            "objects": self.objects.tolist(),
+            "best_f1": None if self.best is None else asdict(self.best),
+            "errors": [asdict(mistake) for mistake in self.mistakes],
+        }
+
+    def __repr__(self) -> str:
+        """Return the errors in one line."""
+        right = f"{int(self.right.sum())} of {counted(int(self.objects.sum()), 'object')} found"
+        return f"TideResult({right}, {counted(len(self.mistakes), 'error')} at a score of {self.score:g})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the kinds for a notebook."""
+        rows = [
+            (
+                kind,
+                self.count(kind),
+                "–" if self.ap50_gain[kind] == UNDEFINED else f"{self.ap50_gain[kind]:.3f}",
+            )
+            for kind in KINDS
+        ]
+        return html_table(("error", "number", "AP50 to gain"), rows, repr(self))
 
 
 def tide(
@@ -125,17 +163,17 @@ def tide(
     *,
     score: float = SHOW_SCORE,
 ) -> TideResult:
-    """Return what is wrong, of which kind, and what each kind costs.
+    """Return the errors of detections, their kinds, and the AP that each kind costs.
 
-    At the score every object has one fate (found, missed, or claimed by a classification or localisation
-    error), and so has every detection (right, one of the other five kinds, or within a crowd region, which
-    counts as COCO has it). The prices are over all detections, as AP is: give those above 0.001.
+    At the score every object has one state: found, missed, or claimed by a classification or localisation
+    error. So has every detection: right, one of the other five kinds, or within a crowd region. The costs are
+    over all detections, as AP is; so pass detections with scores down to 0.001.
 
     Args:
-        images: the annotated images.
-        detections: what was found on each, parallel to `images`, matched to `classes` by name.
+        images: annotated images.
+        detections: detections on each image; their classes are matched by name.
         classes: names that the labels of `images` index.
-        score: the lowest score that a person is shown.
+        score: minimum score of the detections that are shown to a person.
 
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
@@ -144,21 +182,21 @@ def tide(
     kinds = _kinds(matching)
     claims = _claims(matching, kinds)
     shown = matching.detections.score >= np.float32(score)
-    fates = _fates(matching, claims, shown)
+    states = _states(matching, claims, shown)
     class_count = len(matching.classes)
     objects = matching.objects.count(class_count)
-    ap50, won = _prices(matching, kinds, claims, objects)
+    ap50, gain = _gains(matching, kinds, claims, objects)
     labels = matching.detections.label
     return TideResult(
         classes=matching.classes,
         score=score,
-        mistakes=tuple(_list(images, matching, kinds, fates, shown)),
-        counts=_count(matching, kinds, fates, shown),
+        mistakes=tuple(_list(images, matching, kinds, states, shown)),
+        counts=_count(matching, kinds, states, shown),
         right=np.bincount(labels[shown & (kinds == _RIGHT)], minlength=class_count),
         shown=np.bincount(labels[shown & (kinds != _IGNORED)], minlength=class_count),
         objects=objects,
         ap50=ap50,
-        won=won,
+        ap50_gain=gain,
         best=best_f1(matching),
     )
 
@@ -193,23 +231,23 @@ def _winners(matching: Matching, claims: Ints, shown: NDArray[np.bool_]) -> Ints
     return winners
 
 
-def _fates(matching: Matching, claims: Ints, shown: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """Return the fate (m,) of each object: `_MISSED`, `_RIGHT` if found or claimed, `_IGNORED` if a crowd."""
+def _states(matching: Matching, claims: Ints, shown: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Return the state (m,) of each object: `_MISSED`, `_RIGHT` (found or claimed) or `_IGNORED` (crowd)."""
     objects, found = matching.objects, matching.detections
-    fates = np.full(len(objects.label), _MISSED, np.int8)
-    fates[_winners(matching, claims, shown) != UNMATCHED] = _RIGHT
-    fates[found.taken[shown & found.right]] = _RIGHT
-    fates[objects.crowd] = _IGNORED
-    return fates
+    states = np.full(len(objects.label), _MISSED, np.int8)
+    states[_winners(matching, claims, shown) != UNMATCHED] = _RIGHT
+    states[found.taken[shown & found.right]] = _RIGHT
+    states[objects.crowd] = _IGNORED
+    return states
 
 
-def _prices(
+def _gains(
     matching: Matching, kinds: NDArray[np.int8], claims: Ints, objects: Ints
 ) -> tuple[float, dict[Kind, float]]:
-    """Return AP50, and how much higher it is with each kind of mistake mended alone, as TIDE's oracles do.
+    """Return AP50, and its gain if the errors of one kind are corrected, as by TIDE's oracles.
 
-    A mended localisation or classification error is right, if its object is free and no better score claims
-    it; all other detections of the kind are taken away. Missed objects are no longer to be found.
+    A localisation or classification error becomes right if its object is free and no better score claims it.
+    All other detections of the kind are removed. Missed objects are removed from the objects.
     """
     found = matching.detections
     everything = np.ones(len(kinds), np.bool_)
@@ -218,7 +256,8 @@ def _prices(
     def ap(keep: NDArray[np.bool_], labels: Ints, right: NDArray[np.bool_], to_find: Ints) -> float:
         values = average_precision(labels[keep], found.score[keep], right[keep], to_find)
         emptied = (objects > 0) & (to_find == 0)
-        if emptied.any():  # all that there was to find was missed: only false detections are left to do harm
+        # Where all objects of a class were missed, only its false detections can do harm.
+        if emptied.any():
             values[emptied] = np.bincount(labels[keep], minlength=len(objects))[emptied] == 0
         return mean_ap(values)
 
@@ -230,27 +269,27 @@ def _prices(
     taken[found.taken[found.right]] = True
     wins = np.zeros(len(kinds), np.bool_)
     wins[winners[(winners != UNMATCHED) & ~taken]] = True
-    won: dict[Kind, float] = {}
+    gain: dict[Kind, float] = {}
     for index, kind in enumerate(KINDS[:_MISSED]):
-        mended = wins & (kinds == index)
+        corrected = wins & (kinds == index)
         labels = found.label.copy()
-        labels[mended] = matching.objects.label[claims[mended]]
-        keep = counted & ((kinds != index) | mended)
-        won[kind] = max(0.0, ap(keep, labels, found.right | mended, objects) - ap50)
-    missed = matching.objects.label[_fates(matching, claims, everything) == _MISSED]
+        labels[corrected] = matching.objects.label[claims[corrected]]
+        keep = counted & ((kinds != index) | corrected)
+        gain[kind] = max(0.0, ap(keep, labels, found.right | corrected, objects) - ap50)
+    missed = matching.objects.label[_states(matching, claims, everything) == _MISSED]
     to_find = objects - np.bincount(missed, minlength=len(objects))
-    won[KINDS[_MISSED]] = max(0.0, ap(counted, found.label, found.right, to_find) - ap50)
-    return ap50, won
+    gain[KINDS[_MISSED]] = max(0.0, ap(counted, found.label, found.right, to_find) - ap50)
+    return ap50, gain
 
 
 def _count(
-    matching: Matching, kinds: NDArray[np.int8], fates: NDArray[np.int8], shown: NDArray[np.bool_]
+    matching: Matching, kinds: NDArray[np.int8], states: NDArray[np.int8], shown: NDArray[np.bool_]
 ) -> Ints:
-    """Return the mistakes (k, 6) by class and kind."""
+    """Return the number of errors (k, 6) by class and kind."""
     counts = np.zeros((len(matching.classes), len(KINDS)), np.int64)
     wrong = shown & (kinds >= 0)
     np.add.at(counts, (matching.detections.label[wrong], kinds[wrong]), 1)
-    missed = fates == _MISSED
+    missed = states == _MISSED
     np.add.at(counts, (matching.objects.label[missed], _MISSED), 1)
     return counts
 
@@ -259,10 +298,10 @@ def _list(
     images: Sequence[ImageRecord],
     matching: Matching,
     kinds: NDArray[np.int8],
-    fates: NDArray[np.int8],
+    states: NDArray[np.int8],
     shown: NDArray[np.bool_],
 ) -> list[Mistake]:
-    """Return all mistakes, kind by kind, the worst first."""
+    """Return all errors, kind by kind, the worst first."""
     found, objects = matching.detections, matching.objects
     finder = np.full(len(objects.label), UNMATCHED)
     finder[found.taken[found.right]] = np.flatnonzero(found.right)
@@ -270,12 +309,12 @@ def _list(
     for row in np.flatnonzero(shown & (kinds >= 0)).tolist():
         kind = int(kinds[row])
         own_class = kind in (_LOCALISATION, _DUPLICATE)
-        if kind == _BACKGROUND:  # the nearest object, if it overlaps any
+        if kind == _BACKGROUND:  # the object that it overlaps most, if any
             own_class = bool(found.own_iou[row] >= found.other_iou[row])
         nearest = int((found.own if own_class else found.other)[row])
         iou = float((found.own_iou if own_class else found.other_iou)[row])
         score = float(found.score[row])
-        badness = {_LOCALISATION: score * (1 - iou), _CLASSIFICATION: score * iou}.get(kind, score)
+        severity = {_LOCALISATION: score * (1 - iou), _CLASSIFICATION: score * iou}.get(kind, score)
         mistakes.append(
             Mistake(
                 kind=KINDS[kind],
@@ -285,15 +324,15 @@ def _list(
                 label=int(found.label[row]),
                 score=score,
                 iou=iou,
-                badness=badness,
-                rival=int(found.place[finder[nearest]]) if kind == _DUPLICATE else None,
+                severity=severity,
+                first=int(found.place[finder[nearest]]) if kind == _DUPLICATE else None,
             )
         )
-    for row in np.flatnonzero(fates == _MISSED).tolist():
+    for row in np.flatnonzero(states == _MISSED).tolist():
         image, place = int(objects.image[row]), int(objects.place[row])
         share = _share_of_image(images[image], images[image].instances[place].box_xyxy)
         mistakes.append(Mistake("missed", image, None, place, int(objects.label[row]), None, 0.0, share**0.5))
-    return sorted(mistakes, key=lambda mistake: (KINDS.index(mistake.kind), -mistake.badness))
+    return sorted(mistakes, key=lambda mistake: (KINDS.index(mistake.kind), -mistake.severity))
 
 
 def _share_of_image(image: ImageRecord, box_xyxy: Sequence[float]) -> float:
@@ -306,7 +345,7 @@ def _share_of_image(image: ImageRecord, box_xyxy: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """An image and its mistakes of one kind, the worst first."""
+    """An image and its errors of one kind, the worst first."""
 
     image: int
     mistakes: tuple[Mistake, ...]
@@ -315,16 +354,16 @@ class BadImage:
 def worst_images(
     mistakes: TideResult, most: int, kinds: Sequence[Kind] = KINDS
 ) -> dict[Kind, list[BadImage]]:
-    """Return for each kind of mistake the images that are worst, the worst first.
+    """Return the worst images of each kind of error, the worst first.
 
-    Images with missed objects are ranked by the sum of their mistakes' badness, so by how many and how large;
-    others by the worst alone, then by how many. Kinds without mistakes are left out. Where the first image of
-    a kind would repeat the last one of the kind before, the second takes its place if there is one.
+    Images with missed objects are ranked by the sum of the severities, so by number and size. Others are
+    ranked by the worst error, then by their number. Kinds without errors are left out. Neighbouring kinds do
+    not show the same image next to each other if there is another one.
 
     Args:
-        mistakes: what `tide` returned.
-        most: images of each kind.
-        kinds: in the order in which they will be shown.
+        mistakes: result of `tide`.
+        most: maximum number of images of each kind.
+        kinds: kinds in the order in which they are shown.
     """
     chosen: dict[Kind, list[BadImage]] = {}
     last: int | None = None
@@ -343,6 +382,6 @@ def worst_images(
 
 
 def _rank(bad: BadImage) -> tuple[float, int]:
-    badness = [mistake.badness for mistake in bad.mistakes]
+    severities = [mistake.severity for mistake in bad.mistakes]
     missed = bad.mistakes[0].kind == "missed"
-    return (sum(badness) if missed else max(badness)), len(badness)
+    return (sum(severities) if missed else max(severities)), len(severities)

@@ -1,4 +1,4 @@
-"""The chapters about what a run suggests doing next, and about labels that its model disputes."""
+"""Chapters of the report: advice, and label issues."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from aerostat.report.subject import Subject
 from aerostat.text import counted
 
 MAX_PICTURES = 12
-"""Disputed labels of which a picture is shown; the others are listed."""
+"""Maximum number of label issues with a picture; the table lists more."""
 MAX_ROWS = 100
+"""Maximum number of rows in the table."""
 
 _NOTHING = "–"
 _ABOUT = {
@@ -29,22 +30,22 @@ _ABOUT = {
 
 
 def advice_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapters of what a finished run suggests; nothing where nobody has asked it."""
+    """Return the chapters of a finished run's advice; none without an advice file."""
     if not subject.run.advice.is_file():
         return []
     given = read_advice(subject.run.advice)
     rows = [(_ABOUT.get(one.about, one.about), one.text) for one in given.advice]
-    texts = ["What the run's own figures suggest:"] if rows else ["Nothing in the run's figures stands out."]
+    texts = ["Advice from the run's own figures:"] if rows else ["Nothing in the run's figures stands out."]
     chapters = [Chapter("What to do next", texts, tables=[Table(("about", "advice"), rows)] if rows else [])]
-    return [*chapters, _disputed(subject, given)] if given.label_issues else chapters
+    return [*chapters, _label_issue_chapter(subject, given)] if given.label_issues else chapters
 
 
-def _disputed(subject: Subject, given: AdviceReport) -> Chapter:
+def _label_issue_chapter(subject: Subject, given: AdviceReport) -> Chapter:
     issues = given.label_issues
     texts = [
-        f"On {counted(given.checked_images, 'image')} that the model has learned from it disputes "
-        f"{counted(len(issues), 'label')}. Either may be wrong: look, and mend the annotation where it is. "
-        "Dashed is what stands against it."
+        f"The model contradicts {counted(len(issues), 'label')} on {counted(given.checked_images, 'image')} "
+        "that it has learned from. Model or label may be wrong: look, and correct wrong annotations. The "
+        "dashed box is the one that contradicts."
     ]
     records = {record.file_name: record for record in subject.train_split.images}
     figures = []
@@ -59,9 +60,7 @@ def _disputed(subject: Subject, given: AdviceReport) -> Chapter:
     rows = [_row(issue) for issue in issues[:MAX_ROWS]]
     rest = f": the first {MAX_ROWS} of {len(issues)}" if len(issues) > MAX_ROWS else ""
     header = ("file", "what", "annotated", "found", "score", "x1, y1, x2, y2")
-    return Chapter(
-        "Labels worth a second look", texts, figures, [Table(header, rows, f"Disputed labels{rest}")]
-    )
+    return Chapter("Labels worth a second look", texts, figures, [Table(header, rows, f"Label issues{rest}")])
 
 
 def _row(issue: LabelIssue) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The chapters that show the data: images with their labels, their numbers, and the training batches."""
+"""Chapters of the report: images with labels, plots of the data, and training batches."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from aerostat.report.subject import Subject
 from aerostat.training.preview import preview_pictures
 
 SHOWN_IMAGES, SHOWN_SAMPLES = 12, 8
+"""Images of a split, and samples of a stage of training, on a sheet."""
 PLOTS = {
-    "objects_per_class": "How many objects of each class",
-    "objects_per_image": "How many objects on an image",
-    "box_sizes": "How large the boxes are",
-    "box_aspect_ratios": "Which shape the boxes have",
-    "box_places": "Where the boxes lie on the image",
-    "image_sizes": "How large the images are",
+    "objects_per_class": "Objects per class",
+    "objects_per_image": "Objects per image",
+    "box_sizes": "Box sizes",
+    "box_aspect_ratios": "Box aspect ratios",
+    "box_places": "Box positions",
+    "image_sizes": "Image sizes",
 }
 WIDE_PLOTS = ("box_sizes", "box_places")
-"""Of several panels beside each other."""
+"""Plots of several panels side by side."""
 
 
 def picture_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapter of labelled images and plots; without images nothing."""
+    """Return the chapter of labelled images and plots; none without images."""
     splits = [split for split in subject.data.splits.values() if len(split)]
     figures: list[Figure] = []
     notes: list[str] = []
@@ -40,19 +41,19 @@ def picture_chapters(subject: Subject) -> Sequence[Chapter]:
         Figure(content, PLOTS.get(name, name), f"Plot: {PLOTS.get(name, name)}", wide=name in WIDE_PLOTS)
         for name, content in sorted(plots.items(), key=lambda plot: plot[0] not in WIDE_PLOTS)
     ]
-    text = "Images as they are annotated, and what can be counted in them."
+    text = "Images with their annotations, and plots of both."
     return [Chapter("The data in pictures", [text, *notes], figures)] if figures else []
 
 
 def batch_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapter of what the network saw first in each stage of training."""
+    """Return the chapter of the first samples of each stage of training."""
     stages = preview_pictures(subject.train_split, subject.recipe, limit=SHOWN_SAMPLES)
     figures = [
         Figure(stage.grid(), stage.title, f"augmented training samples of stage {stage.stage}", wide=True)
         for stage in stages
     ]
     text = (
-        "The samples that each stage of training began with, to the pixel as the network saw them, with the "
-        "boxes that it was to find."
+        "The first samples of each stage of training, pixel by pixel as they went into the network, with "
+        "their boxes."
     )
     return [Chapter("Training batches", [text], figures)]

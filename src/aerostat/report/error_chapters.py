@@ -1,4 +1,4 @@
-"""The chapters about what a detector gets right and wrong: precision and recall, confusion, mistakes."""
+"""Chapters of the report: precision and recall, confusion matrix, and kinds of error."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from aerostat.results.detections import Detections
 from aerostat.text import counted
 
 PICTURES = 3
-"""Worst images shown of each kind of mistake."""
+"""Number of the worst images of each kind of error."""
 MAX_CLASSES = 12
-"""Rows of the confusion matrix that can still be read on a phone."""
+"""Maximum number of classes in the confusion matrix: readable on a phone."""
 MAX_CURVES = 6
-"""Classes that get a precision-recall curve each."""
+"""Maximum number of classes with a precision-recall curve each."""
 MAX_ROWS = 20
+"""Maximum number of rows in a table."""
 
 _NOTHING = "–"
 _MEANING: dict[Kind, str] = {
-    "classification": "on an object (IoU 0.5 or more), but of another class",
-    "localisation": "right class, but the box is off (IoU from 0.1 to 0.5)",
-    "both": "another class, and the box is off (IoU from 0.1 to 0.5)",
-    "duplicate": "on an object that a better-scored detection has found already",
-    "background": "where no object is (IoU below 0.1)",
-    "missed": "an object that no detection finds, not even in the wrong class or place",
+    "classification": "detection on an object of another class (IoU 0.5 or more)",
+    "localisation": "detection of the right class with a poor box (IoU from 0.1 to 0.5)",
+    "both": "detection of another class with a poor box (IoU from 0.1 to 0.5)",
+    "duplicate": "detection of an object that one with a better score has found",
+    "background": "detection without an object (IoU below 0.1)",
+    "missed": "object without a detection, not even of another class or with a poor box",
 }
 
 
-def mistake_chapters(
+def error_chapters(
     images: Sequence[ImageRecord],
     detections: Sequence[Detections],
     classes: Sequence[str],
@@ -52,20 +53,19 @@ def mistake_chapters(
     pictures: int = PICTURES,
     read: Callable[[Location], NDArray[np.uint8]] = read_image,
 ) -> list[Chapter]:
-    """Return the chapters about what is right and wrong in the detections of a split.
+    """Return the chapters of precision and recall, of the confusion matrix, and of the kinds of error.
 
-    Precision and recall, the confusion matrix, and the kinds of mistakes with the worst images of each. Where
-    there is nothing to show, a chapter says so.
+    A chapter without content says so.
 
     Args:
-        images: the annotated images.
-        detections: what was found on each, down to scores of 0.001, parallel to `images`; such as
-            `aerostat.evaluation.evaluate.detect` returns.
+        images: annotated images.
+        detections: detections on each image with scores down to 0.001, as from
+            `aerostat.evaluation.evaluate.detect`.
         classes: names that the labels of `images` index.
-        score: the lowest score of what counts as shown to a person.
-        pictures: worst images of each kind of mistake.
-        read: gives the pixels (H, W, 3) uint8 BGR of an image at its location; an image that it cannot read
-            is left out with a sentence.
+        score: minimum score of the detections that are shown to a person.
+        pictures: number of the worst images of each kind of error.
+        read: returns the pixels (H, W, 3) uint8 BGR of an image at a location; a sentence names each image that it
+            cannot read.
 
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
@@ -79,7 +79,7 @@ def mistake_chapters(
     return [
         _precision_chapter(mistakes, precision, any(map(len, detections))),
         *([_confusion_chapter(matrix)] if anything else []),
-        _mistakes_chapter(mistakes, images, detections, pictures, read),
+        _kinds_chapter(mistakes, images, detections, pictures, read),
     ]
 
 
@@ -89,21 +89,21 @@ def mistake_chapters(
 def _precision_chapter(mistakes: TideResult, precision: Floats, anything_found: bool) -> Chapter:
     title = "Precision and recall"
     if not mistakes.objects.any():
-        return Chapter(title, ["No object is annotated on these images, so there is nothing to recall."])
+        return Chapter(title, ["These images have no annotated objects, so recall is undefined."])
     if mistakes.best is None:
-        text = "No detection finds an object" if anything_found else "Nothing was found"
+        text = "No detection finds an object" if anything_found else "There are no detections"
         return Chapter(title, [f"{text}: precision and recall are 0 at every score."])
     best = mistakes.best
     paragraphs = [
         f"A score threshold of {_threshold(best.score)} gives the best balance (F1 {best.f1:.2f}): precision "
-        f"{best.precision:.2f}, so {_percent(best.precision)} of what is found is right, and recall "
-        f"{best.recall:.2f}, so {_percent(best.recall)} of the objects are found. "
+        f"{best.precision:.2f} ({_percent(best.precision)} of the detections are right) and recall "
+        f"{best.recall:.2f} ({_percent(best.recall)} of the objects are found). "
         f"At {mistakes.score:g}, above which pictures show detections, {_at_show_score(mistakes)}.",
-        "The strong curves are what AP averages, each class with the same weight; thin ones, if any, are "
-        "single classes at IoU 0.5. The star counts all objects together, at IoU 0.5. By class, precision "
-        f"and recall are those at a score of {mistakes.score:g}."
+        "AP is the mean of the strong curves, in which each class has the same weight. Thin curves are "
+        "single classes at IoU 0.5. The star counts all objects together, at IoU 0.5. The table has "
+        f"precision and recall at a score of {mistakes.score:g}."
         if len(mistakes.classes) > 1
-        else "The curves are those that AP averages; the star is at IoU 0.5.",
+        else "AP is the mean of the curves; the star is at IoU 0.5.",
     ]
     curves = _curves(mistakes, precision)
     mark = Mark(best.recall, best.precision, f"best F1, score {_threshold(best.score)}")
@@ -127,7 +127,7 @@ def _curves(mistakes: TideResult, precision: Floats) -> dict[str, Floats]:
 def _at_show_score(mistakes: TideResult) -> str:
     right, shown, objects = (int(n.sum()) for n in (mistakes.right, mistakes.shown, mistakes.objects))
     if not shown:
-        return "nothing is found"
+        return "there are no detections"
     return f"precision is {right / shown:.2f} and recall {right / objects:.2f}"
 
 
@@ -138,7 +138,7 @@ def _class_table(mistakes: TideResult, precision: Floats) -> Table:
         return Table(header, [])
     aps = [_ap(precision[:, :, k]) for k in range(len(mistakes.classes))]
     places = sorted(range(len(aps)), key=lambda k: (aps[k] == UNDEFINED, aps[k]))
-    if len(places) > MAX_ROWS:  # then none of the rows is for a class without objects
+    if len(places) > MAX_ROWS:  # then no row is for a class without objects
         places = [k for k in places if aps[k] != UNDEFINED][:MAX_ROWS]
     rows = [
         (
@@ -166,12 +166,12 @@ def _ap(precision: Floats) -> float:
 def _confusion_chapter(matrix: Confusion) -> Chapter:
     shown = matrix.most_confused(MAX_CLASSES)
     text = (
-        f"Rows are what is annotated, columns what is found at a score of {matrix.score:g} or more, matched "
-        "at IoU 0.5 whatever the class. Blue is right. The last column counts objects that nothing found, "
-        "the last row detections that found no object."
+        f"Rows are annotated classes, columns are detected classes at a score of {matrix.score:g} or more, "
+        "matched at IoU 0.5 whatever the class. Blue is right. The last column counts missed objects, the "
+        "last row false detections."
     )
     if len(shown.classes) < len(matrix.classes):
-        text += f" Shown are the {len(shown.classes)} most confused of {len(matrix.classes)} classes."
+        text += f" The matrix has the {len(shown.classes)} most confused of {len(matrix.classes)} classes."
     pairs = matrix.confused()
     rows = [
         (actual, detected, str(count), _share(count, objects))
@@ -179,7 +179,7 @@ def _confusion_chapter(matrix: Confusion) -> Chapter:
     ]
     paragraphs = [text]
     if not rows and len(matrix.classes) > 1:
-        paragraphs.append("No object is taken for one of another class.")
+        paragraphs.append("No object is found as another class.")
     chart = png_bytes(confusion_chart(shown.classes, shown.counts))
     return Chapter(
         "Confusion matrix",
@@ -192,13 +192,13 @@ def _confusion_chapter(matrix: Confusion) -> Chapter:
 
 
 def _pairs_caption(pairs: int, shown: int) -> str:
-    return "What is taken for what" + (f": the commonest {shown} of {pairs}" if shown < pairs else "")
+    return "Confused classes" + (f": the commonest {shown} of {pairs}" if shown < pairs else "")
 
 
 # ------------------------------------------------------------------------------------------------ mistakes
 
 
-def _mistakes_chapter(
+def _kinds_chapter(
     mistakes: TideResult,
     images: Sequence[ImageRecord],
     detections: Sequence[Detections],
@@ -207,23 +207,23 @@ def _mistakes_chapter(
 ) -> Chapter:
     title = "Kinds of error"
     possible = [k for k in KINDS if len(mistakes.classes) > 1 or k not in ("classification", "both")]
-    kinds = sorted(possible, key=lambda kind: (-mistakes.won[kind], -mistakes.count(kind)))
+    kinds = sorted(possible, key=lambda kind: (-mistakes.ap50_gain[kind], -mistakes.count(kind)))
     total = sum(map(mistakes.count, kinds))
     if not mistakes.objects.any() and not total:
-        return Chapter(title, ["Nothing is annotated on these images and nothing is found: no error."])
+        return Chapter(title, ["These images have neither annotated objects nor detections: no errors."])
     paragraphs = [_errors_in_words(mistakes, kinds, total)]
-    if not total and all(mistakes.won[kind] < 0.0005 for kind in kinds):
+    if not total and all(mistakes.ap50_gain[kind] < 0.0005 for kind in kinds):
         return Chapter(title, paragraphs)
     defined = mistakes.ap50 != UNDEFINED
     counts = {kind: mistakes.count(kind) for kind in kinds}
-    chart = tide_chart(counts, {kind: mistakes.won[kind] for kind in kinds} if defined else None)
+    chart = tide_chart(counts, {kind: mistakes.ap50_gain[kind] for kind in kinds} if defined else None)
     alternative = "Bars of errors by kind and what they cost"
     figures = [Figure(png_bytes(chart), "Errors by kind", alternative, wide=True)]
     if total:
         paragraphs.append(
-            "The pictures show the worst images of each kind. Bright is the box that they are about; dashed "
-            "is what to compare it with: the annotated box, the detection that had found the object already, "
-            "or the place where nothing is found or annotated."
+            "The pictures show the worst images of each kind. The bright box is the error. The dashed box is "
+            "for comparison: the annotated box, the detection that found the object first, or the place "
+            "without a detection or annotation."
         )
     for bad in (bad for of_kind in worst_images(mistakes, pictures, kinds).values() for bad in of_kind):
         try:
@@ -232,28 +232,28 @@ def _mistakes_chapter(
             sentence = f"A picture is left out: {clause(error)}."
             if sentence not in paragraphs:
                 paragraphs.append(sentence)
-    rows = [(kind, str(counts[kind]), _figure(mistakes.won[kind]), _MEANING[kind]) for kind in kinds]
-    tables = [Table(("kind", "how many", "AP50 to win", "a detection, or an object"), rows)]
+    rows = [(kind, str(counts[kind]), _figure(mistakes.ap50_gain[kind]), _MEANING[kind]) for kind in kinds]
+    tables = [Table(("kind", "number", "AP50 to gain", "meaning"), rows)]
     by_class = _kinds_by_class(mistakes, kinds)
     return Chapter(title, paragraphs, figures, [*tables, by_class] if by_class.rows else tables)
 
 
 def _errors_in_words(mistakes: TideResult, kinds: Sequence[Kind], total: int) -> str:
     right, objects = int(mistakes.right.sum()), int(mistakes.objects.sum())
-    said = f"At a score of {mistakes.score:g} or more, "
+    text = f"At a score of {mistakes.score:g} or more, "
     if not objects:
-        return f"{said}{counted(total, 'detection')} on images where no object is annotated: all are errors."
+        return f"{text}{counted(total, 'detection')} on images without annotated objects: all are errors."
     if not total:
-        said += f"everything is right: each of {counted(objects, 'object')} is found once, and nothing else."
+        text += f"there are no errors: each of {counted(objects, 'object')} is found once."
     else:
-        said += f"{right} of {counted(objects, 'object')} are found, with {counted(total, 'error')}."
+        text += f"{right} of {counted(objects, 'object')} are found, with {counted(total, 'error')}."
     best = kinds[0]
-    if mistakes.won[best] < 0.0005:
-        return f"{said} AP50 is {mistakes.ap50:.3f}; mending any one kind would not change it."
+    if mistakes.ap50_gain[best] < 0.0005:
+        return f"{text} AP50 is {mistakes.ap50:.3f}; correcting any one kind would not change it."
     what = "missed objects" if best == "missed" else f"{best} errors"
     return (
-        f"{said} AP50 is {mistakes.ap50:.3f}; mending the {what} alone would win most, "
-        f"{mistakes.won[best]:.3f}. What is to win counts detections of every score, as AP does. The kinds "
+        f"{text} AP50 is {mistakes.ap50:.3f}; correcting the {what} alone would gain most, "
+        f"{mistakes.ap50_gain[best]:.3f}. The gain is over detections of every score, as AP is. The kinds "
         "are those of TIDE (arXiv:2008.08115)."
     )
 
@@ -278,10 +278,10 @@ def _picture(
     found: Detections,
     read: Callable[[Location], NDArray[np.uint8]],
 ) -> Figure:
-    """Return an image with its worst mistake of a kind, ground truth left and prediction right."""
+    """Return an image with its worst error of a kind, ground truth left and prediction right."""
     worst = bad.mistakes[0]
     caption = _in_words(worst, mistakes.classes, image)
-    # a picture can only say what there is a font for
+    # A picture only has the letters of its font.
     drawn = [drawable(name, f"class {k}")[0] for k, name in enumerate(mistakes.classes)]
     what = "missed objects" if worst.kind == "missed" else f"{worst.kind} errors"
     more = f" The worst of {len(bad.mistakes)} {what} on it." if len(bad.mistakes) > 1 else ""
@@ -317,14 +317,14 @@ def _sides(
     if mistake.detection is not None:
         shown[mistake.detection] = False
         detection = tuple(found.boxes_xyxy[mistake.detection].tolist())
-    # What lies where nothing is annotated may touch an object; that is not what it is about.
+    # A detection on the background may touch an object, but the object is not its subject.
     about = None if mistake.kind == "background" else mistake.instance
     if about is not None:
         instance = image.instances[about].box_xyxy
     others = [o for i, o in enumerate(image.instances) if i != about and not o.crowd]
     compared = instance if detection is None or mistake.kind in ("localisation", "both") else None
-    if mistake.rival is not None:
-        compared = tuple(found.boxes_xyxy[mistake.rival].tolist())
+    if mistake.first is not None:
+        compared = tuple(found.boxes_xyxy[mistake.first].tolist())
     truth = Side(
         "Ground truth",
         [o.box_xyxy for o in others],
@@ -348,11 +348,11 @@ def _sides(
     return truth, prediction
 
 
-# ------------------------------------------------------------------------------------------------ wording
+# ------------------------------------------------------------------------------------------------ texts
 
 
 def _threshold(score: float) -> str:
-    """Return a score with two digits, with three where those would say more."""
+    """Return a score with two decimals, or with three if the third is not 0."""
     return f"{score:.3f}".removesuffix("0")
 
 

@@ -1,4 +1,4 @@
-"""The chapters that look into the network: feature maps, and what detections rest on."""
+"""Chapters of the report about the network: feature maps and explanations."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from aerostat.report.subject import Subject
 from aerostat.text import counted
 
 PHOTOGRAPHS = 4
-"""On which a detection is explained."""
+"""Maximum number of photographs on which a detection is explained."""
 COMPARED_METHODS = ("gradcam", "layercam", "eigencam")
-"""On one of them, over the backbone's stages and the last layer of the detection's level."""
+"""Methods of the sheet, over the backbone's stages and the last layer of the detection's level."""
 MAX_BOXES = 6
-"""Over feature maps: more would hide them."""
+"""Maximum number of boxes over feature maps, which more boxes would hide."""
 STEPS = 12
-"""Of the curves of faithfulness, half of what the command takes: the areas differ by some 0.01."""
+"""Steps of the curves of faithfulness, half as many as the command takes; the areas differ by about 0.01."""
 
 
 def feature_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapter of feature maps, of a photograph with a sure detection; nothing without one."""
+    """Return the chapter of feature maps of a photograph with a sure detection; none without one."""
     photographs = _photographs(subject)
     if not photographs:
         return []
@@ -36,8 +36,8 @@ def feature_chapters(subject: Subject) -> Sequence[Chapter]:
     path = next((path for path in photographs if shown[path] <= MAX_BOXES), photographs[0])
     maps = feature_maps(subject.detector, path, detections=True)
     text = (
-        f"What backbone and neck make of {path.name}: the mean of the channels at each stride, laid over the "
-        "photograph, with the boxes of what was found. Each map has a scale of its own."
+        f"Feature maps of backbone and neck for {path.name}: the mean of the channels at each stride over "
+        "the photograph, with the detections. Each map has a scale of its own."
     )
     caption = f"Mean activation on {path.name}, from grey (least) to yellow (most)"
     figure = Figure(maps.draw().image_bgr, caption, "feature maps of backbone and neck", wide=True)
@@ -52,7 +52,7 @@ def feature_chapters(subject: Subject) -> Sequence[Chapter]:
 
 
 def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapter of Box AM, with how faithful its maps are; nothing where nothing is found."""
+    """Return the chapter of Box AM and the faithfulness of its maps; none without detections."""
     photographs = _photographs(subject)
     if not photographs:
         return [Chapter("What detections rest on", [_nothing_found(subject)])] if subject.found else []
@@ -65,9 +65,8 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
     sheet = f"Other methods and layers for the same detection on {photographs[0].name}"
     figures.append(Figure(compared.draw().image_bgr, sheet, "a sheet of methods by layers", wide=True))
     text = (
-        "Which part of the photograph the score and the box of a detection rest on. Each picture says at "
-        "which stride its detection was born and which layer the heat is from; a layer that a detection does "
-        "not depend on is said to have no influence."
+        "Heat maps of what in the photograph speaks for a detection. Each caption has the pyramid level of "
+        "the detection and the layer of the heat. A layer without influence on the detection has no heat."
     )
     return [
         Chapter(
@@ -83,7 +82,7 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
 def _measured(
     subject: Subject, paths: Sequence[Path], explained: Sequence[Explanations]
 ) -> list[Faithfulness]:
-    """Return how faithful the first explanations are, as many as there is time for."""
+    """Return the faithfulness of the first explanations, as many as there is time for."""
     passes = 2 * (1 + len(CONTROLS)) * (STEPS + 1)  # deletion and insertion, of the map and its controls
     pairs = list(zip(paths, explained, strict=True))[: subject.affords(len(paths), passes)]
     return [faithfulness(subject.detector, path, found[0], steps=STEPS) for path, found in pairs]
@@ -93,19 +92,19 @@ def _nothing_found(subject: Subject) -> str:
     best = max((float(found.scores.max(initial=0.0)) for _, found in subject.found), default=0.0)
     part = subject.part(len(subject.found))
     return (
-        f"Nothing is found above a score of {SHOW_SCORE:g} on {part}; the best candidate has {best:.3f}. "
-        "There is no detection to explain."
+        f"There are no detections above a score of {SHOW_SCORE:g} on {part}; the best candidate has "
+        f"{best:.3f}."
     )
 
 
 def _photographs(subject: Subject) -> list[Path]:
-    """Return the photographs on which something is found, the one with the best detection first."""
+    """Return the photographs with detections, that of the best detection first."""
     best = {record.path: float(found.scores.max(initial=0.0)) for record, found in subject.found}
     return sorted((path for path in best if best[path] > SHOW_SCORE), key=lambda path: -best[path])
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Return places from the first to the last, so that sure and unsure detections are among them."""
+    """Return indices from the first to the last, so that sure and unsure detections are among them."""
     return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
@@ -120,15 +119,16 @@ def _figure(path: Path, found: Explanations) -> Figure:
 def _meaning(count: int, of: int) -> str:
     if not count:
         return (
-            "How faithful the maps are is not measured here: a network of this size takes too long for it on "
-            "a processor. The command below measures it for one photograph."
+            "The faithfulness of the maps was not measured: a network of this size takes too long on a CPU. "
+            "The command below measures it for one photograph."
         )
     which = f"the {counted(of, 'detection')}" if count == of else f"the first {count} of the {of} detections"
     average = f"on average over {which}" if count > 1 else f"of {which}".removesuffix("s")
     return (
-        f"How faithful the maps are, {average} below. Deletion is the area under the score while the hottest "
-        "pixels are taken away first (lower is better), insertion the area while they come in first (higher "
-        "is better), both relative to the score on the photograph. Only the first row knows the network."
+        f"The table has the faithfulness of the maps, {average} below. Deletion is the area under the score "
+        "while the hottest pixels are removed first (lower is better). Insertion is the area while they are "
+        "added first (higher is better). Both are relative to the score on the photograph. Only the first "
+        "row knows the network."
     )
 
 
@@ -136,7 +136,7 @@ def _table(measured: Sequence[Faithfulness]) -> Table:
     method = measured[0].explanation.method
     rows = [(*_row(TITLES.get(method, method), [one.measures for one in measured]), "the maps below")]
     rows += [(*_row(name, [one.controls[name] for one in measured]), CONTROLS[name]) for name in CONTROLS]
-    return Table(("map", "heat in the box", "deletion", "insertion", "what it is"), rows)
+    return Table(("map", "heat in the box", "deletion", "insertion", "meaning"), rows)
 
 
 def _row(name: str, measures: Sequence[Measures]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page made of chapters, whoever made them."""
+"""One self-contained HTML page from chapters."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from aerostat.images.read import decode_image
 from aerostat.weights import container
 
 MAX_SIDE, MAX_COLUMN_SIDE = 1600, 1000
-"""Photographs are scaled down to this many pixels, those that stand in columns to the second: sharp on the
-screens of telephones too, small enough to mail."""
+"""Maximum longer side of photographs in pixels; the second is for photographs in columns. They are sharp on
+phones and small enough to mail."""
 MAX_BYTES = 10_000_000
-"""Of a page: where the pictures would take more, all photographs become smaller until they fit."""
+"""Maximum size of a page; all photographs shrink until they fit."""
 SIZES = (1.0, 0.8, 0.625, 0.5, 0.4, 0.3, 0.2)
-"""Of photographs relative to `MAX_SIDE` and `MAX_COLUMN_SIDE`, tried in this order."""
+"""Sizes of photographs relative to `MAX_SIDE` and `MAX_COLUMN_SIDE`, tried in this order."""
 
 _JPEG_QUALITY = 85
-_SHORT = 24  # characters of a cell that is never broken over lines
-_PLOT_BYTES = 1 << 20  # a PNG above this is a photograph in the wrong format
+_SHORT = 24  # characters of a cell that is not broken over lines
+_PLOT_BYTES = 1 << 20  # a larger PNG is a photograph
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -42,12 +42,12 @@ class Figure:
     """A picture.
 
     Args:
-        image: a file, the content of one, or pixels (H, W, 3) or (H, W) uint8 BGR. A PNG file of moderate
-            size is a plot and kept as it is; everything else is a photograph, scaled to `MAX_SIDE` or
+        image: path, content of a file, or pixels (H, W, 3) or (H, W) uint8 BGR. A PNG file of moderate size
+            is a plot and stays as it is. Everything else is a photograph: it is scaled to `MAX_SIDE` or
             `MAX_COLUMN_SIDE` and embedded as JPEG without its metadata.
-        caption: shown under it.
-        alt: what it shows, for somebody who cannot see it.
-        wide: over the whole width, instead of beside others.
+        caption: text below the picture.
+        alt: description for readers who cannot see it.
+        wide: whether it takes the whole width.
     """
 
     image: Path | bytes | NDArray[np.uint8]
@@ -58,12 +58,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; columns that hold only numbers are flush right.
+    """A table; columns of numbers are flush right.
 
     Args:
-        header: a title for each column.
+        header: title of each column.
         rows: cells, as many in each row as in the header.
-        caption: shown above it.
+        caption: text above the table.
     """
 
     header: Sequence[str]
@@ -78,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Card:
-    """One number that matters, in large type: what it is called, its value, and a note in small type."""
+    """An important number in large type, with its name and a note."""
 
     name: str
     value: str
@@ -87,7 +87,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Fold:
-    """A pre-formatted text that is folded away under its title."""
+    """A pre-formatted text that is folded under its title."""
 
     title: str
     text: str
@@ -95,17 +95,17 @@ class Fold:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter of the page; what it has is shown in the order below.
+    """A chapter of the page; its parts appear in the order below.
 
     Args:
-        title: in the table of contents too.
-        cards: numbers that matter.
-        paragraphs: plain text.
-        commands: shell commands, a line each, without a prompt.
-        tables: of figures or texts.
-        text_blocks: pre-formatted, such as COCO's twelve lines.
-        figures: pictures; photographs are set in columns, plots in a grid.
-        folds: longer pre-formatted texts, folded away.
+        title: title, also in the table of contents.
+        cards: important numbers.
+        paragraphs: plain texts.
+        commands: shell commands without a prompt.
+        tables: tables of figures or texts.
+        text_blocks: pre-formatted texts, such as COCO's twelve lines.
+        figures: pictures; photographs stand in columns, plots in a grid.
+        folds: longer pre-formatted texts, folded.
     """
 
     title: str
@@ -121,16 +121,19 @@ class Chapter:
 def write_report(path: Path | str, *, title: str, subtitle: str = "", chapters: Sequence[Chapter]) -> Path:
     """Write one self-contained HTML page, whole or not at all, and return its path.
 
-    The page opens from disk: its pictures are embedded, nothing is fetched and no script runs. Every text is
-    shown as it is, whatever HTML it may hold. Its photographs are as large as `MAX_BYTES` lets them be.
+    The page opens from disk: its pictures are embedded, it fetches nothing and runs no script. HTML in texts
+    is escaped. Photographs are as large as `MAX_BYTES` allows.
 
     Args:
-        path: where to; folders are made.
-        title, subtitle: at its head.
-        chapters: in order.
+        path: path of the page; missing folders are made.
+        title, subtitle: texts at the top.
+        chapters: chapters in their order.
 
     Raises:
-        InputError: a picture is missing or none; the sentence names it. Nothing is written.
+        InputError: a picture is missing or unreadable; nothing is written.
+
+    Example:
+        ``write_report("page.html", title="Balloons", chapters=[Chapter("Data", ["74 images"])])``
     """
     path = Path(path)
     for size in SIZES:
@@ -152,7 +155,7 @@ def _render(title: str, subtitle: str, chapters: Sequence[Chapter], size: float)
         accent_dark=_hex(1),
         highlight=_hex(0),
     )
-    # A file name that is no UTF-8 reaches Python with surrogates, which no page can hold.
+    # A file name that is not UTF-8 reaches Python with surrogates, which UTF-8 cannot encode.
     return page.encode("utf-8", "replace")
 
 
@@ -170,7 +173,7 @@ def _hex(colour: int) -> str:
 
 
 def _anchors(titles: Sequence[str]) -> list[str]:
-    """Return a name for each title that stands in a link, no two alike."""
+    """Return a unique anchor for each title."""
     anchors: list[str] = []
     for title in titles:
         anchor = plain = re.sub(r"\W+", "-", title.lower()).strip("-") or "chapter"
@@ -182,7 +185,7 @@ def _anchors(titles: Sequence[str]) -> list[str]:
 
 
 def _prepare(chapter: Chapter, anchor: str, size: float) -> dict[str, Any]:
-    """Return a chapter as the template takes it."""
+    """Return a chapter as variables of the template."""
     fields = {field.name: getattr(chapter, field.name) for field in dataclasses.fields(chapter)}
     figures = [_embed(figure, size) for figure in chapter.figures]
     tables = [
@@ -202,7 +205,7 @@ def _prepare(chapter: Chapter, anchor: str, size: float) -> dict[str, Any]:
 
 
 def _column_kinds(table: Table) -> list[str]:
-    """Return for each column what it holds: numbers (or dashes in their place), short words, or text."""
+    """Return the kind of each column: numbers (or dashes), short words, or text."""
     number = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?(%|px|kB|MB|s))?|–|")
     kinds = []
     for i in range(len(table.header)):

@@ -1,4 +1,4 @@
-"""The chapters about the validation images: with test-time augmentation, and what is right and wrong."""
+"""Chapters of the report about the validation images: test-time augmentation, and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.inference.tta import TTA
-from aerostat.report.error_chapters import mistake_chapters
+from aerostat.report.error_chapters import error_chapters
 from aerostat.report.page import Card, Chapter, Table
 from aerostat.report.run import FIGURES, three_digits
 from aerostat.report.subject import Subject, recorded_source
@@ -16,7 +16,7 @@ from aerostat.results.detections import Detections
 
 
 def view_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapter of COCO figures without and with test-time augmentation; nothing without val."""
+    """Return the chapter of COCO figures with and without test-time augmentation; none without val."""
     if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return []
     plain, views = _plain_and_views(subject)
@@ -38,10 +38,10 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
 
 
 def view_card(subject: Subject) -> Card | None:
-    """Return AP with test-time augmentation for the summary; nothing without validation images.
+    """Return AP with test-time augmentation for the summary, None without validation images.
 
-    Where it is known of some of the images only, the card says how much it wins there: AP of some is not to
-    be compared with AP of all.
+    If only a part of the images was evaluated, the card has the gain on this part, because AP of a part does
+    not compare with AP of all images.
     """
     if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return None
@@ -49,15 +49,15 @@ def view_card(subject: Subject) -> Card | None:
     if len(subject.seen) == len(subject.val_split):
         return Card("AP with TTA", three_digits(views.ap), "several views of each image")
     some = f"AP, on {len(subject.seen)} of {len(subject.val_split)} images"
-    return Card("TTA wins", _difference(plain.ap, views.ap), some)
+    return Card("TTA gain", _difference(plain.ap, views.ap), some)
 
 
 def right_and_wrong_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapters of precision, confusion and mistakes on the validation images."""
+    """Return the chapters of precision, confusion and errors on the validation images."""
     if subject.val_split is None:
         return []
     images, detections = [record for record, _ in subject.found], [one for _, one in subject.found]
-    chapters = mistake_chapters(images, detections, subject.shown.classes)
+    chapters = error_chapters(images, detections, subject.shown.classes)
     if len(images) == len(subject.val_split):
         return chapters
     text = f"This is about {subject.part(len(images))}."
