@@ -430,7 +430,7 @@ def test_large_sizes_are_told_apart_by_their_stem_and_depth() -> None:
         }
         assert (identify(state, "x").size, identify(state, "x").kind) == (size, "backbone")
         del state["backbone.stage2.1.blocks.0.conv1.conv.weight"]
-        with pytest.raises(InputError, match="no known size"):
+        with pytest.raises(InputError, match="of unknown size"):
             identify(state, "x")
 
 

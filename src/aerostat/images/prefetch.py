@@ -28,7 +28,7 @@ Read = Callable[[Any], NDArray[np.uint8]]
 """Returns the pixels (H, W, 3) uint8 BGR of an item."""
 
 BATCHES_AHEAD = 2
-"""Batches in the making while one is used."""
+"""Batches that are prepared while one is used."""
 
 
 class ImageFile(Protocol):
