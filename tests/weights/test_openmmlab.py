@@ -234,6 +234,7 @@ def test_damaged_pickles_are_refused_as_such(program: bytes) -> None:
         inert_pickle.read(io.BytesIO(program))
 
 
+@pytest.mark.slow
 def test_memo_bombs_and_deep_nests_cost_neither_memory_nor_the_stack() -> None:
     assert inert_pickle.read(io.BytesIO(b"K\x01r\xff\xff\xff\xff."))[0] == 1
     deep = 300_000
