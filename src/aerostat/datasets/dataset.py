@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aerostat.datasets.discover import Refusal, find_splits, read_split, read_splits, refuse_unusable
 from aerostat.datasets.origin import Origin, ReadOptions
 from aerostat.datasets.records import ONLY_SPLIT, OtherClassesError, Problem, Split, split_name
+from aerostat.datasets.summary import data_card
 from aerostat.errors import InputError
+from aerostat.text import counted, listed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Dataset:
     """The splits of a data set, whose labels all index the same classes.
 
@@ -75,6 +78,24 @@ class Dataset:
                 f"Expected a split named {name!r}, but the data set has only {', '.join(self.splits)}."
             )
         return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the data card as JSON can hold it: what is in each split, and what is wrong with it."""
+        return data_card(self).to_dict()
+
+    def __repr__(self) -> str:
+        splits = [
+            f"{name}: {counted(len(split), 'image')}, {counted(len(split.images.instances), 'object')}"
+            for name, split in self.splits.items()
+        ]
+        classes = f"{counted(len(self.classes), 'class', 'classes')}: {listed(self.classes)}"
+        return f"Dataset({'; '.join([classes, *splits])})"
+
+    def _repr_html_(self) -> str:
+        """Return the data card and some labelled images for a notebook."""
+        from aerostat.datasets.notebook import dataset_html
+
+        return dataset_html(self)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

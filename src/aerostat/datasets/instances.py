@@ -13,11 +13,13 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aerostat.text import counted
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Instance:
     """One annotated object of an image.
 
@@ -49,6 +51,24 @@ class Instance:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        box = ", ".join(f"{value:g}" for value in self.box_xyxy)
+        parts = [f"label {self.label}", f"box ({box})"]
+        parts += [counted(len(self.polygons), "outline")] * bool(self.polygons)
+        parts += ["mask"] * (self.rle is not None) + ["crowd"] * self.crowd
+        return f"Instance({', '.join(parts)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object as JSON can hold it."""
+        return {
+            "box_xyxy": list(self.box_xyxy),
+            "label": self.label,
+            "polygons": [polygon.tolist() for polygon in self.polygons],
+            "rle": self.rle,
+            "crowd": self.crowd,
+            "area": self.area,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -239,3 +239,28 @@ CONSEQUENCES: Mapping[ProblemKind, str] = {kind: TYPE_OF_KIND[kind].kinds[kind] 
 
 LOSSES: frozenset[ProblemKind] = frozenset(k for k, row in TYPE_OF_KIND.items() if row.lost != "nothing")
 """Kinds of problem that lose an image or an object; strict reading refuses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the annotations that was dropped, clipped or kept with a reservation.
+
+    Args:
+        split: name of the split.
+        file_name: the image concerned.
+        kind: what happened, a key of `CONSEQUENCES`.
+        detail: one clause for a person: which record, what was found, what was done.
+        record: the annotation or region concerned; empty if it is the image or the file.
+        box_xyxy: the box as it is stated, where the problem is about one.
+    """
+
+    split: str
+    file_name: str
+    kind: ProblemKind
+    detail: str
+    record: str = ""
+    box_xyxy: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in CONSEQUENCES:
+            raise ValueError(f"{self.kind!r} is not in the table of problems; add a row for it")

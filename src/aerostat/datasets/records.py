@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.instances import Instance as Instance
 from aerostat.datasets.instances import InstanceBuilder, Instances
-from aerostat.datasets.problems import CONSEQUENCES, ProblemKind
+from aerostat.datasets.problems import Problem as Problem
+from aerostat.datasets.summary import card_of
 from aerostat.errors import InputError
 from aerostat.images.location import AnyLocation, FilesBelow, Location, location_of, path_of
 from aerostat.text import counted, listed
@@ -79,6 +80,17 @@ class ImageRecord:
     def path(self) -> Path:
         """The file that holds the image; the name of the location if the image is anywhere else."""
         return path_of(self.location) or Path(self.location.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the image and its objects as JSON can hold them."""
+        return {
+            "location": self.location.name,
+            "file_name": self.file_name,
+            "width": self.width,
+            "height": self.height,
+            "id": self.id,
+            "instances": [instance.to_dict() for instance in self.instances],
+        }
 
     def boxes_xyxy(self, crowd: bool = False) -> NDArray[np.float32]:
         """Return the boxes (n, 4), without crowd regions unless `crowd`."""
@@ -200,31 +212,6 @@ def whole_numbers(values: Sequence[int]) -> NDArray[Any]:
         return np.asarray(values, object)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in the annotations that was dropped, clipped or kept with a reservation.
-
-    Args:
-        split: name of the split.
-        file_name: the image concerned.
-        kind: what happened, a key of `aerostat.datasets.problems.CONSEQUENCES`.
-        detail: one clause for a person: which record, what was found, what was done.
-        record: the annotation or region concerned; empty if it is the image or the file.
-        box_xyxy: the box as it is stated, where the problem is about one.
-    """
-
-    split: str
-    file_name: str
-    kind: ProblemKind
-    detail: str
-    record: str = ""
-    box_xyxy: tuple[float, float, float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in CONSEQUENCES:
-            raise ValueError(f"{self.kind!r} is not in the table of problems; add a row for it")
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Split:
     """The images of one split, with the classes that their labels index.
@@ -259,6 +246,16 @@ class Split:
         objects = counted(len(self.images.instances), "object")
         classes = f"{counted(len(self.classes), 'class', 'classes')}: {listed(self.classes, 5)}"
         return f"Split({self.name!r}, {counted(len(self), 'image')}, {objects} of {classes})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card of the split as JSON can hold it: what is in it, and what is wrong with it."""
+        return asdict(card_of(self))
+
+    def _repr_html_(self) -> str:
+        """Return the card of the split and some labelled images for a notebook."""
+        from aerostat.datasets.notebook import split_html
+
+        return split_html(self)
 
     def sample(self, most: int) -> Split:
         """Return a split of at most `most` images, spread evenly over the whole."""

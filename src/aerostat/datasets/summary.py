@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.problems import CONSEQUENCES, ProblemKind
-from aerostat.datasets.records import Problem, Split
+from aerostat.datasets.problems import CONSEQUENCES, Problem, ProblemKind
 from aerostat.errors import InputError
 from aerostat.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.records import Split
 
 SMALL_AREA, LARGE_AREA = 32.0**2, 96.0**2
 """COCO's bounds between small, medium and large objects, in square pixels of the original image."""
@@ -95,10 +96,11 @@ class DataCard:
 
 def data_card(dataset: Dataset) -> DataCard:
     """Count what is in a data set."""
-    return DataCard(dataset.classes, tuple(_split_card(split) for split in dataset.splits.values()))
+    return DataCard(dataset.classes, tuple(card_of(split) for split in dataset.splits.values()))
 
 
-def _split_card(split: Split) -> SplitCard:
+def card_of(split: Split) -> SplitCard:
+    """Count what is in one split."""
     instances = split.images.instances
     kept = ~instances.crowd
     labels = np.bincount(instances.labels[kept], minlength=len(split.classes)).tolist()
