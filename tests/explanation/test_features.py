@@ -246,7 +246,7 @@ def test_a_shared_convolution_gives_a_map_for_each_level_and_says_so() -> None:
     assert [m.stride for m in maps] == [8, 16, 32]
     assert maps.shared == ("bbox_head.cls_convs[1][0].conv",)
     assert maps.remarks() == [
-        "bbox_head.cls_convs[1][0].conv is shared by several levels: one picture for each of them"
+        "bbox_head.cls_convs[1][0].conv is shared by several levels, which have a picture each"
     ]
     assert feature_maps(detector, blank((64, 64)), "bbox_head.cls_convs[1][0]").remarks() == []
 
@@ -307,7 +307,7 @@ def test_the_public_name_is_the_function() -> None:
         ({"topk": 2, "layers": "bbox_head"}, "for bbox_head cls at stride 8, which has 1"),
         ({"topk": 5, "arrange": (2, 2)}, "room for 5 channels, found 2 x 2"),
         ({"topk": 1, "arrange": (0, 2)}, "found 0 x 2"),
-        ({"arrange": (2, 2)}, "say how many with topk"),
+        ({"arrange": (2, 2)}, "choose their number with `topk`"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_sentence(detector: Detector, options: dict, said: str) -> None:

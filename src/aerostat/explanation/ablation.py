@@ -1,4 +1,4 @@
-"""What becomes of a detection when single channels of a layer are taken away."""
+"""Ablation: the objective without single channels of a layer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from aerostat.model import RTMDet
 from aerostat.progress import track
 
 BATCH = 16
-"""Channels that are taken away in one pass, each from a copy of its own."""
+"""Number of channels in one pass; each is removed from its own copy."""
 
 
 def ablated_values(
     net: RTMDet, layer: Layer, images: Tensor, objectives: Sequence[Objective], *, batch: int = BATCH
 ) -> Tensor:
-    """Return (n, C): what each objective comes to without each channel of a layer.
+    """Return (n, C): the value of each objective without each channel of a layer.
 
-    Only what depends on the layer is computed anew; everything else is taken from one plain pass.
+    Only modules that depend on the layer are run again. The outputs of all others come from one pass.
 
     Args:
-        net: from `private_copy`.
-        layer: of that copy; gives one map.
+        net: network from `private_copy`.
+        layer: layer of that copy; it gives one map.
         images: (1, 3, H, W) normalised.
-        objectives: n of them.
-        batch: channels at a time.
+        objectives: n objectives.
+        batch: number of channels in one pass.
     """
     plain = _plain_pass(net, layer, images)
     channels = torch.arange(plain.activation.shape[1], device=images.device)
     values = []
     with torch.no_grad():
-        for without in track(torch.split(channels, batch), f"without channels of {layer.name}"):
+        for without in track(torch.split(channels, batch), f"ablating channels of {layer.name}"):
             with _replaced(net, layer, plain, without):
                 cls, reg = net(images.expand(len(without), -1, -1, -1))
             values.append(torch.stack([objective(cls, reg) for objective in objectives]))
@@ -46,11 +46,11 @@ def ablated_values(
 
 @dataclass(frozen=True, eq=False)
 class _PlainPass:
-    """What a pass gave with all channels.
+    """Outputs of a pass with all channels.
 
     Args:
         activation: (1, C, h, w), the layer's output.
-        elsewhere: by path, outputs of the outermost modules that do not depend on it.
+        elsewhere: outputs of the outermost modules that do not depend on it, by path.
     """
 
     activation: Tensor
@@ -79,7 +79,7 @@ def _plain_pass(net: RTMDet, layer: Layer, images: Tensor) -> _PlainPass:
 def _outermost(
     module: nn.Module, path: str, layer: Layer, depends: dict[nn.Module, list[bool]]
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Yield by path the outermost modules that are run once and do not depend on the layer."""
+    """Yield path and module of the outermost modules that are run once and do not depend on the layer."""
     for name, child in module.named_children():
         here = f"{path}.{name}".lstrip(".")
         if child is layer.module:
@@ -92,7 +92,7 @@ def _outermost(
 
 @contextmanager
 def _replaced(net: RTMDet, layer: Layer, plain: _PlainPass, without: Tensor) -> Iterator[None]:
-    """Let the layer give one copy of its output for each lost channel, and the rest what it gave before."""
+    """Let the layer give a copy of its output for each missing channel, and other modules their outputs."""
     count, number = len(without), run_number(net, layer)
     ablated = plain.activation.expand(count, -1, -1, -1).clone()
     ablated[torch.arange(count, device=without.device), without] = 0

@@ -1,4 +1,4 @@
-"""The network run so that a layer's output is a leaf: gradients exist from there on, and nowhere else."""
+"""Forward passes and gradients of objectives by the outputs of layers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Objective = Callable[[list[Tensor], list[Tensor]], Tensor]
 """Class logits and distances per level (N, K or 4, h, w) in, one number per image (N,) out."""
 
 LAST_LAYERS = tuple(f"neck.out_convs.{level}" for level in range(3))
-"""Paths of what the head reads, per level: a detection depends only on cells of its level near its point."""
+"""Paths of the head's inputs by level. A detection depends only on cells of its level near its point."""
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """One forward pass on one image, with the graph from the layers' outputs on.
+    """One forward pass on one image, with the graph behind the layers' outputs.
 
     Args:
-        cls, reg: what the head gave per level, (1, K, h, w) and (1, 4, h, w).
-        activations: by path (1, C, h, w).
+        cls, reg: outputs of the head by level, (1, K, h, w) and (1, 4, h, w).
+        activations: outputs (1, C, h, w) of the layers by path.
     """
 
     cls: list[Tensor]
@@ -40,12 +40,12 @@ class ForwardPass:
 def forward_from(net: RTMDet, layers: Sequence[Layer], images: Tensor) -> ForwardPass:
     """Run a private copy of a network so that gradients reach the outputs of some layers, and nothing before.
 
-    The output of each layer takes the place of what the layer gave, cut off from what made it, so it does not
-    matter which parameters ask for gradients. A layer behind another one keeps its connection to it.
+    The output of each layer becomes a leaf of the graph, so it does not matter which parameters require
+    gradients. A layer behind another one stays connected to it.
 
     Args:
-        net: from `private_copy`.
-        layers: of that copy; each gives one map.
+        net: network from `private_copy`.
+        layers: layers of that copy; each gives one map.
         images: (1, 3, H, W) normalised.
     """
     given: dict[str, list[Any]] = {layer.path: [] for layer in layers}
@@ -61,7 +61,7 @@ def forward_from(net: RTMDet, layers: Sequence[Layer], images: Tensor) -> Forwar
         handles.append(layer.module.register_forward_hook(take))
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            cls, reg = net(images.clone())  # a clone made here is no inference tensor
+            cls, reg = net(images.clone())  # the clone is not an inference tensor
     finally:
         for handle in handles:
             handle.remove()
@@ -70,7 +70,7 @@ def forward_from(net: RTMDet, layers: Sequence[Layer], images: Tensor) -> Forwar
 
 
 def run_number(net: RTMDet, layer: Layer) -> int:
-    """Return which run of a module a name means: one that the levels share is run once for each name."""
+    """Return the number of the run that a layer's name means; a shared module is run once for each name."""
     names = [path for path, module in net.named_modules(remove_duplicate=False) if module is layer.module]
     return names.index(layer.path)
 
@@ -78,10 +78,10 @@ def run_number(net: RTMDet, layer: Layer) -> int:
 def gradients(
     done: ForwardPass, objectives: Sequence[Objective], paths: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Yield for each objective its index and, by path, its gradient (C, h, w) by a layer's output.
+    """Yield for each objective its index and its gradients (C, h, w) by the layers' outputs, by path.
 
-    For what the head reads (`LAST_LAYERS`) one backward pass serves all objectives whose cells lie apart: an
-    output at one point depends on the 5 x 5 cells around it, so the sum's gradient falls into pieces. Other
+    For the head's inputs (`LAST_LAYERS`) one backward pass serves all objectives whose cells do not overlap:
+    an output at a point depends on the 5 x 5 cells around it, so the gradient of the sum separates. Other
     layers take a backward pass for each objective.
     """
     local = [path for path in paths if path in LAST_LAYERS]
@@ -102,7 +102,7 @@ def gradients(
 
 
 def _at_outputs(done: ForwardPass, objectives: Sequence[Objective]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the objectives' values, and copies of the head's outputs, cut off, that they depend on."""
+    """Return the objectives' values, and the detached outputs of the head that they depend on."""
     with torch.inference_mode(False), torch.enable_grad():
         cls = [x.detach().requires_grad_() for x in done.cls]
         reg = [x.detach().requires_grad_() for x in done.reg]
@@ -113,9 +113,9 @@ def _reach(cotangents: Sequence[Tensor | None]) -> list[Tensor]:
     """Return per level (h, w) bool: the cells of the head's input that an objective depends on.
 
     Args:
-        cotangents: gradients by the head's outputs, classes of all levels first; None for none.
+        cotangents: gradients by the head's outputs, classes of all levels first; None without a gradient.
     """
-    side = 2 * STACKED_CONVS + 1  # convolutions of 3 x 3 cells, then of one
+    side = 2 * STACKED_CONVS + 1  # convolutions of 3 x 3 cells, then of one cell
     levels = []
     for level in range(len(LAST_LAYERS)):
         cls, reg = cotangents[level], cotangents[level + len(LAST_LAYERS)]
@@ -129,7 +129,7 @@ def _reach(cotangents: Sequence[Tensor | None]) -> list[Tensor]:
 
 
 def _apart(reaches: Sequence[Sequence[Tensor]]) -> list[list[int]]:
-    """Return the objectives in groups whose cells do not touch, each put into the first group it fits."""
+    """Return groups of objectives whose cells do not overlap; each joins the first group that fits."""
     groups: list[tuple[list[int], list[NDArray[np.bool_]]]] = []
     for index, reach in enumerate(reaches):
         own = [level.cpu().numpy() for level in reach]
@@ -146,7 +146,7 @@ def _apart(reaches: Sequence[Sequence[Tensor]]) -> list[list[int]]:
 def _backward(
     done: ForwardPass, cotangents: Sequence[Tensor | None], paths: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Return by path the gradient (C, h, w), given those by the head's outputs; zeros where nothing comes."""
+    """Return the gradients (C, h, w) by path, from those by the head's outputs; zeros without a gradient."""
     pairs = [
         (output, cotangent)
         for output, cotangent in zip([*done.cls, *done.reg], cotangents, strict=True)

@@ -1,4 +1,4 @@
-"""A detector seen from outside: images in, one number out per explained detection."""
+"""Black boxes and scorers: a detector as a function of images, and the score of explained detections."""
 
 from __future__ import annotations
 
@@ -18,36 +18,35 @@ from aerostat.model.overlap import pairwise_iou
 from aerostat.results.detections import Detections
 
 BlackBox = Callable[[NDArray[np.uint8]], Sequence[Detections]]
-"""Images (N, H, W, 3) uint8 BGR in, what is found on each of them out, in their own pixels.
+"""Images (N, H, W, 3) uint8 BGR in, detections on each image out, in the image's pixels.
 
-Any detector fits, whatever it runs on. The lower its score threshold, the better: what it keeps to itself
-counts as nothing.
+Any detector fits. Its score threshold should be low, because missing detections count as 0.
 """
 
 Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
-"""Images (N, H, W, 3) uint8 BGR in, the similarity (N, D) of what is found on them to D detections out."""
+"""Images (N, H, W, 3) uint8 BGR in, similarity (N, D) of their candidates to D detections out."""
 
 BATCH = 16
-"""Images that a scorer is handed at a time."""
+"""Number of images in a call of a scorer."""
 BATCH_PIXELS = 16 * 320 * 320
-"""Of the images that a network sees at a time: fewer take longer each, more only take more memory."""
+"""Pixels of the images in a pass of the network: fewer are slower, more only take memory."""
 
 
 def similarity(
     found: Detections, boxes_xyxy: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Return how much of each explained detection is found again, from 0 to 1.
+    """Return the similarity (D,) of candidates to each explained detection, from 0 to 1.
 
-    It is the largest product of score and IoU with the explained box among candidates of its class: the
-    similarity of D-RISE (Petsiuk et al., arXiv:2006.03204, section 3.2) for a detector whose class scores are
-    independent, where the score of a class stands for objectness and class similarity at once.
+    It is the largest product of score and IoU with the explained box among candidates of its class. This is
+    the similarity of D-RISE (Petsiuk et al., arXiv:2006.03204, section 3.2) for independent class scores,
+    where one score is both objectness and class similarity.
 
     Args:
         found: the candidates.
-        boxes_xyxy: (D, 4), labels: (D,): the explained detections in the same pixels.
+        boxes_xyxy, labels: (D, 4) and (D,) explained detections in the same pixels.
 
     Returns:
-        (D,); 0 where there are no candidates of the class.
+        (D,); 0 without candidates of the class.
     """
     explained = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     iou = box_arithmetic.pairwise_iou(found.boxes_xyxy.astype(np.float64), explained)  # (n, D)
@@ -59,10 +58,14 @@ def similarity(
 def scorer_of_black_box(
     black_box: BlackBox, boxes_xyxy: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> Scorer:
-    """Return the scorer of any detector for detections (D, 4), (D,) in the pixels of its images.
+    """Return the scorer of a black box.
+
+    Args:
+        black_box: any detector.
+        boxes_xyxy, labels: (D, 4) and (D,) explained detections in pixels of its images.
 
     Raises:
-        InputError: when called, if it answers for another number of images than it was given.
+        InputError: in a call, if the black box returns detections for another number of images.
     """
 
     def score(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -84,14 +87,14 @@ def scorer_of_detector(
     labels: NDArray[np.integer],
     content_size: tuple[int, int],
 ) -> Scorer:
-    """Return the scorer of a detector that looks at every raw candidate, whatever its score.
+    """Return the scorer of a detector over all raw candidates, whatever their scores.
 
     Args:
-        detector: is only asked, never changed.
-        boxes_xyxy: (D, 4) explained boxes in pixels of the network's input, clipped to the content.
+        detector: a detector; it stays as it is.
+        boxes_xyxy: (D, 4) explained boxes in pixels of the network's input, clipped to the photograph.
         labels: (D,) their classes.
-        content_size: (width, height) of the photograph within the input; candidates are clipped to it as
-            detections are, so that a detection at the border is its own equal.
+        content_size: (width, height) of the photograph within the input. Candidates are clipped to it, as
+            detections are, so that the IoU of a detection at the border with itself is 1.
     """
     engine = TorchEngine(detector.net)
     explained = torch.as_tensor(np.asarray(boxes_xyxy), dtype=torch.float32, device=detector.device)
@@ -115,7 +118,7 @@ def scorer_of_detector(
             (overlaps(of_image, explained) * of_point[:, classes]).amax(0)
             for of_image, of_point in zip(boxes, scores, strict=True)
         ]
-        return torch.stack(best).cpu().double().numpy()  # not every device has float64
+        return torch.stack(best).cpu().double().numpy()  # on the CPU, because some devices lack float64
 
     return score
 
@@ -127,6 +130,6 @@ def clip_boxes_to(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def overlaps(boxes_xyxy: Tensor, explained_xyxy: Tensor) -> Tensor:
-    """Return the IoU (P, D) of boxes (P, 4) and (D, 4); 0 for a box with swapped corners or without area."""
+    """Return the IoU (P, D) of boxes (P, 4) and (D, 4); 0 for a box without area or with swapped corners."""
     solid = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
     return pairwise_iou(boxes_xyxy, explained_xyxy) * solid[:, None]

@@ -1,4 +1,4 @@
-"""Does a heat map tell what the detector looked at? Measures that need only the map and the detector."""
+"""Faithfulness of heat maps: deletion, insertion and heat in the box, beside control maps."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from aerostat.explanation.result import Explanation
 from aerostat.images.letterbox import PAD_VALUE, Letterbox
 from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
-from aerostat.progress import track
+from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detection
+from aerostat.text import html_table
 
 STEPS = 24
-"""Images that a curve asks the detector about, besides the first one."""
+"""Number of images of a curve, besides the first one."""
 BLOCKS_ALONG = 80
-"""Blocks along the photograph's longer side that are changed as one: 4 px at an input of 320."""
+"""Number of blocks along the photograph's longer side: 4 px at an input of 320. A block changes at once."""
 CONTROLS = MappingProxyType(
     {
         "random": "white noise",
-        "smooth random": "noise as smooth as maps are",
+        "smooth random": "noise as smooth as maps",
         "centred Gaussian": "a bell over the photograph: objects tend to be in the middle",
-        "Gaussian in the box": "a bell in the explained box: all that one can know without the network",
+        "Gaussian in the box": "a bell in the explained box: the best guess without the network",
     }
 )
-"""Maps that know nothing of the network, which a faithful map must beat."""
+"""Maps without knowledge of the network, which a faithful map must beat."""
 SMOOTH_SHARE = 1 / 20
 """Standard deviation of the smooth noise, as a share of the photograph's longer side."""
 BLUR_SHARE = 1 / 16
-"""Standard deviation of the blur, as a share of the photograph's longer side, from which insertion starts."""
+"""Standard deviation of the blur from which insertion starts, as a share of the photograph's longer side."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """How much of a detection is found while the photograph is taken away, or comes in, hottest pixels first.
+    """Score of a detection while pixels are removed or added, hottest first.
 
     Args:
-        shares: (S,) of the photograph's pixels that are changed, rising from 0 to 1.
+        shares: (S,) share of the photograph's pixels that are changed, rising from 0 to 1.
         scores: (S,) similarity of the best candidate to the explained detection, divided by that on the whole
-            photograph; all 0 where it is not found even there.
+            photograph; all 0 if it is not found there.
     """
 
     shares: NDArray[np.float64]
@@ -56,30 +57,38 @@ class Curve:
 
     @property
     def area(self) -> float:
-        """Area under the curve by trapezoids; 1 for a score that stays what it is on the photograph."""
+        """Area under the curve by trapezoids; 1 for a constant score."""
         return float(np.trapezoid(self.scores, self.shares))
 
+    def __repr__(self) -> str:
+        """Return the area in one line."""
+        return f"Curve(area {self.area:.3f}, {len(self.shares)} steps)"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers that any JSON writer takes."""
+        """Return the curve as JSON values."""
         return {"area": self.area, "shares": self.shares.tolist(), "scores": self.scores.tolist()}
 
 
 @dataclass(frozen=True, eq=False)
 class Measures:
-    """How faithful one map is to one detection.
+    """Faithfulness of one map to one detection.
 
     Args:
         inside: share of the heat inside the explained box, `heat_inside`.
-        deletion: taking the hottest pixels away first; the smaller its area the better.
-        insertion: letting the hottest pixels in first; the larger its area the better.
+        deletion: curve while the hottest pixels are removed first; a small area is better.
+        insertion: curve while the hottest pixels are added first; a large area is better.
     """
 
     inside: float
     deletion: Curve
     insertion: Curve
 
+    def cells(self) -> tuple[str, str, str]:
+        """Return the three measures as cells of a table."""
+        return f"{self.inside:.2f}", f"{self.deletion.area:.3f}", f"{self.insertion.area:.3f}"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers that any JSON writer takes."""
+        """Return the measures as JSON values."""
         return {
             "inside": self.inside,
             "deletion": self.deletion.to_dict(),
@@ -90,15 +99,18 @@ class Measures:
 def heat_inside(heat: NDArray[np.floating], box_xyxy: tuple[float, float, float, float]) -> float:
     """Return the share of a map's heat inside a box, from 0 to 1.
 
-    The energy-based pointing game of Score-CAM (Wang et al., arXiv:1910.01279, section 4.3). A pixel that the
-    box's edge cuts counts by the part of it that is inside.
+    This is the energy-based pointing game of Score-CAM (Wang et al., arXiv:1910.01279, section 4.3). A pixel
+    on the box's edge counts by its part inside.
 
     Args:
         heat: (H, W), not negative.
-        box_xyxy: in pixels of the map; what is outside of the map has no heat.
+        box_xyxy: box in pixels of the map.
 
     Returns:
         0 for a map without heat and for a box without area.
+
+    >>> heat_inside(np.ones((4, 4)), (0, 0, 2, 4))
+    0.5
     """
     total = float(heat.sum(dtype=np.float64))
     if total <= 0:
@@ -110,23 +122,22 @@ def heat_inside(heat: NDArray[np.floating], box_xyxy: tuple[float, float, float,
 
 
 def _coverage(length: int, start: float, stop: float) -> NDArray[np.float64]:
-    """Return how much of each of `length` pixels lies between two edges."""
+    """Return the part of each of `length` pixels between two edges."""
     left = np.arange(length, dtype=np.float64)
     covered: NDArray[np.float64] = np.clip(np.minimum(left + 1, stop) - np.maximum(left, start), 0, 1)
     return covered
 
 
 def hottest_first(heat: NDArray[np.floating], *, block: int, seed: int = 0) -> NDArray[np.int64]:
-    """Return for every pixel (H, W) the place of its block in the order from hot to cold.
+    """Return for each pixel (H, W) the rank of its block from hot to cold.
 
-    Blocks of equal heat stand in an order drawn from `seed`: in reading order a map with large areas of zero
-    would profit from where the object happens to be.
+    Blocks of equal heat have a random order: in reading order a map with large areas of zero would profit
+    from the place of the object.
 
     Args:
         heat: (H, W).
-        block: side in pixels of the squares that are changed as one; at the right and bottom edge they may be
-            cut.
-        seed: of the draw.
+        block: side of a block in pixels; blocks at the right and bottom edge may be smaller.
+        seed: seed of the random order.
     """
     height, width = heat.shape
     row, column = np.arange(height) // block, np.arange(width) // block
@@ -150,20 +161,20 @@ def curve(
     full_score: float,
     steps: int = STEPS,
 ) -> Curve:
-    """Return the scores while one image turns into another, block after block.
+    """Return the scores while one image turns into another, block by block.
 
-    The steps stand closer at the beginning, at shares of (i / steps)^2: an object has a few hundredths of a
-    photograph, and with equal steps all would be over at the first.
+    The steps are at shares of (i / steps)^2, closer at the beginning: an object covers a few hundredths of a
+    photograph, and equal steps would change all of it at once.
 
     Args:
         scorer: gives one number per image, (N, 1).
-        start_bgr, end_bgr: (H, W, 3).
-        places: (h, w), h <= H and w <= W, from `hottest_first`; what is outside of it stays.
-        full_score: what the scores are divided by; where it is 0 all are 0.
-        steps: besides the first image.
+        start_bgr, end_bgr: images (H, W, 3).
+        places: ranks (h, w) from `hottest_first`, h <= H and w <= W; pixels outside stay as they are.
+        full_score: divisor of the scores; if it is 0 all scores are 0.
+        steps: number of images besides the first one.
     """
     sizes = np.bincount(places.ravel())
-    reached = np.concatenate([[0], np.cumsum(sizes)])  # pixels changed after so many blocks
+    reached = np.concatenate([[0], np.cumsum(sizes)])  # number of changed pixels by number of blocks
     wanted = (np.arange(steps + 1) / steps) ** 2 * places.size
     blocks = np.unique(np.searchsorted(reached, wanted - 1e-9))
     images = np.repeat(start_bgr[None], len(blocks), axis=0)
@@ -177,15 +188,15 @@ def curve(
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One detection on one photograph as the network sees it, and whom to ask how much of it is found.
+    """One detection in the network's input, and its scorer.
 
     Args:
         image_bgr: (H, W, 3) uint8, the network's input.
         content_size: (width, height) of the photograph at the left and top of the input.
-        box_xyxy: the explained box in pixels of the input.
+        box_xyxy: explained box in pixels of the input.
         scorer: gives one number per image, (N, 1).
-        full_score: its answer for the whole photograph.
-        seed: of the order of equal heat, and of the controls.
+        full_score: score on the whole photograph.
+        seed: seed of the order of equal heat, and of the controls.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -199,7 +210,7 @@ class Scene:
     def of(
         cls, detector: Detector, image_bgr: NDArray[np.uint8], detection: Detection, *, seed: int = 0
     ) -> Scene:
-        """Return the scene of a detection on a photograph (H, W, 3) uint8, in whose pixels its box is."""
+        """Return the scene of a detection on a photograph (H, W, 3) uint8; its box is in the same pixels."""
         letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), detector.input_size)
         boxes_xyxy = letterbox.boxes_to_input(np.asarray([detection.box_xyxy]))
         labels = np.asarray([detection.label])
@@ -210,14 +221,14 @@ class Scene:
         return cls(seen, letterbox.resized_size, (x1, y1, x2, y2), scorer, full_score, seed)
 
     def measure(self, heat: NDArray[np.floating], *, steps: int = STEPS) -> Measures:
-        """Return how faithful a map (h, w) over the photograph at `content_size` is.
+        """Return the faithfulness of a map (h, w) over the photograph at `content_size`.
 
-        Deletion puts the padding's grey in the photograph's place, in which the network has learnt to see
-        nothing; insertion starts from a blur, since what comes in against grey has edges of its own (RISE,
-        Petsiuk et al., arXiv:1806.07421, section 4.3).
+        Deletion replaces pixels by the grey of the padding, in which the network has learned to see nothing.
+        Insertion starts from a blur, because pixels on grey would have edges of their own (RISE, Petsiuk et
+        al., arXiv:1806.07421, section 4.3).
 
         Raises:
-            InputError: the map is of another size, or not made of numbers of at least 0.
+            InputError: the map has another size, a negative number, or one that is not finite.
         """
         width, height = self.content_size
         if heat.shape != (height, width) or not np.isfinite(heat).all() or (heat < 0).any():
@@ -236,7 +247,7 @@ class Scene:
         )
 
     def controls(self) -> dict[str, NDArray[np.float64]]:
-        """Return maps (h, w) by name that know nothing of the network; see `CONTROLS`."""
+        """Return the control maps (h, w) by name; see `CONTROLS`."""
         width, height = self.content_size
         generator = np.random.default_rng(self.seed + 1)
         noise = generator.random((height, width))
@@ -251,7 +262,7 @@ class Scene:
 
 
 def _gaussian(size: tuple[int, int], box_xyxy: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    """Return a bell (h, w) centred on a box, of a standard deviation of a quarter of its sides."""
+    """Return a bell (h, w) centred on a box; its standard deviation is a quarter of the sides."""
     x1, y1, x2, y2 = box_xyxy
     sides = []
     for length, start, stop in ((size[0], x1, x2), (size[1], y1, y2)):
@@ -261,7 +272,7 @@ def _gaussian(size: tuple[int, int], box_xyxy: tuple[float, float, float, float]
 
 
 def blurred(image_bgr: NDArray[np.uint8], content_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the input with its photograph blurred beyond recognition and its padding as it is."""
+    """Return the input with a strongly blurred photograph; the padding stays as it is."""
     width, height = content_size
     out = image_bgr.copy()
     sigma = max(content_size) * BLUR_SHARE
@@ -270,7 +281,7 @@ def blurred(image_bgr: NDArray[np.uint8], content_size: tuple[int, int]) -> NDAr
 
 
 def emptied(image_bgr: NDArray[np.uint8], content_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the input with the grey of the padding in place of its photograph."""
+    """Return the input with the grey of the padding instead of the photograph."""
     width, height = content_size
     out = image_bgr.copy()
     out[:height, :width] = PAD_VALUE
@@ -279,15 +290,15 @@ def emptied(image_bgr: NDArray[np.uint8], content_size: tuple[int, int]) -> NDAr
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
-    """How faithful one explanation is, beside maps that know nothing of the network.
+    """Faithfulness of one explanation, beside the controls.
 
     Args:
-        explanation: what was measured.
-        full_score: score of the explained detection on the whole photograph, which the curves are shares of.
-        measures: of the explanation's heat.
-        controls: of the maps of `CONTROLS`, by name.
-        randomised: how alike the map with random weights is, see `randomised.randomisation_check`; empty for
-            a black box, whose weights nobody has.
+        explanation: the measured explanation.
+        full_score: score of the explained detection on the whole photograph; the curves are relative to it.
+        measures: measures of the explanation's heat.
+        controls: measures of the maps of `CONTROLS`, by name.
+        randomised: similarity of the map with random weights by part, see `randomised.randomisation_check`;
+            empty for a black box.
     """
 
     explanation: Explanation
@@ -297,13 +308,27 @@ class Faithfulness:
     randomised: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers that any JSON writer takes."""
+        """Return the faithfulness as JSON values."""
         return {
             "full_score": self.full_score,
             **self.measures.to_dict(),
             "randomised": dict(self.randomised),
             "controls": {name: measures.to_dict() for name, measures in self.controls.items()},
         }
+
+    def __repr__(self) -> str:
+        """Return the measures in one line."""
+        measures = self.measures
+        return (
+            f"Faithfulness({self.explanation.source}: {measures.inside:.0%} of the heat in the box, deletion "
+            f"{measures.deletion.area:.3f}, insertion {measures.insertion.area:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the table of the map and its controls for a notebook."""
+        rows = [(self.explanation.source, *self.measures.cells())]
+        rows += [(name, *measures.cells()) for name, measures in self.controls.items()]
+        return html_table(("map", "in box", "deletion", "insertion"), rows, repr(self))
 
 
 def faithfulness(
@@ -313,21 +338,25 @@ def faithfulness(
     *,
     steps: int = STEPS,
     seed: int = 0,
+    progress: bool = True,
 ) -> Faithfulness:
-    """Return how faithful an explanation of one detection is, with the controls beside it.
+    """Return the faithfulness of an explanation of one detection, beside the controls.
 
     Args:
-        detector: that found it; it is asked `steps` + 1 times for each curve, ten curves in all.
-        image: the photograph: a file, or an image (H, W, 3) uint8 BGR.
-        explanation: of one detection on it.
-        steps: of each curve.
-        seed: of the order of equal heat, of the controls and of random weights.
+        detector: detector of the explained detection. It predicts `steps` + 1 images for each of ten curves.
+        image: path, or photograph (H, W, 3) uint8 BGR.
+        explanation: explanation of one detection on it.
+        steps: number of steps of each curve.
+        seed: seed of the order of equal heat, of the controls and of random weights.
+        progress: whether progress is shown.
 
     Raises:
-        InputError: the explanation is of several detections or of another photograph, or the image cannot be
-            read.
+        InputError: an explanation of several detections or of another photograph, or an unreadable image.
+
+    Example:
+        ``faithfulness(model, "party.jpg", ae.explain(model, "party.jpg", top=1)[0])``
     """
-    return faithfulness_of_all(detector, image, [explanation], steps=steps, seed=seed)[0]
+    return faithfulness_of_all(detector, image, [explanation], steps=steps, seed=seed, progress=progress)[0]
 
 
 def faithfulness_of_all(
@@ -337,10 +366,11 @@ def faithfulness_of_all(
     *,
     steps: int = STEPS,
     seed: int = 0,
+    progress: bool = True,
 ) -> list[Faithfulness]:
-    """Return how faithful each of several explanations of one photograph is, as `faithfulness` does.
+    """Return the faithfulness of several explanations of one photograph; see `faithfulness`.
 
-    The controls of a detection are measured once, however many methods and layers explain it.
+    The controls of a detection are measured once for all of its methods and layers.
     """
     image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
     explanations = list(explanations)
@@ -348,17 +378,17 @@ def faithfulness_of_all(
         _check(explanation, detector, image_bgr)
     scenes: dict[Detection, tuple[Scene, dict[str, Measures]]] = {}
     measured = []
-    for explanation in track(explanations, "measuring faithfulness"):
-        if explanation.detection not in scenes:
-            scene = Scene.of(detector, image_bgr, explanation.detection, seed=seed)
-            controls = {name: scene.measure(heat, steps=steps) for name, heat in scene.controls().items()}
-            scenes[explanation.detection] = scene, controls
-        scene, controls = scenes[explanation.detection]
-        heat = explanation.heat_at(scene.content_size)
-        measures = scene.measure(heat, steps=steps)
-        black_box = not explanation.layers
-        alike = {} if black_box else randomisation_check(detector, image_bgr, explanation, seed=seed)
-        measured.append(Faithfulness(explanation, scene.full_score, measures, controls, alike))
+    with progress_shown(progress):
+        for explanation in track(explanations, "measuring faithfulness"):
+            if explanation.detection not in scenes:
+                scene = Scene.of(detector, image_bgr, explanation.detection, seed=seed)
+                controls = {name: scene.measure(heat, steps=steps) for name, heat in scene.controls().items()}
+                scenes[explanation.detection] = scene, controls
+            scene, controls = scenes[explanation.detection]
+            measures = scene.measure(explanation.heat_at(scene.content_size), steps=steps)
+            black_box = not explanation.layers
+            alike = {} if black_box else randomisation_check(detector, image_bgr, explanation, seed=seed)
+            measured.append(Faithfulness(explanation, scene.full_score, measures, controls, alike))
     return measured
 
 

@@ -1,4 +1,4 @@
-"""What is said and drawn about the faithfulness of explanations."""
+"""Faithfulness of explanations in a table, a sentence and a plot of curves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aerostat.files import replacing
 HEADER = ("map", "in box", "deletion", "insertion", "head", "network")
 LEGEND = (
     "in box: share of the heat inside the box; deletion and insertion: area under the score, relative to "
-    "the score on the photograph, while the hottest pixels are taken away first (less is better) or come in "
-    "first (more is better); head and network: rank correlation with the map for random weights there "
-    "(near 1 is bad)"
+    "the score on the photograph, while the hottest pixels are removed first (lower is better) or added "
+    "first (higher is better); head and network: rank correlation with the map of random weights (near 1 "
+    "is bad)"
 )
 
 
@@ -27,7 +27,7 @@ def table_rows(measured: Sequence[Faithfulness]) -> list[tuple[str, ...]]:
     rows = [
         (
             one.explanation.source,
-            *_numbers(one.measures),
+            *one.measures.cells(),
             *(
                 f"{one.randomised[part]:.2f}" if part in one.randomised else ""
                 for part in ("head", "network")
@@ -36,11 +36,11 @@ def table_rows(measured: Sequence[Faithfulness]) -> list[tuple[str, ...]]:
         for one in measured
     ]
     controls = measured[0].controls if measured else {}
-    return rows + [(name, *_numbers(measures), "", "") for name, measures in controls.items()]
+    return rows + [(name, *measures.cells(), "", "") for name, measures in controls.items()]
 
 
 def summary_line(one: Faithfulness) -> str:
-    """Return in one sentence whether the map of an explanation is to be trusted, and where it is not."""
+    """Return a sentence on the faithfulness of a map: which controls it does not beat."""
     beaten_in: dict[str, list[str]] = {}
     for name, measures in one.controls.items():
         where = [
@@ -58,10 +58,10 @@ def summary_line(one: Faithfulness) -> str:
 
 
 def save_curves(path: Path, measured: Sequence[Faithfulness]) -> Path:
-    """Write a picture of the curves of one detection's explanations and controls, and return its path.
+    """Write a plot of the curves of one detection's explanations and controls, and return its path.
 
     Args:
-        path: with the suffix of a format that matplotlib writes.
+        path: path with the suffix of a format that matplotlib writes.
         measured: at least one, all of one detection.
     """
     first = measured[0]
@@ -74,7 +74,7 @@ def save_curves(path: Path, measured: Sequence[Faithfulness]) -> Path:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    """Return names of controls as such, since one of them ends in "in the box"."""
+    """Return quoted names of controls, because one of them ends in "in the box"."""
     return " and ".join(f"'{name}'" for name in names)
 
 
@@ -84,7 +84,3 @@ def _curves(name: str, measures: Measures, control: bool = False) -> ScoreCurves
 
 def _pair(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return curve.shares, curve.scores
-
-
-def _numbers(measures: Measures) -> tuple[str, str, str]:
-    return f"{measures.inside:.2f}", f"{measures.deletion.area:.3f}", f"{measures.insertion.area:.3f}"

@@ -1,4 +1,4 @@
-"""What the layers of a network see: their maps over the original photograph."""
+"""Feature maps: outputs of layers over the original photograph."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError, nearest
+from aerostat.explanation.forwarded import image_and_path
 from aerostat.explanation.named_layers import find_layer, private_copy, record
 from aerostat.files import replacing, require_folder
 from aerostat.images.letterbox import Letterbox
-from aerostat.images.read import read_image
 from aerostat.images.resize import resize_image, scaled_size
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
@@ -32,33 +32,32 @@ from aerostat.inference.options import SHOW_SCORE
 from aerostat.model import RTMDet, normalise
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.results.detections import Detections, Picture
-from aerostat.text import counted
+from aerostat.text import counted, listed
 
 Reduction = Literal["squeeze_mean", "select_max", "pca"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
-"""From the channels of a map to one: their mean; the channel with the largest sum of activations (as MMYOLO's
-tools name and do these two); the first principal component over the cells."""
+"""Ways from many channels to one: their mean, the channel with the largest sum of activations (both as in
+MMYOLO's tools), and the first principal component over the cells."""
 DEFAULT_LAYERS = ("backbone", "neck")
 MAX_DRAWN_SIDE, MIN_DRAWN_SIDE = 2048, 480
-"""Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
+"""Maximum and minimum longer side of a drawn photograph in pixels."""
 SHEET_CELL, SHEET_GRID = 420, 840
-"""Pixels of the longer side of a photograph on the contact sheet, and of several channels together."""
+"""Longer side of a photograph on the contact sheet in pixels, and of several channels together."""
 MAX_SHEET_HEIGHT = 30_000
-"""Pixels of height of the contact sheet: a JPEG ends at 65535."""
-_MAX_STEM_BYTES = (
-    120  # bytes of a photograph's name that go into the pictures' names, of the 255 a name may have
-)
+"""Maximum height of the contact sheet in pixels; a JPEG has at most 65535."""
+_MAX_STEM_BYTES = 120
+"""Bytes of the photograph's name in the pictures' names; a file name has at most 255."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One plane made of the channels of a map.
+    """One plane from the channels of a map.
 
     Args:
         values: (h, w) over the whole input of the network including its padding.
-        title: what it is, such as ``mean of 64 channels``.
-        low, high: the least and the largest value on the photograph, padding left out.
-        channel: the one that it shows, counted from 0; None if it is made of all.
+        title: description, such as ``mean of 64 channels``.
+        low, high: minimum and maximum on the photograph without the padding.
+        channel: number of the channel, counted from 0; None if the plane is from all channels.
     """
 
     values: NDArray[np.float32]
@@ -67,11 +66,15 @@ class Plane:
     high: float
     channel: int | None = None
 
+    def __repr__(self) -> str:
+        """Return the plane in one line."""
+        return f"Plane({self.title}, {self.low:.3g} to {self.high:.3g})"
+
     def heat(self, letterbox: Letterbox) -> NDArray[np.float32]:
         """Return the plane over the photograph (H, W), from 0 at `low` to 1 at `high`; 0 if they are equal.
 
         Args:
-            letterbox: of the photograph, or of one drawn in another size (another `source_size`).
+            letterbox: letterbox of the photograph; another `source_size` draws it at another size.
         """
         span = self.high - self.low
         if not span > 0:
@@ -84,16 +87,16 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """What one layer gave at one level.
+    """Output of one layer at one pyramid level.
 
     Args:
         layer: OpenMMLab's name.
         part: ``cls`` or ``reg`` of the whole head, else empty.
         stride: pixels of the network's input from cell to cell.
-        alone: whether the layer gave nothing else.
+        alone: whether this is the layer's only output.
         activation: (C, h, w) over the whole input of the network including its padding.
-        planes: what is shown of it, one plane or the strongest channels.
-        title: what is shown, in words.
+        planes: planes that are drawn: one, or the strongest channels.
+        title: description of the planes.
     """
 
     layer: str
@@ -106,25 +109,30 @@ class FeatureMap:
 
     @property
     def row(self) -> str:
-        """The layer and, of the whole head, the part."""
+        """The layer, and the part of the whole head."""
         return f"{self.layer} {self.part}".strip()
 
     @property
     def key(self) -> str:
-        """The layer and, if it gave several maps, part and stride: ``neck/stride8``."""
+        """The layer, with part and stride if it has several outputs: ``neck/stride8``."""
         return self.layer if self.alone else "/".join(filter(None, (self.layer, self.part, self._stride(0))))
 
     @property
     def file_stem(self) -> str:
-        """The key as a file name that sorts by stride and that every system takes."""
+        """The key as a file name for every system, sorted by stride."""
         name = re.sub(r"\[(\d+)\]", r"-\1", self.layer)
         return name if self.alone else "-".join(filter(None, (name, self.part, self._stride(2))))
+
+    def __repr__(self) -> str:
+        """Return the map in one line."""
+        shape = " x ".join(map(str, self.activation.shape))
+        return f"FeatureMap({self.row}, stride {self.stride}, {shape})"
 
     def _stride(self, digits: int) -> str:
         return f"stride{self.stride:0{digits}d}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is shown as JSON values, without the arrays."""
+        """Return the map as JSON values, without the arrays."""
         channels, height, width = self.activation.shape
         return {
             "layer": self.layer,
@@ -141,16 +149,18 @@ class FeatureMap:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """The maps of one photograph, in the order of the layers asked for and of their levels.
+    """Feature maps of one photograph, by layer and pyramid level.
+
+    A notebook shows the contact sheet.
 
     Args:
-        maps: at least one.
-        image_bgr: the photograph (H, W, 3) uint8.
-        letterbox: how it went into the network.
-        arrange: rows and columns in which several planes of a map are drawn.
-        detections: drawn over the maps, or None.
-        path: where the photograph came from, if known.
-        shared: layers among them that several levels share, each of which has a map of such a layer.
+        maps: at least one map.
+        image_bgr: photograph (H, W, 3) uint8.
+        letterbox: resize and padding of the photograph.
+        arrange: rows and columns of several planes of a map.
+        detections: detections that are drawn over the maps, or None.
+        path: path of the photograph, if known.
+        shared: layers that several pyramid levels share; they have a map for each level.
     """
 
     maps: tuple[FeatureMap, ...]
@@ -166,6 +176,15 @@ class FeatureMaps:
 
     def __iter__(self) -> Iterator[FeatureMap]:
         return iter(self.maps)
+
+    def __repr__(self) -> str:
+        """Return the layers in one line."""
+        layers = listed(dict.fromkeys(m.row for m in self.maps))
+        return f"FeatureMaps({counted(len(self), 'map')} of {layers} on {self.path or 'an image'})"
+
+    def _repr_png_(self) -> bytes:
+        """Return the contact sheet for a notebook."""
+        return self.draw()._repr_png_()
 
     def draw(self) -> Picture:
         """Return the contact sheet: a row for each layer and a column for each stride."""
@@ -184,8 +203,7 @@ class FeatureMaps:
     def draw_map(self, feature_map: FeatureMap) -> Picture:
         """Return one map over the photograph, at its top left corner, with a caption below.
 
-        The photograph's longer side is drawn with 480 to 2048 pixels, all channels together where there are
-        several.
+        The longer side of the photograph, or of several planes together, has 480 to 2048 pixels.
         """
         lines = [f"{feature_map.row}, stride {feature_map.stride}", feature_map.title]
         if len(feature_map.planes) == 1:
@@ -195,18 +213,22 @@ class FeatureMaps:
         return Picture(captioned(self._grid(drawn, gap=8), lines))
 
     def _captioned(self, plane: Plane, longest: int, lines: Sequence[str]) -> NDArray[np.uint8]:
-        """Return a plane over the photograph with its detections, and below it lines and the scale."""
+        """Return a plane over the photograph with its detections, and a caption with the scale."""
         image_bgr, letterbox = self._over_photograph(plane, longest)
         if self.detections is not None:
-            found = self.detections
-            boxes_xyxy = self._drawn_boxes(letterbox)
-            image_bgr = draw_boxes(image_bgr, boxes_xyxy, found.labels, found.classes, found.scores)
+            image_bgr = draw_boxes(
+                image_bgr,
+                self._drawn_boxes(letterbox),
+                self.detections.labels,
+                self.detections.classes,
+                self.detections.scores,
+            )
         if plane.high > plane.low:
             return captioned(image_bgr, lines, (f"{plane.low:.3g}", f"{plane.high:.3g}"))
-        return captioned(image_bgr, [*lines, f"{plane.low:.3g} everywhere: nothing to see"])
+        return captioned(image_bgr, [*lines, f"{plane.low:.3g} everywhere, so there is no heat"])
 
     def _small(self, feature_map: FeatureMap, longest: int) -> NDArray[np.uint8]:
-        """Return the planes of a map over the photograph each, for the contact sheet."""
+        """Return each plane of a map over the photograph, for the contact sheet."""
         drawn = []
         for plane in feature_map.planes:
             image_bgr, letterbox = self._over_photograph(plane, longest // max(self.arrange))
@@ -218,7 +240,7 @@ class FeatureMaps:
         return image_grid(drawn, columns=self.arrange[1], cell=(wide, high), gap=gap)
 
     def _drawn_boxes(self, letterbox: Letterbox) -> NDArray[np.float64]:
-        """Return the boxes (n, 4) of the detections in pixels of the photograph as it is drawn."""
+        """Return the boxes (n, 4) of the detections in pixels of the drawn photograph."""
         if self.detections is None:
             return np.zeros((0, 4))
         scale = np.asarray(letterbox.source_size * 2, np.float64) / (self.letterbox.source_size * 2)
@@ -229,25 +251,29 @@ class FeatureMaps:
         return overlay_heat(image_bgr, plane.heat(letterbox), grey=True), letterbox
 
     def _drawn_photograph(self, longest: int) -> tuple[NDArray[np.uint8], Letterbox]:
-        """Return the photograph as it is drawn, and the letterbox as if it had that size."""
+        """Return the drawn photograph, and the letterbox for its size."""
         side = max(self.letterbox.source_size)
         size = scaled_size(self.letterbox.source_size, min(max(side, MIN_DRAWN_SIDE), longest) / side)
         return _resized(self._of_screen_size, size), replace(self.letterbox, source_size=size)
 
     @cached_property
     def _of_screen_size(self) -> NDArray[np.uint8]:
-        """The photograph, if it is larger than any picture only so large: it is resized for every plane."""
+        """The photograph, not larger than any picture, because it is resized for each plane."""
         scale = min(1.0, MAX_DRAWN_SIDE / max(self.letterbox.source_size))
         return _resized(self.image_bgr, scaled_size(self.letterbox.source_size, scale))
 
     def save(self, folder: Path | str, *, arrays: bool = False) -> list[Path]:
-        """Write a picture of each map, the contact sheet and, if asked, the arrays; return the paths.
+        """Write a picture of each map, the contact sheet, and the arrays if asked; return the paths.
 
-        The names begin with the photograph's. The arrays are float32 (C, h, w) under the maps' keys, over the
-        whole input of the network, with ``letterbox``, the JSON text that `Letterbox.from_dict` takes.
+        The names begin with the photograph's name. The arrays are float32 (C, h, w) over the whole input of
+        the network, under the maps' keys. ``letterbox`` is the JSON text that `Letterbox.from_dict` takes.
+
+        Args:
+            folder: folder for the files; it is made if it is missing.
+            arrays: whether the arrays are written.
 
         Raises:
-            InputError: the folder cannot be made, or the photograph would be written over.
+            InputError: the folder cannot be made, or a picture would replace the photograph.
         """
         folder = Path(folder)
         require_folder(folder)
@@ -270,10 +296,8 @@ class FeatureMaps:
             np.savez(file, **content)
 
     def remarks(self) -> list[str]:
-        """Return what one should know about the pictures."""
-        remarks = [
-            f"{name} is shared by several levels: one picture for each of them" for name in self.shared
-        ]
+        """Return remarks on the pictures: shared layers, and a photograph that is drawn smaller."""
+        remarks = [f"{name} is shared by several levels, which have a picture each" for name in self.shared]
         width, height = self.letterbox.source_size
         if max(width, height) > MAX_DRAWN_SIDE:
             remarks.append(
@@ -283,7 +307,7 @@ class FeatureMaps:
         return remarks
 
     def lines(self) -> list[str]:
-        """Return what a person wants to know: a line for each map, then what was found."""
+        """Return a line for each map, and the number of detections."""
         width = max(len(m.row) for m in self.maps)
         lines = [f"{m.row:{width}}  stride {m.stride:2}  {m.title}" for m in self.maps]
         if self.detections is not None:
@@ -291,7 +315,7 @@ class FeatureMaps:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is shown as JSON values, without the arrays."""
+        """Return the maps as JSON values, without the arrays."""
         return {
             "file": None if self.path is None else self.path.as_posix(),
             "letterbox": self.letterbox.to_dict(),
@@ -312,27 +336,31 @@ def feature_maps(
     detections: bool = False,
     score: float = SHOW_SCORE,
 ) -> FeatureMaps:
-    """Return what layers give for a photograph, to be drawn over it.
+    """Return the outputs of layers for a photograph, to be drawn over it.
 
-    The detector's network is not touched: whatever mode it is in, a private copy is run in evaluation mode.
-    What is made of the channels is made of the cells on the photograph alone, never of the padding.
+    The detector stays as it is: a private copy of its network is run in evaluation mode. Reductions only use
+    the cells on the photograph, not the padding.
 
     Args:
         detector: from `aerostat.load`.
-        image: a file, or an image (H, W, 3) uint8 BGR.
+        image: path, or image (H, W, 3) uint8 BGR.
         layers: OpenMMLab's names, such as ``neck`` or ``backbone.stage4``; `layer_tree` lists them.
         reduce: ``squeeze_mean`` for the mean of the channels, ``select_max`` for the channel with the largest
-            sum of activations, ``pca`` for the first principal component over the cells, its sign such that
-            it grows with the magnitude of the activations.
-        topk: instead of `reduce` the so many channels with the largest sums, each in a range of its own.
-        arrange: rows and columns for `topk`; as square as can be if None.
-        detections: whether to draw what the detector finds over the maps.
+            sum of activations, ``pca`` for the first principal component over the cells, with the sign that
+            makes it grow with the magnitude of the activations.
+        topk: number of channels with the largest sums that are drawn instead of `reduce`, each in its own
+            range.
+        arrange: (rows, columns) for `topk`; None is nearly square.
+        detections: whether the detections are drawn over the maps.
         score: detections need a higher score.
 
     Raises:
-        InputError: an unreadable image, an unknown layer or one that gives no map, an unknown reduction, more
-            channels asked for than there are, or than the arrangement holds.
-        AerostatError: the network's outputs are not numbers.
+        InputError: an unreadable image, an unknown layer or reduction, a layer that gives no map, or more
+            channels than the layer or the arrangement has.
+        AerostatError: the network's outputs are not finite.
+
+    Example:
+        ``ae.feature_maps(model, "party.jpg", "neck", topk=4).save("features")``
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     grid = check_request(reduce, topk, arrange)
@@ -340,9 +368,7 @@ def feature_maps(
     found = list(dict.fromkeys(find_layer(copy, name).name for name in names))
     if not found:
         raise InputError(f"Expected at least one layer, such as {' or '.join(DEFAULT_LAYERS)}, found none.")
-    path = None if isinstance(image, np.ndarray) else Path(image)
-    image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
-    _require_image(image_bgr)
+    image_bgr, path = image_and_path(image)
     letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), detector.input_size)
     planes = torch.from_numpy(np.ascontiguousarray(letterbox.apply(image_bgr).transpose(2, 0, 1)))
     with torch.inference_mode():
@@ -360,10 +386,10 @@ def feature_maps(
 
 
 def check_request(reduce: str, topk: int | None, arrange: tuple[int, int] | None) -> tuple[int, int]:
-    """Return rows and columns for the planes of a map; see `feature_maps`.
+    """Return rows and columns of the planes of a map; see `feature_maps`.
 
     Raises:
-        InputError: an unknown reduction, or channels and arrangement that do not fit each other.
+        InputError: an unknown reduction, or an arrangement that does not fit the number of channels.
     """
     if reduce not in REDUCTIONS:
         raise InputError(
@@ -371,10 +397,10 @@ def check_request(reduce: str, topk: int | None, arrange: tuple[int, int] | None
         )
     if topk is None:
         if arrange is not None:
-            raise InputError("An arrangement is for the strongest channels alone; say how many with topk.")
+            raise InputError("`arrange` is for the strongest channels; choose their number with `topk`.")
         return 1, 1
     if topk < 1:
-        raise InputError(f"Expected topk as a number of channels, at least 1, found {topk}.")
+        raise InputError(f"Expected `topk` as a number of channels, at least 1, found {topk}.")
     if arrange is None:
         columns = math.ceil(math.sqrt(topk))
         return math.ceil(topk / columns), columns
@@ -387,21 +413,15 @@ def check_request(reduce: str, topk: int | None, arrange: tuple[int, int] | None
     return rows, columns
 
 
-def _require_image(image_bgr: NDArray[np.uint8]) -> None:
-    shape = image_bgr.shape
-    if len(shape) != 3 or shape[2] != 3 or not image_bgr.size or image_bgr.dtype != np.uint8:
-        raise InputError(f"Expected an image (H, W, 3) of uint8, found {shape} of {image_bgr.dtype}.")
-
-
 def _parts(net: RTMDet, layer: str, count: int) -> list[str]:
-    """Return what tells the outputs of a layer apart beside their strides: classes and distances."""
+    """Return the part of each output of a layer: classes and distances of the whole head, else empty."""
     if isinstance(find_layer(net, layer).module, RTMDetSepBNHead):
         return ["cls"] * (count // 2) + ["reg"] * (count // 2)
     return [""] * count
 
 
 def _shared(net: RTMDet, outputs: Mapping[str, Sequence[torch.Tensor]]) -> tuple[str, ...]:
-    """Return the layers that have other names too: they are run for several levels, by whichever is asked."""
+    """Return the layers that several pyramid levels share; they have several names."""
     modules = [module for _, module in net.named_modules(remove_duplicate=False)]
     return tuple(name for name in outputs if modules.count(find_layer(net, name).module) > 1)
 
@@ -431,7 +451,7 @@ def _feature_map(
     else:
         if topk > channels:
             raise InputError(
-                f"Expected topk of at most the number of channels, found {topk} for {layer} {part}".rstrip()
+                f"Expected `topk` of at most the number of channels, found {topk} for {layer} {part}".rstrip()
                 + f" at stride {stride}, which has {channels}."
             )
         planes = tuple(_channel(activation, content, c) for c in _strongest(content, topk))
@@ -489,7 +509,7 @@ def _principal_component(
 ) -> tuple[NDArray[np.float32], float]:
     """Return the first principal component (h, w) over the cells of the content, and its share of variance.
 
-    A component has no sign of its own: it is turned so that it grows with the magnitude of the activations.
+    A component has no sign. It gets the sign that makes it grow with the magnitude of the activations.
     """
     cells = content.reshape(len(content), -1).T.astype(np.float64)  # (cells, C)
     mean = cells.mean(axis=0)
@@ -514,13 +534,13 @@ def _principal_component(
 
 
 def _resized(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the image in `size` = (width, height), averaged where it shrinks."""
+    """Return the image at `size` = (width, height), averaged if it shrinks."""
     if size[0] >= image_bgr.shape[1]:
         return resize_image(image_bgr, size)
     return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _file_stem(path: Path | None) -> str:
-    """Return the beginning of the pictures' names: the photograph's, as every system takes it."""
+    """Return the photograph's name as the beginning of file names on every system."""
     stem = "image" if path is None else re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", path.stem).strip(". ")
     return stem.encode("utf-8", "replace")[:_MAX_STEM_BYTES].decode("utf-8", "ignore") or "image"

@@ -1,12 +1,12 @@
-"""The formulas of class activation maps: what a layer gave, and its gradient, to one map (h, w).
+"""Formulas of class activation maps: from activations and gradients of a layer to one map.
 
-Each takes the activations and the gradients of the target by them, both (C, h, w), cut to the cells that hold
-photograph, and returns a map (h, w) that is not negative: only what speaks for the target is shown.
+Each function takes the activations and the gradients of the target by them, both (C, h, w), cut to the cells
+on the photograph. It returns a map (h, w) that is not negative, so it only shows what speaks for the target.
 
-The published pictures of Box AM (MMYOLO 0.6) are made otherwise than the papers' formulas say: gradients are
-not averaged over the cells, and gradients and activations count by their magnitude. `boxam_gradcam` and
-`boxam_gradcampp` are these forms. They suit what they were made for, the loss of detections against
-themselves: it stands at its minimum, where the sign of a gradient says nothing.
+The published pictures of Box AM (MMYOLO 0.6) do not follow the formulas of the papers: gradients are not
+averaged over the cells, and gradients and activations count by their magnitude. `boxam_gradcam` and
+`boxam_gradcampp` are these forms. They suit the loss of detections against themselves. This loss is at its
+minimum, where the sign of a gradient means nothing.
 """
 
 from __future__ import annotations
@@ -24,75 +24,75 @@ TITLES = {
     "ablationcam": "AblationCAM",
     "drise": "D-RISE",
 }
-"""The methods, as their papers write them."""
+"""Name of each method in its paper."""
 
 GRADCAMPP_EPS = 1e-6
-"""Keeps the quotient of GradCAM++ finite (grad-cam 1.4.8, which made the published pictures)."""
+"""Keeps the quotient of GradCAM++ finite, as in grad-cam 1.4.8, which made the published pictures."""
 
 
 def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by the mean of their gradients (Selvaraju et al., arXiv:1610.02391)."""
+    """Return channels weighted by the mean of their gradients (Selvaraju et al., arXiv:1610.02391)."""
     return _weighted(activations, gradients.mean((1, 2)))
 
 
 def gradcampp(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by their positive gradients, each cell by its share in the second derivatives.
+    """Return channels weighted by their positive gradients and by the shares of second derivatives.
 
-    Chattopadhay et al., arXiv:1710.11063, equations 10 and 19, where the target is the exponential of what
-    was differentiated; so the `score` target, which is a logarithm, fits.
+    Chattopadhay et al., arXiv:1710.11063, equations 10 and 19. The paper differentiates the logarithm of its
+    target, so the `score` target, a logarithm, fits.
     """
     share = _second_order_share(activations, gradients)
     return _weighted(activations, (share * gradients.clamp(min=0)).sum((1, 2)))
 
 
 def boxam_gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """GradCAM as published pictures of Box AM show it: magnitudes of activation times gradient, by cell."""
+    """Return the form of GradCAM in published pictures of Box AM: magnitudes of activation times gradient."""
     return (gradients * activations).abs().sum(0)
 
 
 def boxam_gradcampp(activations: Tensor, gradients: Tensor) -> Tensor:
-    """GradCAM++ as published pictures of Box AM show it: on magnitudes, by cell."""
+    """Return the form of GradCAM++ in published pictures of Box AM: from magnitudes, by cell."""
     activations, gradients = activations.abs(), gradients.abs()
     return (_second_order_share(activations, gradients) * gradients * activations).sum(0)
 
 
 def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Every cell weighted by its own gradient (Draelos and Carin, arXiv:2011.08891, equation 3)."""
+    """Return cells weighted by their own gradients (Draelos and Carin, arXiv:2011.08891, equation 3)."""
     return (gradients * activations).sum(0).clamp(min=0)
 
 
 def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Every cell weighted by its own positive gradient (Jiang et al., LayerCAM, IEEE TIP 30, 2021)."""
+    """Return cells weighted by their own positive gradients (Jiang et al., LayerCAM, IEEE TIP 30, 2021)."""
     return (gradients.clamp(min=0) * activations).sum(0).clamp(min=0)
 
 
 def eigencam(activations: Tensor) -> Tensor:
-    """The first principal component of the channels (Muhammad and Yeasin, arXiv:2008.00299).
+    """Return the first principal component of the channels (Muhammad and Yeasin, arXiv:2008.00299).
 
-    It looks at no target. A principal component has no sign: here it points to more activation.
+    It does not depend on the target. A principal component has no sign; here it points to more activation.
     """
     return _pointing_to(principal_component(activations), (activations**2).sum(0)).clamp(min=0)
 
 
 def eigengradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """The first principal component of activations times gradients, pointing where their sum is positive."""
+    """Return the first principal component of activation times gradient, with the sign of their sum."""
     product = gradients * activations
     return _pointing_to(principal_component(product), product.sum(0)).clamp(min=0)
 
 
 def ablationcam(activations: Tensor, drops: Tensor) -> Tensor:
-    """Channels weighted by how much the target drops without them (Desai and Ramaswamy, WACV 2020).
+    """Return channels weighted by the drop of the target without them (Desai and Ramaswamy, WACV 2020).
 
     Args:
         activations: (C, h, w).
-        drops: (C,), as a share of the target.
+        drops: (C,) drop without each channel, as a share of the target.
     """
     return _weighted(activations, drops)
 
 
 def principal_component(values: Tensor) -> Tensor:
-    """Return (h, w) of either sign: each cell's channels, less their means, on their first component."""
-    cells = values.flatten(1).T.cpu().double()  # (h * w, C); not every device has float64 or eigenvectors
+    """Return (h, w), of any sign: the first principal component of the cells' channels."""
+    cells = values.flatten(1).T.cpu().double()  # (h * w, C) on the CPU, because some devices lack float64
     cells = cells - cells.mean(0)
     if cells.shape[0] >= cells.shape[1]:  # the smaller of the two products has the same first component
         component: Tensor = cells @ torch.linalg.eigh(cells.T @ cells).eigenvectors[:, -1]
@@ -103,7 +103,7 @@ def principal_component(values: Tensor) -> Tensor:
 
 
 def _pointing_to(component: Tensor, values: Tensor) -> Tensor:
-    """Return the component (h, w) with that sign that goes along with `values` (h, w)."""
+    """Return the component (h, w) with the sign that correlates with `values` (h, w)."""
     along = (component * (values - values.mean())).sum()
     return -component if along < 0 else component
 

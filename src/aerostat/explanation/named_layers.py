@@ -1,4 +1,4 @@
-"""The layers of a network by OpenMMLab's names, and what they give, without touching the network."""
+"""Layers of a network by OpenMMLab's names, and their outputs from a private copy."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from aerostat.text import listed
 M = TypeVar("M", bound=nn.Module)
 
 SUGGESTIONS = 4
-"""Names that are suggested in place of an unknown one."""
+"""Maximum number of names that are suggested for an unknown one."""
 DRY_RUN_SIDE = 64
-"""Pixels of the input on which `layer_tree` looks at the layers: two cells at the last stride."""
+"""Side of the input on which `layer_tree` runs the layers, in pixels: two cells at the last stride."""
 
 BLOCKS: Mapping[type[nn.Module], str] = MappingProxyType(
     {
@@ -33,7 +33,7 @@ BLOCKS: Mapping[type[nn.Module], str] = MappingProxyType(
         ConvModule: ".conv, .bn and .activate",
     }
 )
-"""What `layer_tree` does not repeat for each of them."""
+"""Inner layers of each building block, which `layer_tree` does not repeat."""
 
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\.\d+|\[\d+\])*", re.ASCII)
 _STEP = re.compile(r"\w+", re.ASCII)
@@ -60,17 +60,17 @@ def layer_name(path: str) -> str:
 
 
 def layer_names(net: nn.Module) -> list[str]:
-    """Return the names of all layers, outer before inner ones; one that is shared has several names."""
+    """Return the names of all layers, outer before inner ones; a shared layer has several names."""
     return [layer_name(path) for path, _ in net.named_modules(remove_duplicate=False) if path]
 
 
 def find_layer(net: nn.Module, name: str) -> Layer:
-    """Return the layer that a name such as ``neck.out_convs[2]`` or ``neck.out_convs.2`` stands for.
+    """Return the layer of a name such as ``neck.out_convs[2]`` or ``neck.out_convs.2``.
 
-    The name is taken apart by a grammar of words, dots and numbers in brackets; nothing is evaluated.
+    The name is parsed as words, dots and numbers in brackets; it is not evaluated.
 
     Raises:
-        InputError: there is no such layer; the nearest names are listed.
+        InputError: there is no such layer; the sentence lists the nearest names.
     """
     wanted = name.strip()
     if _NAME.fullmatch(wanted):
@@ -92,18 +92,17 @@ def _nearest(net: nn.Module, wanted: str) -> list[str]:
 
 
 def private_copy(net: M) -> M:
-    """Return a network of its own structure that shares the memory of another one's parameters and buffers.
+    """Return a copy of a network that shares the memory of its parameters and buffers.
 
-    The copy has no hooks, is in evaluation mode, asks for no gradients of its parameters and never works in
-    place, so that what a layer gave stays what it gave. Whatever is done with it leaves no hook, mode,
-    gradient or buffer changed in the caller's network, which may carry any of them.
+    The copy is in evaluation mode, without hooks and gradients. It does not work in place, so the output of a
+    layer stays as it is. Its use changes no hook, mode, gradient or buffer of the caller's network.
     """
     copies: dict[int, Any] = {}
     return _copy_module(net, copies)
 
 
 def _copy_module(module: M, copies: dict[int, Any]) -> M:
-    """Copy a module; `copies` holds by id what is copied already, so that what was shared stays shared."""
+    """Copy a module; `copies` has the earlier copies by id, so that shared modules stay shared."""
     if id(module) in copies:
         found: M = copies[id(module)]
         return found
@@ -136,22 +135,21 @@ def _copy_tensor(tensor: Tensor | None, copies: dict[int, Any]) -> Tensor | None
 
 
 def record(net: RTMDet, layers: Sequence[Layer | str], images: Tensor) -> dict[str, list[Tensor]]:
-    """Return what layers give in one forward pass of a private copy of the network.
+    """Return the outputs of layers in one forward pass of a private copy of the network.
 
     Args:
-        net: never touched.
+        net: a network; it stays as it is.
         layers: layers of it or their names.
         images: (N, 3, H, W) normalised, on the network's device.
 
     Returns:
-        For the name of each layer, in the order asked for, its outputs (N, C, h, w) in the order they were
-        given. There are several where a layer gives several levels (``backbone``, ``neck``), or gives classes
-        and distances per level (``bbox_head``: all classes first), and where it is run for several levels: a
-        convolution of the head that the levels share gives one output a level, whatever level it is named by.
+        Outputs (N, C, h, w) of each layer by its name. A layer has several outputs if it gives several levels
+        (``backbone``, ``neck``), or classes and distances by level (``bbox_head``: all classes first). So has
+        a convolution of the head that the levels share.
 
     Raises:
-        InputError: an unknown layer, or one that gives no map: it is not run itself, or its output is not
-            (N, C, h, w), or a single cell as that of a global mean.
+        InputError: an unknown layer, or one that gives no map: it is not run itself, its output is not
+            (N, C, h, w), or its output is a single cell such as a global mean.
     """
     copy = private_copy(net)
     found = [find_layer(copy, layer if isinstance(layer, str) else layer.path) for layer in layers]
@@ -162,7 +160,7 @@ def record(net: RTMDet, layers: Sequence[Layer | str], images: Tensor) -> dict[s
 
 
 def _outputs(copy: nn.Module, modules: dict[str, nn.Module], images: Tensor) -> dict[str, list[Tensor]]:
-    """Run a private copy and return by path the tensors that its modules gave."""
+    """Run a private copy and return the outputs of its modules by path."""
     outputs: dict[str, list[Tensor]] = {path: [] for path in modules}
     handles = []
     for path, module in modules.items():
@@ -188,7 +186,7 @@ def _flat(output: Any) -> Iterator[Tensor]:
 
 
 def gives_maps(outputs: Sequence[Tensor], images: Tensor) -> bool:
-    """Say whether the outputs of a layer are maps (N, C, h, w) over the input and not single cells."""
+    """Return whether the outputs of a layer are maps (N, C, h, w) over the input and not single cells."""
     many_cells = max(images.shape[2:]) > max(STRIDES)  # even at the last stride
     return bool(outputs) and all(
         output.ndim == 4 and not (many_cells and tuple(output.shape[2:]) == (1, 1)) for output in outputs
@@ -217,11 +215,11 @@ def _require_maps(layer: Layer, outputs: Sequence[Tensor], images: Tensor) -> No
 
 @dataclass(frozen=True)
 class LayerDescription:
-    """What a layer is and gives.
+    """Type, channels and strides of a layer.
 
     Args:
-        layer: the layer of a copy of the network.
-        channels, strides: of its outputs, in order; both empty if it gives no map.
+        layer: layer of a copy of the network.
+        channels, strides: channels and stride of each output; both empty if it gives no map.
     """
 
     layer: Layer
@@ -244,7 +242,7 @@ class LayerDescription:
 
 
 def describe_layers(net: RTMDet) -> list[LayerDescription]:
-    """Return what all layers of a network are and give, outer before inner ones, by a run on a tiny input."""
+    """Return the description of all layers, outer before inner ones, from a pass on a small input."""
     copy = private_copy(net)
     modules = {path: module for path, module in copy.named_modules(remove_duplicate=False) if path}
     example = next(copy.parameters())
@@ -261,9 +259,9 @@ def describe_layers(net: RTMDet) -> list[LayerDescription]:
 
 
 def layer_tree(net: RTMDet) -> str:
-    """Return the layers of a network as lines: name, type, channels and stride of what each gives.
+    """Return the layers of a network as lines: name, type, channels and strides.
 
-    What every building block holds is told once, below the lines.
+    Inner layers of building blocks are listed once, below the lines.
     """
     described = describe_layers(net)
     folded = tuple(f"{d.layer.path}." for d in described if isinstance(d.layer.module, tuple(BLOCKS)))

@@ -1,4 +1,4 @@
-"""Does a map come from what the network has learnt? The same map with weights that have learnt nothing."""
+"""Randomisation check: the similarity of a map to the map of a network with random weights."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from aerostat.explanation.result import Explanation
 from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet
+from aerostat.progress import progress_shown
 
 Part = Literal["head", "network"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SAME_CORRELATION = 0.9
-"""Rank correlation from which on a map counts as the same."""
+"""Minimum rank correlation at which two maps count as the same."""
 
 
 def with_random_weights(net: RTMDet, part: Part, *, seed: int = 0) -> RTMDet:
-    """Return a copy of a network that has learnt nothing, or whose head has learnt nothing.
+    """Return a copy of a network with shuffled weights.
 
-    The weights of each convolution are shuffled, which keeps their sizes; batch normalisation goes by what
-    they make of the very images it is given: by what the trained weights made, signals would die away or
-    explode.
+    The weights of each convolution are shuffled, which keeps their distribution. Batch normalisation uses the
+    statistics of its input: with those of the trained weights, signals would vanish or explode.
 
     Args:
-        net: left as it is.
-        part: the head alone, or all of it.
-        seed: of the shuffle.
+        net: a network; it stays as it is.
+        part: the head, or the whole network.
+        seed: seed of the shuffle.
     """
     copied = private_copy(net)
     generator = torch.Generator().manual_seed(seed)
@@ -43,7 +43,9 @@ def with_random_weights(net: RTMDet, part: Part, *, seed: int = 0) -> RTMDet:
             weights = module.weight.flatten()
             order = torch.randperm(len(weights), generator=generator).to(weights.device)
             shuffled = weights[order].reshape(module.weight.shape)
-            module.weight = nn.Parameter(shuffled, requires_grad=False)  # the memory is the caller's
+            module.weight = nn.Parameter(
+                shuffled, requires_grad=False
+            )  # not in place: the memory is shared with the caller's network
         elif isinstance(module, nn.BatchNorm2d):
             module.running_mean, module.running_var = None, None
             module.track_running_stats = False
@@ -57,19 +59,21 @@ def randomisation_check(
     *,
     parts: Sequence[Part] = PARTS,
     seed: int = 0,
+    progress: bool = True,
 ) -> dict[str, float]:
-    """Return how alike an explanation's map and that of the same candidates with random weights are.
+    """Return the similarity of an explanation's map to its map with random weights.
 
-    Maps that stay the same show the photograph, such as its edges, and not what the network sees in it
-    (Adebayo et al., "Sanity Checks for Saliency Maps", arXiv:1810.03292). What is explained is the score of
-    the very candidates that make up the detection in the trained network.
+    A map that stays the same shows the photograph, such as its edges, and not what the network has learned
+    (Adebayo et al., "Sanity Checks for Saliency Maps", arXiv:1810.03292). Both maps explain the same
+    candidates: those of the detection in the trained network.
 
     Args:
-        detector: that made the detection.
-        image: the photograph: a file, or an image (H, W, 3) uint8 BGR.
-        explanation: of it.
-        parts: what is randomised, the head alone or the whole network.
-        seed: of the random weights.
+        detector: detector of the explained detection.
+        image: path, or photograph (H, W, 3) uint8 BGR.
+        explanation: an explanation of it.
+        parts: parts with random weights: the head, or the whole network.
+        seed: seed of the random weights.
+        progress: whether progress is shown.
 
     Returns:
         By part the rank correlation of both maps over the photograph, see `rank_correlation`. From
@@ -78,22 +82,23 @@ def randomisation_check(
     image_bgr = image if isinstance(image, np.ndarray) else read_image(image)
     size = explanation.letterbox.resized_size
     heat = explanation.heat_at(size)
-    found: dict[str, float] = {}
-    for part in parts:
-        net = with_random_weights(detector.net, part, seed=seed)
-        again = explain_with(net, detector, image_bgr, explanation)
-        found[str(part)] = rank_correlation(heat, again.heat_at(size))
-    return found
+    correlations: dict[str, float] = {}
+    with progress_shown(progress):
+        for part in parts:
+            net = with_random_weights(detector.net, part, seed=seed)
+            again = explain_with(net, detector, image_bgr, explanation)
+            correlations[str(part)] = rank_correlation(heat, again.heat_at(size))
+    return correlations
 
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Return Spearman's rank correlation of two maps of one shape, from -1 to 1.
 
-    It is taken over the pixels where at least one of them has heat: most maps are 0 nearly everywhere, and
-    would be alike for that alone. Equal values share the mean of their ranks.
+    Only pixels with heat in at least one map count, because most maps are 0 nearly everywhere. Equal values
+    share the mean of their ranks.
 
     Returns:
-        0 if there are no such pixels, or one of the maps is the same in all of them.
+        0 without such pixels, or if one of the maps is constant over them.
     """
     warm = (a > 0) | (b > 0)
     first, second = (_ranks(values[warm]) for values in (a, b))

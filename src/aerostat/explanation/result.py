@@ -1,4 +1,4 @@
-"""What an explanation says: heat over the photograph, of which detection, and how it came about."""
+"""Explanations: heat over a photograph, and the detection, method and layers that it belongs to."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ Target = Literal["score", "loss"]
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One map: what spoke for one detection, or for several at once.
+    """Heat of what speaks for one detection, or for several at once.
 
     Args:
-        detections: what is explained, best first; one, unless a class or everything is explained at once.
-        levels: where each was born in the pyramid, 0, 1, 2 for strides 8, 16, 32; none where a detector of
-            another make does not say.
+        detections: explained detections, best first; one, unless a class or all are explained at once.
+        levels: pyramid level of each detection: 0, 1, 2 for strides 8, 16, 32; empty for a black box.
         method: such as ``gradcam``.
-        layers: canonical names, such as ``neck.out_convs[2]``; several are fused; none for a black box.
-        target: what was asked to rise, ``score`` or ``loss``.
-        maps: for each layer (one map for a black box) (h, w) float32, not negative, over the whole input at
-            the layer's own resolution and scale; 0 under the padding, all 0 without influence.
-        letterbox: how the photograph went into the network.
-        influences: for each map, whether what is explained depends on its layer at all.
-        candidate: whether this is no detection but the best raw candidate at a place.
-        note: more to say, such as why a candidate is no detection; a clause, or nothing.
+        layers: canonical names, such as ``neck.out_convs[2]``; several are fused; empty for a black box.
+        target: number that the heat speaks for, ``score`` or ``loss``.
+        maps: a map (h, w) float32 for each layer, one for a black box. It is not negative and covers the
+            whole input at the layer's own resolution and scale; 0 under the padding, all 0 without influence.
+        letterbox: resize and padding of the photograph.
+        influences: for each map, whether the detections depend on its layer.
+        candidate: whether this is not a detection but the best raw candidate at a place.
+        note: more to say, such as why a candidate is no detection; a clause, or empty.
     """
 
     detections: tuple[Detection, ...]
@@ -55,29 +54,29 @@ class Explanation:
 
     @property
     def detection(self) -> Detection:
-        """The explained detection; the best one where several are explained at once."""
+        """The explained detection, or the best of several."""
         return self.detections[0]
 
     @property
     def level(self) -> int | None:
-        """Where it was born: 0, 1, 2 for strides 8, 16, 32; None where nobody says."""
+        """Pyramid level: 0, 1, 2 for strides 8, 16, 32; None for a black box."""
         return self.levels[0] if self.levels else None
 
     @property
     def influence(self) -> bool:
-        """Whether what is explained depends on any of the layers at all."""
+        """Whether the detections depend on any of the layers."""
         return any(self.influences)
 
     @property
     def heat(self) -> NDArray[np.float32]:
-        """Heat (H, W) over the photograph, 0 to 1 (divided by its maximum); all 0 where there is none."""
+        """Heat (H, W) over the photograph, from 0 to 1 (divided by its maximum); all 0 without heat."""
         return self.heat_at(self.letterbox.source_size)
 
     def heat_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return the heat (height, width) over the photograph drawn at `size` = (width, height).
 
-        Maps of several layers are each divided by their maximum, then averaged over the layers that have an
-        influence: the scale of one layer's numbers says nothing about another's.
+        Maps of several layers are each divided by their maximum, because their scales do not compare, and
+        averaged over the layers that have an influence.
         """
         letterbox = replace(self.letterbox, source_size=size)
         parts = [
@@ -114,7 +113,7 @@ class Explanation:
 
     @property
     def subject(self) -> str:
-        """What is explained, in words: ``balloon 83%`` or ``3 balloon, best 83%``."""
+        """Name and score of the detections: ``balloon 83%`` or ``3 x balloon, best 83%``."""
         best = self.detection
         score = f"{100 * best.score:.0f}%" if best.score >= 0.1 else f"{100 * best.score:.2g}%"
         if len(self.detections) == 1:
@@ -124,19 +123,19 @@ class Explanation:
 
     @property
     def origin(self) -> str:
-        """Where it was born, in words: ``level 2 (stride 32)``."""
+        """Pyramid level in words: ``level 2 (stride 32)``."""
         levels = [f"level {level} (stride {STRIDES[level]})" for level in sorted(set(self.levels))]
-        return " and ".join(levels) or "a level that the detector does not tell"
+        return " and ".join(levels) or "an unknown level"
 
     @property
     def source(self) -> str:
-        """Where the heat comes from, in words: ``GradCAM of neck.out_convs[2]``."""
+        """Method and layers in words: ``GradCAM of neck.out_convs[2]``."""
         title = TITLES.get(self.method, self.method)
         return f"{title} of {' + '.join(self.layers)}" if self.layers else title
 
     @property
     def remark(self) -> str:
-        """What has to be said where there is no heat to see; else nothing."""
+        """Reason why there is no heat; empty if there is heat."""
         what = "this candidate" if self.candidate else "this detection"
         what = what if len(self.detections) == 1 else "these detections"
         if not self.influence:
@@ -148,6 +147,16 @@ class Explanation:
             return f"nothing in the photograph speaks for {what} here, only against it"
         return ""
 
+    def __repr__(self) -> str:
+        """Return the explanation in one line."""
+        return f"Explanation({self.subject}: {self.source}, target {self.target})"
+
+    def _repr_png_(self) -> bytes:
+        """Return the heat and the boxes for a notebook; `Explanations` has the photograph as well."""
+        from aerostat.explanation.sheets import draw_heat
+
+        return Picture(draw_heat(self))._repr_png_()
+
     def file_stem(self, number: int) -> str:
         """Return a part of a file name: ``01-balloon``, ``candidate-balloon``, ``all-balloon`` or ``all``."""
         names = {detection.name for detection in self.detections}
@@ -155,7 +164,7 @@ class Explanation:
         return f"{kind}-{file_stem(names.pop(), 40)}" if len(names) == 1 else kind
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is explained and how as JSON values, without the maps."""
+        """Return detections, method and layers as JSON values, without the maps."""
         return {
             "detections": [
                 {"box_xyxy": list(d.box_xyxy), "score": d.score, "label": d.label, "class": d.name}
@@ -183,11 +192,13 @@ def _by_maximum(values: NDArray[np.floating]) -> NDArray[np.float32]:
 class Explanations:
     """All explanations of one photograph: by detection, then by method, then by layer.
 
+    A notebook shows the picture of `draw`.
+
     Args:
         items: the explanations.
-        photograph_bgr: (H, W, 3) uint8, at the size in which it is drawn.
+        photograph_bgr: photograph (H, W, 3) uint8 at the size in which it is drawn.
         detections: all detections on the photograph, explained or not.
-        path: of the photograph, if known.
+        path: path of the photograph, if known.
     """
 
     items: tuple[Explanation, ...]
@@ -205,15 +216,16 @@ class Explanations:
         return self.items[index]
 
     def by_subject(self) -> list[Explanations]:
-        """Return the explanations of each detection (or class, or of all) by themselves, best first."""
+        """Return the explanations by detection (or class, or all together), best first."""
         groups = (tuple(group) for _, group in groupby(self.items, key=lambda item: id(item.detections)))
         return [replace(self, items=group) for group in groups]
 
     def draw(self, *, norm_in_box: bool = False) -> Picture:
-        """Return one picture: of the one explanation, or a sheet of several.
+        """Return a picture of the explanation, or a sheet of several.
 
         Args:
-            norm_in_box: heat only within the explained boxes, divided by its maximum there.
+            norm_in_box: whether only the heat within the explained boxes is drawn, divided by its maximum
+                there.
         """
         from aerostat.explanation.sheets import draw_explanations
 
@@ -226,15 +238,19 @@ class Explanations:
     def save_all(
         self, folder: Path | str, *, norm_in_box: bool = False, arrays: bool = False
     ) -> tuple[list[Path], Path | None]:
-        """Write one picture for each of `by_subject` and, if asked, the arrays; return their paths.
+        """Write one picture for each of `by_subject`, and the arrays if asked; return their paths.
 
-        A picture is large where there is one explanation, and a sheet of methods by layers where there are
-        several. The arrays are float32 (h, w) over the whole input of the network, under the number of the
-        detection, the method and the layer (``1/gradcam/neck.out_convs[2]``), with ``letterbox``, the JSON
-        text that `Letterbox.from_dict` takes.
+        A picture shows one explanation, or a sheet of methods by layers. The arrays are float32 (h, w) over
+        the whole input of the network. Their names are number, method and layer
+        (``1/gradcam/neck.out_convs[2]``). ``letterbox`` is the JSON text that `Letterbox.from_dict` takes.
+
+        Args:
+            folder: folder for the files.
+            norm_in_box: see `draw`.
+            arrays: whether the arrays are written.
 
         Raises:
-            InputError: the photograph would be written over.
+            InputError: a picture would replace the photograph.
         """
         folder = Path(folder)
         stem = file_stem(self.path.stem if self.path else "image")
@@ -264,7 +280,7 @@ class Explanations:
             np.savez(file, **content)
 
     def lines(self) -> list[str]:
-        """Return a sentence for each of `by_subject`: what it is, where it was born, what made the maps."""
+        """Return a sentence for each of `by_subject`: detection, pyramid level, methods and layers."""
         return [one._line() for one in self.by_subject()]
 
     def _line(self) -> str:
@@ -279,7 +295,7 @@ class Explanations:
         return "; ".join(filter(None, (what, first.note, *remarks)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is explained and how as JSON values, without the maps."""
+        """Return the explanations as JSON values, without the maps."""
         return {
             "file": None if self.path is None else self.path.as_posix(),
             "letterbox": self.items[0].letterbox.to_dict(),
@@ -291,6 +307,11 @@ class Explanations:
             ],
         }
 
+    def _repr_png_(self) -> bytes | None:
+        """Return the picture of `draw` for a notebook."""
+        return self.draw()._repr_png_() if self.items else None
+
     def __repr__(self) -> str:
+        """Return the number of maps in one line."""
         kinds = counted(len(self.by_subject()), "subject")
         return f"Explanations({counted(len(self), 'map')} of {kinds} on {self.path or 'an image'})"

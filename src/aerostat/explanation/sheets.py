@@ -1,4 +1,4 @@
-"""Explanations as pictures: photograph, heat, explained boxes, and what they show in words."""
+"""Pictures of explanations: photograph, heat, explained boxes and captions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.heatmap import captioned, contact_sheet, outline_boxes, overlay_heat
 from aerostat.explanation.methods import TITLES
+from aerostat.images.letterbox import PAD_VALUE
 from aerostat.images.resize import resize_image, scaled_size
 from aerostat.text import listed
 
@@ -20,23 +21,24 @@ if TYPE_CHECKING:
     from aerostat.explanation.result import Explanation, Explanations
 
 MAX_DRAWN_SIDE, MIN_DRAWN_SIDE = 2000, 480
-"""Pixels of the longer side of a drawn photograph: larger ones are drawn smaller, smaller ones larger."""
+"""Maximum and minimum longer side of a drawn photograph in pixels."""
+MAX_HEAT_SIDE = 640
+"""Maximum longer side of heat that is drawn without its photograph."""
 CELL_SIDE = 420
-"""Pixels of the longer side of a photograph on a sheet."""
+"""Longer side of a photograph on a sheet in pixels."""
 MAX_SHEET_HEIGHT = 30_000
-"""Pixels of height of a sheet: a JPEG ends at 65535."""
+"""Maximum height of a sheet in pixels; a JPEG has at most 65535."""
 
 
 def draw_explanations(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
     """Return one picture of all explanations.
 
-    One explanation is drawn large. Several make a sheet: methods by layers where there is one detection (a
-    grid where either is one alone), a grid of detections with one explanation each, else detections by
-    methods and layers.
+    One explanation is drawn large. Several explanations of one detection make a sheet of methods by layers.
+    Several detections make a grid, or a sheet of detections by methods and layers.
 
     Args:
-        explanations: at least one.
-        norm_in_box: heat only within the explained boxes, divided by its maximum there.
+        explanations: at least one explanation.
+        norm_in_box: whether only the heat within the explained boxes is drawn, divided by its maximum there.
     """
     if len(explanations) == 1:
         return draw_explanation(explanations, explanations[0], norm_in_box=norm_in_box)
@@ -50,7 +52,8 @@ def draw_explanations(explanations: Explanations, *, norm_in_box: bool = False) 
         return captioned(_grid(cells), lines, ("none", "most"))
     columns = list(dict.fromkeys(_column(item, explanations) for item in explanations))
     rows = [[_cell(one, item, norm_in_box) for item in one] for one in subjects]
-    if any(len(row) != len(columns) for row in rows):  # the default layer is another one for each level
+    # The default layer differs between pyramid levels, so the columns have no common titles.
+    if any(len(row) != len(columns) for row in rows):
         columns = [""] * max(len(row) for row in rows)
     names = [f"{one[0].subject}, {one[0].origin}" for one in subjects]
     return captioned(contact_sheet(rows, names, columns, cell=_cell_size(rows)), lines, ("none", "most"))
@@ -62,13 +65,12 @@ def draw_explanation(
     """Return one explanation over the photograph, at its top left corner, with a caption below."""
     image_bgr = _over_photograph(explanations.photograph_bgr, item, norm_in_box)
     size = (image_bgr.shape[1], image_bgr.shape[0])
-    found = item.detections
     image_bgr = draw_boxes(
         image_bgr,
         item.boxes_at(size),
-        [d.label for d in found],
+        [d.label for d in item.detections],
         explanations.detections.classes,
-        [d.score for d in found],
+        [d.score for d in item.detections],
     )
     where = " (in its box alone)" if norm_in_box else ""
     lines = [f"{item.subject}, born at {item.origin}", f"{item.source}, target {item.target}{where}"]
@@ -79,7 +81,7 @@ def draw_explanation(
 def draw_sheet(explanations: Explanations, *, norm_in_box: bool = False) -> NDArray[np.uint8]:
     """Return the explanations of one detection as a sheet: a row for each method, a column for each layer.
 
-    A single row or column is broken into a grid, which is easier to look at than a strip.
+    A single row or column becomes a grid, which fits a screen better.
     """
     item = explanations[0]
     lines = [f"{item.subject}, born at {item.origin}, target {item.target}", *filter(None, [item.note])]
@@ -90,7 +92,7 @@ def draw_sheet(explanations: Explanations, *, norm_in_box: bool = False) -> NDAr
         return captioned(_grid(cells), lines, ("none", "most"))
     rows: list[list[NDArray[np.uint8] | None]] = [[None] * len(layers) for _ in methods]
     for item in explanations:
-        column = layers.index(item.layers) if item.layers else 0  # a black box knows no layers
+        column = layers.index(item.layers) if item.layers else 0  # a black box has no layers
         rows[methods.index(item.method)][column] = _cell(explanations, item, norm_in_box)
     titles = [TITLES.get(method, method) for method in methods]
     columns = [" + ".join(names) for names in layers]
@@ -115,13 +117,13 @@ def _column(item: Explanation, explanations: Explanations) -> str:
 def _cell(
     explanations: Explanations, item: Explanation, norm_in_box: bool, titles: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
-    """Return an explanation small, with what one compares on a sheet: the share of heat within the boxes.
+    """Return a small explanation with the share of heat within the boxes, for comparison on a sheet.
 
     Args:
-        explanations: with the photograph.
-        item: what is drawn.
+        explanations: explanations with the photograph.
+        item: explanation that is drawn.
         norm_in_box: see `draw_explanations`.
-        titles: lines that no row or column says.
+        titles: lines of the caption that are not titles of a row or column.
     """
     photograph = explanations.photograph_bgr
     scale = CELL_SIDE / max(photograph.shape[:2])
@@ -130,10 +132,10 @@ def _cell(
     drawn = _over_photograph(np.asarray(resized, np.uint8), item, norm_in_box)
     drawn = outline_boxes(drawn, item.boxes_at(size))
     if item.remark:
-        told = "nothing speaks for it here" if item.influence else "no influence on it"
+        text = "nothing speaks for it here" if item.influence else "no influence on it"
     else:
-        told = f"{item.share_in_boxes(size):.0%} of the heat in the box"
-    return captioned(drawn, [*titles, told])
+        text = f"{item.share_in_boxes(size):.0%} of the heat in the box"
+    return captioned(drawn, [*titles, text])
 
 
 def _over_photograph(image_bgr: NDArray[np.uint8], item: Explanation, norm_in_box: bool) -> NDArray[np.uint8]:
@@ -143,14 +145,24 @@ def _over_photograph(image_bgr: NDArray[np.uint8], item: Explanation, norm_in_bo
 
 
 def _cell_size(rows: Sequence[Sequence[NDArray[np.uint8] | None]]) -> tuple[int, int]:
-    """Return width and height of the cells of a sheet, smaller where there are very many rows."""
+    """Return width and height of the cells of a sheet; many rows have smaller cells."""
     high, wide = next(image for row in rows for image in row if image is not None).shape[:2]
     shrink = min(1.0, MAX_SHEET_HEIGHT / (high * len(rows)))
     return max(1, int(wide * shrink)), max(1, int(high * shrink))
 
 
+def draw_heat(item: Explanation) -> NDArray[np.uint8]:
+    """Return the heat of an explanation on grey, with the explained boxes and a caption."""
+    width, height = item.letterbox.source_size
+    scale = min(1.0, MAX_HEAT_SIDE / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = np.full((size[1], size[0], 3), PAD_VALUE, np.uint8)
+    drawn = outline_boxes(overlay_heat(grey, item.heat_at(size)), item.boxes_at(size))
+    return captioned(drawn, [item.subject, item.source], None if item.remark else ("none", "most"))
+
+
 def drawn_size(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the photograph as it is drawn, its longer side within bounds."""
+    """Return a photograph (H, W, 3) at the size in which it is drawn."""
     side = max(image_bgr.shape[:2])
     wanted = min(max(side, MIN_DRAWN_SIDE), MAX_DRAWN_SIDE)
     size = scaled_size((image_bgr.shape[1], image_bgr.shape[0]), wanted / side)

@@ -1,4 +1,4 @@
-"""What an explanation asks about: which detections, and which number of the network's is to rise."""
+"""Targets of an explanation: the numbers that the heat speaks for."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from aerostat.model import decode_boxes, detection_loss, level_points
 from aerostat.model.overlap import pairwise_iou
 
 AGREEMENT_POWER = 4
-"""Of the IoU with the explained box, in the weight of a candidate; see `score_target`."""
+"""Power of the IoU with the explained box in the weight of a candidate; see `score_target`."""
 MIN_SUPPORT = 1e-12
-"""Keeps the logarithm finite."""
+"""Minimum argument of the logarithm, which keeps it finite."""
 MAX_CERTAIN = 1e-3
-"""Distance of a score from 1 below which a detection gets no more weight beside others."""
+"""Minimum of 1 - score in the weight of a detection among others."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Detections that are explained by one map, in the network's terms.
+    """Detections that one map explains, in pixels of the network's input.
 
     Args:
         boxes_xyxy: (n, 4) in input pixels, clipped to the photograph.
         labels: (n,) int64.
-        levels: (n,) int64, where each was born.
+        levels: (n,) int64 pyramid levels.
         scores: (n,) in (0, 1).
     """
 
@@ -37,10 +37,10 @@ class Subject:
 
     @property
     def weights(self) -> Tensor:
-        """Weights (n,) of mean 1 that let each detection count alike; 1 for a single one.
+        """Weights (n,) of mean 1 that make the detections count alike; 1 for a single one.
 
-        A score near 1 hardly moves. Divided by 1 - score a change of its logarithm is one of its log-odds,
-        beside which the less certain detections do not drown the more certain ones.
+        The logarithm of a score near 1 hardly changes. Divided by 1 - score, its change is a change of
+        log-odds, so sure and unsure detections compare.
         """
         weights = 1 / (1 - self.scores).clamp(min=MAX_CERTAIN)
         return weights / weights.mean()
@@ -49,32 +49,29 @@ class Subject:
 def score_target(
     cls: list[Tensor], reg: list[Tensor], subject: Subject, content_size: tuple[int, int]
 ) -> Tensor:
-    """Return (N,), how strongly the network finds the subject: the `score` target.
+    """Return (N,), the `score` target: how strongly the network finds the subject.
 
-    A detection d of class c is not the work of its own point alone: its neighbours on the same level see the
-    same object, and one of them would stand in if it fell. So what is to rise is the evidence of all
-    candidates i of its level, the more so the better their boxes agree with its own,
+    Neighbours of a detection's point on the same level see the same object, and one of them would replace it.
+    So the target of a detection d of class c is the evidence of all candidates i of its level, weighted by
+    the IoU of their boxes with its own:
 
-        S(d) = log sum_i IoU(b_i, b_d)^4 * s_i(c),
+        S(d) = log sum_i IoU(b_i, b_d)^4 * s_i(c)
 
-    where the IoU is a weight that is not differentiated: that of the detection's own box with itself has no
-    gradient (any movement lowers it, a kink at its maximum), and beside it only roundings decide on its sign.
-    The logarithm gives each candidate its share in the sum as a weight and is what GradCAM++ assumes; no
-    other map of a single detection is changed by it. Several detections are summed with `Subject.weights`.
-    Candidates are clipped to the photograph, as detections are.
+    The IoU is not differentiated: that of a box with itself has a kink at its maximum, and next to it
+    rounding decides the sign. The logarithm weights each candidate by its share in the sum, as GradCAM++
+    assumes; it changes no other map of a single detection. Several detections are summed with
+    `Subject.weights`. Candidates are clipped to the photograph, as detections are.
 
-    Measured on the balloon run with a frozen backbone (HiResCAM of the last layer, the best two detections of
-    each validation photograph, areas of deletion and insertion, and an IoU of at least 0.5 as weight): 0.054
-    and 0.922; 0.076 and 0.833 with the detection's own point alone; 0.054 and 0.919 with the IoU of the
-    others differentiated too; 0.057 and 0.863 with their boxes alone. Without that threshold insertion gains
-    about 0.03 at the same deletion and heat in the box (LayerCAM, 18 detections of two runs: with the square
-    at the last layer, with the fourth power at `neck.top_down_blocks[1]`; the square leaves a little less
-    heat in the box). Candidates of other levels would blur what is said about a level's influence.
+    Figures of the balloon run with a frozen backbone, HiResCAM of the last layer, the best two detections of
+    each validation photograph, deletion and insertion, with IoUs of at least 0.5 as weights: 0.054 and 0.922.
+    With the detection's own point alone: 0.076 and 0.833. With differentiated IoUs: 0.054 and 0.919. With the
+    boxes alone: 0.057 and 0.863. Without the threshold of 0.5 insertion gains about 0.03 (LayerCAM, 18
+    detections of two runs). Candidates of other levels would blur the influence of a level.
 
     Args:
         cls: per level (N, K, h, w) class logits.
         reg: per level (N, 4, h, w) distances in pixels.
-        subject: what is explained.
+        subject: explained detections.
         content_size: (width, height) of the photograph within the input.
     """
     points = level_points([(x.shape[2], x.shape[3]) for x in cls], cls[0].device)
@@ -92,9 +89,9 @@ def score_target(
 
 
 def loss_target(cls: list[Tensor], reg: list[Tensor], subject: Subject) -> Tensor:
-    """Return (N,), minus the box loss with the subject as ground truth: what published Box AM pictures show.
+    """Return (N,), the `loss` target: minus the box loss with the subject as ground truth.
 
-    All losses but that of the classes; the assigner looks for the points that learn the box, on any level.
+    Published pictures of Box AM show it. The assigner chooses the points that learn the box, on any level.
     """
     boxes, labels = [subject.boxes_xyxy], [subject.labels]
     losses = [
@@ -105,12 +102,12 @@ def loss_target(cls: list[Tensor], reg: list[Tensor], subject: Subject) -> Tenso
 
 
 def share_lost(target: str, whole: Tensor, left: Tensor) -> Tensor:
-    """Return (n, m): what share of a target is lost, negative if it rises.
+    """Return (n, m), the share of a target that is lost; it is negative if the target rises.
 
     Args:
         target: ``score``, whose values are logarithms, or ``loss``.
-        whole: (n, 1) values with everything there.
-        left: (n, m) values without something.
+        whole: (n, 1) values of the whole network.
+        left: (n, m) values without a part.
     """
     if target == "score":
         return 1 - (left - whole).exp()
