@@ -479,7 +479,7 @@ def test_images_without_objects_pass(stage):
     ],
 )
 def test_impossible_settings_are_refused_by_name(name, value):
-    with pytest.raises(InputError, match=f"augmentation's {name}, found"):
+    with pytest.raises(InputError, match=f"augmentation's `{name}`, found"):
         Augmentation(**{name: value})
 
 
