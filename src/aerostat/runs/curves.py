@@ -1,7 +1,8 @@
-"""The curves of a run as PNG files: loss, learning rate, AP. Matplotlib's object API, no global state."""
+"""The curves of a run: losses, learning rate, AP. Drawn with Matplotlib's objects, without global state."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,21 @@ Records = Sequence[Mapping[str, Any]]
 # Okabe and Ito, "Color Universal Design" (2008)
 _BLUE, _VERMILLION, _GREEN, _ORANGE, _GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#6b6b6b"
 
+_LOSS_COLOURS = (_BLUE, _ORANGE, _GREEN, "#CC79A7", "#56B4E9", _VERMILLION)
+_LOSS_NAMES = {"loss_cls": "classification", "loss_bbox": "box"}
+"""Names of RTMDet's losses in the legend; another loss has its own name without ``loss_``."""
+
 
 def plot_training(metrics: Records, folder: Path) -> list[Path]:
     """Write ``loss.png``, ``lr.png`` and ``ap.png`` into `folder` and return the paths written.
 
     Args:
-        metrics: the lines of a run's ``metrics.jsonl``, in order, epochs counted from 1: ``{"kind": "train",
-            "epoch", "loss", "loss_cls", "loss_bbox", "lr"}``, ``{"kind": "val", "epoch", "ap", "ap50",
-            "ap75"}`` with AP from 0 to 1, and ``{"kind": "stage", "epoch"}``, the first epoch of the second
-            stage. Other kinds and keys are passed over, as are values that are not finite.
+        metrics: the lines of a run's ``metrics.jsonl``, in order, with epochs from 1. Used are the kinds
+            ``train`` (``loss``, ``loss_...``, ``lr``), ``val`` (``ap``, ``ap50``, ``ap75``, from 0 to 1), and
+            ``stage``, whose epoch is the first of the second stage. Values that are not finite are left out.
         folder: made if it is missing.
 
-    A picture for which there are no lines yet is not written.
+    A picture without lines is not written.
     """
     charts = (("loss.png", loss_curve), ("lr.png", lr_curve), ("ap.png", ap_curve))
     written = []
@@ -45,26 +49,28 @@ def plot_training(metrics: Records, folder: Path) -> list[Path]:
 
 
 def loss_curve(metrics: Records) -> Figure | None:
-    """Return the loss and its parts over the epochs, or None if there are no training lines."""
+    """Return the sum of the losses and each of them over the epochs; None without training lines."""
     train = lines_of(metrics, "train", "loss")
     if not train:
         return None
     figure, axes = _chart("Training loss", "loss")
     x = _positions(train)
-    for key, name, colour in (
-        ("loss", "loss", _BLUE),
-        ("loss_cls", "classification", _ORANGE),
-        ("loss_bbox", "box", _GREEN),
-    ):
-        if all(is_number(line.get(key)) for line in train):
-            _smoothed(axes, x, np.asarray([float(line[key]) for line in train]), name, colour)
+    for key, colour in zip(_losses(train), itertools.cycle(_LOSS_COLOURS), strict=False):
+        name = _LOSS_NAMES.get(key, key.removeprefix("loss_"))
+        _smoothed(axes, x, np.asarray([float(line[key]) for line in train]), name, colour)
     axes.set_ylim(bottom=0)
     _finish(axes, metrics)
     return figure
 
 
+def _losses(train: Records) -> list[str]:
+    """Return the keys of all losses that each line has, the sum first."""
+    keys = [key for key in train[0] if key == "loss" or key.startswith("loss_")]
+    return [key for key in keys if all(is_number(line.get(key)) for line in train)]
+
+
 def lr_curve(metrics: Records) -> Figure | None:
-    """Return the learning rate over the epochs, or None if there are no training lines."""
+    """Return the learning rate over the epochs; None without training lines."""
     train = lines_of(metrics, "train", "lr")
     if not train:
         return None
