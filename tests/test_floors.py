@@ -32,7 +32,7 @@ FLOORS = (
     ("benchmarking",),
     ("training",),
     ("experiments",),
-    ("report",),
+    ("reporting",),
     ("demo",),
     ("cli",),
     ("__main__",),
@@ -170,7 +170,7 @@ def test_the_front_door_is_for_others(tmp_path: Path, text: str) -> None:
         ("aerostat.errors", "def f():\n    from aerostat import progress"),
         ("aerostat.model.loss", "from aerostat.datasets.records import Split"),
         ("aerostat.datasets.discover", "def f():\n    import aerostat.lint.files"),
-        ("aerostat.training.ema", "from aerostat.report.page import build"),
+        ("aerostat.training.ema", "from aerostat.reporting.page import build"),
         ("aerostat.elsewhere", "import numpy"),
     ],
 )

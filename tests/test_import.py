@@ -69,3 +69,11 @@ def test_a_submodule_that_lacks_a_package_says_so(tmp_path, monkeypatch: pytest.
     monkeypatch.setattr(aerostat, "__path__", [*aerostat.__path__, str(tmp_path)])
     with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
         aerostat.lacking  # noqa: B018
+
+
+def test_public_names_stay_functions_after_their_modules_are_loaded() -> None:
+    """A folder of the same name would take the place of the function."""
+    again = "print(*(name for name in ae.__all__ if not callable(getattr(ae, name))))"
+    code = f"import aerostat as ae; [getattr(ae, name) for name in ae.__all__]; {again}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aerostat.inference.detector import Detector
     from aerostat.inference.resolve import load
     from aerostat.inference.tta import TTA
-    from aerostat.report.complete import report
+    from aerostat.reporting.complete import report
     from aerostat.results.detections import Detections
     from aerostat.runs.directory import Run
     from aerostat.training.api import resume, train
@@ -49,7 +49,7 @@ _HOMES = {
     "explain": "aerostat.explanation.boxam",
     "feature_maps": "aerostat.explanation.features",
     "load": "aerostat.inference.resolve",
-    "report": "aerostat.report.complete",
+    "report": "aerostat.reporting.complete",
     "resume": "aerostat.training.api",
     "train": "aerostat.training.api",
 }

@@ -23,7 +23,7 @@ from aerostat.inference.detector import Detector
 from aerostat.inference.predict_folder import Outcome, predict_to_folder
 from aerostat.inference.resolve import load
 from aerostat.inspection.folder import Inspection, TrainingPreview, inspect_to_folder
-from aerostat.report import Chapter, Figure, run_chapters, write_report
+from aerostat.reporting import Chapter, Figure, run_chapters, write_report
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.plan import TrainRequest, plan

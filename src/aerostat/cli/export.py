@@ -208,7 +208,7 @@ def _photographs(
     """Return what was asked for; else the photographs of the run's own data, if they are still there."""
     from aerostat.datasets.dataset import Dataset
     from aerostat.deploy.photographs import drawn, of_data, of_files
-    from aerostat.report.subject import recorded_source
+    from aerostat.reporting.subject import recorded_source
     from aerostat.runs.directory import Run
 
     if images:

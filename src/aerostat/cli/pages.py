@@ -20,7 +20,7 @@ def write_page(run: Run, data: Dataset | None = None) -> None:
     A page that cannot be written is no reason to call a training failed.
     """
     from aerostat.cli.commands import COMMANDS
-    from aerostat.report import report
+    from aerostat.reporting import report
     from aerostat.training.machine import is_main_process
 
     if not is_main_process():

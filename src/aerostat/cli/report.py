@@ -23,8 +23,8 @@ def report(run: Path, data: Path | None = None, /) -> None:
         Where the run's data are now, if they have moved.
     """
     from aerostat.cli.commands import COMMANDS
-    from aerostat.report import report as write_report
-    from aerostat.report.subject import recorded_source
+    from aerostat.reporting import report as write_report
+    from aerostat.reporting.subject import recorded_source
     from aerostat.runs.directory import Run
 
     known = Run(run)

@@ -90,8 +90,8 @@ def _resume(run: Run, data: Dataset | None, reading: Read) -> None:
     A run that was killed while its page was written gets the page alone.
     """
     from aerostat.cli.commands import COMMANDS
-    from aerostat.report import report
-    from aerostat.report.complete import lacks_page
+    from aerostat.reporting import report
+    from aerostat.reporting.complete import lacks_page
     from aerostat.training.runner import RunOptions, resume_run
 
     if data is None:

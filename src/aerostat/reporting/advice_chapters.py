@@ -11,8 +11,8 @@ from aerostat.errors import InputError, clause
 from aerostat.evaluation.advice import AdviceReport, read_advice
 from aerostat.evaluation.label_issues import KIND_TEXTS, LabelIssue
 from aerostat.images.read import read_image
-from aerostat.report.page import Chapter, Figure, Table
-from aerostat.report.subject import Subject
+from aerostat.reporting.page import Chapter, Figure, Table
+from aerostat.reporting.subject import Subject
 from aerostat.text import counted
 
 MAX_PICTURES = 12

@@ -13,8 +13,8 @@ from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
 from aerostat.images.location import Location
 from aerostat.images.read import read_image
-from aerostat.report import Chapter, write_report
-from aerostat.report.error_chapters import error_chapters
+from aerostat.reporting import Chapter, write_report
+from aerostat.reporting.error_chapters import error_chapters
 from aerostat.results.detections import Detections
 
 CLASSES = ("cat", "dog")

@@ -20,7 +20,7 @@ from aerostat.geometry.boxes import Floats
 from aerostat.images.location import Location
 from aerostat.images.read import read_image
 from aerostat.inference.options import SHOW_SCORE
-from aerostat.report.page import Chapter, Figure, Table
+from aerostat.reporting.page import Chapter, Figure, Table
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 

@@ -11,13 +11,13 @@ from types import MappingProxyType
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
 from aerostat.progress import progress_shown
-from aerostat.report.advice_chapters import advice_chapters
-from aerostat.report.data_chapters import batch_chapters, picture_chapters
-from aerostat.report.explanation_chapters import explanation_chapters, feature_chapters
-from aerostat.report.page import Chapter, write_report
-from aerostat.report.run import Story, read_story, story_chapters, subtitle, title
-from aerostat.report.subject import Subject, read_subject
-from aerostat.report.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
+from aerostat.reporting.advice_chapters import advice_chapters
+from aerostat.reporting.data_chapters import batch_chapters, picture_chapters
+from aerostat.reporting.explanation_chapters import explanation_chapters, feature_chapters
+from aerostat.reporting.page import Chapter, write_report
+from aerostat.reporting.run import Story, read_story, story_chapters, subtitle, title
+from aerostat.reporting.subject import Subject, read_subject
+from aerostat.reporting.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 

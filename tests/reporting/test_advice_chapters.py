@@ -11,8 +11,8 @@ from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.advice import Advice, AdviceReport
 from aerostat.evaluation.label_issues import LabelIssue
-from aerostat.report.advice_chapters import advice_chapters
-from aerostat.report.subject import Subject
+from aerostat.reporting.advice_chapters import advice_chapters
+from aerostat.reporting.subject import Subject
 from aerostat.runs.directory import Run
 from aerostat.training.recipe import Recipe
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from aerostat.inspection.folder import plot_pngs
 from aerostat.inspection.pictures import split_pictures
 from aerostat.inspection.split_statistics import measure
-from aerostat.report.page import Chapter, Figure
-from aerostat.report.subject import Subject
+from aerostat.reporting.page import Chapter, Figure
+from aerostat.reporting.subject import Subject
 from aerostat.training.preview import preview_pictures
 
 SHOWN_IMAGES, SHOWN_SAMPLES = 12, 8

@@ -13,8 +13,8 @@ from aerostat.explanation.features import feature_maps
 from aerostat.explanation.methods import TITLES
 from aerostat.explanation.result import Explanations
 from aerostat.inference.options import SHOW_SCORE
-from aerostat.report.page import Chapter, Figure, Table
-from aerostat.report.subject import Subject
+from aerostat.reporting.page import Chapter, Figure, Table
+from aerostat.reporting.subject import Subject
 from aerostat.text import counted
 
 PHOTOGRAPHS = 4

@@ -15,7 +15,7 @@ from aerostat.datasets.records import ImageRecord, Instance, Problem, Split
 from aerostat.datasets.summary import data_card
 from aerostat.errors import InputError
 from aerostat.lint.listing import LintReport, finding
-from aerostat.report import (
+from aerostat.reporting import (
     Card,
     Chapter,
     Figure,
@@ -249,7 +249,7 @@ def test_a_page_of_too_many_photographs_makes_them_all_smaller_until_it_fits(tmp
     figures = [Figure(noise, f"photograph {i}", "noise") for i in range(3)]
     path = write_report(tmp_path / "page.html", title="t", chapters=[Chapter("P", figures=figures)])
     whole = path.stat().st_size
-    monkeypatch.setattr("aerostat.report.page.MAX_BYTES", whole // 2)
+    monkeypatch.setattr("aerostat.reporting.page.MAX_BYTES", whole // 2)
     page = written(tmp_path, Chapter("P", figures=figures))
     widths = {int(image["width"]) for image in page.all("img")}
     assert (tmp_path / "page.html").stat().st_size <= whole // 2

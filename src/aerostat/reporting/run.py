@@ -18,7 +18,7 @@ from aerostat.errors import InputError
 from aerostat.evaluation.coco import MAX_DETS, UNDEFINED, CocoResult
 from aerostat.evaluation.table import text_table
 from aerostat.images.read import decode_image
-from aerostat.report.page import Card, Chapter, Figure, Fold, Table
+from aerostat.reporting.page import Card, Chapter, Figure, Fold, Table
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 from aerostat.runs.metrics import is_number, lines_of

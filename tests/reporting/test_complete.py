@@ -16,10 +16,10 @@ from aerostat.errors import InputError
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.model import build
-from aerostat.report import complete, report, run_chapters, write_report
-from aerostat.report.page import Chapter
-from aerostat.report.subject import Subject, read_subject
-from aerostat.report.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
+from aerostat.reporting import complete, report, run_chapters, write_report
+from aerostat.reporting.page import Chapter
+from aerostat.reporting.subject import Subject, read_subject
+from aerostat.reporting.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.runs.directory import Run
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.recipe import Recipe
@@ -158,7 +158,7 @@ def test_views_of_a_part_are_compared_with_plain_prediction_of_that_part(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = read_subject(make_run(tmp_path / "run", scenes))
-    monkeypatch.setattr("aerostat.report.subject.MIN_IMAGES", 0)
+    monkeypatch.setattr("aerostat.reporting.subject.MIN_IMAGES", 0)
     monkeypatch.setattr(Subject, "affords", lambda self, most, passes=1.0: 2 if passes > 1 else most)
     assert len(subject.found) == 3 and len(subject.seen) == 2
     (chapter,) = view_chapters(subject)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.inference.tta import TTA
-from aerostat.report.error_chapters import error_chapters
-from aerostat.report.page import Card, Chapter, Table
-from aerostat.report.run import FIGURES, three_digits
-from aerostat.report.subject import Subject, recorded_source
+from aerostat.reporting.error_chapters import error_chapters
+from aerostat.reporting.page import Card, Chapter, Table
+from aerostat.reporting.run import FIGURES, three_digits
+from aerostat.reporting.subject import Subject, recorded_source
 from aerostat.results.detections import Detections
 
 
