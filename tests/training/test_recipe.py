@@ -132,6 +132,8 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
         ({"eval": {"nms_iou": 1.0}}, ["eval.nms_iou", "below 1"]),
         ({"run": {"seed": -1}}, ["run.seed", "-1"]),
         ({"run": {"devices": 0}}, ["run.devices", "at least 1"]),
+        ({"run": {"device": "tpu"}}, ["run.device", "auto, cpu, cuda, cuda:0, mps", "'tpu'"]),
+        ({"run": {"device": "cuda:1", "devices": 2}}, ["run.devices", "1 with cuda:1", "2"]),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_it(values, parts):
@@ -141,6 +143,12 @@ def test_a_mistake_is_one_sentence_that_names_it(values, parts):
     assert "\n" not in message
     for part in parts:
         assert part in message, message
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cpu:0", "cuda", "cuda:0", "cuda:11", "mps"])
+def test_a_recipe_takes_the_devices_that_every_verb_takes(device):
+    recipe = Recipe().override({"run": {"device": device}})
+    assert Recipe().override(recipe.to_dict()) == recipe
 
 
 def test_a_mistake_in_a_file_names_the_file(tmp_path):

@@ -15,9 +15,10 @@ from typing import Any
 from aerostat.errors import InputError
 from aerostat.files import clear_leftovers, held, is_temporary, write_text
 from aerostat.runs.metrics import lines_of
+from aerostat.runs.summary import RunSummary, as_png, read_recipe_table, summarise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run's directory and the files in it.
 
@@ -26,6 +27,34 @@ class Run:
     """
 
     path: Path
+
+    def __repr__(self) -> str:
+        """Return the path, and what the run has come to."""
+        return f"Run({str(self.path)!r}: {self.summary().line})"
+
+    def summary(self) -> RunSummary:
+        """Return what the run has come to; nothing is missing for a directory that is not a run."""
+        records = self._records()
+        return summarise(self.path, read_recipe_table(self.recipe), records, finished=self.ended)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return recipe, epochs, figures of the best and the last validation, and files as plain values."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        """Return figures and curves for a notebook."""
+        from aerostat.runs.curves import ap_curve, loss_curve
+
+        records = self._records()
+        drawn = {"AP by epoch": ap_curve(records), "losses by epoch": loss_curve(records)}
+        pictures = [(title, as_png(figure)) for title, figure in drawn.items() if figure is not None]
+        return self.summary().to_html(pictures)
+
+    def _records(self) -> list[dict[str, Any]]:
+        try:
+            return self.read_metrics()
+        except (InputError, OSError, ValueError):
+            return []
 
     @property
     def recipe(self) -> Path:

@@ -1,4 +1,4 @@
-"""What the machine has and what the run takes of it."""
+"""The machine: its packages, processors and GPUs, and how much of them a run takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aerostat.text import counted
 from aerostat.training.recipe import Recipe
 
 MAX_THREADS = 8
-"""Decoding threads beyond these wait for one another more than for the processor."""
+"""Maximum number of decoding threads. More of them wait for each other."""
 
 
 def thread_count(recipe: Recipe) -> int:
@@ -24,12 +24,12 @@ def thread_count(recipe: Recipe) -> int:
 
 
 def is_main_process() -> bool:
-    """Return whether this is the process of a run that prints and writes; of a single one it is."""
+    """Return whether this is the process of a run that logs and writes; a single process is it."""
     return getattr(rank_zero_only, "rank", None) in (None, 0)  # set when Fabric launches
 
 
 def memory_mb(device: torch.device) -> float:
-    """Return the peak memory of the GPU, else of this process, in MiB; 0 where the system does not tell."""
+    """Return the peak memory of the GPU, else of this process, in MiB; 0 on systems that do not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:
@@ -67,7 +67,8 @@ def describe_environment() -> dict[str, Any]:
 def environment_line(environment: dict[str, Any], device: torch.device) -> str:
     """Return the environment in one line for the console."""
     packages = environment["packages"]
-    where = environment["gpus"][0] if device.type == "cuda" else counted(environment["threads"], "CPU thread")
+    threads, gpus = environment["threads"], environment["gpus"]
+    where = gpus[device.index or 0] if device.type == "cuda" else counted(threads, "CPU thread")
     return (
         f"aerostat {packages['aerostat']}  torch {packages['torch']}  python {environment['python']}  "
         f"on {device.type} ({where})"

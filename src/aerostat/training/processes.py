@@ -28,12 +28,25 @@ def launch(recipe: Recipe) -> Fabric:
         raise InputError("The precision 16-mixed needs a GPU; on the CPU use bf16-mixed or 32-true.")
     seed_everything(recipe.run.seed, verbose=False)
     try:
-        fabric = Fabric(accelerator=device.type, devices=recipe.run.devices, precision=recipe.optim.precision)
+        fabric = Fabric(
+            accelerator=device.type,
+            devices=fabric_devices(device, recipe.run.devices),
+            precision=recipe.optim.precision,
+        )
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         why = str(error).rstrip(".")
-        raise InputError(f"Cannot train on {recipe.run.devices} x {device.type}: {why}.") from None
+        raise InputError(f"Cannot train on {recipe.run.devices} x {device}: {why}.") from None
     return fabric
+
+
+def fabric_devices(device: torch.device, count: int) -> int | list[int]:
+    """Return which devices Fabric is asked for: a number of them, or one GPU by its number.
+
+    >>> fabric_devices(torch.device("cuda:1"), 1)
+    [1]
+    """
+    return [device.index] if device.type == "cuda" and device.index is not None else count
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 import tomli_w
 
-from aerostat.errors import InputError, nearest
+from aerostat.errors import InputError, clause, nearest
 from aerostat.files import write_text
+from aerostat.inference.devices import check_device
 from aerostat.text import plain, shown
 
 _MAX_TEXT = 256 << 10
@@ -226,19 +227,25 @@ class RunRecipe:
 
     Args:
         seed: of weights, data order and augmentation.
-        device: auto, cpu, cuda or mps.
-        devices: how many of them.
+        device: auto, cpu, cuda, cuda:1 or mps, as every function that takes a device.
+        devices: how many of them; 1 with the number of a GPU.
         log_interval: iterations between lines of metrics.jsonl.
     """
 
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: str = "auto"
     devices: int = 1
     log_interval: int = 1
 
     def __post_init__(self) -> None:
         _require("run", 0 <= self.seed < 2**32, "seed", "at least 0 and below 2^32", self.seed)
+        try:
+            check_device(self.device)
+        except InputError as error:
+            raise InputError(f"The recipe's run.device: {clause(error)}.") from None
         _require("run", self.devices >= 1, "devices", "at least 1", self.devices)
+        numbered = ":" in self.device
+        _require("run", self.devices == 1 or not numbered, "devices", f"1 with {self.device}", self.devices)
         _require("run", self.log_interval >= 1, "log_interval", "at least 1", self.log_interval)
 
 
