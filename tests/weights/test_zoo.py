@@ -411,6 +411,8 @@ def test_a_redirect_to_another_scheme_is_refused(server: Server, tmp_path: Path,
 def test_a_redirect_from_https_to_http_is_refused_and_of_an_http_mirror_followed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("ssl", reason="this Python cannot open https addresses")
+
     def moved(_: object, request: urllib.request.Request) -> urllib.response.addinfourl:
         headers = email.message.Message()
         headers["Location"] = f"{server.url}/moved.pth"
