@@ -6,8 +6,8 @@ cv2 nor matplotlib.
 >>> import aerostat as ae
 >>> data = ae.Dataset.read("balloon/", classes=["balloon"])
 >>> run = ae.train(data, model="rtmdet-tiny", epochs=40)
->>> found = ae.load(run.best).predict("party.jpg")
->>> found.draw().save("found.jpg")
+>>> detections = ae.load(run.best)("party.jpg")
+>>> detections.draw().save("detections.jpg")
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aerostat.datasets.convert import convert
     from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
     from aerostat.errors import AerostatError, InputError
     from aerostat.evaluation.evaluate import evaluate
     from aerostat.explanation.boxam import explain
@@ -41,6 +42,7 @@ _HOMES = {
     "Frame": "aerostat.images.frame",
     "InputError": "aerostat.errors",
     "Masks": "aerostat.geometry.masks",
+    "ReadOptions": "aerostat.datasets.origin",
     "Recipe": "aerostat.training.recipe",
     "Run": "aerostat.runs.directory",
     "TTA": "aerostat.inference.tta",
@@ -63,6 +65,7 @@ __all__ = [
     "Frame",
     "InputError",
     "Masks",
+    "ReadOptions",
     "Recipe",
     "Run",
     "convert",
