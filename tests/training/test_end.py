@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from aerostat.report.complete import lacks_page
 
 from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
-from aerostat.report.complete import lacks_page
 from aerostat.runs.directory import Run
 
 KILLED = """
