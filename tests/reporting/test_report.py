@@ -521,13 +521,13 @@ def test_what_training_noticed_is_told_by_epoch_and_of_very_much_the_first(tmp_p
         {"kind": "end", "epoch": 3, "seconds": 1.0},
     ]
     summary = chapter(run_chapters(make_run(tmp_path / "few", lines)), "Summary")
-    (table,) = (table for table in summary.tables if table.caption == "What training noticed")
+    (table,) = (table for table in summary.tables if table.caption == "Warnings")
     assert list(table.rows) == [
         ("2", "the loss jumped on <b>.jpg"),
-        ("3", "gone on with; differs from before: torch: 2.4 before, 2.5 now"),
+        ("3", "resumed; differs from before: torch: 2.4 before, 2.5 now"),
     ]
     summary = chapter(run_chapters(make_run(tmp_path / "many", lines[:1] * 50)), "Summary")
-    (table,) = (table for table in summary.tables if table.caption.startswith("What training noticed"))
+    (table,) = (table for table in summary.tables if table.caption.startswith("Warnings"))
     assert len(table.rows) == 20 and table.caption.endswith(": the first 20 of 50")
     summary = chapter(run_chapters(make_run(tmp_path / "none", [])), "Summary")
     assert all(not table.caption.startswith("What training") for table in summary.tables)
@@ -609,7 +609,7 @@ def test_a_folder_that_is_no_run_is_refused_and_nothing_is_written(tmp_path, wha
     if what == "file":
         path.write_text("x")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match="is not a run"):
         report(path)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -1,4 +1,4 @@
-"""Is one recipe better than another, or is it noise? Means, intervals and paired differences of few runs."""
+"""Statistics of a few runs: means, intervals, and paired differences between recipes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from statistics import NormalDist
 import numpy as np
 
 CONFIDENCE = 0.95
-"""Of the intervals, and 1 - it is what all comparisons of a study together may wrongly call a difference."""
+"""Confidence of the intervals. All comparisons of a study together call noise a difference at 1 - this."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean of some runs, and how far to trust it.
+    """The mean of some runs with its interval.
 
     Args:
-        count: of runs.
+        count: number of runs.
         mean: of their values.
         deviation: standard deviation of single runs (n - 1); NaN for one run.
         low, high: interval of the mean at `CONFIDENCE`; NaN for one run.
@@ -35,14 +35,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """What one recipe has over another, run by run on the same seeds and folds.
+    """The difference between two recipes on the same seeds and folds.
 
     Args:
         spread: of the differences.
         p: two-sided probability of a mean this far from 0 if there were no difference; NaN for one pair.
-        real: whether it is more than noise, all comparisons of the study considered.
-        runs_needed: pairs that would tell a difference of this size from noise, about; None if it is told,
-            nothing can be said, or no number of pairs would.
+        real: whether it is more than noise, with all comparisons of the study taken into account.
+        runs_needed: approximate number of pairs that would separate a difference of this size from noise.
+            None if it is separated already, if that is unknown, or if no number of pairs would do.
         test_share: see `spread`.
     """
 
@@ -58,13 +58,16 @@ def spread(values: Sequence[float], *, test_share: float = 0.0) -> Spread:
 
     Args:
         values: one of each run.
-        test_share: validation images for each training image where the runs are folds of one data set, else
-            0. Folds learn from the same images, so that their values say less than as many independent ones:
-            the variance of the mean is taken as (1/n + test_share) of that of single values (Nadeau and
-            Bengio, Inference for the Generalization Error, 2003, section 3).
+        test_share: validation images for each training image if the runs are folds of one data set, else 0.
+            Folds learn from the same images, so their values are not independent. The variance of the mean
+            is (1/n + test_share) times that of single values (Nadeau and Bengio, Inference for the
+            Generalization Error, 2003, section 3).
 
     Raises:
-        ValueError: without values.
+        ValueError: there are no values.
+
+    >>> spread([0.4, 0.5, 0.6]).mean
+    0.5
     """
     if not values:
         raise ValueError("expected at least one value")
@@ -84,7 +87,7 @@ def difference(ours: Sequence[float], theirs: Sequence[float], *, test_share: fl
         test_share: see `spread`.
 
     Raises:
-        ValueError: if they are none, or not as many.
+        ValueError: there are no values, or one side has more of them.
     """
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     found = spread(differences, test_share=test_share)
@@ -98,11 +101,10 @@ def difference(ours: Sequence[float], theirs: Sequence[float], *, test_share: fl
 
 
 def judged(differences: Sequence[Difference]) -> list[Difference]:
-    """Return the comparisons of one study with a verdict each.
+    """Return the comparisons of one study, each with whether it is more than noise.
 
-    Of twenty comparisons without any difference one has p < 0.05, so the thresholds are Holm's (A Simple
-    Sequentially Rejective Multiple Test Procedure, 1979): together they call noise a difference in one study
-    of twenty.
+    One of twenty comparisons without a difference has p < 0.05. The thresholds are therefore Holm's (A Simple
+    Sequentially Rejective Multiple Test Procedure, 1979): one study of twenty calls noise a difference.
     """
     order = sorted(range(len(differences)), key=lambda i: (math.isnan(differences[i].p), differences[i].p))
     found, open_, threshold = list(differences), True, 1 - CONFIDENCE
@@ -117,7 +119,7 @@ def judged(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def _runs_needed(difference: Difference, threshold: float) -> int | None:
-    """Return for how many pairs p would just fall below the threshold, by the normal approximation."""
+    """Return the number of pairs at which p falls below the threshold, by the normal approximation."""
     spread = difference.spread
     if math.isnan(spread.deviation) or spread.mean == 0:
         return None
@@ -130,10 +132,14 @@ def _runs_needed(difference: Difference, threshold: float) -> int | None:
 
 
 def t_probability(t: float, freedom: int) -> float:
-    """Return the probability that Student's t with so many degrees of freedom is below `t`.
+    """Return the probability that Student's t is below `t`.
 
-    With t = sqrt(freedom) tan(a) its density is proportional to cos(a)^(freedom - 1), which is smooth and
-    ends at a right angle, so a plain sum will do.
+    With t = sqrt(freedom) tan(a) the density is proportional to cos(a)^(freedom - 1). That is smooth up to
+    its end at a right angle, so Simpson's rule is exact enough.
+
+    Args:
+        t: any number.
+        freedom: degrees of freedom, at least 1.
     """
     limit = math.atan2(abs(t), math.sqrt(freedom))
     half = _power_of_cosine(limit, freedom) / _power_of_cosine(math.pi / 2, freedom) / 2

@@ -57,7 +57,7 @@ def report(
         progress: whether progress is shown.
 
     Raises:
-        InputError: if the directory is no run, a file in it cannot be read, or `data` are other data.
+        InputError: the directory is not a run, a file in it cannot be read, or `data` are other data.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     with progress_shown(progress):
@@ -108,7 +108,7 @@ def _of_subject(summary: Chapter, subject: Subject) -> Chapter:
     """Return the summary with AP by test-time augmentation, and with the images that cannot be read."""
     try:
         card, unreadable = view_card(subject), subject.unreadable
-    except Exception:  # the chapters about it have said why
+    except Exception:  # the chapters about it name the error
         return summary
     if card is not None:
         summary = dataclasses.replace(summary, cards=[*summary.cards[:1], card, *summary.cards[1:]])

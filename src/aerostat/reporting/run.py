@@ -1,4 +1,4 @@
-"""The chapters that the directory of a training run can tell by itself."""
+"""Chapters from the directory of a run alone, without its detector and its data."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.weights import container, training_state
 
 MAX_PREDICTIONS = 16
-"""Photographs with detections that a page shows; the others are counted."""
+"""Images with detections that a page shows; the others are counted."""
 MAX_CLASSES = 100
-"""Rows of a table of classes; of more, the most telling are shown."""
+"""Rows of a table of classes. Of more classes, the most frequent or the worst are shown."""
 
 MAX_REMARKS = 20
-"""Lines about what training noticed."""
+"""Rows of the table of warnings."""
 
 _NOTHING = "–"
 _SIZES = "Sizes of objects are COCO's: small is below 32 × 32 px, large above 96 × 96 px."
@@ -53,25 +53,25 @@ _RECALL = {
     "ar_large": "AR large",
 }
 FIGURES = _PRECISION | _RECALL
-"""Of the COCO table, with what they are called."""
+"""Keys of COCO's figures, with their names."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """What a run's directory tells.
+    """All that the directory of a run holds, apart from weights and pictures.
 
     Args:
         run: the directory.
         recipe: resolved.
         environment: versions, machine and data; empty if they were not recorded.
-        card: what was in the data; None if that was not recorded.
-        train: iterations, in order.
-        validations: in order; without those whose AP is undefined.
-        classes: names, empty if nothing tells them.
-        epoch: epochs finished.
-        seconds: that it worked, 0 if nothing tells it.
-        finished: whether it came to its end.
-        remarks: epoch and text of what training warned of, and of what differed when it was gone on with.
+        card: summary of the data; None if it was not recorded.
+        train: records of iterations, in order.
+        validations: records of validations, in order, without those whose AP is undefined.
+        classes: names; empty if they are unknown.
+        epoch: finished epochs.
+        seconds: time that the run worked; 0 if it is unknown.
+        finished: whether the run came to its end.
+        remarks: (epoch, text) of warnings, and of differences where the run was resumed.
     """
 
     run: Run
@@ -96,9 +96,9 @@ def data_chapter(card: DataCard, figures: Sequence[Figure] = (), source: str = "
     """Return the chapter about a data set.
 
     Args:
-        card: what is in it.
+        card: its summary.
         figures: pictures of it.
-        source: where it was read from, a sentence.
+        source: a sentence about where it was read from.
     """
     count = len(card.classes)
     names = f": {', '.join(card.classes)}" if count <= 20 else ""
@@ -149,14 +149,14 @@ def _problem_table(splits: Sequence[SplitCard]) -> Table:
 
 
 def read_story(run: Run) -> Story:
-    """Return what a run's directory tells.
+    """Return what the directory of a run holds.
 
     Raises:
-        InputError: if the directory is no run, or a file in it cannot be read.
+        InputError: the directory is not a run, or a file in it cannot be read.
     """
     if not run.recipe.is_file():
         what = "has no recipe.toml" if run.path.is_dir() else "does not exist"
-        raise InputError(f"{run.path} is no run: it {what}; name the directory of a training.")
+        raise InputError(f"{run.path} is not a run: it {what}; name the directory of a training.")
     recipe = read_recipe(run.recipe)
     try:
         lines = run.read_metrics() if run.metrics.is_file() else []
@@ -188,11 +188,11 @@ def read_story(run: Run) -> Story:
 
 
 def _remarks(record: Mapping[str, Any]) -> list[str]:
-    """Return what a line of the metrics says to people, in sentences."""
+    """Return the texts of a record that readers of a page should see."""
     if record.get("kind") == "warning":
         return [str(record.get("text"))]
     if record.get("kind") == "resume" and isinstance(record.get("differences"), list):
-        return [f"gone on with; differs from before: {text}" for text in record["differences"]]
+        return [f"resumed; differs from before: {text}" for text in record["differences"]]
     return []
 
 
@@ -213,11 +213,13 @@ def _read_card(environment: Mapping[str, Any], run: Run) -> DataCard | None:
     try:
         return msgspec.convert(environment["data_card"], DataCard)
     except msgspec.ValidationError as error:
-        raise InputError(f"The data card in {run.environment} is none: {error}; remove it there.") from None
+        raise InputError(
+            f"Expected a data card in {run.environment}, found something else: {error}; remove it there."
+        ) from None
 
 
 def _read_state(run: Run) -> Mapping[str, Any]:
-    """Return position and classes from the checkpoint, without its tensors; empty if there is none."""
+    """Return position and classes from the checkpoint, without its tensors; empty without a checkpoint."""
     if not run.checkpoint.is_file():
         return {}
     document = container.read_document(run.checkpoint, training_state.KEY, "the saved state of a run")
@@ -255,7 +257,7 @@ def title(story: Story) -> str:
 
 
 def subtitle(story: Story) -> str:
-    """Return a line that says what was trained, and for what."""
+    """Return the network, its input and its classes in a line."""
     network = f"RTMDet-{story.recipe.model.size} at {story.recipe.data.input_size} px"
     if not story.classes:
         return network
@@ -288,10 +290,10 @@ def _summary(story: Story, commands: Commands) -> Chapter:
 
 
 def _remark_tables(story: Story) -> list[Table]:
-    """Return a table of what training noticed, if it noticed anything."""
+    """Return a table of the remarks, if there are any."""
     shown = story.remarks[:MAX_REMARKS]
     rows = [(str(epoch), text) for epoch, text in shown]
-    caption = "What training noticed" + _rest(len(story.remarks), len(shown), "the first")
+    caption = "Warnings" + _rest(len(story.remarks), len(shown), "the first")
     return [Table(("epoch", "what"), rows, caption)] if rows else []
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from aerostat.runs.directory import Run
 
 Origin = Mapping[str, Any]
-"""How data were read: arguments of `Dataset.read`; empty if nobody knows."""
+"""How data were read: arguments of `Dataset.read`; empty for data made in memory."""
 
 PHOTOGRAPH = "PHOTOGRAPH.jpg"
 """Stands for a file that the reader chooses."""

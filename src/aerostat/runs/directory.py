@@ -1,4 +1,4 @@
-"""The directory of a run: what is in it, under which name."""
+"""The directory of a run and the files in it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Run:
     path: Path
 
     def __repr__(self) -> str:
-        """Return the path, and what the run has come to."""
+        """Return the path, and the summary in a line."""
         return f"Run({str(self.path)!r}: {self.summary().line})"
 
     def summary(self) -> RunSummary:
-        """Return what the run has come to; nothing is missing for a directory that is not a run."""
+        """Return recipe, epochs and figures; they are empty for a directory that is not a run."""
         records = self._records()
         return summarise(self.path, read_recipe_table(self.recipe), records, finished=self.ended)
 
@@ -150,7 +150,7 @@ class Run:
         return self.metrics.is_file() and any(r.get("kind") == "end" for r in self.read_metrics()[-1:])
 
     def record_source(self, source: Mapping[str, Any]) -> None:
-        """Note in the environment where the data are now.
+        """Write into the environment where the data are now.
 
         Args:
             source: how to read them, plain values only.
@@ -162,10 +162,10 @@ class Run:
         write_text(self.environment, json.dumps({**environment, "data": dict(source)}, indent=2))
 
     def log(self, *records: Mapping[str, Any]) -> None:
-        """Append lines to the metrics, all of them or none.
+        """Append records to the metrics, all of them or none.
 
         Raises:
-            OSError: if they cannot be written.
+            OSError: they cannot be written.
         """
         lines = "".join(json.dumps(record) + "\n" for record in records)
         with self.metrics.open("ab", buffering=0) as file:

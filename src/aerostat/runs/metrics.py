@@ -1,4 +1,4 @@
-"""Lines of a run's ``metrics.jsonl`` in memory: which of them tell something."""
+"""Records of a run's ``metrics.jsonl``: those of a kind that have a figure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ Line = TypeVar("Line", bound=Mapping[str, Any])
 
 
 def lines_of(metrics: Iterable[Line], kind: str, key: str) -> list[Line]:
-    """Return the lines of a kind that have a number under `key` and for the epoch, in order.
+    """Return the records of a kind that have a number under `key` and for the epoch, in order.
 
     Args:
-        metrics: all lines, whatever stands in them.
+        metrics: all records; they may hold anything.
         kind: ``train``, ``val``, ``stage``, ...
-        key: such as ``ap``, which is -1 where there was no object to find.
+        key: such as ``ap``, which is -1 where no object was annotated.
+
+    >>> lines_of([{"kind": "val", "epoch": 1, "ap": 0.5}, {"kind": "val", "epoch": 2}], "val", "ap")
+    [{'kind': 'val', 'epoch': 1, 'ap': 0.5}]
     """
     return [
         line
@@ -25,5 +28,5 @@ def lines_of(metrics: Iterable[Line], kind: str, key: str) -> list[Line]:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value that was read is a finite number; true and false are none."""
+    """Return whether a value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""What a run has come to, in few words: as text, as plain values, and as HTML for notebooks."""
+"""A summary of a run: as a line, as plain values, and as HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FIGURES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run has come to.
+    """The recipe, the epochs and the best and last figures of a run.
 
     Args:
         path: directory of the run.
-        recipe: section -> key -> value; empty if there is none.
+        recipe: section -> key -> value; empty without a recipe.
         epoch: finished epochs, as far as the metrics tell.
         finished: whether the run has ended.
         best, last: records of the validation with the highest AP, and of the last one; None without any.

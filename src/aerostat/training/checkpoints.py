@@ -61,7 +61,7 @@ class Saver:
         self.failure = ""
         """Why the newest state is not on the disk; empty if it is there."""
         self.saved = ""
-        """Position of the newest state on the disk, such as ``epoch 3``; empty if there is none."""
+        """Position of the newest state on the disk, such as ``epoch 3``; empty before the first."""
         self._best: Weights | None = None  # until they are on the disk
 
     def save(self, state: Mapping[str, Any], weights: Weights | None, *, best: bool, of: str) -> None:

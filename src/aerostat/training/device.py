@@ -1,4 +1,4 @@
-"""Batches on the device of a run, ahead of their use where the device is a GPU."""
+"""Batches on the device of a run; on a GPU they are copied before they are used."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class DeviceBatch:
 def to_device(batches: Iterable[Batch], device: torch.device) -> Generator[DeviceBatch]:
     """Yield batches on a device.
 
-    For a GPU the next batch is copied from page-locked memory on a stream of its own while the present one is
-    learned from; the host waits for neither.
+    The next batch is copied to a GPU from page-locked memory, on its own stream, while the present one is
+    learned from. The host waits for neither.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -51,11 +51,11 @@ def to_device(batches: Iterable[Batch], device: torch.device) -> Generator[Devic
 
 
 def place(batch: Batch, device: torch.device) -> DeviceBatch:
-    """Return a batch with its tensors on the device; of a GPU without waiting for the copy."""
+    """Return a batch with its tensors on the device, without waiting for a copy to a GPU."""
     if device.type == "cpu":
         return DeviceBatch(batch, batch.images, batch.boxes, batch.labels)
     counts = [len(boxes) for boxes in batch.boxes]
-    # All boxes in one copy: each of its own would be two launches for every image.
+    # All boxes in one copy: a copy for each image would be two launches per image.
     images, boxes, labels = (
         _sent(x, device) for x in (batch.images, torch.cat(batch.boxes), torch.cat(batch.labels))
     )
@@ -71,7 +71,7 @@ def _sent(tensor: Tensor, device: torch.device) -> Tensor:
 def _awaited(
     coming: DeviceBatch, aside: torch.cuda.Stream, device: torch.device
 ) -> DeviceBatch:  # only on a GPU
-    """Let the present stream go on only when the copies are done, and keep their memory until it has."""
+    """Let the present stream wait for the copies, and keep their memory while it uses them."""
     present = torch.cuda.current_stream(device)
     present.wait_stream(aside)
     for tensor in (coming.images, *coming.boxes, *coming.labels):

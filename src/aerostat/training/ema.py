@@ -13,18 +13,18 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class ExponentialMovingAverage(Generic[Net]):
-    """A second network whose weights trail the trained one's; it is what is validated and saved.
+    """A second network whose weights average the trained ones; this network is validated and saved.
 
     The momentum falls from 1 to its final value (published: ExpMomentumEMA of MMDetection 3)::
 
         momentum_t = momentum + (1 - momentum) * exp(-(t + 1) / gamma)
         average <- average + momentum_t * (weights - average)
 
-    Floating-point buffers (BatchNorm statistics) are averaged too, integer ones copied. What cannot change is
-    left alone: parameters that need no gradient, and the statistics of layers in evaluation mode.
+    Floating-point buffers (BatchNorm statistics) are averaged too, integer ones copied. Parameters that need
+    no gradient cannot change and are skipped, and so are the statistics of layers in evaluation mode.
 
     Args:
-        net: in the weights that the average starts from, and in the mode that it is trained in.
+        net: in the weights that the average starts from, and in training mode.
         momentum, gamma: of the formula.
     """
 
@@ -54,7 +54,7 @@ class ExponentialMovingAverage(Generic[Net]):
         self._of = None
 
     def _pair(self, net: nn.Module) -> None:
-        """Remember which tensor follows which; walking through the modules took longer than the average."""
+        """Remember the pairs of tensors, because walking through the modules takes longer than averaging."""
         ours, theirs = _tensors(self.net), _changing(net)
         pairs = [(ours[name], tensor) for name, tensor in theirs.items()]
         floating = [pair for pair in pairs if pair[0].is_floating_point()]

@@ -23,7 +23,7 @@ class Job:
         recipe: resolved.
         train_split: what is learned from.
         val_split: what is validated on; None for no validation.
-        origin: how the data were read, which the checkpoint remembers; empty if nobody knows.
+        origin: how the data were read, which the checkpoint stores; empty for data made in memory.
         run_files: texts that belong into the directory, by their path; written again where they are missing.
         loggers: receive the records, in addition to ``metrics.jsonl``.
         commands: what to type next, as the caller words it.

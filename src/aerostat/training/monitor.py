@@ -65,7 +65,7 @@ class Monitor:
         )
 
     def see_loss(self, loss: float, file_names: Sequence[str]) -> str:
-        """Remember the loss of an iteration; returns a warning about a jump, empty if there is none.
+        """Remember the loss of an iteration; returns a warning if it jumped, else an empty text.
 
         Args:
             loss: the sum of all losses.

@@ -1,4 +1,4 @@
-"""Memory that does not suffice for a batch: how it shows, and the batch in parts."""
+"""Out of memory: how torch reports it, and a batch divided into parts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 
 from aerostat.training.device import DeviceBatch
 
-_TOLD = ("out of memory", "can't allocate memory")
-"""What torch says of a GPU that is no CUDA device, and of the CPU."""
+_MESSAGES = ("out of memory", "can't allocate memory")
+"""Parts of torch's messages for the CPU and for GPUs other than CUDA."""
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error of torch says that memory does not suffice."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _TOLD)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _MESSAGES)
 
 
 def in_parts(batch: DeviceBatch, parts: int) -> Iterator[DeviceBatch]:
-    """Yield a batch in up to so many parts, of as many images each as possible."""
+    """Yield a batch in at most `parts` parts of equal size; the last may be smaller."""
     size = math.ceil(len(batch.boxes) / parts)
     if size >= len(batch.boxes):
         yield batch

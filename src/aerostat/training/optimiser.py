@@ -1,4 +1,4 @@
-"""AdamW with the published parameter groups, and what freezing a backbone means."""
+"""AdamW with the published parameter groups, and the training mode with a frozen backbone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def build_optimiser(
     """Return AdamW over the parameters that need a gradient: no weight decay on norms and biases.
 
     Args:
-        net: parameters whose names begin with `backbone.` learn at their own rate.
+        net: parameters whose names begin with ``backbone.`` learn at their own rate.
         lr, weight_decay: of AdamW.
-        backbone_lr_factor: of the backbone's rate to that of the others; each group keeps its own as
-            `lr_factor`.
+        backbone_lr_factor: learning rate of the backbone, as a factor of `lr`. Each group has its factor
+            under ``lr_factor``.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     norms = {id(p) for m in net.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
@@ -27,7 +27,7 @@ def build_optimiser(
             decay = 0.0 if id(parameter) in norms or name.endswith("bias") else weight_decay
             factor = backbone_lr_factor if name.startswith("backbone.") else 1.0
             groups.setdefault((decay, factor), []).append(parameter)
-    # One pass over each parameter instead of a dozen; other devices lack it.
+    # The fused step passes over each parameter once instead of a dozen times; other devices lack it.
     fused = all(p.device.type in ("cpu", "cuda") for group in groups.values() for p in group)
     return torch.optim.AdamW(
         [
@@ -40,10 +40,10 @@ def build_optimiser(
 
 
 def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimiser the state that it, or one of an earlier run, had.
+    """Load the state of an optimiser.
 
-    The moments get the memory layout of their parameters, which files do not keep: the fused step goes
-    through all of them by their place in memory.
+    The moments get the memory layout of their parameters, because the fused step reads both by their place
+    in memory. Files do not store the layout.
     """
     optimiser.load_state_dict(state)
     for parameter, moments in optimiser.state.items():
@@ -55,7 +55,7 @@ def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]
 def set_training_mode(net: nn.Module, *, freeze_backbone: bool) -> None:
     """Put the network in training mode; a frozen backbone gets no gradients and keeps its batch statistics.
 
-    Nothing of this is stored with the weights.
+    The mode is not stored with the weights.
     """
     net.train()
     backbone = net.get_submodule("backbone")

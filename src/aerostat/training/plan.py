@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 NANO_WEIGHTS = "rtmdet-nano-person"
 """There is no nano of COCO's 80 classes. The person detector has seen the most images of those there are."""
 DEFAULT_SIZE = "tiny"
-"""The smallest size of which weights of COCO's 80 classes are published."""
+"""The smallest size with published weights of COCO's 80 classes."""
 
 Values = Mapping[str, Mapping[str, Any]]
 """Recipe fields: section -> key -> value."""

@@ -51,7 +51,7 @@ def fabric_devices(device: torch.device, count: int) -> int | list[int]:
 
 @dataclass(frozen=True)
 class Processes:
-    """What the processes of a run tell each other; a single one talks to nobody.
+    """The exchange of values between the processes of a run; a single process exchanges nothing.
 
     All processes must call the same methods in the same order, because each call waits for all of them.
 

@@ -1,4 +1,4 @@
-"""What a person sees during training: one bar per epoch on a terminal, plain lines elsewhere."""
+"""Progress of training: one bar per epoch on a terminal or in a notebook, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class EpochProgress:
         )
 
     def short_line(self, lr: float, memory_mb: float) -> str:
-        """Return what stands beside a bar in 80 columns; what matters least stands last, to be cut first."""
+        """Return the text beside a bar in 80 columns; the least important part is last and cut first."""
         loss = self.losses.get("loss", 0.0) / max(self.done, 1)
         pace = self.images_per_second
         return (

@@ -1,6 +1,6 @@
-"""What a run is made with: frozen dataclasses that are one flat TOML file.
+"""The recipe of a run: frozen dataclasses, stored as one flat TOML file.
 
-Unknown keys are errors that name the nearest known one; every field can be overridden as ``section.key``.
+Unknown keys are errors that name the nearest known one. Every field can be overridden as ``section.key``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _require(section: str, holds: bool, key: str, expected: str, found: object) 
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """The network and where its weights start.
+    """The network and the weights that it starts from.
 
     Args:
         size: nano, tiny, s, m, l or x.
@@ -80,7 +80,8 @@ class AugmentRecipe:
         resize_ratio: random resize, lowest and highest factor of the canvas.
         hue, saturation, value: largest shift in HSV (OpenCV's 0-180 / 0-255 scales).
         flip: probability of a horizontal flip.
-        copy_paste: at most so many outlined objects of other images pasted into a sample of stage 1.
+        copy_paste: maximum number of outlined objects of other images that are pasted into a sample of
+            stage 1.
     """
 
     mosaic: float = 1.0
@@ -114,7 +115,7 @@ class AugmentRecipe:
 
 @dataclass(frozen=True)
 class OptimRecipe:
-    """AdamW and the batch it sees.
+    """AdamW and its batch.
 
     Args:
         batch_size: images per iteration over all devices.
@@ -123,7 +124,7 @@ class OptimRecipe:
         backbone_lr_factor: of the backbone's learning rate to `lr`.
         weight_decay: on convolution weights; never on norms and biases.
         clip_grad_norm: largest gradient norm, 0 for no clipping.
-        precision: of the forward pass; losses and assignment are float32 whatever it says.
+        precision: of the forward pass; losses and assignment are always float32.
     """
 
     batch_size: int = 32
@@ -145,7 +146,7 @@ class OptimRecipe:
 
 @dataclass(frozen=True)
 class ScheduleRecipe:
-    """How long, and what changes on the way.
+    """Length of the run, and what changes during it.
 
     Args:
         epochs: passes over the training images.
@@ -192,7 +193,7 @@ class ScheduleRecipe:
 
     @property
     def stage2_epoch(self) -> int:
-        """The first epoch (counted from 0) without Mosaic and MixUp; `epochs` if there is none."""
+        """The first epoch (counted from 0) without Mosaic and MixUp; `epochs` without a second stage."""
         return self.epochs - math.floor(self.epochs * self.stage2_share + 0.5)  # a half counts as one
 
 
@@ -223,7 +224,7 @@ class EvalRecipe:
 
 @dataclass(frozen=True)
 class RunRecipe:
-    """Where and how reproducibly the run works.
+    """Seed, devices and logging of the run.
 
     Args:
         seed: of weights, data order and augmentation.
@@ -251,7 +252,11 @@ class RunRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a run computes, apart from the data itself."""
+    """Everything that decides what a run computes, apart from its data.
+
+    >>> Recipe().override({"optim": {"lr": 0.001}}).optim.lr
+    0.001
+    """
 
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -368,15 +373,15 @@ def values_of_fields(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """Return what TOML says.
+    """Return the tables of a TOML text.
 
     Raises:
-        ValueError: it is no TOML, or what no recipe needs and the parser takes long or recurses for: numbers
-            of thousands of digits, values nested a thousand deep, keys of hundreds of parts.
+        ValueError: it is not TOML. Numbers of thousands of digits, values nested a thousand deep and keys of
+            hundreds of parts are refused too, because the parser takes long for them or recurses.
     """
     if len(text) > _MAX_TEXT:
         raise ValueError(f"it has {len(text)} characters, a recipe has some thousand")
-    # the parser goes over a dotted key once more for each of its parts, and keeps them all
+    # The parser reads a dotted key once for each of its parts, and stores them all.
     if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
         raise ValueError(f"it has a line with more than {_MAX_DOTS} dots")
     try:
@@ -389,7 +394,7 @@ def read_values(path: Path) -> dict[str, Any]:
     """Return the tables of a recipe file.
 
     Raises:
-        InputError: if it is missing, no TOML, or has a key outside of a table.
+        InputError: it is missing, not TOML, or has a key outside of a table.
     """
     try:
         text = path.read_text("utf-8-sig")  # some editors begin a file with a mark
@@ -398,7 +403,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise InputError(f"There is no recipe file {path}.") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is no readable TOML recipe: {plain(str(error)[:200])}.") from None
-    Recipe().override(values, source=str(path))  # whoever reads on may count on tables of known keys
+    Recipe().override(values, source=str(path))  # from here on there are only tables of known keys
     return values
 
 
@@ -411,7 +416,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return section -> key -> value for texts such as ``optim.lr=0.001``.
 
     Raises:
-        InputError: for a text that is no ``section.key=value``.
+        InputError: a text is not of the form ``section.key=value``.
     """
     values: dict[str, dict[str, Any]] = {}
     for text in assignments:
@@ -422,6 +427,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
         try:
             parsed = _parse(f"value = {value}")["value"]
         except ValueError:
-            parsed = value.strip()  # a bare word is meant as a string
+            parsed = value.strip()  # a bare word is a string
         values.setdefault(section, {})[key] = parsed
     return values

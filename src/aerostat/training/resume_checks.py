@@ -1,10 +1,11 @@
-"""What must be the same where a run is gone on with, and what may differ, which is said with both values.
+"""Checks on resume: what must match the checkpoint, and what may differ.
 
-The same must be: the classes, and which images are learned from (in another order they are put into that
-of the run), since they decide what stands at which position of it. A newer form of state is refused, too.
-May differ: labels, since people mend them; all of validation, whose figures then compare less well; versions
-of packages, the device and the number of threads, which change the last digits; where the data are. The
-recipe is the run's own: what somebody has written into `recipe.toml` since is named and not followed.
+The classes and the training images must match, because they decide which sample stands at which position of
+the run. Images in another order are put into the order of the run. A state of a newer form is refused.
+
+Labels may differ, because people correct them. So may the validation images, though AP compares less well
+then, and versions of packages, the device, the number of threads and the place of the data. Each difference
+is logged with both values. The recipe is the run's own: changes in its `recipe.toml` are named, not followed.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from aerostat.training.machine import describe_environment
 from aerostat.training.recipe import Recipe, read_recipe
 
 PACKAGES = ("aerostat", "torch", "numpy", "opencv-python-headless", "lightning-fabric", "faster-coco-eval")
-"""Those whose versions have a say in what a run computes."""
-NAMED = 3
-"""So many files are named; the others are counted."""
+"""Packages whose versions change what a run computes."""
+MAX_NAMED = 3
+"""Files that a message names; the others are counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """Which images a split has and what is annotated on them; their pixels are not looked at.
+    """The images of a split and their annotations, without their pixels.
 
     Args:
         names: of the files, in the order of the split.
-        objects: (n,) int32, how many are on each image.
+        objects: (n,) int32, number of objects on each image.
         checks: (n,) uint32, CRC-32 of each image's size, boxes and labels.
     """
 
@@ -57,11 +58,11 @@ class Fingerprint:
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Fingerprint:
-        """Return what `state` was made of."""
+        """Return the fingerprint that `state` returned."""
         return cls(tuple(json.loads(zlib.decompress(state["names"]))), state["objects"], state["checks"])
 
     def state(self) -> dict[str, Any]:
-        """Return it as a checkpoint holds it: some 10 bytes for each image."""
+        """Return the fingerprint as a checkpoint holds it, about 10 bytes for each image."""
         names = zlib.compress(json.dumps(self.names).encode("utf-8"))
         return {"names": names, "objects": self.objects, "checks": self.checks}
 
@@ -85,11 +86,11 @@ def _checks(images: Images) -> NDArray[np.uint32]:
 
 
 def made_with(device: torch.device, environment: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what besides data and recipe has a say in a run's numbers, for its checkpoint.
+    """Return what changes a run's numbers apart from data and recipe, for its checkpoint.
 
     Args:
         device: that computes.
-        environment: as `describe_environment` tells it.
+        environment: as `describe_environment` returns it.
     """
     known = environment or describe_environment()
     return {
@@ -104,7 +105,7 @@ def require_same_classes(state: Mapping[str, Any], classes: Sequence[str], run: 
     """Refuse data of other classes.
 
     Raises:
-        InputError: naming both lists.
+        InputError: the classes differ; the sentence names both lists.
     """
     if list(classes) != state["classes"]:
         raise InputError(
@@ -114,16 +115,16 @@ def require_same_classes(state: Mapping[str, Any], classes: Sequence[str], run: 
 
 
 def in_order_of(state: Mapping[str, Any], split: Split, run: Path, restart: str) -> Split:
-    """Return the training split with its images in the order in which the run has them.
+    """Return the training split with its images in the order of the run.
 
     Args:
         state: of the run.
-        split: as it was read now.
+        split: as it is read now.
         run: its directory.
         restart: what to type for a new run from its weights.
 
     Raises:
-        InputError: if they are other images.
+        InputError: the images are not those of the run.
     """
     if len(split) != state["train_images"]:
         raise InputError(
@@ -139,9 +140,9 @@ def in_order_of(state: Mapping[str, Any], split: Split, run: Path, restart: str)
     gone, new = sorted(set(names) - set(now)), sorted(set(now) - set(names))
     if gone or new or len(set(now)) < len(now):
         raise InputError(
-            f"{run} was trained on {counted(len(names), 'image')} of which the data lack {len(gone)} "
-            f"({listed(gone, NAMED)}) and have {len(new)} others ({listed(new, NAMED)}); name the data that "
-            f"it was trained on, or start a new run from its weights with {restart}."
+            f"{run} was trained on {counted(len(names), 'image')}; the data lack {len(gone)} of them "
+            f"({listed(gone, MAX_NAMED)}) and have {len(new)} others ({listed(new, MAX_NAMED)}); name the "
+            f"data that it was trained on, or start a new run from its weights with {restart}."
         )
     place = {name: number for number, name in enumerate(now)}
     return split.chosen(place[name] for name in names)
@@ -162,9 +163,9 @@ def differences(
         state: of the run.
         now: see `made_with`.
         train_split: see `in_order_of`.
-        val_split: None if there is none.
-        recipe: that the run has.
-        recipe_file: where the run wrote it, which somebody may have changed since.
+        val_split: None without validation.
+        recipe: of the run.
+        recipe_file: where the run wrote it; somebody may have changed the file.
     """
     before = state.get("made_with") or {}
     found = [
@@ -185,9 +186,9 @@ def _labels(before: Fingerprint, now: Fingerprint, which: str) -> list[str]:
         return []
     first = [
         f"{now.names[i]} ({counted(int(before.objects[i]), 'object')} before, {now.objects[i]} now)"
-        for i in changed[:NAMED]
+        for i in changed[:MAX_NAMED]
     ]
-    rest = f" and {len(changed) - NAMED} more" * (len(changed) > NAMED)
+    rest = f" and {len(changed) - MAX_NAMED} more" * (len(changed) > MAX_NAMED)
     return [f"other labels on {counted(len(changed), f'{which} image')}: {', '.join(first)}{rest}"]
 
 
@@ -201,7 +202,7 @@ def _validation(before: Fingerprint | None, now: Fingerprint | None) -> list[str
     if not gone and not new:  # in another order: AP is the same
         return []
     there = [
-        f"{len(each)} {what}{f' ({listed(each, NAMED)})' * bool(each)}"
+        f"{len(each)} {what}{f' ({listed(each, MAX_NAMED)})' * bool(each)}"
         for each, what in ((gone, "gone"), (new, "new"))
     ]
     return [

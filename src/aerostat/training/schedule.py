@@ -14,7 +14,7 @@ def lr_factor(
     cosine_start: float,
     final_lr_factor: float,
 ) -> float:
-    """Return what the learning rate is multiplied with at an iteration.
+    """Return the factor of the learning rate at an iteration.
 
     Args:
         iteration: counted from 0.

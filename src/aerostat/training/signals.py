@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during training: finish the iteration, save, say how to go on."""
+"""SIGINT and SIGTERM during training: finish the iteration, save, and say how to resume."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 
 
 class InterruptedRunError(AerostatError):
-    """The run was asked to stop, saved its state and can go on; the exit code is 128 + signal.
+    """A run was asked to stop. Its state is saved, and the exit code is 128 + signal.
 
     Args:
-        what: was stopped, and what is left of it: a sentence; kept without its full stop.
-        signal_number: the request.
-        command: what to type to go on, empty for nothing.
+        what: a sentence: what was stopped, and what is left of it.
+        signal_number: of the request.
+        command: what to type to go on; empty for nothing.
     """
 
     def __init__(self, what: str, signal_number: int, command: str = "") -> None:
@@ -31,9 +31,9 @@ class InterruptedRunError(AerostatError):
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """Yield a list that holds the first SIGINT or SIGTERM; a second one acts at once."""
+    """Yield a list that gets the first SIGINT or SIGTERM; a second one acts at once."""
     requested: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield requested
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -42,7 +42,7 @@ def stop_requests() -> Iterator[list[int]]:
         requested.append(number)
         for each, handler in before.items():
             signal.signal(each, handler)
-        with suppress(RuntimeError):  # the signal may have come while something was being printed
+        with suppress(RuntimeError):  # the signal may interrupt a line that is being printed
             _log.info("stopping as soon as can be; the state will be saved (again to stop at once)")
 
     for number in before:
@@ -55,7 +55,7 @@ def stop_requests() -> Iterator[list[int]]:
 
 
 class _AtOnce(KeyboardInterrupt):
-    """A signal on its way out of a block; like an interrupt from the keyboard nothing in between takes it."""
+    """A signal that ends a block. As a KeyboardInterrupt it passes handlers of `Exception`."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -64,14 +64,14 @@ class _AtOnce(KeyboardInterrupt):
 
 @contextmanager
 def leaving_at_once(left: Callable[[], tuple[str, str]]) -> Iterator[None]:
-    """End the block with one sentence on SIGINT or SIGTERM; a second one acts as if nobody listened.
+    """End the block with one sentence on SIGINT or SIGTERM; a second signal has its usual effect.
 
-    This is for what is done before and after training itself, and for the second signal within it: there is
-    no state that would have to be saved.
+    This is for the work before and after training, which has no state to save, and for a second signal
+    during training.
 
     Args:
-        left: says what is left of the work, a clause, and what to type to go on, empty for nothing; asked
-            once the block has been left.
+        left: returns what is left of the work, a clause, and what to type to go on, empty for nothing. It is
+            called after the block has ended.
 
     Raises:
         InterruptedRunError: on a signal; the exit code is 128 + its number.
@@ -79,7 +79,7 @@ def leaving_at_once(left: Callable[[], tuple[str, str]]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # What is ignored stays so: a job that is to outlive its terminal, or one in the background of a script.
+    # An ignored signal stays ignored: the job may have to outlive its terminal, or run in the background.
     before = {n: h for n in (signal.SIGINT, signal.SIGTERM) if (h := signal.getsignal(n)) != signal.SIG_IGN}
 
     def restore() -> None:
