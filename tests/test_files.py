@@ -1,5 +1,6 @@
 """Files are whole or absent, whatever happens while they are written."""
 
+import errno
 import os
 import signal
 import stat
@@ -13,8 +14,8 @@ from aerostat.errors import InputError
 from aerostat.files import (
     clear_leftovers,
     flush_folder,
-    held,
     is_temporary,
+    locked,
     nearest_existing,
     replacing,
     sha256,
@@ -165,13 +166,69 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_and_someth
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
-def test_a_folder_is_kept_for_one_at_a_time_and_nothing_is_written(tmp_path):
-    with held(tmp_path, "being read"):
-        with pytest.raises(InputError, match="is being read by another"), held(tmp_path, "being read"):
+def test_a_folder_is_locked_for_one_at_a_time_and_nothing_is_written(tmp_path):
+    with locked(tmp_path, "being read"):
+        with pytest.raises(InputError, match="is being read by another"), locked(tmp_path, "being read"):
             raise AssertionError("not reached")
         assert names(tmp_path) == []
-    with held(tmp_path, "being read"):
+    with locked(tmp_path, "being read"):
         pass
+
+
+LOCKING = """
+import sys
+from pathlib import Path
+from aerostat.files import locked, replacing
+folder = Path(sys.argv[1])
+with locked(folder, "being read"), replacing(folder / "f.bin"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
+def test_a_lock_of_another_process_ends_with_that_process_even_if_it_is_killed(tmp_path):
+    other = subprocess.Popen(
+        [sys.executable, "-c", LOCKING, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="is being read by another"), locked(tmp_path, "being read"):
+            raise AssertionError("not reached")
+        assert clear_leftovers(tmp_path) == 0
+        other.kill()
+        other.wait()
+        with locked(tmp_path, "being read"):
+            assert clear_leftovers(tmp_path) == 1
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
+def test_a_read_only_folder_can_be_locked(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with (
+            locked(tmp_path, "being read"),
+            pytest.raises(InputError, match="is being read by another"),
+            locked(tmp_path, "being read"),
+        ):
+            raise AssertionError("not reached")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
+def test_a_file_system_without_locks_is_written_to_and_nothing_on_it_is_cleared(tmp_path, monkeypatch):
+    def refuse(handle: int, **_: object) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("filelock.lock_descriptor", refuse)
+    left = ".last.ckpt.ab12_xyz.ckpt"
+    (tmp_path / left).write_text("x")
+    with locked(tmp_path, "being read"), locked(tmp_path, "being read"):
+        write_bytes(tmp_path / "f", b"x")
+        assert clear_leftovers(tmp_path) == 0
+    assert names(tmp_path) == [left, "f"]
 
 
 def test_the_names_in_a_folder_can_be_flushed_and_where_there_is_none_nothing_happens(tmp_path):

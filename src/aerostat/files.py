@@ -97,23 +97,24 @@ def _in_use(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(folder: Path, doing: str) -> Iterator[None]:
-    """Keep a folder for this process alone while the block runs; the system lets go when the process dies.
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Lock a folder for this process while the block runs; the system unlocks it when the process dies.
 
-    Nothing is written. Where the file system has no locks, nothing is kept.
+    The lock is on the folder itself, so nothing is written and a read-only folder can be locked.
+    Where the file system has no locks, or on Windows, the block runs without one.
 
     Args:
-        folder: that exists.
-        doing: what is done to it meanwhile, such as ``being trained``.
+        folder: path of an existing folder.
+        doing: what the block does to the folder, for the message, such as ``being trained``.
 
     Raises:
-        InputError: if another process keeps it.
+        InputError: another process has locked the folder.
     """
     handle = -1
     with contextlib.suppress(OSError):  # Windows opens no folders
         handle = os.open(folder, os.O_RDONLY)
     try:
-        if handle >= 0 and not _lock(handle, unless_refused=True):
+        if handle >= 0 and not _lock(handle, without_locks=True):
             raise InputError(f"{folder} is {doing} by another process; wait for its end, or stop it.")
         yield
     finally:
@@ -121,22 +122,21 @@ def held(folder: Path, doing: str) -> Iterator[None]:
             os.close(handle)
 
 
-def _lock(handle: int, *, unless_refused: bool = False) -> bool:
-    """Lock an open file until it is closed; False if another has it, or where there are no locks.
+def _lock(handle: int, *, without_locks: bool = False) -> bool:
+    """Lock an open file until it is closed, and return whether it is locked; False if another process has it.
 
-    With `unless_refused` only the first of these is False.
+    Args:
+        handle: descriptor of the file.
+        without_locks: what to return where there are no locks.
     """
+    if os.name == "nt":  # a lock there is mandatory: nobody could write or rename the file
+        return without_locks
+    from filelock import lock_descriptor  # 30 ms in a bare process
+
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return unless_refused
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a network's file system
-        return unless_refused
-    return True
+        return lock_descriptor(handle, blocking=False)
+    except OSError:  # some network file systems have no locks
+        return without_locks
 
 
 def write_bytes(path: Path, content: bytes) -> None:

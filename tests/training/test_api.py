@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -94,7 +95,7 @@ def test_the_resolved_recipe_is_in_the_run_and_in_the_weights(finished):
 def test_the_environment_is_kept_with_where_the_data_were(finished):
     path, data, _ = finished
     environment = json.loads((path / "environment.json").read_text())
-    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["torch"] == metadata.version("torch")
     assert environment["data"] == Dataset.read(data).origin.to_dict()
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -166,11 +167,11 @@ def test_other_validation_images_are_named_with_both_counts(tmp_path):
 
 def test_versions_and_the_device_are_named_with_both_values(tmp_path):
     before = made_with(torch.device("cpu"))
-    assert before["torch"] == torch.__version__
+    assert before["torch"] == metadata.version("torch")
     now = {**before, "torch": "9.9", "device": "cuda"}
     state = state_of(split(A), made_with=before)
     assert found(state, split(A), None, tmp_path, now=now) == [
-        f"torch: {torch.__version__} before, 9.9 now",
+        f"torch: {metadata.version('torch')} before, 9.9 now",
         "device: cpu before, cuda now",
     ]
 

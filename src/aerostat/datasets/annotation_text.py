@@ -169,6 +169,8 @@ def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
             f"{path} has annotations of an unexpected form: {_lower_first(str(error))}."
         ) from None
     except msgspec.DecodeError as error:
+        if "Invalid UTF-8" in str(error):  # msgspec 0.23 and later; earlier ones raise UnicodeDecodeError
+            raise InputError(f"{path} is not UTF-8; save it again as UTF-8.") from None
         raise InputError(_syntax_error(str(error), bytes(content), path)) from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it again as UTF-8.") from None

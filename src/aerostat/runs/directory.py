@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aerostat.errors import InputError
-from aerostat.files import clear_leftovers, held, is_temporary, write_text
+from aerostat.files import clear_leftovers, is_temporary, locked, write_text
 from aerostat.runs.metrics import lines_of
 from aerostat.runs.summary import RunSummary, as_png, read_recipe_table, summarise
 
@@ -139,7 +139,7 @@ class Run:
         Raises:
             InputError: if another process is training it.
         """
-        with held(self.path, "being trained"):
+        with locked(self.path, "being trained"):
             for folder in (self.path, self.plots, self.predictions):
                 clear_leftovers(folder)
             yield

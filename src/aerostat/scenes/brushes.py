@@ -49,7 +49,8 @@ def chance(rng: Random, probability: float) -> bool:
 
 def to_image(values: NDArray[Any]) -> Image:
     """Return 0-255 values as uint8, saturated."""
-    return np.asarray(cv2.convertScaleAbs(np.maximum(values, 0)), np.uint8)
+    # OpenCV 4 returns (3,) as (3, 1)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(values, 0)), np.uint8).reshape(np.shape(values))
 
 
 def smooth_noise(

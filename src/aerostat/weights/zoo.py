@@ -34,11 +34,6 @@ from aerostat.text import plain
 
 _log = logging.getLogger(__name__)
 
-try:
-    import fcntl
-except ImportError:  # Windows: two downloads at once end in a failed verification, never in a wrong file
-    fcntl = None  # type: ignore[assignment]
-
 PUBLISHED = "https://download.openmmlab.com"
 _DETECTION = "mmdetection/v3.0/rtmdet"
 _POSE = "mmpose/v1/projects/rtmposev1"
@@ -231,7 +226,7 @@ def fetch(name_or_url: str) -> Path:
             )
         name, url, path = entry.name, entry.url, cached_path(entry)
     if not path.is_file():
-        with _alone(path):
+        with _locked(path):
             if not path.is_file():  # another process may have brought it while this one waited
                 _download(name, url, path)
     _verify(path)
@@ -270,20 +265,23 @@ def _digits_in(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes, such as the ranks of one training run, from fetching the same file meanwhile."""
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time fetch a file, for instance one of the ranks of a training run."""
+    from filelock import FileLock
+
+    lock = FileLock(path.with_name(path.name + ".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("wb")
+        lock.acquire()
     except OSError as error:
         raise AerostatError(
             f"Cannot write to the cache {path.parent} ({error.strerror or error}); set AEROSTAT_HOME to a "
             f"folder that you may write to."
         ) from None
-    with lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 # ------------------------------------------------------------------------------------------ verification
