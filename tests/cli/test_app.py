@@ -1,10 +1,7 @@
 """Help, version and words that are no command."""
 
-import re
-import shlex
 import shutil
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -80,15 +77,6 @@ def test_no_option_can_be_said_in_an_undocumented_way():
 )
 def test_a_wrong_command_line_is_one_sentence(aerostat, words, expected, assert_refused):
     assert_refused(aerostat(*words), *expected)
-
-
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_every_command_of_the_readme_is_one(page):
-    text = (Path(__file__).parents[2] / page).read_text("utf-8")
-    commands = re.findall(r"(?:^|&& |`)aerostat ([a-z][^`#\n]*)", text, re.MULTILINE)
-    assert {command.split()[0] for command in commands} >= {"demo", "convert", "train", "eval", "predict"}
-    for command in commands:
-        app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)  # raises if it is none
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from aerostat.cli.commands import COMMANDS
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Problem, Split
 from aerostat.datasets.summary import data_card
@@ -390,7 +391,7 @@ def test_a_finished_run_has_all_its_chapters_in_order(finished):
 
 
 def test_the_summary_shows_the_numbers_of_the_best_epoch_not_of_the_last(finished):
-    summary = chapter(run_chapters(finished), "Summary")
+    summary = chapter(run_chapters(finished, commands=COMMANDS), "Summary")
     cards = {card.name: card.value for card in summary.cards}
     assert cards == {
         "AP": "0.571",
@@ -507,7 +508,7 @@ def test_an_unfinished_run_says_so_and_how_to_go_on(tmp_path):
     add_checkpoint(run, 1, 59.0)
     with run.metrics.open("a") as file:
         file.write('{"kind": "train", "epo')
-    summary = chapter(run_chapters(run), "Summary")
+    summary = chapter(run_chapters(run, commands=COMMANDS), "Summary")
     assert "1 of 9 epochs" in summary.paragraphs[0] and "the run has not finished" in summary.paragraphs[0]
     assert summary.commands == [f"aerostat train --resume {run.path}"]
     assert {c.name: c.value for c in summary.cards}["Time"] == "59 s"
