@@ -64,8 +64,8 @@ def error_chapters(
         classes: names that the labels of `images` index.
         score: minimum score of the detections that are shown to a person.
         pictures: number of the worst images of each kind of error.
-        read: returns the pixels (H, W, 3) uint8 BGR of an image at a location; a sentence names each image that it
-            cannot read.
+        read: returns the pixels (H, W, 3) uint8 BGR of an image at a location; a sentence names each image
+            that it cannot read.
 
     Raises:
         InputError: lengths differ, a label has no class, or the detector knows none of the classes.
