@@ -80,8 +80,9 @@ def test_a_member_that_is_not_there_is_named(archive: Path, read) -> None:
 def test_data_of_an_archive_are_linted_and_trained_from(archive: Path, tmp_path: Path) -> None:
     dataset = data(archive)
     assert [f.code for f in lint(dataset).findings] == []
-    values = {"data": {"input_size": 64}, "optim": {"batch_size": 2}}
-    run = train(dataset, model="rtmdet-nano", weights="", epochs=1, values=values, out=tmp_path / "run")
+    run = train(
+        dataset, model="rtmdet-nano", weights="", epochs=1, input_size=64, batch_size=2, out=tmp_path / "run"
+    )
     assert run.best.is_file()
 
 

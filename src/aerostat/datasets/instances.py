@@ -218,6 +218,21 @@ class Instances(Sequence[Instance]):
         """Number of outlines (n,) of each."""
         return self._columns.outline_counts[self._start : self._stop]
 
+    def outlines(self) -> list[Floats]:
+        """Return the outlines (k, 2) of all objects, one object after the other."""
+        starts = self._columns.outline_starts[self._start : self._stop].tolist()
+        shapes = self._columns.shapes
+        return [
+            shapes.outline(place)
+            for start, count in zip(starts, self.outline_counts.tolist(), strict=True)
+            for place in range(start, start + count)
+        ]
+
+    def masks(self) -> dict[int, Rle | Mapping[str, Any]]:
+        """Return the run-length masks by the place of their object."""
+        places = self._columns.masks[self._start : self._stop]
+        return {int(row): self._columns.shapes.masks[places[row]] for row in np.flatnonzero(places >= 0)}
+
     def __len__(self) -> int:
         return self._stop - self._start
 
@@ -334,6 +349,10 @@ class GrowingArray:
         return numbers.reshape(-1, self._width) if self._width else numbers
 
 
+_ROWS_AT_ONCE = 1024
+"""Rows that are put into columns together: one at a time takes five times as long."""
+
+
 class InstanceBuilder:
     """Collects objects of many images in any order, and returns them image by image."""
 
@@ -341,6 +360,7 @@ class InstanceBuilder:
         self._points = GrowingArray(np.float64, 2)
         self._lengths = GrowingArray(np.int32)
         self._masks: list[Rle | Mapping[str, Any]] = []
+        self._rows: list[tuple[Any, ...]] = []  # not in the columns yet
         self._images = GrowingArray(np.int32)
         self._numbers = GrowingArray(np.int64)
         self._columns = {
@@ -368,13 +388,35 @@ class InstanceBuilder:
         start, count, mask = len(self._lengths), len(row.polygons), -1
         for polygon in row.polygons:
             self._points.extend(polygon)
-        self._lengths.extend([len(polygon) for polygon in row.polygons])
+        if count:
+            self._lengths.extend([len(polygon) for polygon in row.polygons])
         if row.rle is not None:
             mask = len(self._masks)
             self._masks.append(Rle.pack(row.rle))
+        self._rows.append((image, number, row.box_xyxy, row.label, row.crowd, row.area, start, count, mask))
+        if len(self._rows) >= _ROWS_AT_ONCE:
+            self._add_rows()
+
+    def add_all(self, image: int, instances: Instances) -> None:
+        """Add objects of the image at a place, in their order."""
+        outlines, masks = instances.outlines(), instances.masks()
+        stops = len(self._lengths) + np.cumsum(instances.outline_counts)
+        for outline in outlines:
+            self._points.extend(outline)
+        self._lengths.extend([len(outline) for outline in outlines])
+        places = np.full(len(instances), -1)
+        places[list(masks)] = len(self._masks) + np.arange(len(masks))
+        self._masks.extend(masks.values())
         self._add(
-            [image], [number], [row.box_xyxy], [row.label], [row.crowd], [row.area], [start], [count], [mask]
+            *(np.full(len(instances), image), np.arange(len(instances)), instances.boxes_xyxy),
+            *(instances.labels, instances.crowd, instances.areas),
+            *(stops - instances.outline_counts, instances.outline_counts, places),
         )
+
+    def _add_rows(self) -> None:
+        if self._rows:
+            self._add(*zip(*self._rows, strict=True))
+            self._rows = []
 
     def _add(self, images: ArrayLike, numbers: ArrayLike, *columns: ArrayLike) -> None:
         self._images.extend(images)
@@ -391,6 +433,7 @@ class InstanceBuilder:
         Returns:
             The objects, and offsets (images + 1,).
         """
+        self._add_rows()
         order = np.lexsort((self._numbers.array(), self._images.array()))
         counts = np.bincount(self._images.array(), minlength=images)
         del self._images, self._numbers

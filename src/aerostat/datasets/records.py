@@ -131,8 +131,8 @@ class Images(Sequence[ImageRecord]):
         rows = tuple(rows)
         builder = InstanceBuilder()
         for place, row in enumerate(rows):
-            for number, instance in enumerate(row.instances):
-                builder.add_one(place, number, instance)
+            if len(row.instances):
+                builder.add_all(place, row.instances)
         instances, offsets = builder.finish(len(rows))
         return Images(
             tuple(row.file_name for row in rows),

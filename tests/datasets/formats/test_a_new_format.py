@@ -99,10 +99,8 @@ def test_it_is_named_where_nothing_is_recognised(pets: Path, write_json: Callabl
 
 
 def test_it_is_trained_from(pets: Path, tmp_path: Path) -> None:
-    values = {"data": {"input_size": 64}, "optim": {"batch_size": 2}}
-    run = train(
-        Dataset.read(pets), model="rtmdet-nano", weights="", epochs=1, values=values, out=tmp_path / "run"
-    )
+    tiny = {"epochs": 1, "input_size": 64, "batch_size": 2}
+    run = train(Dataset.read(pets), model="rtmdet-nano", weights="", out=tmp_path / "run", **tiny)
     assert run.best.is_file()
     assert json.loads(run.environment.read_text("utf-8"))["data_card"]["classes"] == ["cat", "dog"]
 

@@ -403,12 +403,14 @@ class _Outlines:
 
     def places(self, record: int) -> slice:
         """Return where the outlines of a record stand."""
-        first, stop = np.searchsorted(self.owners, [record, record + 1])
-        return slice(int(first), int(stop))
+        first = self.owners.searchsorted(record)
+        return slice(int(first), int(self.owners.searchsorted(record + 1)))
 
     def of_record(self, record: int) -> Sequence[NDArray[np.float64]]:
         """Return the outlines of a record, each (n, 2)."""
         places = self.places(record)
+        if places.start == places.stop:
+            return ()
         start = int(self.lengths[: places.start].sum())
         stops = start + np.cumsum(self.lengths[places])
         return [self.points[stop - n : stop] for stop, n in zip(stops, self.lengths[places], strict=True)]
