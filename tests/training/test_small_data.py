@@ -10,7 +10,8 @@ from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
 from aerostat.inference.resolve import load
 from aerostat.model import build
-from aerostat.training.api import plan, train
+from aerostat.training.api import train
+from aerostat.training.plan import TrainRequest, plan
 from aerostat.weights.checkpoint import Header, save_weights
 from aerostat.weights.coco_classes import COCO_CLASSES
 
@@ -42,8 +43,8 @@ def test_one_command_chooses_the_recipe_by_itself(balloon, person_weights, capfd
 
 
 def test_the_rules_are_the_same_for_tiny_from_coco_weights(balloons, person_weights, tiny_weights):
-    nano = plan(balloons, weights=str(person_weights)).recipe
-    tiny = plan(balloons, model="rtmdet-tiny", weights=str(tiny_weights)).recipe
+    nano = plan(balloons, TrainRequest(weights=str(person_weights))).recipe
+    tiny = plan(balloons, TrainRequest("rtmdet-tiny", str(tiny_weights))).recipe
     assert (tiny.model.size, tiny.data) == ("tiny", nano.data)
     for section in ("augment", "optim", "schedule", "eval"):
         assert getattr(tiny, section) == getattr(nano, section)
@@ -53,7 +54,9 @@ def test_fewer_photographs_change_the_recipe_by_their_figures_alone(balloons, pe
     train_split = balloons.split("train")
     for count in (15, 30):
         some = train_split.chosen(range(count))
-        recipe = plan(Dataset(balloons.classes, {"train": some}), weights=str(person_weights)).recipe
+        recipe = plan(
+            Dataset(balloons.classes, {"train": some}), TrainRequest(weights=str(person_weights))
+        ).recipe
         assert recipe.data.input_size in (640, 800)
         assert recipe.optim.batch_size <= count
 
@@ -68,6 +71,6 @@ def test_tiny_learns_by_the_same_command(balloons, tiny_weights, tmp_path):
     assert [line["epoch"] for line in lines if line["kind"] == "val"] == [1, 2]
     detector = load(run.last)
     assert detector.classes == ("balloon",)
-    side = plan(data, **asked).recipe.data.input_size
+    side = plan(data, TrainRequest(**asked)).recipe.data.input_size
     assert detector.input_size == (side, side)
     assert side >= 640
