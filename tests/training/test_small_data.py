@@ -44,7 +44,7 @@ def test_one_command_chooses_the_recipe_by_itself(balloon, person_weights, capfd
 
 def test_the_rules_are_the_same_for_tiny_from_coco_weights(balloons, person_weights, tiny_weights):
     nano = plan(balloons, TrainRequest(weights=str(person_weights))).recipe
-    tiny = plan(balloons, TrainRequest(model="rtmdet-tiny", weights=str(tiny_weights))).recipe
+    tiny = plan(balloons, TrainRequest("rtmdet-tiny", str(tiny_weights))).recipe
     assert (tiny.model.size, tiny.data) == ("tiny", nano.data)
     for section in ("augment", "optim", "schedule", "eval"):
         assert getattr(tiny, section) == getattr(nano, section)
