@@ -43,3 +43,20 @@ def resize_image(image_bgr: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
     if (image_bgr.shape[1], image_bgr.shape[0]) == size:
         return image_bgr
     return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return an image whose longer side has at most `side` pixels, averaged over areas.
+
+    A smaller image is returned as it is.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        side: maximum of width and height, in pixels.
+    """
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -21,8 +21,9 @@ from aerostat.errors import InputError, clause
 from aerostat.images.location import length, path_of, read_bytes
 from aerostat.images.prefetch import prefetch
 from aerostat.images.read import IMAGE_SUFFIXES, Header, decode_image, read_header
+from aerostat.images.resize import shrink
 from aerostat.lint.listing import Finding, finding
-from aerostat.lint.similarity import SIDE, Signature, shrink, signature
+from aerostat.lint.similarity import SIDE, Signature, signature
 from aerostat.progress import track
 from aerostat.text import listed
 

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.images.resize import shrink
+
 SIDE = 256
 """Signatures are made of images reduced to so many pixels along their longer side."""
 HASH_DISTANCE = 10
@@ -75,16 +77,6 @@ def signature(image_bgr: NDArray[np.uint8]) -> Signature:
     counts = cv2.calcHist([hsv], [0, 1, 2], None, list(_BINS), [0, 180, 0, 256, 0, 256]).ravel()
     colours = np.sqrt(counts / counts.sum()).astype(np.float16)
     return Signature(np.packbits(bits).view(np.uint64)[0], thumbnail, colours)
-
-
-def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return an image at most `side` pixels long along its longer side, averaged; a smaller one as it is."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return image
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def near_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:

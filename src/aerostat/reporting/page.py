@@ -21,6 +21,7 @@ from aerostat.draw.palette import class_colour
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import write_bytes
 from aerostat.images.read import decode_image
+from aerostat.images.resize import shrink
 from aerostat.weights import container
 
 MAX_SIDE, MAX_COLUMN_SIDE = 1600, 1000
@@ -238,7 +239,7 @@ def _embed(figure: Figure, size: float) -> dict[str, Any]:
         raise InputError(f"Expected a picture for {name}, found one without pixels, {pixels.shape}.")
     plot = isinstance(content, bytes) and content.startswith(_PNG) and len(content) <= _PLOT_BYTES
     if not plot:
-        pixels = _fit(pixels, round(size * (MAX_SIDE if figure.wide else MAX_COLUMN_SIDE)))
+        pixels = shrink(pixels, round(size * (MAX_SIDE if figure.wide else MAX_COLUMN_SIDE)))
         content = _jpeg(pixels, name)
     assert isinstance(content, bytes)
     kind = "png" if plot else "jpeg"
@@ -251,16 +252,6 @@ def _embed(figure: Figure, size: float) -> dict[str, Any]:
         "alt": figure.alt,
         "wide": figure.wide,
     }
-
-
-def _fit(image_bgr: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
-    """Return an image scaled down so that no side is longer than `longest_side`."""
-    height, width = image_bgr.shape[:2]
-    scale = longest_side / max(height, width)
-    if scale >= 1:
-        return image_bgr
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _jpeg(image_bgr: NDArray[np.uint8], name: str) -> bytes:
