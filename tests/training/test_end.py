@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from aerostat.report.complete import lacks_page
 
 from aerostat.__main__ import main
 from aerostat.datasets.dataset import Dataset
+from aerostat.reporting.complete import lacks_page
 from aerostat.runs.directory import Run
 
 KILLED = """
 import os, signal, sys
-import aerostat.report.page
+import aerostat.reporting.page
 import aerostat.training.finish
 module, name = sys.argv[1].rsplit(".", 1)
 setattr(sys.modules[module], name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
@@ -36,7 +36,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("killed_at", "ended"),
     [
-        pytest.param("aerostat.report.page.write_bytes", True, id="while its page is written"),
+        pytest.param("aerostat.reporting.page.write_bytes", True, id="while its page is written"),
         pytest.param("aerostat.training.finish.draw_predictions", False, id="before the record of its end"),
     ],
 )
