@@ -65,7 +65,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def write_images(folder: Path, count: int, seed: int = 0) -> list[ImageRecord]:
-    """Write so many files and return them as images with seven objects each."""
+    """Write `count` files and return them as images with seven objects each."""
     rng = np.random.default_rng(seed)
     kinds = []
     for _ in range(KINDS):

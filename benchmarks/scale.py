@@ -69,7 +69,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def reading(images: int, instances: int, *, images_to_open: bool, rounds: int, goal: str) -> Iterator[Case]:
-    """Yield time and memory of reading a data set of so many images and instances."""
+    """Yield time and memory of reading a data set, by its number of images and instances."""
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(Path(folder), images, instances, images_to_open)
         megabytes = sum(file.stat().st_size for file in Path(folder).glob("annotations/*")) / 1e6
@@ -203,7 +203,7 @@ def _annotation_texts(rng: np.random.Generator, ids: list[int], start: int, coun
 
 
 def scoring(count: int) -> Iterator[Case]:
-    """Yield the time of COCO's twelve figures for so many images."""
+    """Yield the time of COCO's twelve figures for a number of images."""
     images, detections = draw_results(count)
     results: dict[str, list[float]] = {}
 
@@ -233,7 +233,7 @@ def scoring(count: int) -> Iterator[Case]:
 
 
 def scoring_memory(count: int) -> Iterator[Case]:
-    """Yield the memory that scoring takes for so many images, and for four times as many."""
+    """Yield the memory that scoring takes for a number of images, and for four times as many."""
     yield Case(
         "memory that scoring takes beside its input",
         "MB",

@@ -1,4 +1,4 @@
-"""Inputs that nobody meant, many of them, for everything that reads a file of somebody else's.
+"""Random inputs for every function that reads an untrusted file.
 
 `python -m scripts.fuzz` changes small good files in ways that break parsers - bytes flipped, cut and spliced,
 JSON nested deeply and numbers made huge, pickles with instructions put in, headers that lie - and hands each

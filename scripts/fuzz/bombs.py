@@ -51,7 +51,8 @@ def _classes(count: int) -> str:
     return "[" + ",".join(_region(rect, f'"class":"c{i}"') for i in range(count)) + "]"
 
 
-def _coco(images: str = "", annotations: str = "[]", categories: str = '[{"id":1,"name":"kite"}]') -> bytes:
+def coco(images: str = "", annotations: str = "[]", categories: str = '[{"id":1,"name":"kite"}]') -> bytes:
+    """Return a COCO file of these JSON arrays."""
     images = images or f'[{{"id":1,"file_name":"a.png","width":{SIZE[0]},"height":{SIZE[1]}}}]'
     return f'{{"images":{images},"annotations":{annotations},"categories":{categories}}}'.encode()
 
@@ -65,12 +66,13 @@ def _zigzag_annotation(points: int) -> str:
     return _annotation(json.dumps([flat]))
 
 
-def _rle(counts: str) -> str:
+def rle(counts: str) -> str:
+    """Return a record whose mask has these counts, in JSON."""
     return _annotation(f'{{"size":[{SIZE[1]},{SIZE[0]}],"counts":{counts}}}')
 
 
-_CSV = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
-_ROW = 'a.png,1,"{}",1,0,"{""name"":""rect"",""x"":1,""y"":1,""width"":9,""height"":9}","{""c"":""k""}"\n'
+CSV = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+ROW = 'a.png,1,"{}",1,0,"{""name"":""rect"",""x"":1,""y"":1,""width"":9,""height"":9}","{""c"":""k""}"\n'
 
 
 # ------------------------------------------------------------------------------------ checkpoints
@@ -122,7 +124,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _png(width: int, height: int, rows: int = 0, before: bytes = b"") -> bytes:
+def png(width: int, height: int, rows: int = 0, before: bytes = b"") -> bytes:
     """Return a PNG of a size whose first rows alone are there."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(bytes(3 * width + 1) * rows)
@@ -156,7 +158,7 @@ def _patched(
 
 
 def _scans(times: int) -> bytes:
-    """Return a progressive JPEG whose last scan stands there many times; each goes over all pixels."""
+    """Return a progressive JPEG whose last scan is repeated many times; each scan covers all pixels."""
     content = _encoded("JPEG", (4400, 4400), progressive=True)
     last = content[content.rfind(b"\xff\xda") : -2]
     return content[:-2] + last * times + b"\xff\xd9"
@@ -171,33 +173,35 @@ def _frames(count: int) -> bytes:
     return content[:-1] + frame * count + b";"
 
 
-def _document(values: dict[str, Any]) -> bytes:
+def weights(values: dict[str, Any]) -> bytes:
     """Return a weights file without tensors whose header has these values."""
     document = {"format": 1, "size": "nano", "classes": ["a"], "input_size": [320, 320], **values}
     metadata = {"__metadata__": {"aerostat": json.dumps(document) if values else "{}"}}
-    return parsers._safetensors(json.dumps(metadata).encode(), b"")
+    return parsers.safetensors_file(json.dumps(metadata).encode(), b"")
 
 
 def _tensors(count: int) -> bytes:
     metadata = {"aerostat": json.dumps({"format": 1, "size": "nano", "classes": ["a"]})}
     empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(count)}
-    return parsers._safetensors(json.dumps({"__metadata__": metadata, **empty}).encode(), b"")
+    return parsers.safetensors_file(json.dumps({"__metadata__": metadata, **empty}).encode(), b"")
 
 
-def _tree(items: str) -> bytes:
+def state_of_tree(items: str) -> bytes:
+    """Return a file of training state whose tree has these items."""
     document = f'{{"format":1,"tree":[{items.rstrip(",")}]}}'
-    return parsers._safetensors(json.dumps({"__metadata__": {"aerostat-state": document}}).encode(), b"")
+    return parsers.safetensors_file(json.dumps({"__metadata__": {"aerostat-state": document}}).encode(), b"")
 
 
-def _state(places: int) -> bytes:
+def state_file(places: int) -> bytes:
+    """Return a file of training state with an array at many places."""
     node = '{"$":"array","at":"t0","dtype":"|u1","shape":[1000000]}'
     document = f'{{"format":1,"tree":[{",".join([node] * places)}]}}'
     tensor = {"dtype": "U8", "shape": [1_000_000], "data_offsets": [0, 1_000_000]}
     header = json.dumps({"__metadata__": {"aerostat-state": document}, "t0": tensor}).encode()
-    return parsers._safetensors(header, bytes(1_000_000))
+    return parsers.safetensors_file(header, bytes(1_000_000))
 
 
-def _tiff(size: tuple[int, int]) -> bytes:
+def tiff(size: tuple[int, int]) -> bytes:
     """Return a TIFF of an image that is one strip of nothing."""
     tags = {256: size[0], 257: size[1], 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: size[1], 279: 100}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
@@ -229,54 +233,63 @@ BOMBS = dict(
             lambda: _via("[" + _region("{}", ",".join(f'"{i}":1' for i in range(200_000))) + "]"),
         ),
         ("via/nested", lambda: _via("[" * 2_000_000)),
-        ("via-csv/100,000 rows", lambda: (_CSV + _ROW * 30_000).encode()),
-        ("via-csv/a cell of 5 MB", lambda: (_CSV + 'a.png,1,{},1,0,"' + "[" * 5_000_000 + '",{}\n').encode()),
-        ("via-csv/a million lines of nothing", lambda: (_CSV + "\n" * 3_000_000).encode()),
+        ("via-csv/100,000 rows", lambda: (CSV + ROW * 30_000).encode()),
+        (
+            "via-csv/a cell of 5 MB",
+            lambda: (CSV + 'a.png,1,{},1,0,"' + "[" * 5_000_000 + '",{}\n').encode(),
+        ),
+        ("via-csv/a million lines of nothing", lambda: (CSV + "\n" * 3_000_000).encode()),
         (
             "via-csv/a million columns",
-            lambda: (_CSV.strip() + "," * 1_000_000 + "\n" + "," * 1_000_006 + "\n").encode(),
+            lambda: (CSV.strip() + "," * 1_000_000 + "\n" + "," * 1_000_006 + "\n").encode(),
         ),
-        ("coco/two million empty annotations", lambda: _coco(annotations=_many("{}", 2_000_000))),
-        ("coco/two million numbers for annotations", lambda: _coco(annotations=_many("1", 2_000_000))),
-        ("coco/a million empty categories", lambda: _coco(categories=_many("{}", 1_000_000))),
+        ("coco/two million empty annotations", lambda: coco(annotations=_many("{}", 2_000_000))),
+        ("coco/two million numbers for annotations", lambda: coco(annotations=_many("1", 2_000_000))),
+        ("coco/a million empty categories", lambda: coco(categories=_many("{}", 1_000_000))),
         (
             "coco/100,000 images that are missing",
-            lambda: _coco("[" + ",".join(f'{{"id":{i},"file_name":"{i}"}}' for i in range(100_000)) + "]"),
+            lambda: coco("[" + ",".join(f'{{"id":{i},"file_name":"{i}"}}' for i in range(100_000)) + "]"),
         ),
         (
             "coco/100,000 folders",
-            lambda: _coco("[" + ",".join(f'{{"id":{i},"file_name":"{i}/a"}}' for i in range(100_000)) + "]"),
+            lambda: coco("[" + ",".join(f'{{"id":{i},"file_name":"{i}/a"}}' for i in range(100_000)) + "]"),
         ),
         (
             "coco/100,000 categories",
-            lambda: _coco(
+            lambda: coco(
                 categories="[" + ",".join(f'{{"id":{i},"name":"{i}"}}' for i in range(100_000)) + "]"
             ),
         ),
-        ("coco/100,000 strays", lambda: _coco(annotations=_many('{"image_id":9,"category_id":1}', 100_000))),
+        (
+            "coco/100,000 strays",
+            lambda: coco(annotations=_many('{"image_id":9,"category_id":1}', 100_000)),
+        ),
         (
             "coco/a mask of one endless number",
-            lambda: _coco(annotations="[" + _rle('"' + "o" * 2_000_000 + '"') + "]"),
+            lambda: coco(annotations="[" + rle('"' + "o" * 2_000_000 + '"') + "]"),
         ),
-        ("coco/a mask of a million runs", lambda: _coco(annotations="[" + _rle(_many("9", 1_000_000)) + "]")),
+        (
+            "coco/a mask of a million runs",
+            lambda: coco(annotations="[" + rle(_many("9", 1_000_000)) + "]"),
+        ),
         (
             "coco/a mask of huge runs",
-            lambda: _coco(annotations="[" + _rle(_many("1" + "0" * 4000, 500)) + "]"),
+            lambda: coco(annotations="[" + rle(_many("1" + "0" * 4000, 500)) + "]"),
         ),
         (
             "coco/outlines that meet everywhere",
-            lambda: _coco(annotations="[" + ",".join([_zigzag_annotation(5_000)] * 60) + "]"),
+            lambda: coco(annotations="[" + ",".join([_zigzag_annotation(5_000)] * 60) + "]"),
         ),
         (
             "coco/an outline of 500,000 points",
-            lambda: _coco(annotations="[" + _zigzag_annotation(500_000) + "]"),
+            lambda: coco(annotations="[" + _zigzag_annotation(500_000) + "]"),
         ),
         (
             "coco/a million outlines",
-            lambda: _coco(annotations="[" + _annotation(_many("[]", 1_000_000)) + "]"),
+            lambda: coco(annotations="[" + _annotation(_many("[]", 1_000_000)) + "]"),
         ),
-        ("coco/200,000 broken outlines", lambda: _coco(annotations=_many(_annotation("[[1]]"), 50_000))),
-        ("coco/nested", lambda: _coco(annotations="[" * 3_000_000)),
+        ("coco/200,000 broken outlines", lambda: coco(annotations=_many(_annotation("[[1]]"), 50_000))),
+        ("coco/nested", lambda: coco(annotations="[" * 3_000_000)),
         ("recipe/a key of many parts", lambda: (".".join(["a"] * 50_000) + "=1").encode()),
         (
             "recipe/many keys of many parts",
@@ -285,22 +298,25 @@ BOMBS = dict(
         ("recipe/nested", lambda: b"x = " + b"[" * 100_000),
         ("recipe/a long number", lambda: b"[optim]\nlr = " + b"9" * 200_000),
         ("recipe/100 MB", lambda: b"#" * 100_000_000),
-        ("weights/500,000 classes", lambda: _document({"classes": [str(i) for i in range(500_000)]})),
+        (
+            "weights/500,000 classes",
+            lambda: weights({"classes": [str(i) for i in range(500_000)]}),
+        ),
         (
             "weights/twice the same among 300,000 classes",
-            lambda: _document({"classes": [*map(str, range(300_000)), "299999"]}),
+            lambda: weights({"classes": [*map(str, range(300_000)), "299999"]}),
         ),
-        ("weights/nested", lambda: _document({}).replace(b'"{}"', b'"' + b"[" * 3_000_000 + b'"')),
+        ("weights/nested", lambda: weights({}).replace(b'"{}"', b'"' + b"[" * 3_000_000 + b'"')),
         ("weights/100,000 empty tensors", lambda: _tensors(100_000)),
         (
             "weights/a tensor of 2^62",
-            lambda: parsers._safetensors(
+            lambda: parsers.safetensors_file(
                 b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}', b""
             ),
         ),
         ("weights/a header of 2^60", lambda: struct.pack("<Q", 1 << 60) + b"{}"),
-        ("state/one tensor in 20,000 places", lambda: _state(20_000)),
-        ("state/two million empty tuples", lambda: _tree('{"$":"tuple","items":[]},' * 300_000)),
+        ("state/one tensor in 20,000 places", lambda: state_file(20_000)),
+        ("state/two million empty tuples", lambda: state_of_tree('{"$":"tuple","items":[]},' * 300_000)),
         ("pth/one list as a thousand dictionaries", lambda: _dictionaries(50_000, 50_000)),
         ("pth/one storage as a thousand tensors", lambda: _shared_storage(5_000, 512, b"Float", 4)),
         ("pth/one half storage as a thousand tensors", lambda: _shared_storage(5_000, 512, b"Half", 2)),
@@ -316,18 +332,21 @@ BOMBS = dict(
         ),
         ("pth/60,000 entries", lambda: _archive(b"\x80\x02}.", {str(i): b"" for i in range(60_000)})),
         ("onnx/two million fields", lambda: b"\x3a\x00" * 2_000_000),
-        ("onnx/300,000 entries", lambda: parsers._field(14, parsers._field(1, b"a")) * 300_000),
-        ("onnx/nested", lambda: parsers._model(b"[" * 3_000_000)),
+        (
+            "onnx/300,000 entries",
+            lambda: parsers.proto(14, parsers.proto(1, b"a")) * 300_000,
+        ),
+        ("onnx/nested", lambda: parsers.onnx(b"[" * 3_000_000)),
         (
             "onnx/a million classes",
-            lambda: parsers._model(json.dumps({**parsers._ENTRY, "classes": ["a"] * 1_000_000}).encode()),
+            lambda: parsers.onnx(json.dumps({**parsers.ENTRY, "classes": ["a"] * 1_000_000}).encode()),
         ),
-        ("image/a PNG of 100,000 x 100,000", lambda: _png(*_HUGE)),
-        ("image/a PNG of 33,000 x 1,000 rows of nothing", lambda: _png(33_000, 1_000, 1_000)),
-        ("image/a PNG of 5,400 x 5,400", lambda: _png(5_400, 5_400, 5_400)),
+        ("image/a PNG of 100,000 x 100,000", lambda: png(*_HUGE)),
+        ("image/a PNG of 33,000 x 1,000 rows of nothing", lambda: png(33_000, 1_000, 1_000)),
+        ("image/a PNG of 5,400 x 5,400", lambda: png(5_400, 5_400, 5_400)),
         (
             "image/a PNG with texts",
-            lambda: _png(
+            lambda: png(
                 64,
                 48,
                 48,
@@ -336,7 +355,7 @@ BOMBS = dict(
         ),
         (
             "image/a PNG with a profile",
-            lambda: _png(64, 48, 48, _chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(300_000_000)))),
+            lambda: png(64, 48, 48, _chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(300_000_000)))),
         ),
         (
             "image/a JPEG of 65,500 x 65,500",
@@ -367,7 +386,7 @@ BOMBS = dict(
             lambda: _patched(_encoded("GIF", SIZE), SIZE, (65_000, 65_000), "<H", True),
         ),
         ("image/a GIF of 500 frames", lambda: _frames(500)),
-        ("image/a TIFF of 100,000 x 100,000", lambda: _tiff(_HUGE)),
+        ("image/a TIFF of 100,000 x 100,000", lambda: tiff(_HUGE)),
         (
             "image/a WebP of 16,383 x 16,383",
             lambda: _encoded("WEBP", (16_383, 16_383), "RGB", lossless=True, method=0),

@@ -61,7 +61,7 @@ def change(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> by
 
     Args:
         content: what to change.
-        others: of which pieces may be put in.
+        others: inputs whose pieces may be put in.
         dice: decides.
     """
     data = bytearray(content)

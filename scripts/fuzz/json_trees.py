@@ -16,7 +16,7 @@ class Raw(str):
 
 
 class Pairs(list[Any]):
-    """An object as a list of [key, value], of which several may have the same key."""
+    """An object as a list of [key, value]; several may have the same key."""
 
     __slots__ = ()
 

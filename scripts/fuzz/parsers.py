@@ -1,4 +1,4 @@
-"""What reads files of somebody else's: good files to start from, how to change them, and who reads them."""
+"""Parsers of untrusted files: good files to start from, changes of them, and the function that reads them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Parser:
         name: to ask for it.
         file_name: what the file is called in its folder.
         seeds: gives good files.
-        changes: of which one is taken for each input.
+        changes: one of them is made for each input.
         read: reads the file; `folder` has images beside it.
     """
 
@@ -254,7 +254,8 @@ def _read_recipe(path: Path) -> object:
 # ------------------------------------------------------------------------------------ safetensors
 
 
-def _safetensors(header: bytes, data: bytes) -> bytes:
+def safetensors_file(header: bytes, data: bytes) -> bytes:
+    """Return a safetensors file with this header."""
     return struct.pack("<Q", len(header)) + header + data
 
 
@@ -289,7 +290,7 @@ def _change_header(content: bytes, others: tuple[bytes, ...], dice: random.Rando
             case _:
                 tree = json_trees.change(tree, dice)
                 break
-    return _safetensors(json_trees.dump(tree).encode("utf-8", "surrogatepass"), data)
+    return safetensors_file(json_trees.dump(tree).encode("utf-8", "surrogatepass"), data)
 
 
 def _change_document(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
@@ -299,7 +300,7 @@ def _change_document(content: bytes, others: tuple[bytes, ...], dice: random.Ran
     metadata = next(value for key, value in tree if key == "__metadata__")
     pair = dice.choice(metadata)
     pair[1] = json_trees.dump(json_trees.change(json_trees.parse(pair[1]), dice))
-    return _safetensors(json_trees.dump(tree).encode("utf-8", "surrogatepass"), data)
+    return safetensors_file(json_trees.dump(tree).encode("utf-8", "surrogatepass"), data)
 
 
 def _in_folder(write: Callable[[Path], object]) -> bytes:
@@ -489,16 +490,18 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _field(number: int, content: bytes) -> bytes:
+def proto(number: int, content: bytes) -> bytes:
+    """Return a field of bytes as protobuf writes it."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def _model(entry: bytes) -> bytes:
-    prop = _field(1, b"aerostat") + _field(2, entry)
-    return b"\x08\x08" + _field(7, b"\x00" * 30) + _field(14, prop) + _field(8, b"\x10\x11")
+def onnx(entry: bytes) -> bytes:
+    """Return an ONNX file whose metadata have this entry."""
+    prop = proto(1, b"aerostat") + proto(2, entry)
+    return b"\x08\x08" + proto(7, b"\x00" * 30) + proto(14, prop) + proto(8, b"\x10\x11")
 
 
-_ENTRY = {
+ENTRY = {
     **{"format": 1, "size": "nano", "classes": ["balloon", "kite"], "input_size": [320, 320]},
     **{"dynamic": False, "batch": 1, "precision": "float32", "score_threshold": None, "nms_iou": 0.65},
     "weights_sha256": "ab" * 32,
@@ -507,12 +510,12 @@ _ENTRY = {
 
 @cache
 def _models() -> tuple[bytes, ...]:
-    return (_model(json.dumps(_ENTRY).encode()),)
+    return (onnx(json.dumps(ENTRY).encode()),)
 
 
 def _change_entry(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
-    tree = json_trees.change(json_trees.parse(json.dumps(_ENTRY)), dice)
-    return _model(json_trees.dump(tree).encode("utf-8", "surrogatepass"))
+    tree = json_trees.change(json_trees.parse(json.dumps(ENTRY)), dice)
+    return onnx(json_trees.dump(tree).encode("utf-8", "surrogatepass"))
 
 
 def _read_model(path: Path) -> object:

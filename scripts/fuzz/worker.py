@@ -130,7 +130,7 @@ def _warm_up(parser: Parser, folder: Path) -> None:
 
 
 def _try(parser: Parser, content: bytes, longest: float, folder: Path, trace: Trace) -> dict[str, Any]:
-    """Return what became of one input, which may take so many seconds."""
+    """Return the outcome of one input, which may take a number of seconds."""
     from aerostat.errors import AerostatError
 
     path = folder / parser.file_name

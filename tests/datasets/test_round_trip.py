@@ -94,7 +94,7 @@ def test_via_gives_back_what_was_written(folder: Path, per_image, version) -> No
     assert replace(back, problems=()) == split
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(1e-9, 1e5), st.floats(1e-9, 1e5))
 def test_a_box_survives_as_width_and_height_to_the_last_bit(
     x1: float, y1: float, dx: float, dy: float

@@ -25,11 +25,11 @@ Read = Callable[[Path], object]
 
 
 def png(width: int, height: int) -> bytes:
-    return bombs._png(width, height)
+    return bombs.png(width, height)
 
 
 def entry(**values: object) -> bytes:
-    return parsers._model(json.dumps({**parsers._ENTRY, **values}).encode())
+    return parsers.onnx(json.dumps({**parsers.ENTRY, **values}).encode())
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def entry(**values: object) -> bytes:
         (read_recipe, b"[optim]\nlr = " + b"9" * 5000, "no readable TOML recipe"),
         (read_recipe, b".".join([b"a"] * 20_000) + b" = 1", "more than 200 dots"),
         (read_recipe, b"[" + b"x" * 5000 + b"]", "Unknown recipe section 'xxx"),
-        (read_onnx_entry, parsers._model(b'{"format": 1e400}'), "cannot be read"),
+        (read_onnx_entry, parsers.onnx(b'{"format": 1e400}'), "cannot be read"),
         (read_onnx_entry, entry(size={"x": "nano"}), "cannot be read"),
         (read_onnx_entry, entry(input_size=[320.5, 320]), "cannot be read"),
         (read_onnx_entry, entry(input_size=[10**9, 10**9]), "cannot be read"),
@@ -47,13 +47,13 @@ def entry(**values: object) -> bytes:
         (read_onnx_entry, entry(batch="two"), "cannot be read"),
         (read_image, png(2**31 - 1, 2**31 - 1), "claims 2147483647 x 2147483647 pixels"),
         (read_size, png(100_000, 100_000), "claims 100000 x 100000 pixels"),
-        (read_image, bombs._tiff((30_000, 30_000)), "claims 30000 x 30000 pixels"),
+        (read_image, bombs.tiff((30_000, 30_000)), "claims 30000 x 30000 pixels"),
         (read_image, b"\xff\xd8\xff\xe0\0\x02" + b"\xff\xd9", "readable image|end is missing"),
-        (read_header, bombs._document({"classes": ["a"] * 2}), "the class 'a' appears twice"),
-        (read_header, bombs._document({"size": ["nano"]}), "the size is"),
-        (read_header, bombs._document({"input_size": [10**9, 32]}), "the input size is"),
-        (load_state, bombs._state(2), "is damaged"),
-        (load_state, bombs._tree('{"$":"int","hex":"x"}'), "is damaged"),
+        (read_header, bombs.weights({"classes": ["a"] * 2}), "the class 'a' appears twice"),
+        (read_header, bombs.weights({"size": ["nano"]}), "the size is"),
+        (read_header, bombs.weights({"input_size": [10**9, 32]}), "the input size is"),
+        (load_state, bombs.state_file(2), "is damaged"),
+        (load_state, bombs.state_of_tree('{"$":"int","hex":"x"}'), "is damaged"),
     ],
     ids=lambda value: value.__name__ if callable(value) else value[:25] if isinstance(value, str) else "",
 )
@@ -66,7 +66,7 @@ def test_it_is_refused_in_a_sentence(tmp_path: Path, read: Read, content: bytes,
 
 
 def test_an_array_whose_shape_is_beyond_the_machine_is_refused(tmp_path: Path) -> None:
-    content = bombs._state(1).replace(b"[1000000]", b"[9" + b"0" * 40 + b"]", 1)
+    content = bombs.state_file(1).replace(b"[1000000]", b"[9" + b"0" * 40 + b"]", 1)
     header = content[8:].partition(b"\x00" * 100)[0]
     (tmp_path / "x.ckpt").write_bytes(struct.pack("<Q", len(header)) + header + bytes(1_000_000))
     with pytest.raises(InputError, match="is damaged"):
@@ -75,7 +75,7 @@ def test_an_array_whose_shape_is_beyond_the_machine_is_refused(tmp_path: Path) -
 
 def test_an_image_that_is_genuine_is_read_all_the_same(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "drawn.png"
-    path.write_bytes(bombs._png(8_000, 6_000, 6_000))
+    path.write_bytes(bombs.png(8_000, 6_000, 6_000))
     with pytest.raises(InputError, match=re.escape("set AEROSTAT_MOST_PIXELS=48000000 to read it")):
         read_image(path)
     monkeypatch.setenv("AEROSTAT_MOST_PIXELS", "48000000")
@@ -110,14 +110,14 @@ def test_a_stream_larger_than_the_box_around_it_counts(tmp_path: Path) -> None:
 def test_a_run_of_a_mask_without_an_end_costs_only_its_area(tmp_path: Path) -> None:
     Image.new("RGB", parsers.SIZE).save(tmp_path / "a.png")
     for counts in ('"' + "o" * 100_000 + '"', "[1" + "0" * 400 + "]", "[5,-9]"):
-        (tmp_path / "c.json").write_bytes(bombs._coco(annotations=f"[{bombs._rle(counts)}]"))
+        (tmp_path / "c.json").write_bytes(bombs.coco(annotations=f"[{bombs.rle(counts)}]"))
         (image,) = Dataset.read(tmp_path / "c.json").splits["all"].images
         assert [instance.area for instance in image.instances] == [1600.0]  # that of the box
 
 
 def test_a_table_that_lacks_a_column_is_refused_by_its_name(tmp_path: Path) -> None:
-    header = bombs._CSV.replace("region_shape_attributes", "xregion_shape_attributes")
-    (tmp_path / "x.csv").write_text(header + bombs._ROW)
+    header = bombs.CSV.replace("region_shape_attributes", "xregion_shape_attributes")
+    (tmp_path / "x.csv").write_text(header + bombs.ROW)
     with pytest.raises(InputError, match="lacks the column 'region_shape_attributes'"):
         Dataset.read(tmp_path / "x.csv")
 
@@ -129,7 +129,7 @@ def test_assignments_that_no_parser_takes_are_texts() -> None:
 
 def test_an_export_that_says_what_it_wrote_is_believed(tmp_path: Path) -> None:
     said = Exported("nano", ("balloon",), (320, 256), score_threshold=0.1, nms_iou=0.65)
-    (tmp_path / "x.onnx").write_bytes(parsers._model(said.to_json().encode()))
+    (tmp_path / "x.onnx").write_bytes(parsers.onnx(said.to_json().encode()))
     assert read_onnx_entry(tmp_path / "x.onnx") == said
 
 

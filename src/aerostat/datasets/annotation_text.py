@@ -28,7 +28,7 @@ Document = dict[str, msgspec.Raw] | list[msgspec.Raw]
 
 
 class AnnotationText:
-    """The text of one annotation file. It is read at most once, and `take` lets go of it.
+    """The text of one annotation file. It is read at most once, and `take` releases it.
 
     Args:
         path: the file.
@@ -64,7 +64,7 @@ class AnnotationText:
         return self._content
 
     def take(self) -> bytes:
-        """Return what `content` does and keep none of it: the text of a large file takes much memory."""
+        """Return what `content` does, and release it: the text of a large file takes much memory."""
         content = self.content()
         self._content = self._document = None
         return content
@@ -80,7 +80,7 @@ class AnnotationText:
         return self._layout
 
     def is_json(self) -> bool:
-        """Say whether the text begins as a JSON object or list does.
+        """Return whether the text begins as a JSON object or list does.
 
         Raises:
             InputError: the file cannot be read or is empty.
@@ -147,7 +147,7 @@ _NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.DOTALL
 def _quote_no_numbers(content: bytes) -> bytes:
     """Return JSON with NaN and Infinity, which Python writes and no standard knows, as texts.
 
-    So the records that hold them can be told from the others, which stay.
+    Records with such a number can then be left out, and the others stay.
     """
     is_json = content[:HEAD_BYTES].lstrip().startswith((b"{", b"["))
     if not is_json or not (b"NaN" in content or b"Infinity" in content):
@@ -189,7 +189,7 @@ def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:
 
 
 def is_utf8(content: bytes) -> bool:
-    """Say whether bytes are UTF-8; what is not is refused whole, for any name in it may be wrong."""
+    """Return whether bytes are UTF-8. A file that is not is refused: any name in it may be wrong."""
     try:
         content.decode()
     except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from aerostat.geometry import polygons
 Box = tuple[float, float, float, float]
 
 CLIP_TOLERANCE = 0.5
-"""Pixels beyond the border that are clipped without a word: tools disagree by half a pixel where it is."""
+"""Pixels beyond the border that are clipped without a report: tools differ by half a pixel."""
 
 
 def box_area(box_xyxy: Box) -> float:
@@ -69,17 +69,16 @@ def fit_as_they_are(
     sizes: NDArray[np.float64],
     check_crossing: bool = True,
 ) -> NDArray[np.bool_]:
-    """Say for each of many polygons whether `fit_polygon` returns it as it is, without a remark.
+    """Return for each polygon whether `fit_polygon` returns it unchanged and without a problem.
 
-    A polygon for which that is in doubt - its area is next to nothing, or it has so many points that rounding
-    adds up - counts as one that does not fit, so whoever asks `fit_polygon` about the others gets the same
-    answers as if all had been asked about.
+    False is no certain answer: a polygon with a tiny area or with more than 10,000 points, where rounding
+    adds up, is False, too. A caller asks `fit_polygon` about those, and gets the same results as for all.
 
     Args:
         points: (n, 2) x, y of all polygons, one after the other.
         stops: (m,) where each polygon ends in `points`; none is empty.
         sizes: (m, 2) width, height of the image of each.
-        check_crossing: whether an outline that crosses itself is remarked upon.
+        check_crossing: whether an outline that crosses itself is a problem.
 
     Returns:
         (m,), of booleans.

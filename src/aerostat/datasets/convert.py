@@ -66,17 +66,17 @@ class Conversion:
         }
 
     def lines(self) -> list[str]:
-        """Return what a person is told, a line each."""
+        """Return the lines of a report for a person."""
         classes = f"{counted(len(self.classes), 'class', 'classes')} ({listed(self.classes, 8)})"
-        told = [
+        report = [
             f"{f.path}: {counted(f.images, 'image')}, {counted(f.instances, 'object')} of {classes}"
             for f in self.files
         ]
         kinds = Counter(problem.kind for problem in self.problems)
         for kind, number in kinds.items():
             first = next(problem for problem in self.problems if problem.kind == kind)
-            told.append(f"{kind}: {number}, first {first.file_name}: {first.detail}")
-        return told + [f"{what}: {number}" for what, number in self.lost.items()]
+            report.append(f"{kind}: {number}, first {first.file_name}: {first.detail}")
+        return report + [f"{what}: {number}" for what, number in self.lost.items()]
 
 
 def convert(
@@ -135,7 +135,7 @@ def _targets(src: Path, dst: Path, images: Path | None, written: Format, force: 
     """Return the file or folder to write for each split.
 
     Raises:
-        InputError: something stands there, or one file is asked for several splits.
+        InputError: the destination exists, or it is one file for several splits.
     """
     sources = find_splits(src, images)
     several = ", ".join(source.split for source in sources)
@@ -162,7 +162,7 @@ def _require_free(path: Path, written: Format, force: bool) -> None:
     """Refuse a file or folder to write that exists or can never be.
 
     Raises:
-        InputError: naming what stands there.
+        InputError: naming what is at the path.
     """
     above = nearest_existing(path.absolute().parent)
     fits = path.is_dir() if written.per_image else path.is_file()

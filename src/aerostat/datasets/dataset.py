@@ -51,7 +51,7 @@ class Dataset:
             from_format: refuse annotations of another format, such as ``coco``; None takes any.
 
         Raises:
-            InputError: nothing usable stands at `path`; the sentence names the file and the record.
+            InputError: nothing usable is at `path`; the sentence names the file and the record.
         """
         return read_dataset(Path(path), ReadOptions(classes, class_attribute, images, strict, from_format))
 
@@ -60,7 +60,7 @@ class Dataset:
         """Return the data set read again from where it was, with the same options.
 
         Raises:
-            InputError: nothing usable stands there any more.
+            InputError: nothing usable is at that path any more.
         """
         return read_dataset(origin.path, origin.options)
 
@@ -107,7 +107,7 @@ def read_dataset(path: Path, options: ReadOptions) -> Dataset:
     """Return the data set at `path`, as `Dataset.read` does.
 
     Raises:
-        InputError: nothing usable stands at `path`; the sentence names the file and the record.
+        InputError: nothing usable is at `path`; the sentence names the file and the record.
     """
     classes, splits = read_splits(path, options)
     return Dataset(classes, splits, Origin.of(path, options))
@@ -117,7 +117,7 @@ def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Datase
     """Return one data set where `Dataset.read` does, else each split that can be read by itself.
 
     Raises:
-        InputError: nothing that could be data stands there, or the classes have to be named.
+        InputError: nothing at the path can be data, or the classes must be named.
     """
     try:
         return [read_dataset(path, options)], []

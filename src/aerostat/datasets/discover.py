@@ -1,6 +1,6 @@
-"""From what a person calls DATA to its splits: finding the splits, recognising formats, agreeing on classes.
+"""The splits of a data set: where they are, in which format, and which classes they share.
 
-DATA is one of
+A data set is one of
 - a folder with split folders (``train``, ``val``, ``valid``, ``validation``, ``test``), each with images and
   one annotation file;
 - a folder with ``annotations/*.json``, one for each split, and images in ``train2017/``, ``images/train/``,
@@ -38,7 +38,7 @@ def read_splits(path: Path, options: ReadOptions) -> tuple[tuple[str, ...], dict
     """Return the classes and the splits of a data set.
 
     Raises:
-        InputError: nothing usable stands at `path`; the sentence names the file and the record.
+        InputError: nothing usable is at `path`; the sentence names the file and the record.
     """
     _check_class_names(options.classes)
     images = options.image_folder
@@ -285,8 +285,8 @@ def _split_of(split: str, candidates: Candidates, folder: Path, image_roots: tup
     if files:
         names = ", ".join(file.name for file in files)
         raise InputError(
-            f"{folder} has {len(files)} annotation files for one split ({names}); give one of them as DATA, "
-            "or move the others away."
+            f"{folder} has {len(files)} annotation files for one split ({names}); name one of them "
+            "instead of the folder, or move the others away."
         )
     raise _without_annotations(folder)
 
@@ -319,7 +319,7 @@ def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tup
     it would hide misspellings.
 
     Raises:
-        InputError: the splits differ, or there are no classes at all.
+        InputError: the splits differ, or there is no class.
     """
     if classes is not None:
         return tuple(classes)

@@ -21,7 +21,7 @@ _NAMES_TRIED = 20
 class ImageFolder:
     """A folder in which images are looked up by the names that annotations give them.
 
-    The names come from somebody's file, so they never lead out of the folder: of an absolute path, a URL or
+    The names are untrusted, so they never lead out of the folder: of an absolute path, a URL or
     a path with ``..`` only the last part counts. The same holds for a path that does not exist below the
     folder, such as ``images/a.jpg`` where the images were moved beside their annotations.
     """

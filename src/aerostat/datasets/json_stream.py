@@ -1,8 +1,8 @@
 """Large JSON documents in pieces: where each value stands in the file, and the elements of its arrays.
 
-Decoding `instances_train2017.json` at once takes its 450 MB of text, twice. Here a megabyte is looked at at a
-time. Whatever is unusual - a broken document, another encoding, elements that are no objects - is not handled
-but left to whoever decodes the document at once, and says what is wrong with it.
+Decoding `instances_train2017.json` at once takes its 450 MB of text twice. Here a megabyte is decoded at a
+time. A broken document, another encoding or an array of other values than objects is not handled here: the
+caller decodes such a document at once, and its errors name the place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 CHUNK = 1 << 20
-"""Bytes that are looked at at a time."""
+"""Bytes that are decoded at a time."""
 
 MAX_CHUNK = 1 << 26
 """Bytes that one element of an array may take."""
@@ -31,12 +31,12 @@ _SPACE = re.compile(rb"[ \t\r\n]*")
 
 
 class _UnusualError(Exception):
-    """The document is left to others."""
+    """The document must be decoded at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of the file: `start` to `stop` in bytes, with so many elements of an array."""
+    """A part of the file from `start` to `stop` in bytes, with `count` elements of an array."""
 
     start: int
     stop: int
@@ -94,12 +94,12 @@ class JsonFile:
 
 
 class _Scanner:
-    """Reads a file once from its beginning, and keeps no more of it than it looks at."""
+    """Reads a file once from its beginning, and keeps only the part that it decodes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._text = b""
-        self._at = 0  # in the text: what is before it has been gone over
+        self._at = 0  # in the text: the part before it is done
         self._start = 0  # of the text, in the file
 
     def object(self) -> tuple[dict[str, tuple[Part, ...]], set[str]]:
@@ -142,7 +142,7 @@ class _Scanner:
             self._take(b",")
 
     def _elements(self) -> tuple[Part, bool]:
-        """Go over some elements of an array; return them, and whether they are its last ones."""
+        """Return the next elements of an array, and whether they are the last ones."""
         size = CHUNK
         while size <= MAX_CHUNK:
             at_end = self._look(size)
@@ -208,7 +208,7 @@ class _Scanner:
         self._at += 1
 
     def _look(self, length: int) -> bool:
-        """See to it that there are so many bytes to look at; return whether the file has fewer."""
+        """Read until `length` bytes are at hand; return whether the file has fewer."""
         if len(self._text) - self._at < length:
             self._start += self._at
             self._text = self._text[self._at :] + self._file.read(max(length, CHUNK))
@@ -223,8 +223,8 @@ def _count(elements: bytes) -> tuple[int | None, int | None]:
         elements: elements of an array with its end, or cut off behind one of them and closed.
 
     Returns:
-        None for the number if the text was cut off within an element, and None for the end if the array goes
-        on behind the text.
+        The number is None if the text is cut off within an element. The end is None if the array continues
+        behind the text.
     """
     text = b"[" + elements
     try:

@@ -68,7 +68,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         "error",
         "nothing",
         "EXIF turns the image, but the stated size or the boxes are those of the stored pixels",
-        "the image is turned upright and the boxes are taken as they stand, so they may be wrong",
+        "the image is turned upright and the boxes stay as they are, so they may be wrong",
     ),
     ProblemType(
         "image-size",
@@ -78,7 +78,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         "the size in the image file counts, not the stated one",
         {
             "wrong size": "the size in the image file counts",
-            "swapped size": "the image is turned upright, its boxes are taken as they stand",
+            "swapped size": "the image is turned upright, its boxes stay as they are",
         },
     ),
     ProblemType(

@@ -1,4 +1,4 @@
-"""The data card: what is in a data set and what is wrong with it, before anybody trains on it."""
+"""The data card: what is in a data set, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SplitCard:
     Args:
         name: of the split.
         images: how many.
-        images_without_objects: how many of them have no object at all; they are kept.
+        images_without_objects: how many of them have no object; they are kept.
         instances: how many objects, crowd regions left out.
         instances_per_class: by class name, every class of the data set, also those with none.
         small, medium, large: objects by area, in COCO's bounds.
@@ -84,7 +84,7 @@ class DataCard:
         """Return tables for a console at least 80 columns wide.
 
         Args:
-            problems: with what reading the annotations met, where nobody else tells it.
+            problems: whether the problems of reading are listed, too.
         """
         from rich.console import Group
 

@@ -1,4 +1,4 @@
-"""What is wrong with the annotations: what reading them met, boxes that are kept but doubtful, classes."""
+"""Checks of annotations: problems of reading, doubtful boxes, and classes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from aerostat.lint.listing import Finding, finding
 from aerostat.text import listed
 
 MAX_NUMBER = 2**31
-"""No image is so wide; tools that keep numbers in 32 bits cannot hold them."""
+"""No image is that wide, and tools with 32-bit numbers cannot hold more."""
 
 COVERING = 0.99
-"""The share of the image from which a box is said to cover it."""
+"""Share of the image from which a box counts as covering it."""
 
 
 def check_problems(data: Dataset, files: Sequence[ImageFile]) -> list[Finding]:
-    """Return what reading the annotations met, with what the images' headers add to it."""
+    """Return the problems of reading, with what the images' headers add to them."""
     turned = {
         (file.split, file.record.file_name): file.header.stored_size
         for file in files
@@ -47,7 +47,7 @@ def check_problems(data: Dataset, files: Sequence[ImageFile]) -> list[Finding]:
 
 
 def _is_of_stored(problem: Problem, stored_size: tuple[int, int]) -> bool:
-    """Say whether a problem is none in the image as it is stored: it was annotated without being turned."""
+    """Return whether a problem vanishes in the stored image: it was annotated without being turned."""
     if problem.kind == "swapped size":
         return True
     if problem.kind not in ("clipped", "outside the image") or problem.box_xyxy is None:
@@ -77,7 +77,7 @@ def _of_problem(problem: Problem) -> Finding:
 
 
 def check_boxes(data: Dataset) -> list[Finding]:
-    """Return boxes that stand there twice, and boxes that cover their image."""
+    """Return boxes that are annotated twice, and boxes that cover their image."""
     found = []
     for split in data.splits.values():
         objects, image = split.images.instances, split.images.places
@@ -111,7 +111,7 @@ def _box(box_xyxy: NDArray[np.float64]) -> str:
 
 
 def check_classes(data: Dataset) -> list[Finding]:
-    """Return classes that cannot be learned or measured, and category ids that are worth a word."""
+    """Return classes that cannot be learned or measured, and unusual category ids."""
     found = []
     counts: dict[str, NDArray[np.int64]] = {
         split.name: np.bincount(

@@ -18,11 +18,11 @@ from aerostat.lint.similarity import (
 from aerostat.progress import track
 
 MAX_SCENES = 500
-"""So many pairs of like colours are looked at more closely; each image among them takes 0.2 s."""
+"""Maximum number of pairs with similar colours whose details are compared; an image takes 0.2 s."""
 
 
 def check_duplicates(files: Sequence[ImageFile], scenes: bool = True) -> list[Finding]:
-    """Return images that are alike, each named once with the one that it is like.
+    """Return similar images, each once, with the image that it is similar to.
 
     Args:
         files: of all splits, with what is known of their bytes and pixels.

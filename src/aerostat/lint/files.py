@@ -45,25 +45,25 @@ SUFFIXES: dict[str, frozenset[str]] = {
 """Lower-case suffixes that files of each format have, by Pillow's name of it."""
 
 SILENT_IMAGES = 500
-"""Headers of up to so many images are looked at without a word."""
+"""Images up to which no progress is shown."""
 
 _BATCH = 32
 
 
 @dataclass(slots=True)
 class ImageFile:
-    """An image of the data, and what is found out about its file.
+    """An image of the data, and the facts about its file.
 
     Args:
         split: name of the split.
         record: as it was read.
         length: of the file in bytes.
-        header: None if it is none that is known.
+        header: None if it is not of a known format.
         digest: SHA-256 of the bytes, where it was asked for.
         pixel_digest: SHA-256 of size and pixels.
         signature: what the image is recognised by.
-        broken: why its pixels cannot be read; empty if they can, or nobody looked.
-        looked: whether anybody looked at its pixels.
+        broken: why its pixels cannot be read; empty if they can, or were not read.
+        looked: whether its pixels were read.
     """
 
     split: str
@@ -83,7 +83,7 @@ def image_files(data: Dataset) -> list[ImageFile]:
 
 
 def look_at_headers(files: Sequence[ImageFile], threads: int) -> None:
-    """Fill in what the headers say, and the digests of files that are as long as another one."""
+    """Read the headers, and the digests of files that are as long as another one."""
     shown = len(files) > SILENT_IMAGES
     deque(_each(_look_at_header, files, threads, "reading headers" if shown else ""), maxlen=0)
     by_length = defaultdict[int, list[ImageFile]](list)
@@ -109,18 +109,18 @@ def _digest(file: ImageFile) -> None:
 
 
 def look_at_pixels(files: Sequence[ImageFile], threads: int, seconds: float | None = None) -> None:
-    """Decode images and fill in what becomes of it.
+    """Decode images, and keep digests, signatures and errors.
 
     Args:
         files: the images.
         threads: that decode.
-        seconds: stop looking after so long; the images are then a sample from everywhere. None looks at all.
+        seconds: stop after this time; the images are then a sample from everywhere. None reads all.
     """
     order = list(files)
     if seconds is not None:
         order = [files[k] for k in np.random.default_rng(0).permutation(len(files))]
     for file, small_bgr in _each(_look_at_pixels, order, threads, "reading pixels", seconds):
-        # Here and not in the threads: it is many calls too short for threads to take turns at.
+        # Not in the threads: it consists of many short calls, which threads would only slow down.
         file.signature = None if small_bgr is None else signature(small_bgr)
 
 
@@ -150,7 +150,7 @@ def _each(
     title: str,
     seconds: float | None = None,
 ) -> Iterator[W]:
-    """Yield what becomes of each of many items in threads, until they are done or the time is over."""
+    """Yield the result of each item, computed in threads, until all are done or the time is over."""
     started = time.monotonic()
 
     def batches() -> Iterator[list[Callable[[], W]]]:
@@ -230,7 +230,7 @@ def check_unreferenced(data: Dataset) -> list[Finding]:
 
 
 def read_again(file: ImageFile) -> NDArray[np.uint8] | None:
-    """Return the pixels of an image once more, None if it is gone meanwhile."""
+    """Return the pixels of an image again, None if it is not there any more."""
     try:
         return decode_image(read_bytes(file.record.location), file.record.location.name)
     except (InputError, OSError):

@@ -1,4 +1,4 @@
-"""Look for everything that is known to be wrong with annotated images."""
+"""Checks of annotated images and their files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from aerostat.lint.files import (
 from aerostat.lint.listing import Finding, LintReport, finding
 
 MAX_HEADERS = 20_000
-"""In front of a training so many headers are looked at; beyond, that takes longer than anybody waits."""
+"""Maximum number of headers that are read before a training; more take longer than a user waits."""
 
 BRIEF_SECONDS = 10.0
-"""In front of a training pixels are looked at for so long."""
+"""Seconds for which pixels are read before a training."""
 
 
 def lint(
@@ -32,12 +32,12 @@ def lint(
 ) -> LintReport:
     """Return what is wrong with a data set.
 
-    Annotations are always gone through whole, and so are the images' headers.
+    All annotations are checked, and all headers unless `brief` limits them.
 
     Args:
         data: as it was read, not strictly.
         pixels: decode the images: finds those that are broken behind their headers, and those that are alike.
-        brief: as in front of a training: pixels for `BRIEF_SECONDS` at most, headers of `MAX_HEADERS` at
+        brief: as before a training: pixels for `BRIEF_SECONDS` at most, headers of `MAX_HEADERS` at
             most, no comparison of scenes; what was not looked at is a finding.
         threads: that read; by default as many as there are processors, eight at most.
     """
@@ -73,7 +73,7 @@ def lint_path(path: Path | str, options: ReadOptions | None = None, *, pixels: b
         pixels: as for `lint`.
 
     Raises:
-        InputError: nothing that could be data stands there, or the classes have to be named.
+        InputError: nothing at the path can be data, or the classes must be named.
     """
     data, refusals = read_what_can_be_read(Path(path), options or ReadOptions())
     refused: list[Finding] = [

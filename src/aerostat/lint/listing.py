@@ -1,4 +1,4 @@
-"""What lint says: findings of known kinds, each with what training does about it, and their sum."""
+"""Findings of lint, each with what training does about it, and their report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SHOWN_FINDINGS = 3
-"""So many findings of each kind are named; the rest are counted."""
+"""Findings of each type that are named; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
+    """One problem of the data, or a fact worth knowing.
 
     Args:
         code: see `aerostat.datasets.problems`; it stays the same between versions.
@@ -72,11 +72,11 @@ class LintReport:
         return cls(tuple(ordered), images, headers, pixels)
 
     def count(self, severity: Severity) -> int:
-        """Return how many findings are so severe."""
+        """Return the number of findings of a severity."""
         return sum(f.severity == severity for f in self.findings)
 
     def fails(self, strict: bool = False) -> bool:
-        """Say whether there is an error, or with `strict` an error or a warning."""
+        """Return whether there is an error, or with `strict` an error or a warning."""
         return bool(self.count("error") or (strict and self.count("warning")))
 
     def groups(self) -> list[list[Finding]]:
@@ -90,7 +90,7 @@ class LintReport:
         """Return the report for JSON.
 
         Args:
-            most: at most so many findings of each kind; None gives all.
+            most: maximum number of findings of each type; None gives all.
         """
         shown = [asdict(f) for group in self.groups() for f in group[:most]]
         return {
@@ -112,7 +112,7 @@ class LintReport:
         """Return the findings by kind for a console at least 80 columns wide.
 
         Args:
-            see_all: said where some are only counted.
+            see_all: a clause that says where all findings are.
         """
         from rich.text import Text
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aerostat.images.resize import shrink
 
 SIDE = 256
-"""Signatures are made of images reduced to so many pixels along their longer side."""
+"""Longer side in pixels to which an image is reduced for its signature."""
 HASH_DISTANCE = 10
 """Bits of 63 in which hashes of nearly the same image differ at most.
 
@@ -59,7 +59,7 @@ class Signature:
 
     @property
     def flat(self) -> bool:
-        """Whether there is too little on the image to recognise it."""
+        """Whether the image has too little structure to be recognised."""
         return not self.thumbnail.any()
 
 
@@ -121,8 +121,8 @@ def like_colours(signatures: Sequence[Signature], groups: Sequence[int], most: i
 
     Args:
         signatures: of all images.
-        groups: a number for each; pairs within one are none.
-        most: at most so many pairs, and at most four of each image of a smaller group.
+        groups: a number for each; two images of one group are no pair.
+        most: maximum number of pairs; an image of a smaller group is in at most four.
     """
     group = np.asarray(groups)
     colours = np.asarray([s.colours for s in signatures], np.float16)

@@ -1,4 +1,4 @@
-"""What is refused in an annotation file whatever its format."""
+"""Checks of an annotation file that are the same for all formats."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from aerostat.errors import InputError
 from aerostat.text import counted, listed, shown
 
 MAX_BROKEN = 100_000
-"""Records of a file that are none, or name no class; what is said of each takes a hundred times its bytes."""
+"""Maximum number of unusable records in a file. The report of one takes a hundred times its bytes."""
 
 
 @dataclass(slots=True)
 class BrokenRecords:
-    """Counts the records that are none or name no class, and refuses a file of nothing else.
+    """Counts the records that cannot be used or name no class, and refuses a file with too many.
 
     Args:
         problems: what is wrong with the file, in which they are found.
@@ -30,7 +30,7 @@ class BrokenRecords:
     _broken: int = 0
 
     def refuse_too_many(self) -> None:
-        """Refuse the file once there are more than `MAX_BROKEN`; cheap to ask again and again.
+        """Refuse the file once there are more than `MAX_BROKEN`; cheap to call for each record.
 
         Raises:
             InputError: naming the first.
@@ -59,7 +59,7 @@ def refuse_without_images(images: Sized, path: Path) -> None:
 
 
 def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: Path) -> None:
-    """Refuse a file that lists something twice of which there can be only one.
+    """Refuse a file that lists a value twice that must be unique.
 
     Args:
         values: that must differ.
@@ -67,7 +67,7 @@ def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: Pat
         path: the file.
 
     Raises:
-        InputError: naming the first that stands there twice.
+        InputError: naming the first value that is listed twice.
     """
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:

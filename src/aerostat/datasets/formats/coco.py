@@ -48,16 +48,16 @@ PIXEL_CENTRE = 0.5
 """What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel."""
 
 CHECKED_IMAGES = 20_000
-"""Up to so many images, headers are read and outlines tested for crossings; beyond, that takes minutes."""
+"""Images up to which headers are read and outlines tested for crossings; for more that takes minutes."""
 
 SILENT_BATCHES = 128
-"""Up to so many batches of annotations are read without a word."""
+"""Batches of annotations up to which no progress is shown."""
 
 
 class _Image(msgspec.Struct):
     id: Id
     file_name: str
-    width: Any = None  # whatever stands there costs nothing but a header to read
+    width: Any = None  # any value: a wrong one only costs a look at the header
     height: Any = None
 
 
@@ -145,7 +145,7 @@ def read_coco(
 
 @dataclass(slots=True)
 class _File:
-    """What a file holds: `unusable` are the ids of images whose records cannot be used, which is reported."""
+    """Content of a file; `unusable` holds the ids of images whose records are broken and reported."""
 
     images: list[_Image]
     unusable: Sequence[Id]
@@ -154,7 +154,7 @@ class _File:
 
 
 def _read_file(text: AnnotationText, split: str, problems: list[Problem]) -> _File:
-    """Return what a file holds; the annotations of a large one stay in the file until they are used.
+    """Return the content of a file; the annotations of a large file are read when they are used.
 
     Raises:
         InputError: the file is no whole COCO file, or none of its images' records can be used.
@@ -203,7 +203,7 @@ def _once(categories: list[_Category], path: Path, split: str, problems: list[Pr
     same = Counter((category.id, str(category.name)) for category in categories)
     for (id_, name), times in same.items():
         if times > 1:
-            detail = f"category {shown(id_)}, {shown(name)}, stands there {times} times; counted once"
+            detail = f"category {shown(id_)}, {shown(name)}, is listed {times} times; counted once"
             problems.append(
                 Problem(split, path.name, "repeated category", detail, f"category {str(id_)[:60]}")
             )
@@ -227,10 +227,10 @@ def _usable(
             reason = error
         try:
             usable.append(msgspec.json.decode(raw, type=shape, strict=False))
-            detail = f"{where} states a number in another form ({reason}); read as the number that it says"
+            detail = f"{where} states a number in another form ({reason}); read as the number that it states"
             problems.append(Problem(split, path.name, "number in another form", detail, where))
         except BROKEN:
-            detail = f"{where} is no record of its kind ({reason}); left out with its objects"
+            detail = f"{where} is not a record of its kind ({reason}); left out with its objects"
             problems.append(Problem(split, path.name, "malformed record", detail, where))
             with contextlib.suppress(*BROKEN):
                 ids.append(msgspec.json.decode(raw, type=_IdOf).id)
@@ -238,7 +238,7 @@ def _usable(
 
 
 def _shown(batches: Batches, path: Path) -> Iterable[bytes]:
-    """Return the batches; how far they have come is shown if they are so many that a person waits."""
+    """Return the batches; progress is shown if there are more than `SILENT_BATCHES`."""
     if len(batches) <= SILENT_BATCHES:
         return batches.drain()
     return track(batches.drain(), f"reading {path.name}", total=len(batches))
@@ -292,14 +292,14 @@ def _shortened(value: object) -> str:
 
 
 def _without_placeholder(file: _File, split: str, path: Path, problems: list[Problem]) -> list[_Category]:
-    """Leave out the category 0 that Roboflow puts above all others, which no object has."""
+    """Return the categories without Roboflow's category 0, which is above all others and has no objects."""
     placeholder = next((category for category in file.categories if category.id == 0), None)
     others = [category for category in file.categories if category is not placeholder]
     if placeholder is None or not others or any(c.supercategory != placeholder.name for c in others):
         return file.categories
     if 0 in categories_in_use(file.annotations):
         return file.categories
-    detail = f"category 0, {placeholder.name!r}, has no objects and stands above all others; left out"
+    detail = f"category 0, {placeholder.name!r}, has no objects and is above all others; left out"
     problems.append(Problem(split, path.name, "placeholder category", detail))
     return others
 

@@ -25,13 +25,13 @@ from aerostat.text import shown
 Id = int | str
 
 BATCH = 512
-"""Records that are decoded and measured together: enough for numpy to pay, few enough for a core's own cache.
+"""Records that are decoded and measured together. They fit into a core's own cache.
 
 860,000 records took 8.3 s in batches of 512, 8.5 s of 1024, 10.1 s of 2048 and 12.0 s of 8192.
 """
 
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding a record can raise."""
+"""Errors that decoding a record can raise."""
 
 
 class _Rle(msgspec.Struct):
@@ -94,7 +94,7 @@ class BatchesInMemory:
         return iter(self._parts)
 
     def drain(self) -> Iterator[bytes]:
-        """Yield the batches, and let go of each."""
+        """Yield the batches, and release each."""
         for place in range(len(self._parts)):
             part, self._parts[place] = self._parts[place], b""
             yield part
@@ -146,7 +146,7 @@ def categories_in_use(batches: Iterable[bytes]) -> set[Id]:
 
 
 UNUSABLE, NOWHERE = -1, -2
-"""Places of an image that cannot be used, and is reported, and of one that the file does not list."""
+"""Places of an unusable image, which is reported, and of an image that the file does not list."""
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class Targets:
 
 @dataclass(slots=True)
 class AnnotationReader:
-    """Puts annotations to their images and keeps account of what is wrong with them.
+    """Adds annotations to their images and collects the problems.
 
     Args:
         targets: the images.
@@ -186,8 +186,8 @@ class AnnotationReader:
         split: name of the split.
         source: name of the annotation file.
         thorough: whether outlines are tested for crossing themselves.
-        problems: to which is added what is wrong.
-        builder: to which the objects are added.
+        problems: problems are added to it.
+        builder: objects are added to it.
     """
 
     targets: Targets
@@ -238,7 +238,7 @@ class AnnotationReader:
     def _add_carefully(
         self, records: _Records, outlines: _Outlines, row: int, number: int, place: int, label: int
     ) -> None:
-        """Add one record about which something is unusual.
+        """Add one record that needs a change or a report.
 
         Args:
             records: of the batch.
@@ -276,12 +276,11 @@ class AnnotationReader:
     def _report_stray(self, annotation: _Annotation, place: int, number: int) -> None:
         where = _where(annotation, number)
         if place == NOWHERE:
-            detail = f"{where} names the image id {shown(annotation.image_id)}, which no image has; dropped"
+            detail = f"{where} names the image id {shown(annotation.image_id)}, but no image has it; dropped"
             self.problems.append(Problem(self.split, self.source, "unknown image", detail, where))
         else:
-            detail = (
-                f"{where} has the category id {shown(annotation.category_id)}, which no category has; dropped"
-            )
+            category = shown(annotation.category_id)
+            detail = f"{where} has the category id {category}, but no category has it; dropped"
             file_name = self.targets.file_names[place]
             self.problems.append(Problem(self.split, file_name, "unknown category", detail, where))
 
@@ -297,7 +296,7 @@ class _Records:
         found: in the order of the file; None for one that is no annotation.
         errors: why, by place.
         spoilt: places of those whose segmentation cannot be used.
-        forms: why, by place, those are no plain records whose numbers are texts, or whole ones as decimals.
+        forms: errors of strict decoding, by place, of records whose numbers are texts or decimals.
     """
 
     found: Sequence[_Annotation | None]
@@ -329,7 +328,7 @@ def _decode(batch: bytes) -> _Records:
 
 
 def _decode_strictly_or_not(raw: msgspec.Raw) -> tuple[_Annotation | None, Exception | None]:
-    """Return a record, None if it is none whatever is let pass, and what is wrong with it."""
+    """Return (record, error). Decode strictly, then leniently."""
     try:
         return _ONE.decode(raw), None
     except BROKEN as error:
@@ -339,7 +338,7 @@ def _decode_strictly_or_not(raw: msgspec.Raw) -> tuple[_Annotation | None, Excep
 
 
 def _without_segmentation(raw: msgspec.Raw) -> msgspec.Raw:
-    """Return a record as if it stated none."""
+    """Return a record without its segmentation."""
     fields = _FIELDS.decode(raw)
     fields["segmentation"] = msgspec.Raw(b"null")
     return msgspec.Raw(msgspec.json.encode(fields))
@@ -440,7 +439,7 @@ def _stated_areas(annotations: Sequence[_Annotation | None]) -> NDArray[np.float
 def _fit_without_doubt(
     boxes_xyxy: NDArray[np.float64], areas: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Say for each record (m,) whether its box lies in an image of its size and its area is one."""
+    """Return for each record (m,) whether its box lies in its image and its area is positive and finite."""
     start, end = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     inside = ((start >= 0) & (end <= sizes) & (start < end)).all(axis=1)
     certain: NDArray[np.bool_] = inside & (areas > 0) & (areas < math.inf)
@@ -455,7 +454,7 @@ def _instance(
     row: int,
     kinds: dict[ProblemKind, str],
 ) -> Instance | None:
-    """Return the object, None if it is dropped; `kinds` becomes what had to be done, with the details.
+    """Return the object, None if it is dropped; its problems are put into `kinds`, with the details.
 
     Args:
         annotation: the record.
@@ -463,7 +462,7 @@ def _instance(
         size: width and height of its image.
         outlines: of its batch.
         row: its own in the batch.
-        kinds: holds what is known to be wrong already.
+        kinds: problems that are known already.
     """
     stated = outlines.of_record(row)
     rle = _mask(annotation, len(stated), size, kinds)
@@ -499,7 +498,7 @@ def _box(annotation: _Annotation, outlines: Sequence[NDArray[np.float64]]) -> Bo
 def _mask(
     annotation: _Annotation, outlines: int, size: tuple[int, int], kinds: dict[ProblemKind, str]
 ) -> dict[str, Any] | None:
-    """Return the run-length mask, if there is one that fits; say what of a segmentation is of no use."""
+    """Return the run-length mask, if there is one that fits; a useless segmentation is put into `kinds`."""
     stated = annotation.segmentation
     if isinstance(stated, _Rle):
         if stated.size == size[::-1]:
@@ -517,7 +516,7 @@ def _fit_outlines(
     thorough: bool,
     kinds: dict[ProblemKind, str],
 ) -> tuple[NDArray[np.float64], ...]:
-    """Return what is left of outlines in their image; `fit` tells those that stay as they are."""
+    """Return the outlines as far as they are in their image; those that `fit` stay as they are."""
     kept = []
     for outline, fits in zip(outlines, fit.tolist(), strict=True):
         if fits:
@@ -536,7 +535,7 @@ def _fit_outlines(
 
 
 def _area(outlines: Sequence[NDArray[np.float64]], rle: Mapping[str, Any] | None, box_xyxy: Box) -> float:
-    """Return the area of what is annotated where the file states none that holds."""
+    """Return the area of an object if the file states none that can be used."""
     if outlines:
         return sum(polygons.area(outline) for outline in outlines)
     if rle is None:
@@ -549,7 +548,7 @@ def _area(outlines: Sequence[NDArray[np.float64]], rle: Mapping[str, Any] | None
 def rle_area(counts: str | Sequence[int]) -> int:
     """Return the number of pixels in a run-length mask, plain or compressed as in COCO's maskApi.
 
-    Nonsense has a nonsensical number, and a compressed mask with a run beyond 2^60 has none: 0.
+    A broken mask may give any number. A compressed mask with a run beyond 2^60 gives 0.
     """
     runs = _decompress(counts) if isinstance(counts, str) else counts
     return sum(runs[1::2])

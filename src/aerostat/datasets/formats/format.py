@@ -13,7 +13,7 @@ from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Split
 
 LEFT_OUT = "crowd regions left out"
-"""Objects that `Format.write` counts by this name are not in the file at all."""
+"""Objects that `Format.write` counts by this name are not in the file."""
 
 
 @dataclass(frozen=True, slots=True)

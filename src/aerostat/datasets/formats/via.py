@@ -79,7 +79,7 @@ class _RawProject(msgspec.Struct):
 
 
 _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding a part of a document can raise."""
+"""Errors that decoding a part of a document can raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _named(regions: dict[str, T] | list[T] | None) -> tuple[Sequence[str | int],
 def _usable(
     parts: Mapping[str, msgspec.Raw], split: str, path: Path, problems: list[Problem]
 ) -> list[_Photograph]:
-    """Return what can be used of entries at least one of which is broken, and report the rest."""
+    """Return the usable part of entries, and report the broken ones."""
     photographs = []
     broken = BrokenRecords(problems, path)
     for key, raw in parts.items():
@@ -329,7 +329,7 @@ def _read_region(
     fitted, kind = fit_box(box, *size)
     if fitted is not None and (stated := _first_text(shape)) is not None:
         form = f"states a number in another form (the text {stated[:20]!r})"
-        report("number in another form", f"{form}; read as the number that it says")
+        report("number in another form", f"{form}; read as the number that it states")
     polygon = None
     if fitted is not None and not isinstance(outline, tuple):
         polygon, outline_kind = fit_polygon(outline, *size)
