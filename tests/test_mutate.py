@@ -56,7 +56,7 @@ def run(*options: object, path: Path | None = None) -> tuple[int, str]:
     command = [sys.executable, str(PROJECT / "scripts" / "mutate.py"), *map(str, options)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     environment["PYTHONPATH"] = str(path or "")
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -172,3 +172,9 @@ def test_parts_are_joined_in_order_with_the_columns_that_all_of_them_have():
     assert both.scores.tolist() == [*table_of(2).scores, *table_of(2).scores]
     with pytest.raises(ValueError, match="no levels"):
         Candidates.concatenate([table_of(2, **known), table_of(2, columns={"x": np.ones((2, 5))})]).origin()
+
+
+@pytest.mark.parametrize("known", [{"levels": np.zeros(2, np.int64)}, {"points": np.arange(2)}, {}])
+def test_candidates_without_levels_or_points_have_no_origin(known):
+    with pytest.raises(ValueError, match="no levels and points"):
+        table_of(2, **known).origin()
