@@ -31,12 +31,12 @@ def test_the_demo_tells_the_whole_story_and_reaches_its_ap(tmp_path, capsys):
     page = (out / "report.html").read_text()
     for words in (
         "First the images",
-        "The data in pictures",
+        "Images and labels",
         "Training batches",
         "Test-time augmentation",
         "Kinds of error",
         "Feature maps",
-        "What detections rest on",
+        "Explanations",
         "Average Precision",
         "New photographs",
         "data:image/",

@@ -70,7 +70,7 @@ def test_each_detection_has_a_picture_and_a_sentence(explain: Run, photograph: P
     for number, line in enumerate(lines[:3], start=1):
         picture = Path(line.rpartition(" -> ")[2])
         assert picture.name.startswith(f"party-explained-0{number}-")
-        assert "born at level" in line and "neck.out_convs[" in line
+        assert ", level " in line and "neck.out_convs[" in line
         assert cv2.imread(str(tmp_path / picture)).shape[1] == 480
     assert lines[3] == "wrote 3 pictures to explanations"
     assert "the best 3 of" in ended.err

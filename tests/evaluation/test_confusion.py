@@ -102,3 +102,11 @@ def test_the_most_confused_of_many_classes_stay_in_their_order() -> None:
 def test_no_images_give_an_empty_matrix() -> None:
     assert confusion_matrix([], [], CLASSES).counts.tolist() == [[0] * 3] * 3
     assert confusion_matrix([], [], CLASSES).confused() == []
+
+
+def test_a_notebook_shows_the_matrix_with_escaped_names() -> None:
+    record = image((A, 0), (B, 1))
+    matrix = confusion_matrix([record], [found((A, 1, 0.9), classes=("<b>", "dog"))], ("<b>", "dog"))
+    assert repr(matrix) == "Confusion(2 classes, 1 object found as another class)"
+    assert "<b>" not in matrix._repr_html_() and "&lt;b&gt;" in matrix._repr_html_()
+    assert matrix.to_dict() == {"classes": ["<b>", "dog"], "counts": matrix.counts.tolist(), "score": 0.3}

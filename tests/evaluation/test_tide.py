@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -364,3 +365,13 @@ def test_no_image_is_shown_twice_in_a_row_where_another_one_is_left() -> None:
     turned = worst_images(mistakes, 2, ("missed", "background"))
     assert [[bad.image for bad in turned[kind]] for kind in turned] == [[1, 2], [0, 1]]
     assert worst_images(mistakes, 0) == {}
+
+
+def test_the_result_is_one_line_json_and_a_table_of_kinds() -> None:
+    result = tide([image((BOX, CAT), (FAR, DOG))], [found((BOX, CAT, 0.9), (FAR, CAT, 0.8))], CLASSES)
+    assert repr(result) == "TideResult(1 of 2 objects found, 1 error at a score of 0.3)"
+    plain = json.loads(json.dumps(result.to_dict()))
+    assert plain["kinds"]["classification"]["count"] == 1 and plain["errors"][0]["kind"] == "classification"
+    assert result._repr_html_().count("<tr>") == 1 + len(KINDS)
+    nothing = tide([image()], [found()], CLASSES)
+    assert nothing.to_dict()["ap50"] is None and nothing.to_dict()["best_f1"] is None

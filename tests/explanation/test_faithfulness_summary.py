@@ -104,3 +104,10 @@ def test_the_curves_become_a_picture(explained: list[Explanation], tmp_path: Pat
     path = save_curves(tmp_path / "a" / "curves.png", [judged(explained[0], 0.05, 0.95)])
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_faithfulness_is_a_line_in_a_console_and_a_table_in_a_notebook(explained: list[Explanation]) -> None:
+    one = judged(explained[0], 0.1, 0.9)
+    assert repr(one).endswith("50% of the heat in the box, deletion 0.100, insertion 0.900)")
+    table = one._repr_html_()
+    assert table.count("<tr>") == 2 + len(one.controls) and "0.100" in table

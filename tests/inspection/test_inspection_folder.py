@@ -199,3 +199,13 @@ def test_plots_without_anything_in_them_are_not_drawn(
 ) -> None:
     assert set(plot_pngs([measure(make_split(*[make_record()] * images))])) == names
     assert plot_pngs([]) == {}
+
+
+@pytest.mark.usefixtures("plotless")
+def test_an_inspection_is_a_line_in_a_console_and_a_table_in_a_notebook(
+    on_disk: OnDisk, tmp_path: Path
+) -> None:
+    done = inspect_to_folder(dataset(on_disk(2)), tmp_path / "<out>", progress=False)
+    assert repr(done) == f"Inspection({len(done.files)} pictures in {tmp_path / '<out>'})"
+    assert "<out>" not in done._repr_html_() and done._repr_html_().count("<tr>") == 2
+    assert repr(done.statistics[0]) == "SplitStatistics(train: 2 images, 1 object)"

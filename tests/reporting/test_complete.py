@@ -30,14 +30,14 @@ CLASSES = ("drawn balloon",)
 SHOWN = [
     "Summary",
     "Data",
-    "The data in pictures",
+    "Images and labels",
     "Training batches",
     "Test-time augmentation",
     "Precision and recall",
     "Confusion matrix",
     "Kinds of error",
     "Feature maps",
-    "What detections rest on",
+    "Explanations",
     "Recipe",
     "Environment",
 ]
@@ -73,11 +73,11 @@ def test_a_run_is_shown_with_its_data_its_mistakes_and_what_its_detections_rest_
     assert [row[0] for row in views.rows][:3] == ["AP", "AP50", "AP75"]
     plain, seen = (float(views.rows[0][column]) for column in (1, 2))
     assert 0 < plain <= 1 and views.rows[0][3] == f"{seen - plain:+.3f}"
-    maps = by_title["What detections rest on"].tables[0]
+    maps = by_title["Explanations"].tables[0]
     assert len(maps.rows) == 5 and maps.rows[0][0] == "LayerCAM"
     without = {"Summary", "Data", "Test-time augmentation", "Recipe", "Environment"}
     assert {title for title in SHOWN if not by_title[title].figures} == without
-    assert len(by_title["The data in pictures"].figures) == 2 + 6  # a sheet for each split, and the plots
+    assert len(by_title["Images and labels"].figures) == 2 + 6  # a sheet for each split, and the plots
     assert len(by_title["Training batches"].figures) == 2  # stages
     page = write_report(tmp_path / "page.html", title="t", chapters=chapters)
     assert page.stat().st_size < 10_000_000
@@ -216,6 +216,6 @@ def test_where_nothing_is_found_the_page_says_so(scenes: Path, tmp_path: Path) -
     torch.manual_seed(0)
     header = Header("nano", CLASSES, input_size=(320, 320))
     save_weights(run.best, build("nano", 1).state_dict(), header)
-    (rest,) = [c for c in run_chapters(run) if c.title == "What detections rest on"]
+    (rest,) = [c for c in run_chapters(run) if c.title == "Explanations"]
     assert rest.paragraphs[0].startswith("Nothing is found above a score of 0.3 on 3 images of the split val")
     assert not rest.figures

@@ -142,7 +142,7 @@ class Explanation:
             if not self.layers:
                 return f"covering parts of the photograph has no influence on {what}"
             names, verb = " and ".join(self.layers), "has" if len(self.layers) == 1 else "have"
-            return f"{names} {verb} no influence on {what}, born at {self.origin}"
+            return f"{names} {verb} no influence on {what} of {self.origin}"
         if not any(values.any() for values in self.maps):
             return f"nothing in the photograph speaks for {what} here, only against it"
         return ""
@@ -291,7 +291,7 @@ class Explanations:
         layers = listed(dict.fromkeys(" + ".join(item.layers) for item in self.items if item.layers), 8)
         remarks = dict.fromkeys(item.remark for item in self.items if item.remark)
         made = f"{methods} of {layers}" if layers else methods
-        what = f"{first.subject}{place}, born at {first.origin}: {made}"
+        what = f"{first.subject}{place}, {first.origin}: {made}"
         return "; ".join(filter(None, (what, first.note, *remarks)))
 
     def to_dict(self) -> dict[str, Any]:

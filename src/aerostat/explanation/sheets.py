@@ -73,7 +73,7 @@ def draw_explanation(
         [d.score for d in item.detections],
     )
     where = " (in its box alone)" if norm_in_box else ""
-    lines = [f"{item.subject}, born at {item.origin}", f"{item.source}, target {item.target}{where}"]
+    lines = [f"{item.subject}, {item.origin}", f"{item.source}, target {item.target}{where}"]
     lines += [text for text in (item.note, item.remark) if text]
     return captioned(image_bgr, lines, None if item.remark else ("none", "most"))
 
@@ -84,7 +84,7 @@ def draw_sheet(explanations: Explanations, *, norm_in_box: bool = False) -> NDAr
     A single row or column becomes a grid, which fits a screen better.
     """
     item = explanations[0]
-    lines = [f"{item.subject}, born at {item.origin}, target {item.target}", *filter(None, [item.note])]
+    lines = [f"{item.subject}, {item.origin}, target {item.target}", *filter(None, [item.note])]
     methods = list(dict.fromkeys(item.method for item in explanations))
     layers = list(dict.fromkeys(item.layers for item in explanations if item.layers)) or [()]
     if min(len(methods), len(layers)) == 1:

@@ -36,7 +36,7 @@ def advice_chapters(subject: Subject) -> Sequence[Chapter]:
     given = read_advice(subject.run.advice)
     rows = [(_ABOUT.get(one.about, one.about), one.text) for one in given.advice]
     texts = ["Advice from the run's own figures:"] if rows else ["Nothing in the run's figures stands out."]
-    chapters = [Chapter("What to do next", texts, tables=[Table(("about", "advice"), rows)] if rows else [])]
+    chapters = [Chapter("Advice", texts, tables=[Table(("about", "advice"), rows)] if rows else [])]
     return [*chapters, _label_issue_chapter(subject, given)] if given.label_issues else chapters
 
 
@@ -60,7 +60,7 @@ def _label_issue_chapter(subject: Subject, given: AdviceReport) -> Chapter:
     rows = [_row(issue) for issue in issues[:MAX_ROWS]]
     rest = f": the first {MAX_ROWS} of {len(issues)}" if len(issues) > MAX_ROWS else ""
     header = ("file", "what", "annotated", "found", "score", "x1, y1, x2, y2")
-    return Chapter("Labels worth a second look", texts, figures, [Table(header, rows, f"Label issues{rest}")])
+    return Chapter("Label issues", texts, figures, [Table(header, rows, f"Label issues{rest}")])
 
 
 def _row(issue: LabelIssue) -> tuple[str, ...]:

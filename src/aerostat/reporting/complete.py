@@ -30,13 +30,13 @@ ORDER = ("Summary", "Data", "Curves", "Evaluation", "Predictions", "Recipe", "En
 """Titles of the chapters that need the directory alone, in order."""
 SHOWN: Mapping[str, Mapping[str, Callable[[Subject], Sequence[Chapter]]]] = MappingProxyType(
     {
-        "Data": {"The data in pictures": picture_chapters, "Training batches": batch_chapters},
+        "Data": {"Images and labels": picture_chapters, "Training batches": batch_chapters},
         "Evaluation": {
             "Test-time augmentation": view_chapters,
-            "What is right and wrong": right_and_wrong_chapters,
-            "What to do next": advice_chapters,
+            "Errors": right_and_wrong_chapters,
+            "Advice": advice_chapters,
         },
-        "Predictions": {"Feature maps": feature_chapters, "What detections rest on": explanation_chapters},
+        "Predictions": {"Feature maps": feature_chapters, "Explanations": explanation_chapters},
     }
 )
 """Chapters that need the detector and the data, by the title of the chapter before them.

@@ -42,7 +42,7 @@ def picture_chapters(subject: Subject) -> Sequence[Chapter]:
         for name, content in sorted(plots.items(), key=lambda plot: plot[0] not in WIDE_PLOTS)
     ]
     text = "Images with their annotations, and plots of both."
-    return [Chapter("The data in pictures", [text, *notes], figures)] if figures else []
+    return [Chapter("Images and labels", [text, *notes], figures)] if figures else []
 
 
 def batch_chapters(subject: Subject) -> Sequence[Chapter]:

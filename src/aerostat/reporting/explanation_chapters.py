@@ -55,7 +55,7 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
     """Return the chapter of Box AM and the faithfulness of its maps; none without detections."""
     photographs = _photographs(subject)
     if not photographs:
-        return [Chapter("What detections rest on", [_nothing_found(subject)])] if subject.found else []
+        return [Chapter("Explanations", [_nothing_found(subject)])] if subject.found else []
     chosen = [photographs[place] for place in _spread(len(photographs), PHOTOGRAPHS)]
     explained = [explain(subject.detector, path, top=1) for path in chosen]
     measured = _measured(subject, chosen, explained)
@@ -70,7 +70,7 @@ def explanation_chapters(subject: Subject) -> Sequence[Chapter]:
     )
     return [
         Chapter(
-            "What detections rest on",
+            "Explanations",
             paragraphs=[text, _meaning(len(measured), len(chosen))],
             tables=[_table(measured)] if measured else [],
             figures=figures,
@@ -112,7 +112,7 @@ def _figure(path: Path, found: Explanations) -> Figure:
     item = found[0]
     inside = item.share_in_boxes(item.letterbox.source_size)
     heat = f"{inside:.0%} of the heat is inside the box" if item.influence else item.remark
-    caption = f"{path.name}: {item.subject}, born at {item.origin}, {item.source}; {heat}"
+    caption = f"{path.name}: {item.subject}, {item.origin}, {item.source}; {heat}"
     return Figure(found.draw().image_bgr, caption, f"heat over {path.name}")
 
 
