@@ -24,7 +24,7 @@ import aerostat as ae
 from aerostat.explanation.boxam import explain
 from aerostat.explanation.faithfulness import CONTROLS, Scene
 from aerostat.explanation.methods import TITLES
-from aerostat.explanation.randomised import SAME, randomisation_check
+from aerostat.explanation.randomised import SAME_CORRELATION, randomisation_check
 from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.files import write_text
 from aerostat.geometry.boxes import pairwise_iou
@@ -233,7 +233,7 @@ def sanity(found: Sequence[Record]) -> list[str]:
     for key, values in by_row.items():
         method, layer, _ = key.split("|")
         head, network = np.mean(values, axis=0)
-        fails = "fails" if max(head, network) >= SAME else ""
+        fails = "fails" if max(head, network) >= SAME_CORRELATION else ""
         lines.append(f"| {TITLES[method]} | `{layer}` | {head:.2f} | {network:.2f} | {fails} |")
     return lines
 
