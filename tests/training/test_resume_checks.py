@@ -107,7 +107,7 @@ def test_the_same_images_in_another_order_are_put_into_that_of_the_run():
     ("now", "words"),
     [
         (split(A, B), ["trained on 3 images", "the data have 2"]),
-        (split(A, B, record("d.jpg")), ["3 images", "lack 1 (c.jpg)", "have 1 others (d.jpg)"]),
+        (split(A, B, record("d.jpg")), ["3 images", "lack 1 of them (c.jpg)", "have 1 others (d.jpg)"]),
     ],
 )
 def test_other_images_are_refused_with_both_values(now, words):

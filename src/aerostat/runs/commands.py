@@ -20,7 +20,7 @@ PHOTOGRAPH = "PHOTOGRAPH.jpg"
 """Stands for a file that the reader chooses."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Commands:
     """What to type for each next step; the default texts are calls of the library.
 
@@ -51,6 +51,10 @@ class Commands:
     repeat: str
     argument: Callable[[str, object], str]
     parameter: Callable[[str], str]
+
+    def __repr__(self) -> str:
+        """Return an example, because functions show nothing to readers of a signature."""
+        return f"<commands such as {self.report(Path('RUN'))}>"
 
     def next_steps(self, path: Path, origin: Origin) -> list[str]:
         """Return what to type to use a run's weights.

@@ -89,7 +89,9 @@ class Validator:
     threads: int
     processes: Processes
     requested: Sequence[int]
-    _rounds: int = 0  # in which the processes have asked each other whether to stop
+    _rounds: int = field(
+        default=0, init=False
+    )  # in which the processes have asked each other whether to stop
 
     def detect(self) -> Share | None:
         """Return what all processes together find; every process must call this.
