@@ -233,7 +233,7 @@ class _Stepwise:
 
     def epoch(self, epoch: int, stage: int) -> Iterator[Any]:
         for batch in range(len(self._order)):
-            samples = [self._sample(position, stage) for position in self._order._positions(epoch, batch)]
+            samples = [self._sample(position, stage) for position in self._order.positions(epoch, batch)]
             planes = [np.ascontiguousarray(sample.image_bgr.transpose(2, 0, 1)) for sample in samples]
             yield _Images(torch.stack([torch.from_numpy(plane) for plane in planes]))
 

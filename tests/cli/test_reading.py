@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from pycocotools.coco import COCO
 
+from aerostat.datasets.formats import FORMATS
+
 
 def edit(path: Path, change: Callable[[Any], None]) -> None:
     document = json.loads(path.read_text())
@@ -35,7 +37,10 @@ BROKEN_VIA: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no images": (lambda r: [shutil.rmtree(r / s) for s in ("train", "val")], ["holds no images"]),
     "images gone": (lambda r: [p.unlink() for p in r.rglob("*.jpg")], ["0.jpg", "--images"]),
     "cut off": (_cut, ["via.json", "cut off", "byte 200", "export it again"]),
-    "no annotations": (lambda r: (r / "train/via.json").write_text('{"a": 1}'), ["COCO or VIA", "'a'"]),
+    "no annotations": (
+        lambda r: (r / "train/via.json").write_text('{"a": 1}'),
+        [*(format_.title for format_ in FORMATS), "'a'"],
+    ),
     "empty file": (lambda r: (r / "train/via.json").write_text(""), ["via.json", "annotation"]),
     "no annotation file": (lambda r: (r / "train/via.json").unlink(), ["3 images but no annotation file"]),
     "two annotation files": (

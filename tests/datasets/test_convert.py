@@ -90,12 +90,22 @@ def pets(images, write_json) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "options", "key"),
-    [("out.json", {}, "categories"), ("via_out.json", {}, "1"), ("out.json", {"to": "via"}, "1")],
+    [
+        ("out.json", {}, "categories"),
+        *((name, {}, "1") for name in ("via.json", "my_via.json", "VIA_region_data.json", "via2.json")),
+        ("aviary.json", {}, "categories"),
+        ("out.json", {"to": "via"}, "1"),
+    ],
 )
 def test_the_format_follows_the_name_unless_it_is_given(pets, tmp_path, name, options, key) -> None:
     convert(pets / "train", tmp_path / name, **options)
     written = json.loads((tmp_path / name).read_text())
     assert ("categories" in written) == (key == "categories")
+
+
+def test_a_folder_is_named_after_its_format_too(pets, tmp_path) -> None:
+    assert convert(pets, tmp_path / "train-via").format == "via"
+    assert convert(pets, tmp_path / "aviary").format == "coco"
 
 
 def test_the_summary_tells_what_was_written_and_what_was_wrong(pets, tmp_path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.discover import find_splits
+from aerostat.datasets.formats import FORMATS
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 
@@ -187,8 +188,9 @@ def test_two_folders_for_one_split(images, write_json) -> None:
 def test_json_that_is_no_annotation_file_is_described(images, write_json, document, found: str) -> None:
     folder = images("photos", "a.png")
     file = write_json(folder / "x.json", document)
+    titles = ".+".join(format_.title for format_ in FORMATS)
     for path in (file, folder):
-        with pytest.raises(InputError, match=f"Expected COCO or VIA annotations in .*x.json, found {found}"):
+        with pytest.raises(InputError, match=f"Expected {titles} annotations in .*x.json, found {found}"):
             Dataset.read(path)
 
 

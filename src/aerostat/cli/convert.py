@@ -51,7 +51,7 @@ def convert(
     from_:
         Refuse a source in another format.
     to:
-        Format to write; by default the one that DST's name has in it, as in via.json, else COCO.
+        Format to write; by default the one that is a word of DST's name, as in via.json, else COCO.
     area:
         "polygon" as COCO means it, or "box" as the usual balloon converter writes it.
     """

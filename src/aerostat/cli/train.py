@@ -32,7 +32,8 @@ def train(
 ) -> None:
     """Fine-tune RTMDet on annotated images.
 
-    DATA is a folder with train/ and val/, each with images and annotations in VIA or COCO format.
+    DATA is a folder with train/ and val/, each with images and annotations. Their format is one of those
+    that `aerostat convert --help` lists.
 
     Parameters
     ----------

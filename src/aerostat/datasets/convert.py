@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def convert(
         dst: a file for one split, or a folder that gets ``train.json``, ``val.json`` and so on. A format
             with one file per image gets the folder, or a folder in it for each split.
         options: how to read `src`, such as the class names.
-        to: name of the format to write; by default the one that the name of `dst` has in it, else COCO.
+        to: name of the format to write; by default the one that is a word of the name of `dst`, else COCO.
         area: ``polygon`` states each object's own area, as COCO means it; ``box`` states the area of its box
             and, from VIA, adds half a pixel to the outlines and counts all ids from 0, as the usual balloon
             converter does.
@@ -126,9 +127,13 @@ def convert(
 
 
 def _format_in_name(dst: Path) -> Format:
-    """Return the format whose name is in the name of a file or folder, else the first of all."""
+    """Return the format whose name is a word of the name of a file or folder, else the first of all.
+
+    Words are separated by anything but letters: ``my_via.json`` names VIA, ``aviary.json`` does not.
+    """
     first, *others = formats.FORMATS
-    return next((format_ for format_ in others if format_.name in dst.stem.lower()), first)
+    words = re.split(r"[\W\d_]+", dst.stem.lower())
+    return next((format_ for format_ in others if format_.name in words), first)
 
 
 def _targets(src: Path, dst: Path, images: Path | None, written: Format, force: bool) -> dict[str, Path]:

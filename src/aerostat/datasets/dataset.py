@@ -46,7 +46,7 @@ class Dataset:
                 annotation file.
             classes: class names in the order of the labels; by default those of the data.
             class_attribute: the VIA region attribute that holds the class, where there are several.
-            images: the folder of the images, where they are not beside their annotations.
+            images: image folder; None searches beside the annotations.
             strict: refuse data if an image or an object would have to be dropped.
             from_format: refuse annotations of another format, such as ``coco``; None takes any.
 

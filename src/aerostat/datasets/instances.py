@@ -32,7 +32,8 @@ class Instance:
         polygons: outlines, each (n, 2) float64 x, y in pixels; empty if the object has only a box.
         rle: COCO run-length mask ``{"size": [h, w], "counts": ...}`` as it was found, or None.
         crowd: COCO's ``iscrowd``, a region of many objects: not trained on, matched softly in evaluation.
-        area: the area in square pixels that the annotation states, which evaluation sorts by size.
+        area: stated area in square pixels; evaluation bins objects into size ranges by it. It is not
+            computed: 0 means that none is stated.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -173,7 +174,7 @@ class Instances(Sequence[Instance]):
         """Take rows of columns.
 
         Args:
-            columns: of more objects, perhaps.
+            columns: columns, which may hold further rows.
             start: the first row.
             stop: one behind the last row; None takes all.
         """

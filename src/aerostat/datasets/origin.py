@@ -15,7 +15,7 @@ class ReadOptions:
     Args:
         classes: class names in the order of the labels; by default those of the data.
         class_attribute: the VIA region attribute that holds the class, where there are several.
-        images: the folder of the images, where they are not beside their annotations.
+        images: image folder; None searches beside the annotations.
         strict: refuse data if an image or an object would have to be dropped.
         from_format: refuse annotations of another format, such as ``coco``; None takes any.
 
@@ -47,7 +47,7 @@ _KEPT = ("path", "classes", "class_attribute", "images", "strict")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a data set was read from, and with which options; `Dataset.read_again` reads it again.
+    """An origin is a path plus read options. `Dataset.read_again` uses it.
 
     Args:
         path: what was given as the data, absolute.

@@ -243,7 +243,7 @@ LOSSES: frozenset[ProblemKind] = frozenset(k for k, row in TYPE_OF_KIND.items() 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the annotations that was dropped, clipped or kept with a reservation.
+    """A problem is an annotation that was dropped, clipped, or kept although doubtful.
 
     Args:
         split: name of the split.

@@ -225,7 +225,7 @@ class Split:
         classes: class names.
         category_ids: original category ids, parallel to `classes`, restored on output.
         images: in the order of the source; a list of `ImageRecord` will do.
-        problems: what was wrong on reading, by file name.
+        problems: problems found on reading; each names its file.
         source_format: the format it was read from; empty if it was made in memory.
     """
 
@@ -268,7 +268,10 @@ class Split:
         return replace(self, images=self.images.chosen(places), problems=())
 
     def relabelled(self, classes: tuple[str, ...], category_ids: tuple[int, ...]) -> Split:
-        """Return the split with other classes, which have all names of its own; labels follow the names."""
+        """Return the split with other classes; labels follow the names.
+
+        `classes` must contain every class name of this split.
+        """
         place = {name: label for label, name in enumerate(classes)}
         label_of = np.asarray([place[name] for name in self.classes], np.int64)
         instances = self.images.instances

@@ -42,7 +42,7 @@ def evaluate(
         split: the ground truth.
         max_dets: COCO's ``maxDets``.
         batch_size: images that the network sees at a time, if it sees batches.
-        threads: that read and decode.
+        threads: threads that read and decode; on a CPU they also detect.
         progress: whether to show progress.
         on_unreadable: is called with each image that cannot be read, in place of the warning.
         **options: see `PredictOptions`; the default of ``score`` is 0.001, since AP needs weak detections.

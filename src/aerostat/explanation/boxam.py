@@ -53,7 +53,7 @@ def explain(
 ) -> Explanations:
     """Return heat maps of what in a photograph speaks for its detections.
 
-    The detector stays as it is, in training mode, too. The padding has no heat.
+    The detector is unchanged, including its training mode. The padding has no heat.
 
     Args:
         detector: from `aerostat.load`.

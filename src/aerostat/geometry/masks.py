@@ -19,8 +19,8 @@ from aerostat.geometry.run_lengths import Counts
 class Masks:
     """Masks of n objects on one image, stored as run lengths.
 
-    A mask of 640 x 640 pixels takes a few kilobytes in place of 400. An integer index gives one dense mask; a
-    slice, indices (k,) or booleans (n,) give the `Masks` selected; iterating yields dense masks one by one.
+    A 640 x 640 mask takes a few kilobytes; its dense form takes 400. Iteration and integer indices give dense
+    masks. Slices, indices (k,) and booleans (n,) give `Masks`.
 
     >>> masks = Masks.from_polygons([[[1, 1, 4, 1, 4, 3, 1, 3]]], (6, 4))
     >>> masks.area().tolist(), masks.boxes_xyxy().tolist()

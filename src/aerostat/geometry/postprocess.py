@@ -31,7 +31,7 @@ STRIDES = (8, 16, 32)
 class Candidates:
     """Scored boxes of one image on their way from a network to `Detections`, one row per box.
 
-    A column that is added here travels with its boxes through clipping, suppression and merging.
+    Each column stays with its boxes through clipping, suppression and merging.
 
     Args:
         boxes_xyxy: (n, 4) float32, in pixels of the network's input or of the photograph.
@@ -68,7 +68,7 @@ class Candidates:
         """Return levels (n,) and points (n,).
 
         Raises:
-            ValueError: the graph suppresses by itself, so that they are not known.
+            ValueError: levels or points are unknown because the graph did the suppression.
         """
         if self.levels is None or self.points is None:
             raise ValueError("these candidates have no levels and points")

@@ -26,7 +26,7 @@ class Frame:
     (4, 6, 3)
 
     Args:
-        image_bgr: (H, W, 3) uint8 BGR; None leaves the pixels in the file until they are needed.
+        image_bgr: (H, W, 3) uint8 BGR; None reads the file on demand.
         name: what tells the frame from others, such as a file name; written pictures are named after it.
         index: place within the source, from 0.
         time_s: seconds since the beginning of a video; None for a still picture.

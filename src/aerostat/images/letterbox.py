@@ -21,15 +21,15 @@ PAD_VALUE = 114
 class Letterbox:
     """An image on its way into the network: resized at its aspect ratio, then padded to the input size.
 
-    Sizes are (width, height) in pixels. Points scale by new / old size per axis, as pixel edges: x = 0 is the
-    left edge of the first pixel, x = width the right edge of the last pixel. So the inverse is exact.
+    Sizes are (width, height) in pixels. Points scale by new / old size per axis. Coordinates are pixel edges,
+    so the inverse is exact: x = 0 is the left edge of the first pixel, x = width the right edge of the last.
 
     Args:
         source_size: of the upright image.
         input_size: of the network's input.
         resized_size: of the image after the resize.
-        pad_left, pad_top: place of the resized image in the input; the rest is padding at the right and
-        below. pad_value: grey of the padding.
+        pad_left, pad_top: place of the resized image in the input; the rest is padding.
+        pad_value: grey of the padding.
 
     Example:
         >>> letterbox = Letterbox.fit((200, 100), (64, 64))

@@ -135,13 +135,13 @@ class Detector:
         """Yield each image with its detections, in order, while the next ones are worked on.
 
         On a GPU threads read and decode, and the network sees batches. On the CPU each thread takes a
-        photograph from file to detections on one processor, which is faster than all of them sharing one.
+        photograph from file to detections. One thread per photograph is faster than several threads on one.
 
         Args:
             images: a source of frames, or any iterable of frames and of objects with a ``path``. It may be
                 endless; it is read a few batches ahead.
             batch_size: images that the network sees at a time, if it sees batches.
-            threads: None for one per processor, 8 at most; 0 for none, which is slow.
+            threads: None for one per processor, 8 at most. 0 reads and detects in the calling thread.
             on_unreadable: is called with each image that cannot be read, which is then left out; None raises.
             **options: see `PredictOptions`.
 

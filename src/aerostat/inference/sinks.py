@@ -35,7 +35,10 @@ class Sink(Protocol):
         """Take the detections of one frame; frames come in the order of their source."""
 
     def close(self) -> None:
-        """Finish. It is called once, after the last frame, unless an error came before."""
+        """Finish. It is called once, after the last frame.
+
+        It is not called if an error came before, or no frame could be read.
+        """
 
 
 class Verdict(Protocol):

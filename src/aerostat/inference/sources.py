@@ -16,6 +16,8 @@ from aerostat.images.read import IMAGE_SUFFIXES, list_images
 class Source(Protocol):
     """An iterable of frames, which may be endless.
 
+    File sinks write on `close`, so an endless source never completes them.
+
     A class with this one method is a source. If it also has ``__len__``, progress is shown as a share.
     """
 

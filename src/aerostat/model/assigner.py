@@ -63,6 +63,9 @@ def assign(
         gt_labels: N tensors (n,).
         gt_centres: N tensors (n, 2) in place of the boxes' centres (RTMDet-Ins: the masks' centres of mass).
 
+    Returns:
+        `gt_index` (N, P), where 0 is background, and `iou` (N, P). No gradient flows through them.
+
     Example:
         >>> points = torch.tensor([[8.0, 8.0, 8.0], [40.0, 40.0, 8.0]])
         >>> box = torch.tensor([[2.0, 2.0, 14.0, 14.0]])

@@ -1,6 +1,6 @@
 """RTMDet's losses: quality focal loss on classes, GIoU loss on boxes (arXiv:2212.07784, section 3.3).
 
-A further loss is one function of `Matched` and one name in `detection_loss`.
+A further loss is a function of `Matched`. Its key in `detection_loss` begins with ``loss_``.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def detection_loss(
         average: averages the normaliser over the processes of a distributed run.
 
     Returns:
-        ``{"loss_cls": scalar, "loss_bbox": scalar}``. Without any box `loss_cls` teaches background
-        everywhere, and `loss_bbox` is 0.
+        ``{"loss_cls": scalar, "loss_bbox": scalar}``. Without boxes, all points are background and
+        `loss_bbox` is 0.
 
     Raises:
         ValueError: the number of box or label tensors is not that of the images, or an image has more or

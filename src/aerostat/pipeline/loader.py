@@ -133,7 +133,7 @@ class TrainLoader:
         if stage != self._stage:
             self._pixels.let_go()  # the other stage needs other sizes
             self._stage = stage
-        batches = [self._positions(epoch, batch) for batch in range(start_batch, len(self))]
+        batches = [self.positions(epoch, batch) for batch in range(start_batch, len(self))]
         drawn_to: deque[torch.Tensor] = deque()  # (N, S, S, 3) of each batch in the making
 
         def jobs() -> Iterator[list[Callable[[], Objects]]]:
@@ -162,6 +162,12 @@ class TrainLoader:
         epoch, slot = divmod(position, self.slots_per_epoch)
         return int(self._orders.get(epoch, lambda: self._shuffled(epoch))[slot])
 
+    def positions(self, epoch: int, batch: int) -> range:
+        """Return the positions of the samples of this process's batch; both numbers count from 0."""
+        # Each process takes consecutive positions, so most partners of its samples are in its own cache.
+        first = epoch * self.slots_per_epoch + batch * self._global_batch + self.rank * self.batch_size
+        return range(first, first + self.batch_size)
+
     @property
     def _global_batch(self) -> int:
         return self.batch_size * self.world_size
@@ -171,11 +177,6 @@ class TrainLoader:
         count = len(self.images)
         rounds = -(-self.slots_per_epoch // count)
         return np.concatenate([rng.permutation(count) for _ in range(rounds)])[: self.slots_per_epoch]
-
-    def _positions(self, epoch: int, batch: int) -> range:
-        # Each process takes consecutive positions, so most partners of its samples are in its own cache.
-        first = epoch * self.slots_per_epoch + batch * self._global_batch + self.rank * self.batch_size
-        return range(first, first + self.batch_size)
 
     def _empty_batch(self) -> torch.Tensor:
         side = self.augmentation.input_size

@@ -69,8 +69,7 @@ class Picture:
 class Detections:
     """Objects detected on one image, in pixels of the original (upright) image.
 
-    Iterating yields a `Detection` each; an integer index does too; a slice, an array of indices or a mask of
-    booleans gives the `Detections` selected.
+    Iteration and integer indices give `Detection`. Slices, index arrays and boolean masks give `Detections`.
 
     >>> result = Detections([[0, 0, 10, 20], [5, 5, 9, 9]], [0.9, 0.4], [1, 0], ("person", "balloon"))
     >>> result

@@ -33,7 +33,10 @@ class Run:
         return f"Run({str(self.path)!r}: {self.summary().line})"
 
     def summary(self) -> RunSummary:
-        """Return recipe, epochs and figures; they are empty for a directory that is not a run."""
+        """Return recipe, epochs and figures.
+
+        It does not fail on a directory that is not a run; they are then empty.
+        """
         records = self._records()
         return summarise(self.path, read_recipe_table(self.recipe), records, finished=self.ended)
 

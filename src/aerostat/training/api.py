@@ -29,8 +29,8 @@ def train(
 
     Args:
         data: with a training split, and a validation split for AP and the best epoch.
-        recipe: what to start from: a recipe as it is, or the preset ``auto``, ``small`` or ``published``.
-            None is ``auto``, which follows from the size of the data.
+        recipe: a recipe, or the name of a preset: ``auto``, ``small`` or ``published``. None means `auto`:
+            data size selects the preset.
         model: rtmdet-nano, -tiny, -s, -m, -l or -x. None takes that of the recipe or the weights, else
             rtmdet-tiny.
         weights: a file, run or zoo name; empty for fresh weights. None takes the recipe's, else the zoo's if
@@ -40,7 +40,8 @@ def train(
             `aerostat.training.loggers.Logger`.
         progress: whether progress is shown.
         **fields: recipe fields by name, such as `epochs`, `batch_size` (of the optimiser), `input_size`,
-            `lr`, `seed`, `device`, `precision`, `freeze`. With a preset, what depends on them follows.
+            `lr`, `seed`, `device`, `precision`, `freeze`. Presets derive warm-up and stage 2 from `epochs`;
+            ``small`` also derives averaging.
 
     Raises:
         InputError: the request does not fit; nothing is written.
@@ -67,8 +68,8 @@ def resume(
 ) -> Run:
     """Resume a run from its checkpoint, and return it.
 
-    The classes and the training images must be those of the run. What else differs is logged with both
-    values; see `aerostat.training.resume_checks`.
+    The classes and the training images must be those of the run. Other differences are logged, old and new
+    value; see `aerostat.training.resume_checks`.
 
     Args:
         run: its directory.

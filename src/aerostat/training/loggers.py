@@ -32,7 +32,7 @@ class Logger(Protocol):
     - ``val``: a validation with COCO's figures and ``per_class``
     - ``stage``, ``warning``, ``resume``, ``end``: what happened in an ``epoch``
 
-    A run that was killed resumes from its last checkpoint. Records after that checkpoint come again.
+    After a resume, records since the checkpoint are sent again.
     An error in a logger does not end the run: it becomes a warning, once for each logger.
 
     Example:

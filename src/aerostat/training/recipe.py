@@ -254,6 +254,15 @@ class RunRecipe:
 class Recipe:
     """Everything that decides what a run computes, apart from its data.
 
+    Args:
+        model: the network and the weights that it starts from.
+        data: input size, threads and memory for images.
+        augment: ranges and probabilities of the augmentation.
+        optim: batch, learning rate, weight decay and precision.
+        schedule: number of epochs, warm-up, stage 2, averaging and early stop.
+        eval: validation during the run.
+        run: seed, devices and logging.
+
     >>> Recipe().override({"optim": {"lr": 0.001}}).optim.lr
     0.001
     """
@@ -284,6 +293,11 @@ class Recipe:
 
         Raises:
             InputError: for an unknown section or key (naming the nearest known one) or an unfit value.
+
+        Example:
+            >>> recipe = Recipe().override({"schedule": {"epochs": 40}, "run": {"seed": 1}})
+            >>> recipe.schedule.epochs, recipe.run.seed, recipe.schedule.warmup_iterations
+            (40, 1, 1000)
         """
         sections = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name, fields in values.items():

@@ -83,16 +83,19 @@ def test_it_is_converted_to_and_from_every_other_format(pets: Path, tmp_path: Pa
         done = convert(tmp_path / name, back_to, ReadOptions(images=pets), to="toy")
         assert done.format == "toy" and [f.path.name for f in done.files] == ["train", "val"]
         assert boxes(Dataset.read(back_to, images=pets)) == EXPECTED
-    assert convert(pets / "val", tmp_path / "toys").format == "toy"  # the name says it
-    with pytest.raises(InputError, match=r"toys exists"):
-        convert(pets / "val", tmp_path / "toys")
+    assert convert(pets / "val", tmp_path / "my-toy").format == "toy"  # the name says it
+    with pytest.raises(InputError, match=r"my-toy exists"):
+        convert(pets / "val", tmp_path / "my-toy")
+    assert convert(pets / "val", tmp_path / "toys.json").format == "coco"  # it is no word of the name
     with pytest.raises(InputError, match="is the folder to convert"):
         convert(pets / "train", pets / "train", to="toy", force=True)
 
 
 def test_it_is_named_where_nothing_is_recognised(pets: Path, write_json: Callable[..., Path]) -> None:
     path = write_json(pets / "x.json", {"some": "thing"})
-    with pytest.raises(InputError, match="Expected COCO, VIA or Toy annotations"):
+    titles = ".+".join(format_.title for format_ in formats.FORMATS)
+    assert titles.endswith("Toy")
+    with pytest.raises(InputError, match=f"Expected {titles} annotations"):
         Dataset.read(path)
     with pytest.raises(InputError, match="Expected coco annotations, found toy in"):
         Dataset.read(pets, from_format="coco")
