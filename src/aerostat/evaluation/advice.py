@@ -143,7 +143,7 @@ def advise(
         detector: detector with the run's weights.
         validations: lines about validations from the run's ``metrics.jsonl``.
         train_split: images that it has learned from; at most `MAX_IMAGES` of them are used.
-        val_split: images that it has not learned from, likewise; None if there are none.
+        val_split: images that it has not learned from, likewise; None without a validation split.
         epochs: number of epochs of the run.
     """
     classes = train_split.classes

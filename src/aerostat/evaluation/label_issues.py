@@ -1,4 +1,4 @@
-"""Label issues: annotations that a detector contradicts, and objects that nobody annotated.
+"""Label issues: annotations that a detector contradicts, and objects without an annotation.
 
 A detector that has learned from an image may have learned its labels by heart. Where it contradicts them
 all the same, the label is worth a second look (see Northcutt et al., Confident Learning, 2021, for classes).

@@ -54,14 +54,14 @@ def explain_black_box(
     """Return heat maps by D-RISE of what in a photograph speaks for the detections of any detector.
 
     Args:
-        black_box: takes images (N, H, W, 3) uint8 BGR of `input_size`, the photograph letterboxed as for
-            training, and returns `Detections` in their pixels for each. It should return weak detections,
+        black_box: takes images (N, H, W, 3) uint8 BGR of `input_size`, letterboxed as for training. It
+            returns `Detections` for each, in its pixels. It should return weak detections,
             too, down to a score of about 0.01: D-RISE compares scores.
         image: path, or image (H, W, 3) uint8 BGR.
         input_size: (width, height) of the detector's input.
         score: detections need a higher score.
         top: maximum number of detections, best first; None explains all.
-        masks: number of masked photographs, whatever the number of detections.
+        masks: number of masked photographs for all detections together.
         seed: seed of the masks.
         progress: whether progress is shown.
 

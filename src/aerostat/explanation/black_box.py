@@ -38,8 +38,8 @@ def similarity(
     """Return the similarity (D,) of candidates to each explained detection, from 0 to 1.
 
     It is the largest product of score and IoU with the explained box among candidates of its class. This is
-    the similarity of D-RISE (Petsiuk et al., arXiv:2006.03204, section 3.2) for independent class scores,
-    where one score is both objectness and class similarity.
+    the similarity of D-RISE (Petsiuk et al., arXiv:2006.03204, section 3.2) for independent class scores. A
+    class score is both objectness and class similarity.
 
     Args:
         found: the candidates.

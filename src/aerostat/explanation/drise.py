@@ -71,12 +71,11 @@ def drise(
 ) -> NDArray[np.float32]:
     """Return the heat of each explained detection from the scores of masked photographs.
 
-    There is heat where masks that show more of the photograph give better scores. In the paper a pixel's heat
-    is the sum of the masks, weighted by the similarity of the best candidate to the explained detection. That
-    sum has a background, which masks without any influence would give as well. Here the heat is the square of
-    the correlation between mask and similarity where the correlation is positive: the share of the score's
-    variance that this pixel explains. It orders the pixels nearly as the paper's sum does, gives little heat
-    to chance, and does not depend on the level of the scores.
+    There is heat where masks that show more of the photograph give better scores. In the paper the heat is
+    the sum of the masks, weighted by the score. That sum has a background, which masks without any influence
+    would give as well. Here the heat is the square of the correlation between mask and score where it is
+    positive: the share of the score's variance that this pixel explains. It orders the pixels nearly as the
+    paper's sum does. It gives little heat to chance and does not depend on the level of the scores.
 
     Args:
         scorer: gives scores (N, D) for N images and D detections; `black_box` has two.
@@ -109,7 +108,7 @@ def drise(
             scores = scorer(images)
             if not np.isfinite(scores).all():
                 raise InputError(
-                    "Expected scores from the detector, found one that is not a number; mend it first."
+                    "Expected scores from the detector, found one that is not a number; correct it first."
                 )
             sums = sums or _Sums.empty(scores.shape[1], _map_size(content))
             sums.add(shown, scores)

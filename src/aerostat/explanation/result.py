@@ -75,7 +75,7 @@ class Explanation:
     def heat_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return the heat (height, width) over the photograph drawn at `size` = (width, height).
 
-        Maps of several layers are each divided by their maximum, because their scales do not compare, and
+        Scales of layers do not compare. So maps of several layers are each divided by their maximum, then
         averaged over the layers that have an influence.
         """
         letterbox = replace(self.letterbox, source_size=size)

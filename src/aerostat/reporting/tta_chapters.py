@@ -40,8 +40,8 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
 def view_card(subject: Subject) -> Card | None:
     """Return AP with test-time augmentation for the summary, None without validation images.
 
-    If only a part of the images was evaluated, the card has the gain on this part, because AP of a part does
-    not compare with AP of all images.
+    AP of a part of the images does not compare with AP of all. So the card has the gain if only a part was
+    evaluated.
     """
     if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return None
