@@ -217,5 +217,7 @@ def test_where_nothing_is_found_the_page_says_so(scenes: Path, tmp_path: Path) -
     header = Header("nano", CLASSES, input_size=(320, 320))
     save_weights(run.best, build("nano", 1).state_dict(), header)
     (rest,) = [c for c in run_chapters(run) if c.title == "Explanations"]
-    assert rest.paragraphs[0].startswith("There are no detections above a score of 0.3 on 3 images of the split val")
+    assert rest.paragraphs[0].startswith(
+        "There are no detections above a score of 0.3 on 3 images of the split val"
+    )
     assert not rest.figures
