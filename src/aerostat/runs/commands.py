@@ -87,9 +87,7 @@ PYTHON = Commands(
     report=lambda path: f"ae.report({str(path)!r})",
     evaluate=lambda path, origin, tta: f"ae.evaluate({_load(path)}, data.split('val'){', tta=True' * tta})",
     predict=lambda path, photograph: f"{_load(path)}.predict({photograph!r})",
-    explain=lambda path, photograph, measured: (
-        f"ae.explain({_load(path)}, {photograph!r}{', faithfulness=True' * measured})"
-    ),
+    explain=lambda path, photograph, _: f"ae.explain({_load(path)}, {photograph!r})",
     features=lambda path, photograph: f"ae.feature_maps({_load(path)}, {photograph!r})",
     inspect=lambda origin: "aerostat.inspection.folder.inspect_to_folder(data, Path('inspection'))",
     inspect_any="aerostat.inspection.folder.inspect_to_folder",
