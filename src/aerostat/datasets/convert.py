@@ -115,7 +115,7 @@ def convert(
     dataset = read_dataset(src, options)
     files, lost = [], Counter[str]()
     for name, split in dataset.splits.items():
-        instances = sum(len(image.instances) for image in split.images)
+        instances = len(split.images.instances)
         source = formats.format_of(split)
         lost_here = written.write(
             split, targets[name], WriteOptions(area, whole_pixels=source is not None and source.whole_pixels)

@@ -15,7 +15,7 @@ from typing import Any
 from aerostat.errors import InputError
 from aerostat.files import clear_leftovers, is_temporary, locked, write_text
 from aerostat.runs.metrics import lines_of
-from aerostat.runs.summary import RunSummary, as_png, read_recipe_table, summarise
+from aerostat.runs.summary import RunSummary, read_recipe_table, summarise
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,8 +37,10 @@ class Run:
 
         It does not fail on a directory that is not a run; they are then empty.
         """
-        records = self._records()
-        return summarise(self.path, read_recipe_table(self.recipe), records, finished=self.ended)
+        return self._summary(self._records())
+
+    def _summary(self, records: list[dict[str, Any]]) -> RunSummary:
+        return summarise(self.path, read_recipe_table(self.recipe), records, finished=_has_end(records))
 
     def to_dict(self) -> dict[str, Any]:
         """Return recipe, epochs, figures of the best and the last validation, and files as plain values."""
@@ -46,12 +48,13 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Return figures and curves for a notebook."""
+        from aerostat.draw.figure import png_bytes
         from aerostat.runs.curves import ap_curve, loss_curve
 
         records = self._records()
         drawn = {"AP by epoch": ap_curve(records), "losses by epoch": loss_curve(records)}
-        pictures = [(title, as_png(figure)) for title, figure in drawn.items() if figure is not None]
-        return self.summary().to_html(pictures)
+        pictures = [(title, png_bytes(figure)) for title, figure in drawn.items() if figure is not None]
+        return self._summary(records).to_html(pictures)
 
     def _records(self) -> list[dict[str, Any]]:
         try:
@@ -150,7 +153,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether the run has finished, with its curves and pictures; its page may be missing."""
-        return self.metrics.is_file() and any(r.get("kind") == "end" for r in self.read_metrics()[-1:])
+        return self.metrics.is_file() and _has_end(self.read_metrics())
 
     def record_source(self, source: Mapping[str, Any]) -> None:
         """Write into the environment where the data are now.
@@ -231,3 +234,8 @@ class Run:
 
         earlier = [record for record in self.read_metrics() if place(record) < (epoch, batch)]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in earlier))
+
+
+def _has_end(records: list[dict[str, Any]]) -> bool:
+    """Return whether the last record of a run's metrics is its end."""
+    return any(record.get("kind") == "end" for record in records[-1:])

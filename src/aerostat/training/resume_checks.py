@@ -51,7 +51,7 @@ class Fingerprint:
     def of(cls, split: Split) -> Fingerprint:
         """Return the fingerprint of a split."""
         return cls(
-            tuple(record.file_name for record in split.images),
+            split.images.file_names,
             split.images.instance_counts.astype(np.int32),
             _checks(split.images),
         )
@@ -134,8 +134,8 @@ def in_order_of(state: Mapping[str, Any], split: Split, run: Path, restart: str)
     if not state.get("fingerprint"):
         return split
     names = Fingerprint.read(state["fingerprint"]["train"]).names
-    now = [record.file_name for record in split.images]
-    if list(names) == now:
+    now = split.images.file_names
+    if names == now:
         return split
     gone, new = sorted(set(names) - set(now)), sorted(set(now) - set(names))
     if gone or new or len(set(now)) < len(now):
