@@ -21,10 +21,11 @@ import aerostat as ae
 from aerostat.datasets.records import Split
 from aerostat.demo import CHECKPOINT
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
+from aerostat.geometry.boxes import mirror_boxes
 from aerostat.geometry.postprocess import MAX_DETECTIONS, NMS_IOU, SCORE_THRESHOLD, Candidates
 from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
-from aerostat.inference.tta import TTA, Merge, View, merge_views, mirror_boxes
+from aerostat.inference.tta import TTA, Merge, View, merge_views
 from aerostat.progress import track
 from aerostat.results.detections import Detections
 from aerostat.scenes.balloons import write_balloons

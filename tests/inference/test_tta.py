@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aerostat.errors import InputError
+from aerostat.geometry.boxes import mirror_boxes
 from aerostat.geometry.postprocess import Candidates
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.tta import (
@@ -14,7 +15,6 @@ from aerostat.inference.tta import (
     TTA,
     View,
     merge_views,
-    mirror_boxes,
     mirror_content,
     parse_scales,
 )

@@ -160,6 +160,11 @@ class InstanceColumns:
         )
 
 
+def same_rows(one: Sequence[object], other: Sequence[object]) -> bool:
+    """Return whether two sequences have equal rows in the same order, whatever their types."""
+    return len(one) == len(other) and all(a == b for a, b in zip(one, other, strict=True))
+
+
 class Instances(Sequence[Instance]):
     """Annotated objects of one image or of many, in columns. Indexing gives a row as an `Instance`.
 
@@ -269,9 +274,7 @@ class Instances(Sequence[Instance]):
             yield Instance(tuple(box), label, polygons, found, crowd, area)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return same_rows(self, other) if isinstance(other, Sequence) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 

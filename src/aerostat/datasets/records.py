@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.instances import Instance as Instance
-from aerostat.datasets.instances import InstanceBuilder, Instances
+from aerostat.datasets.instances import InstanceBuilder, Instances, same_rows
 from aerostat.datasets.problems import Problem as Problem
 from aerostat.datasets.summary import card_of
 from aerostat.errors import InputError
@@ -176,9 +176,7 @@ class Images(Sequence[ImageRecord]):
         )
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return same_rows(self, other) if isinstance(other, Sequence) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -14,7 +14,7 @@ from aerostat.geometry import boxes as box_arithmetic
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.model import decode_boxes, flatten_levels, level_points
-from aerostat.model.overlap import pairwise_iou
+from aerostat.model.overlap import clip_boxes_to, pairwise_iou
 from aerostat.results.detections import Detections
 
 BlackBox = Callable[[NDArray[np.uint8]], Sequence[Detections]]
@@ -121,12 +121,6 @@ def scorer_of_detector(
         return torch.stack(best).cpu().double().numpy()  # on the CPU, because some devices lack float64
 
     return score
-
-
-def clip_boxes_to(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return boxes (..., 4) with every corner moved into an image of (width, height)."""
-    x, y = (boxes_xyxy[..., i::2].clamp(0, limit) for i, limit in enumerate(size))
-    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
 
 def overlaps(boxes_xyxy: Tensor, explained_xyxy: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from aerostat.model import decode_boxes, detection_loss, level_points
-from aerostat.model.overlap import pairwise_iou
+from aerostat.model.overlap import clip_boxes_to, pairwise_iou
 
 AGREEMENT_POWER = 4
 """Power of the IoU with the explained box in the weight of a candidate; see `score_target`."""
@@ -83,7 +82,8 @@ def score_target(
         scores = cls[level][:, label].flatten(1).sigmoid()  # (N, P)
         with torch.no_grad():
             boxes_xyxy = decode_boxes(points_of[level], reg[level].flatten(2).transpose(1, 2))
-            agreement = pairwise_iou(_clipped(boxes_xyxy, content_size), box_xyxy[None])[..., 0]  # (N, P)
+            clipped_xyxy = clip_boxes_to(boxes_xyxy, content_size)
+            agreement = pairwise_iou(clipped_xyxy, box_xyxy[None])[..., 0]  # (N, P)
         total = total + weight * (agreement**AGREEMENT_POWER * scores).sum(1).clamp(min=MIN_SUPPORT).log()
     return total
 
@@ -112,8 +112,3 @@ def share_lost(target: str, whole: Tensor, left: Tensor) -> Tensor:
     if target == "score":
         return 1 - (left - whole).exp()
     return (whole - left) / whole.abs().clamp(min=MIN_SUPPORT)
-
-
-def _clipped(boxes_xyxy: Tensor, size: Sequence[int]) -> Tensor:
-    x, y = (boxes_xyxy[..., i::2].clamp(0, limit) for i, limit in enumerate(size))
-    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)

@@ -1,4 +1,4 @@
-"""Box arithmetic and non-maximum suppression on numpy arrays. Boxes are (n, 4) xyxy in pixels."""
+"""Box arithmetic on numpy arrays. Boxes are (n, 4) xyxy in pixels."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def xywh_to_xyxy(boxes_xywh: Floats) -> Floats:
 def clip_boxes(boxes_xyxy: Floats, width: float, height: float) -> Floats:
     """Return the boxes with every corner moved into [0, width] x [0, height]."""
     return np.clip(boxes_xyxy, 0, np.asarray([width, height, width, height], boxes_xyxy.dtype))
+
+
+def mirror_boxes(boxes_xyxy: Floats, width: float) -> Floats:
+    """Return boxes (n, 4) of an image of `width` pixels, mirrored left to right; the dtype stays."""
+    x1, y1, x2, y2 = boxes_xyxy.T
+    right = boxes_xyxy.dtype.type(width)
+    return np.stack([right - x2, y1, right - x1, y2], axis=1)
 
 
 def pairwise_iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:

@@ -159,13 +159,6 @@ def mirror_content(image: NDArray[np.uint8], letterbox: Letterbox) -> NDArray[np
     return mirrored
 
 
-def mirror_boxes(boxes_xyxy: NDArray[np.floating], width: float) -> NDArray[np.floating]:
-    """Return boxes (n, 4) mirrored left to right within a photograph of this width."""
-    return np.stack(
-        [width - boxes_xyxy[:, 2], boxes_xyxy[:, 1], width - boxes_xyxy[:, 0], boxes_xyxy[:, 3]], axis=1
-    )
-
-
 def merge_views(
     views: Sequence[Candidates], *, merge: Merge, iou_threshold: float, max_detections: int | None = None
 ) -> Candidates:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.geometry.boxes import clip_boxes
+from aerostat.geometry.boxes import clip_boxes, mirror_boxes
 from aerostat.geometry.postprocess import Candidates
 from aerostat.images.letterbox import Letterbox
-from aerostat.inference.tta import View, mirror_boxes, mirror_content
+from aerostat.inference.tta import View, mirror_content
 from aerostat.results.detections import Detections
 
 

@@ -35,3 +35,9 @@ def generalized_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     height = (torch.maximum(bottom, bottom_b) - torch.minimum(top, top_b)).clamp(min=0)
     enclosing = (width * height).clamp(min=EPS)
     return overlap / union - (enclosing - union) / enclosing
+
+
+def clip_boxes_to(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return boxes (..., 4) with every corner moved into an image of (width, height)."""
+    x, y = (boxes_xyxy[..., i::2].clamp(0, limit) for i, limit in enumerate(size))
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.geometry.boxes import clip_boxes
+from aerostat.geometry.boxes import clip_boxes, mirror_boxes
 from aerostat.images.resize import scaled_size
 from aerostat.pipeline.policy import Augmentation, Plan
 
@@ -174,12 +174,6 @@ def cut(
     boxes = np.asarray(clip_boxes(boxes_xyxy, *size), np.float32)
     kept = large(boxes, 0.0)
     return boxes[kept], labels[kept]
-
-
-def mirror_boxes(boxes_xyxy: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Return boxes (n, 4) of an image of `width` pixels, mirrored left to right."""
-    x1, y1, x2, y2 = boxes_xyxy.T
-    return np.stack([np.float32(width) - x2, y1, np.float32(width) - x1, y2], axis=1)
 
 
 def large(boxes_xyxy: NDArray[np.floating], min_size: float) -> NDArray[np.bool_]:

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
+from aerostat.geometry.boxes import mirror_boxes
 from aerostat.images.prefetch import BATCHES_AHEAD, prefetch
 from aerostat.pipeline.copy_paste import CutOut, outlined, paste, place_for
-from aerostat.pipeline.layout import Layout, arrange, fitted_size, mirror_boxes, read_size_for
+from aerostat.pipeline.layout import Layout, arrange, fitted_size, read_size_for
 from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.policy import Augmentation, Plan, Sample, draw_plan
 from aerostat.pipeline.render import Image, mix, render

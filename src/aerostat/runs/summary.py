@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aerostat.runs.metrics import lines_of
+from aerostat.text import html_table
 
 FIGURES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
 """Figures of a validation that a table shows, with their headings."""
@@ -80,11 +80,7 @@ class RunSummary:
         ]
         parts = [f"<p><b>{html.escape(str(self.path))}</b>: {html.escape(self.line)}</p>"]
         if rows:
-            head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", "epoch", *FIGURES.values()))
-            body = "".join(
-                f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
-            )
-            parts.append(f"<table><tr>{head}</tr>{body}</table>")
+            parts.append(html_table(("", "epoch", *FIGURES.values()), rows))
         for title, png in pictures:
             source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
             parts.append(f'<img alt="{html.escape(title)}" src="{source}" style="max-width: 480px">')
@@ -125,13 +121,6 @@ def read_recipe_table(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-
-
-def as_png(figure: Any) -> bytes:
-    """Return a Matplotlib figure as PNG."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
 
 
 def _section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:
