@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def stderr() -> Console:
-    """Return the console for notes and progress."""
-    return terminal()
-
-
 @cache
 def stdout() -> Console:
     """Return the console for results."""
@@ -43,7 +38,7 @@ def tell(*lines: str) -> None:
 
 def note(text: str) -> None:
     """Print a line or more on stderr, as text: a file may be called ``[red]``."""
-    stderr().print(text, markup=False)
+    terminal().print(text, markup=False)
 
 
 def document(content: Any) -> str:

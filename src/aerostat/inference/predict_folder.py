@@ -25,6 +25,7 @@ from aerostat.inference.sinks import (
     SortedPictureSink,
     Verdict,
     folder_of,
+    picture_path,
 )
 from aerostat.inference.sources import Files, Source, find_images
 from aerostat.inference.tta import ViewPlan
@@ -167,9 +168,10 @@ def predict_to_folder(
     source = Files(find_images(sources, out))
     require_folder(out)
     if pictures:
-        # The judge needs the detector, which is loaded only when the folder is known to be free.
-        drawn = PictureSink(out) if judge is None else SortedPictureSink(out, lambda *_: None)
-        _spare_photographs(source.paths, [path for name in source.names for path in drawn.places(name)], out)
+        folders = [out] if judge is None else [out / folder for folder in FOLDERS]
+        drawn = [picture_path(folder, name) for name in source.names for folder in folders]
+        _spare_photographs(source.paths, drawn, out)
+    # The detector is loaded only when the folder is known to be free.
     detector = load_detector()
     picture_sink: PictureSink | SortedPictureSink | None = None
     if pictures:

@@ -108,13 +108,9 @@ class PictureSink:
         self.pictures: list[Path] = []
         self._taken = set[str]()
 
-    def places(self, name: str) -> list[Path]:
-        """Return the files in which the picture of a frame may be written."""
-        return [picture_path(self.folder, name)]
-
     def write(self, frame: Frame, detections: Detections) -> None:
         """Draw the detections and write the picture; a name that is taken gets the index of its frame."""
-        (place,) = self.places(frame.name)
+        place = picture_path(self.folder, frame.name)
         if place.name.lower() in self._taken:
             place = place.with_stem(f"{place.stem}-{frame.index}")
         self._taken.add(place.name.lower())
@@ -137,19 +133,17 @@ class SortedPictureSink:
         self.pictures: list[Path] = []
         self.verdicts: dict[str, Verdict | None] = {}
 
-    def places(self, name: str) -> list[Path]:
-        """Return the files in which the picture of a frame may be written."""
-        return [picture_path(self.folder / folder, name) for folder in FOLDERS]
-
     def write(self, frame: Frame, detections: Detections) -> None:
         """Write the picture, and remove that of an earlier call from the other folders."""
         verdict = None if frame.path is None else self.judge(frame.path, detections)
         self.verdicts[frame.location] = verdict
-        place = picture_path(self.folder / folder_of(verdict), frame.name)
-        self.pictures.append(detections.draw(frame.image_bgr).save(place))
-        for other in self.places(frame.name):
-            if other != place:
-                other.unlink(missing_ok=True)
+        right = folder_of(verdict)
+        self.pictures.append(
+            detections.draw(frame.image_bgr).save(picture_path(self.folder / right, frame.name))
+        )
+        for other in FOLDERS:
+            if other != right:
+                picture_path(self.folder / other, frame.name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Do nothing: every picture is written when its frame comes."""

@@ -25,7 +25,6 @@ from aerostat.images.resize import shrink
 from aerostat.lint.listing import Finding, finding
 from aerostat.lint.similarity import SIDE, Signature, signature
 from aerostat.progress import track
-from aerostat.text import listed
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -240,8 +239,3 @@ def read_again(file: ImageFile) -> NDArray[np.uint8] | None:
 def name_of(file: ImageFile) -> str:
     """Return how an image is named to a person."""
     return f"{file.split}/{file.record.file_name}"
-
-
-def names_of(files: Sequence[ImageFile]) -> str:
-    """Return how several images are named to a person."""
-    return listed(map(name_of, files), 3)

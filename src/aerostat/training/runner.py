@@ -131,9 +131,9 @@ def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
             f"{run.path} is finished ({position.epoch} of {counted(recipe.schedule.epochs, 'epoch')}); "
             f"start a new run from its weights with {restart}."
         )
-    moved = data is not None and data.origin is not None
+    moved = data.origin if data is not None else None
     data = read_again(state["source"], run) if data is None else data
-    origin = data.origin.to_dict() if moved and data.origin else state["source"]
+    origin = moved.to_dict() if moved else state["source"]
     require_same_classes(state, data.classes, run.path)
     train_split, val_split = choose_splits(data)
     train_split = in_order_of(state, train_split, run.path, restart)

@@ -89,9 +89,8 @@ class Validator:
     threads: int
     processes: Processes
     requested: Sequence[int]
-    _rounds: int = field(
-        default=0, init=False
-    )  # in which the processes have asked each other whether to stop
+    # Rounds in which the processes have asked each other whether to stop.
+    _rounds: int = field(default=0, init=False)
 
     def detect(self) -> Share | None:
         """Return what all processes together find; every process must call this.
