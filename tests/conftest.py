@@ -3,7 +3,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from PIL import Image
@@ -61,6 +61,33 @@ def balloon(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def person_weights(shared: Path) -> Path:
     return shared / "weights" / "rtmdet_nano_person.pth"
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON document on stdout, which must hold nothing else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def aerostat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Return a function that runs one command in this process; file descriptors are captured."""
+
+    from aerostat.__main__ import main
+
+    def run(*words: object) -> Ended:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Ended(code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,45 +1,19 @@
-"""What tests of the command line share: a way to run a command, small data, and weights."""
+"""What tests of the command line share: a current folder, small data, and weights."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from aerostat.__main__ import main
 from aerostat.model import build
 from aerostat.weights.checkpoint import Header, save_weights
 
 BOX = (20, 10, 50, 40)
 """The disc on the first photograph; on each next one it stands a pixel further to the right."""
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The JSON document on stdout, which must hold nothing else."""
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def aerostat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Return a function that runs one command in this process; file descriptors are captured."""
-
-    def run(*words: object) -> Ended:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Ended(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +145,7 @@ def tree() -> Callable[[Path], dict[str, bytes | None]]:
 def assert_refused() -> Callable[..., None]:
     """Return a check: one sentence on stderr that holds all the words, nothing on stdout, the exit code."""
 
-    def check(ended: Ended, *words: str, code: int = 2) -> None:
+    def check(ended: Any, *words: str, code: int = 2) -> None:
         assert ended.code == code, ended
         assert ended.out == ""
         lines = ended.err.splitlines()

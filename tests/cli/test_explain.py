@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,19 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from aerostat.__main__ import main
 from aerostat.draw.saving import save_image
 from aerostat.model import build
 from aerostat.weights.checkpoint import Header, save_weights
 
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
+Run = Callable[..., Any]
+"""Runs the verb; returns how it ended."""
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +42,11 @@ def photograph(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def explain(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Run:
+def explain(aerostat: Run, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: object, source: object = weights) -> Ended:
-        capfd.readouterr()
-        code = main(["explain", str(source), *map(str, words), "--device", "cpu"])
-        return Ended(code, *capfd.readouterr())
+    def run(*words: object, source: object = weights) -> Any:
+        return aerostat("explain", source, *words, "--device", "cpu")
 
     return run
 

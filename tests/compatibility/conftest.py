@@ -11,7 +11,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from aerostat.__main__ import main
-
 DATA = Path(__file__).with_name("data")
 ROOT = "/recorded-by-aerostat-0.1.0"
 """Stands in recorded files for the folder in which they were made."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +42,6 @@ def here(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     torch.set_num_threads(1)
     yield unpacked
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def aerostat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run one command in this process."""
-
-    def run(*words: object) -> Ended:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Ended(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="session")
