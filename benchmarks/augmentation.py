@@ -6,7 +6,7 @@ keeps finished samples as far back as MixUp reaches. Files come from the operati
 disk" is decoding, not the disk.
 
 Tried and dropped: warping each tile straight into the window (`cv2.warpAffine` 1.30 ms for 640 x 640,
-against 0.42 ms for `cv2.resize` from an aligned place; it remains where there is no such place). The jitter
+against 0.42 ms for `cv2.resize` from an aligned place; a tile without one is still warped). The jitter
 by table alone (`cv2.LUT` on three channels 0.50 ms, saturating sums 0.06 ms). A hue that turns back by
 swapping blue and red (0.06 ms, but 1.2 % of all colours are off by more than a level). Means in floating
 point (`cv2.addWeighted` 0.134 ms, integers 0.125 ms). Pillow's decoder (7.49 ms a photograph, OpenCV's 7.54).

@@ -144,7 +144,7 @@ DOCUMENTS: dict[str, list[str]] = {
 }
 """Command lines whose JSON documents are recorded, run in this order in the folder of the archive."""
 MEASURED = {"benchmark", "doctor"}
-"""Documents of which only the keys and the kinds of values stay the same from one machine to the next."""
+"""Documents whose values differ between machines. Their keys and the kinds of their values are compared."""
 PROSE = {"wrong", "training", "consequence", "detail", "compared_on", "title", "headline", "optimistic"}
 """Keys of sentences for people, which may be worded otherwise."""
 WRITTEN: dict[str, tuple[str, ...]] = {

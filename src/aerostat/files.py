@@ -157,7 +157,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def file_stem(name: str, longest: int = 120) -> str:
-    """Return a name as a part of file names that every system takes, at most so many bytes long."""
+    """Return a name that is valid in file names on every system, cut to `longest` bytes."""
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(". ")
     return stem.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore") or "unnamed"
 

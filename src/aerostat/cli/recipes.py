@@ -17,7 +17,7 @@ def recipe_values(options: Recipe, fields: Fields = FIELDS) -> tuple[str, Values
     A recipe file is overridden by --set, and that by the options that have a field.
 
     Raises:
-        InputError: a key or value does not belong to a recipe. This is said before the data are read, which
+        InputError: a key or value does not belong to a recipe. It is raised before the data are read, which
             may take long.
     """
     from aerostat.training.presets import PRESETS

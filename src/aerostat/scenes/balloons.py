@@ -116,7 +116,7 @@ def draw_scene(rng: Random, width: int, height: int) -> tuple[Image, list[NDArra
 
     Returns:
         The image (height, width, 3) uint8 BGR, and the outlines (n, 2), x and y in pixels, of the balloons
-        of which at least a quarter is visible. An outline is whole, behind other objects too, and clipped to
+        that are at least a quarter visible. An outline is whole, behind other objects too, and clipped to
         the image.
     """
     backdrop = draw_backdrop(rng, width, height)
@@ -140,7 +140,7 @@ def draw_scene(rng: Random, width: int, height: int) -> tuple[Image, list[NDArra
 
 
 def visible_outlines(balloons: Sequence[Balloon], cover: Mask) -> list[NDArray[np.float64]]:
-    """Return the outlines (n, 2), clipped to the image, of balloons of which at least a quarter is visible.
+    """Return the outlines (n, 2), clipped to the image, of balloons that are at least a quarter visible.
 
     Args:
         balloons: as they were drawn, the first with number 1.

@@ -61,8 +61,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     """Write a safetensors file, whole or not at all.
 
     The format is eight bytes that say how long the header is, the header (JSON: type, shape and place of each
-    tensor) and the tensors' bytes. The library's own writer makes a temporary file of its own, which a killed
-    process would leave behind under a name that tells nobody whose it is; and its errors are no `OSError`.
+    tensor) and the tensors' bytes. The library's own writer makes a second temporary file. A
+    killed process leaves it behind, and its name does not tell who wrote it. Its errors are not `OSError`.
 
     Args:
         path: where to.

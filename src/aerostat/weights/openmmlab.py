@@ -44,8 +44,10 @@ _MMYOLO = (
     ("neck.out_layers.", "neck.out_convs."),
     ("bbox_head.head_module.", "bbox_head."),
 )
-"""Prefixes of MMYOLO and of MMDetection. MMYOLO has one reducing layer per level, of which only the third has
-weights, and puts the second reduction after the first top-down block, in one sequence."""
+"""Prefixes of MMYOLO and of MMDetection.
+
+MMYOLO has one reducing layer per level, and only the third has weights. It puts the second reduction after the
+first top-down block, in one sequence."""
 
 _WRAPPERS = ("module.", "ema_model.", "model.")
 _PARTS = ("backbone.", "neck.", "bbox_head.", "data_preprocessor.")

@@ -410,7 +410,7 @@ def _receive(name: str, url: str, part: Path) -> bool:
                 file.seek(start)
                 _append(response, file, f"{name} (MiB)", None if total is None else total - start)
         except _NoMore:
-            part.unlink(missing_ok=True)  # gigabytes that nobody can use
+            part.unlink(missing_ok=True)  # gigabytes of a body without an end
             raise
         except OSError as error:
             if error.filename or error.errno in _DISK_FULL:
