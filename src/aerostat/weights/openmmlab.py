@@ -46,8 +46,8 @@ _MMYOLO = (
 )
 """Prefixes of MMYOLO and of MMDetection.
 
-MMYOLO has one reducing layer per level, and only the third has weights. It puts the second reduction after the
-first top-down block, in one sequence."""
+MMYOLO has one reducing layer per level, and only the third has weights. It puts the second reduction after
+the first top-down block, in one sequence."""
 
 _WRAPPERS = ("module.", "ema_model.", "model.")
 _PARTS = ("backbone.", "neck.", "bbox_head.", "data_preprocessor.")
