@@ -44,7 +44,10 @@ BROKEN_VIA: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "empty file": (lambda r: (r / "train/via.json").write_text(""), ["via.json", "annotation"]),
     "no annotation file": (lambda r: (r / "train/via.json").unlink(), ["3 images but no annotation file"]),
     "two annotation files": (
-        lambda r: shutil.copy(r / "train/via.json", r / "train/more.json"),
+        lambda r: (
+            shutil.copy(r / "train/via.json", r / "train/more.json"),
+            edit(r / "train/more.json", lambda d: d["0.jpg1"].update(regions={})),
+        ),
         ["more.json, via.json"],
     ),
     "duplicate file name": (

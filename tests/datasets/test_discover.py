@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.discover import find_splits
 from aerostat.datasets.formats import FORMATS
+from aerostat.datasets.layout import find_splits
+from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 
@@ -348,4 +349,4 @@ def test_splits_are_sorted_as_people_name_splits(images, write_json) -> None:
     root = images("data", "test/a.png", "val/a.png", "train/a.png")
     for name in ("test", "val", "train"):
         write_json(root / name / "x.json", coco("a.png"))
-    assert [files.split for files in find_splits(root)] == ["train", "val", "test"]
+    assert [files.split for files in find_splits(root, ReadOptions())] == ["train", "val", "test"]

@@ -23,10 +23,25 @@ def command(verb: str, *words: object) -> str:
 def _of_data(verb: str, words: list[object], origin: Mapping[str, Any]) -> str:
     """Return a command about data; without a path it says DATA in their place."""
     words = [*words, origin.get("path") or "DATA"]
-    for name in ("class_attribute", "images"):
+    for name in (
+        "class_attribute",
+        "images",
+        "from_format",
+        "crowd",
+        "only_classes",
+        "splits",
+        "merge_classes",
+    ):
         if origin.get(name):
-            words += [options_of(verb)[name][0], origin[name]]
+            words += [options_of(verb)[name][0], *_typed(origin[name])]
     return command(verb, *words)
+
+
+def _typed(value: Any) -> list[str]:
+    """Return the words that give an option its value."""
+    if isinstance(value, Mapping):
+        return [f"{key}={old if isinstance(old, str) else ','.join(old)}" for key, old in value.items()]
+    return [value] if isinstance(value, str) else list(map(str, value))
 
 
 def _evaluate(run: Path, origin: Mapping[str, Any], tta: bool) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from aerostat.cli import console
 from aerostat.cli.app import app
@@ -32,7 +30,6 @@ def convert(
     /,
     *,
     reading: Read = READ,
-    from_: Annotated[one_format() | None, Parameter(name="--from")] = None,  # type: ignore[valid-type]
     to: one_format() | None = None,  # type: ignore[valid-type]
     area: Literal["polygon", "box"] = "polygon",
     force: Force = False,
@@ -48,8 +45,6 @@ def convert(
         Annotation file, or a data set folder.
     dst:
         File to write, or a folder for several splits or for a format with one file per image.
-    from_:
-        Refuse a source in another format.
     to:
         Format to write; by default the one that is a word of DST's name, as in via.json, else COCO.
     area:
@@ -57,7 +52,7 @@ def convert(
     """
     from aerostat.datasets.convert import convert as convert_annotations
 
-    options = reading.chosen(from_format=from_)
+    options = reading.chosen()
     done = convert_annotations(src, dst, options, to=to, area=area, force=force)
     if json_:
         print(console.document(done.to_dict()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from aerostat.cli import console
 from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.options import READ, Flag, Force, InputSize, JsonFlag, Words, split_names
-from aerostat.cli.reading import read
+from aerostat.cli.reading import read_for
 from aerostat.cli.refusals import refuse, require_free
 from aerostat.errors import InputError, clause
 from aerostat.text import counted, listed
@@ -76,7 +77,7 @@ def export(
     data:
         Annotated data to compare on; by default the run's own. With --int8, AP of both is printed.
     classes:
-        Class names of --data, if it has none.
+        Class names of --data, if they are not those of the weights.
     images:
         Photographs, or folders of them, to compare on instead of data.
     """
@@ -207,18 +208,22 @@ def _photographs(
 ) -> Photographs:
     """Return what was asked for; else the photographs of the run's own data, if they are still there."""
     from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import Origin
     from aerostat.deploy.photographs import drawn, of_data, of_files
+    from aerostat.inference.resolve import weights_path
     from aerostat.reporting.subject import recorded_source
     from aerostat.runs.directory import Run
+    from aerostat.weights.checkpoint import read_header
 
     if images:
         return of_files(images)
     if data is not None:
-        return of_data(read(data, READ, classes=classes))
+        known = read_header(weights_path(weights)).classes
+        return of_data(read_for(known, data, replace(READ, classes=classes)))
     path = Path(weights)
-    source = recorded_source(Run(path if path.is_dir() else path.parent))
+    origin = Origin.from_dict(recorded_source(Run(path if path.is_dir() else path.parent)))
     try:
-        return of_data(Dataset.read(**source)) if source.get("path") else drawn()
+        return of_data(Dataset.read_again(origin)) if origin else drawn()
     except InputError as error:
         _log.warning(f"the run's data cannot be read any more: {clause(error)}")
         return drawn()

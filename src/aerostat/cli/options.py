@@ -79,18 +79,46 @@ class Read:
         Folder of the images, if they are not beside their annotations.
     strict:
         Fail if anything is wrong with the data, warnings included.
+    from_format:
+        Format of the annotations, one that `aerostat convert --help` lists; by default the content tells.
+    splits:
+        Annotations of each split where the folder does not tell, as train=a.json val=b.json.
+    only_classes:
+        Classes to keep; objects of the others are left out and counted.
+    merge_classes:
+        Classes to merge, as NEW=OLD,OLD; may be several words.
+    crowd:
+        What a crowd mark (iscrowd) means: "region" as in COCO, "object" for tools that mark every mask, or
+        "auto".
     """
 
     classes: Words = None
     class_attribute: str | None = None
     images: Path | None = None
     strict: Flag = False
+    from_format: Annotated[str | None, Parameter(name="--from")] = None
+    splits: Words = None
+    only_classes: Words = None
+    merge_classes: Words = None
+    crowd: Literal["auto", "region", "object"] = "auto"
 
     def chosen(self, **changes: Any) -> ReadOptions:
         """Return the options as the library takes them; `changes` beat what was typed."""
         from aerostat.datasets.origin import ReadOptions
 
-        typed = ReadOptions(split_names(self.classes), self.class_attribute, self.images, self.strict)
+        splits = assigned(self.splits, "--splits", "train=a.json")
+        merged = assigned(self.merge_classes, "--merge-classes", "helmet=Helmet,HELMET")
+        typed = ReadOptions(
+            classes=split_names(self.classes),
+            class_attribute=self.class_attribute,
+            images=self.images,
+            strict=self.strict,
+            from_format=self.from_format,
+            splits=splits,
+            only_classes=split_names(self.only_classes),
+            merge_classes=merged and {new: old.split(",") for new, old in merged.items()},
+            crowd=self.crowd,
+        )
         return dataclasses.replace(typed, **changes)
 
 
@@ -225,6 +253,24 @@ def split_names(classes: list[str] | None) -> list[str] | None:
     if classes is not None and len(classes) == 1:
         return [name.strip() for name in classes[0].split(",") if name.strip()]
     return classes
+
+
+def assigned(words: list[str] | None, option: str, example: str) -> dict[str, str] | None:
+    """Return words such as ``name=value`` as a mapping; None if there are none.
+
+    Raises:
+        InputError: a word has no name, no value, or the name of another.
+    """
+    if words is None:
+        return None
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name or not value or name in pairs:
+            twice = ", which is there twice" if name in pairs else ""
+            raise InputError(f"Expected {option} as {example}, found {word!r}{twice}.")
+        pairs[name] = value
+    return pairs
 
 
 def given_options(group: Any) -> dict[str, Any]:

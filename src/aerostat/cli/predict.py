@@ -112,7 +112,7 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
     Raises:
         InputError: there are none, or no pictures to sort.
     """
-    from aerostat.datasets.discover import find_splits
+    from aerostat.datasets.layout import find_splits
     from aerostat.evaluation.per_image import image_evaluator
 
     if not pictures:
@@ -126,7 +126,7 @@ def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Call
             "The option --sort needs annotations: name them with --truth, or give a data set's folder "
             "as SOURCE."
         )
-    find_splits(data)
+    find_splits(data, READ.chosen())
     images = folder if data.is_file() else None  # annotations that stand elsewhere
     reading = replace(READ, images=images)
     return lambda detector: image_evaluator(read_for(detector.classes, data, reading), detector.classes)

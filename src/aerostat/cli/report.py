@@ -6,8 +6,6 @@ from pathlib import Path
 
 from aerostat.cli import console
 from aerostat.cli.app import app
-from aerostat.cli.options import READ
-from aerostat.cli.reading import read
 from aerostat.errors import InputError
 
 
@@ -23,6 +21,8 @@ def report(run: Path, data: Path | None = None, /) -> None:
         Where the run's data are now, if they have moved.
     """
     from aerostat.cli.commands import COMMANDS
+    from aerostat.datasets.dataset import read_dataset
+    from aerostat.datasets.origin import Origin, ReadOptions
     from aerostat.reporting import report as write_report
     from aerostat.reporting.subject import recorded_source
     from aerostat.runs.directory import Run
@@ -33,6 +33,6 @@ def report(run: Path, data: Path | None = None, /) -> None:
         raise InputError(f"{run} is no run: it {what}; name the --out directory of a training.")
     dataset = None
     if data is not None:
-        reading = {name: value for name, value in recorded_source(known).items() if name != "path"}
-        dataset = read(data, READ, **reading)
+        origin = Origin.from_dict(recorded_source(known))
+        dataset = read_dataset(data, origin.options if origin else ReadOptions())
     console.tell(f"wrote {write_report(known, dataset, commands=COMMANDS)}")

@@ -13,6 +13,8 @@ import msgspec
 
 from aerostat.datasets.json_stream import JsonFile
 from aerostat.errors import InputError
+from aerostat.images.archive import AnyPath, ArchivePath
+from aerostat.images.folders import length_of
 from aerostat.text import counted
 
 T = TypeVar("T")
@@ -36,7 +38,7 @@ class AnnotationText:
 
     __slots__ = ("_content", "_document", "_layout", "path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = path
         self._content: bytes | None = None
         self._document: Document | None = None
@@ -73,10 +75,12 @@ class AnnotationText:
         """Return where the values of a large JSON object stand in the file; None for all other files."""
         if self._layout == "unknown":
             try:
-                large = self.path.stat().st_size >= LARGE_FILE
+                large = length_of(self.path) >= LARGE_FILE
             except (OSError, ValueError):
                 large = False
-            self._layout = JsonFile.lay_out(self.path) if large else None
+            # A packed file has to be unpacked whole anyway.
+            on_disk = large and not isinstance(self.path, ArchivePath)
+            self._layout = JsonFile.lay_out(Path(str(self.path))) if on_disk else None
         return self._layout
 
     def is_json(self) -> bool:
@@ -124,7 +128,7 @@ def keys_of(raw: msgspec.Raw) -> list[str]:
         return []
 
 
-def read_content(path: Path) -> bytes:
+def read_content(path: AnyPath) -> bytes:
     """Return the bytes of a text file as UTF-8 without a byte order mark.
 
     Raises:
@@ -155,7 +159,7 @@ def _quote_no_numbers(content: bytes) -> bytes:
     return _NO_NUMBER.sub(lambda m: m[0] if m[0].startswith(b'"') else b'"' + m[0] + b'"', content)
 
 
-def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
+def decode(content: bytes | msgspec.Raw, shape: type[T], path: AnyPath | str) -> T:
     """Decode JSON of the file `path` (or of a place in it) into a type.
 
     Raises:
@@ -178,7 +182,7 @@ def decode(content: bytes | msgspec.Raw, shape: type[T], path: Path | str) -> T:
         raise InputError(f"{path} is nested too deeply to be annotations.") from None
 
 
-def _syntax_error(reason: str, content: bytes, path: Path | str) -> str:
+def _syntax_error(reason: str, content: bytes, path: AnyPath | str) -> str:
     place = re.search(r" \(byte (\d+)\)", reason)
     byte = int(place[1]) if place else len(content)
     line = content.count(b"\n", 0, byte) + 1
@@ -201,7 +205,7 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def csv_rows(content: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:
+def csv_rows(content: bytes, path: AnyPath) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of a CSV export with their line numbers.
 
     Raises:

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from aerostat.datasets import formats
 from aerostat.datasets.dataset import read_dataset
-from aerostat.datasets.discover import find_splits
 from aerostat.datasets.formats.format import LEFT_OUT, Format, WriteOptions
+from aerostat.datasets.layout import find_splits
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Problem
 from aerostat.errors import InputError
 from aerostat.files import nearest_existing
+from aerostat.images.archive import AnyPath
 from aerostat.text import counted, listed
 
 
@@ -111,8 +112,10 @@ def convert(
     src, dst = Path(src), Path(dst)
     written = formats.named(to) if to else _format_in_name(dst)
     options = options or ReadOptions()
-    targets = _targets(src, dst, options.image_folder, written, force)
+    targets = _targets(src, dst, options, written, force)
     dataset = read_dataset(src, options)
+    if dataset.left_out:  # a conversion is whole, or is refused
+        raise InputError(dataset.left_out[0].sentence)
     files, lost = [], Counter[str]()
     for name, split in dataset.splits.items():
         instances = len(split.images.instances)
@@ -136,13 +139,13 @@ def _format_in_name(dst: Path) -> Format:
     return next((format_ for format_ in others if format_.name in words), first)
 
 
-def _targets(src: Path, dst: Path, images: Path | None, written: Format, force: bool) -> dict[str, Path]:
+def _targets(src: Path, dst: Path, options: ReadOptions, written: Format, force: bool) -> dict[str, Path]:
     """Return the file or folder to write for each split.
 
     Raises:
         InputError: the destination exists, or it is one file for several splits.
     """
-    sources = find_splits(src, images)
+    sources = find_splits(src, options)
     several = ", ".join(source.split for source in sources)
     if written.per_image:
         targets = {source.split: dst / source.split if len(sources) > 1 else dst for source in sources}
@@ -156,11 +159,15 @@ def _targets(src: Path, dst: Path, images: Path | None, written: Format, force: 
     else:
         targets = {source.split: dst / f"{source.split}{written.suffix}" for source in sources}
     for path in targets.values():
-        if any(path.exists() and path.samefile(source.annotations) for source in sources):
+        if any(_is_same(path, source.annotations) for source in sources):
             kind = "folder" if written.per_image else "file"
             raise InputError(f"{path} is the {kind} to convert; name another {kind} to write.")
         _require_free(path, written, force)
     return targets
+
+
+def _is_same(path: Path, source: AnyPath) -> bool:
+    return isinstance(source, Path) and path.exists() and path.samefile(source)
 
 
 def _require_free(path: Path, written: Format, force: bool) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aerostat.datasets.discover import Refusal, find_splits, read_split, read_splits, refuse_unusable
+from aerostat.datasets.discover import Refusal, read_split, read_splits, refuse_unusable
+from aerostat.datasets.layout import find_splits
 from aerostat.datasets.origin import Origin, ReadOptions
 from aerostat.datasets.records import ONLY_SPLIT, OtherClassesError, Problem, Split, split_name
 from aerostat.datasets.summary import data_card
 from aerostat.errors import InputError
 from aerostat.text import counted, listed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -23,11 +27,13 @@ class Dataset:
         classes: class names.
         splits: by name, ``train`` before ``val`` before ``test``.
         origin: where the data were read from and how; None for data that were made in memory.
+        left_out: splits that cannot be read and that training does not need, such as ``test``.
     """
 
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
     origin: Origin | None = field(default=None, compare=False)
+    left_out: tuple[Refusal, ...] = field(default=(), compare=False)
 
     @staticmethod
     def read(
@@ -38,22 +44,38 @@ class Dataset:
         images: Path | str | None = None,
         strict: bool = False,
         from_format: str | None = None,
+        splits: Mapping[str, Path | str] | None = None,
+        options: ReadOptions | None = None,
     ) -> Dataset:
-        """Return the data set at `path`, in any supported format; see `aerostat.datasets.discover`.
+        """Return the data set at `path`, in any supported format; see `aerostat.datasets.layout`.
 
         Args:
-            path: a folder with split folders, a folder with ``annotations/``, one split's folder, or one
-                annotation file.
+            path: a folder with split folders, a folder with ``annotations/``, one split's folder, one
+                annotation file, or a zip archive of any of these.
             classes: class names in the order of the labels; by default those of the data.
             class_attribute: the VIA region attribute that holds the class, where there are several.
             images: image folder; None searches beside the annotations.
             strict: refuse data if an image or an object would have to be dropped.
-            from_format: refuse annotations of another format, such as ``coco``; None takes any.
+            from_format: the format of the annotations, such as ``coco``; None recognises it.
+            splits: the annotations of each split by its name, where the folder does not tell.
+            options: all options of reading at once; those above beat it.
 
         Raises:
             InputError: nothing usable is at `path`; the sentence names the file and the record.
+
+        Example:
+            ``Dataset.read("street", options=ReadOptions(only_classes=["car"]))``
         """
-        return read_dataset(Path(path), ReadOptions(classes, class_attribute, images, strict, from_format))
+        given = {
+            "classes": classes,
+            "class_attribute": class_attribute,
+            "images": images,
+            "strict": strict or None,
+            "from_format": from_format,
+            "splits": splits,
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return read_dataset(Path(path), replace(options or ReadOptions(), **changes))
 
     @staticmethod
     def read_again(origin: Origin) -> Dataset:
@@ -74,6 +96,9 @@ class Dataset:
         if found is None and list(self.splits) == [ONLY_SPLIT]:
             found = self.splits[ONLY_SPLIT]
         if found is None:
+            for refusal in self.left_out:
+                if refusal.split in (name, split_name(name)):
+                    raise InputError(refusal.sentence)
             raise InputError(
                 f"Expected a split named {name!r}, but the data set has only {', '.join(self.splits)}."
             )
@@ -109,8 +134,11 @@ def read_dataset(path: Path, options: ReadOptions) -> Dataset:
     Raises:
         InputError: nothing usable is at `path`; the sentence names the file and the record.
     """
-    classes, splits = read_splits(path, options)
-    return Dataset(classes, splits, Origin.of(path, options))
+    splits, left_out = read_splits(path, options)
+    for refusal in left_out:
+        _log.warning("The split %r is left out: %s", refusal.split, refusal.sentence)
+    classes = next(iter(splits.values())).classes
+    return Dataset(classes, splits, Origin.of(path, options), left_out)
 
 
 def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Dataset], list[Refusal]]:
@@ -120,14 +148,15 @@ def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Datase
         InputError: nothing at the path can be data, or the classes must be named.
     """
     try:
-        return [read_dataset(path, options)], []
+        data = read_dataset(path, options)
+        return [data], list(data.left_out)
     except OtherClassesError:
         raise
     except InputError as error:
         why = error
     parts: list[Dataset] = []
     refusals: list[Refusal] = []
-    for files in find_splits(path, options.image_folder):
+    for files in find_splits(path, options):
         try:
             split = read_split(files, options)
             if split.images:

@@ -2,47 +2,84 @@
 
 from __future__ import annotations
 
-import os
+import difflib
 import re
 import unicodedata
+import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Problem
 from aerostat.errors import InputError, clause
-from aerostat.images.read import read_size
+from aerostat.images.archive import AnyPath
+from aerostat.images.folders import entries, files_below
+from aerostat.images.read import IMAGE_SUFFIXES, read_size
+from aerostat.text import counted, shown
 
 _NAMES_TRIED = 20
+_MAX_COMPARED = 20_000
+"""Names among which the nearest is looked for; a comparison takes about 20 microseconds."""
+_MAX_HINTS = 10
+"""Missing images for which the nearest name is looked for."""
+
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""The prefix that Label Studio gives to the name of an uploaded file."""
+
+
+@dataclass(slots=True)
+class _FilesBelow:
+    """All files below a folder, by their last part, and by their last part without suffix."""
+
+    by_name: dict[str, list[str]] = field(default_factory=dict)
+    by_stem: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class ImageFolder:
     """A folder in which images are looked up by the names that annotations give them.
 
-    The names are untrusted, so they never lead out of the folder: of an absolute path, a URL or
-    a path with ``..`` only the last part counts. The same holds for a path that does not exist below the
-    folder, such as ``images/a.jpg`` where the images were moved beside their annotations.
+    A name is looked up in these steps, and the first that finds a file counts:
+
+    1. the path below the folder, then its last part in the folder itself;
+    2. the same for the name as it was before it became a URL: ``my%20cell.jpg``, ``a.jpg?raw=true``,
+       ``/data/local-files/?d=a.jpg``, ``upload/1/0123abcd-a.jpg`` of Label Studio;
+    3. the only file below the folder whose path ends as the name does, with as many parts as possible;
+    4. the same without regard to upper and lower case;
+    5. for a name without suffix, the only image of that name.
+
+    The names are untrusted, so they never lead out of the folder: only names that a listing of it has are
+    returned. `note` says what steps 2 to 5 did.
     """
 
-    root: Path
+    root: AnyPath
     _listings: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     _claimed: dict[str, str] = field(default_factory=dict)
+    _below: _FilesBelow | None = None
+    _moved: list[tuple[str, str]] = field(default_factory=list)
+    _hints: int = 0
 
     @classmethod
-    def choose(cls, roots: Sequence[Path], file_names: Iterable[str]) -> ImageFolder:
+    def choose(cls, roots: Sequence[AnyPath], file_names: Iterable[str]) -> ImageFolder:
         """Return the first of the folders that has most of the first names; the first one if none has any."""
         names = list(file_names)[:_NAMES_TRIED]
-        return max((cls(root) for root in roots), key=lambda folder: sum(map(bool, map(folder.find, names))))
+        folders = [cls(root) for root in roots]
+        best = max(folders, key=lambda folder: sum(map(bool, map(folder._exactly, names))))
+        if names and not any(map(best._exactly, names)):
+            return next((folder for folder in folders if any(map(folder.find, names))), best)
+        return best
 
     def find(self, file_name: str) -> str | None:
         """Return the file that `file_name` means, relative to the folder, or None if there is none."""
-        parts = _parts(file_name)
-        for candidate in (parts, parts[-1:]):
-            if candidate and (found := self._listing(candidate[:-1]).get(_composed(candidate[-1]))):
-                name = "/".join((*candidate[:-1], found))
-                return file_name if name == file_name else name  # the same text once saves memory
+        found = self._exactly(file_name)
+        if found is not None or not file_name:
+            return found
+        for other in spellings(file_name):
+            if (found := self._exactly(other)) is not None:
+                return found
+        for name in (file_name, *spellings(file_name)):
+            if (found := self._elsewhere(name)) is not None:
+                return found
         return None
 
     def claim(self, file_name: str) -> str | None:
@@ -51,7 +88,9 @@ class ImageFolder:
         Raises:
             InputError: another name has claimed the same file.
         """
-        name = self.find(file_name)
+        name = self._exactly(file_name)
+        if name is None and (name := self.find(file_name)) is not None:
+            self._moved.append((file_name, name))
         if name is not None and self._claimed.setdefault(name, file_name) != file_name:
             raise InputError(
                 f"The annotations list {self._claimed[name]!r} and {file_name!r}, which both mean "
@@ -59,36 +98,144 @@ class ImageFolder:
             )
         return name
 
+    def note(self, split: str) -> list[Problem]:
+        """Return what there is to say of images that were found under another name; at most one problem."""
+        if not self._moved:
+            return []
+        name, found = self._moved[0]
+        what = f"{counted(len(self._moved), 'image')} found under another name"
+        detail = f"{what}, first {shown(name)} as {shown(found)} in {self.root}"
+        return [Problem(split, name, "other name", detail)]
+
+    def missing(self, file_name: str) -> str:
+        """Return a clause that says that an image is missing, and which file is nearest to its name."""
+        self._hints += 1
+        if self._hints > _MAX_HINTS:
+            return f"not found in {self.root}"
+        last = (_parts(file_name) or ("",))[-1]
+        names = self._all().by_name
+        stem = last.rpartition(".")[0] or last
+        alike = [place for place in self._all().by_stem.get(_folded(stem), ()) if _is_image(place)]
+        if not alike and len(names) <= _MAX_COMPARED:
+            near = difflib.get_close_matches(last, list(names), n=1, cutoff=0.8)
+            alike = names[near[0]] if near else []
+        hint = f"; {shown(alike[0])} is there" if alike else ""
+        return f"not found in {self.root}{hint}"
+
+    def _exactly(self, file_name: str) -> str | None:
+        parts = _parts(file_name)
+        for candidate in (parts, parts[-1:]):
+            if candidate and (found := self._listing(candidate[:-1]).get(_composed(candidate[-1]))):
+                name = "/".join((*candidate[:-1], found))
+                return file_name if name == file_name else name  # the same text once saves memory
+        return None
+
+    def _elsewhere(self, file_name: str) -> str | None:
+        """Return the only file below the folder that a name can mean, if it stands in another place."""
+        parts = _parts(file_name, keep=True)
+        if not parts:
+            return None
+        below = self._all()
+        candidates = below.by_name.get(_composed(parts[-1]), [])
+        if not candidates:
+            candidates = [
+                place
+                for place in below.by_stem.get(_folded(_stem(parts[-1])), [])
+                if _folded(place.rpartition("/")[2]) == _folded(parts[-1])
+            ]
+        if not candidates and _stem(parts[-1]) == parts[-1]:
+            candidates = [p for p in below.by_stem.get(_folded(parts[-1]), []) if _is_image(p)]
+        return _longest_match(candidates, parts)
+
+    def _all(self) -> _FilesBelow:
+        if self._below is None:
+            self._below = _FilesBelow()
+            for place in files_below(self.root):
+                name = place.rpartition("/")[2]
+                self._below.by_name.setdefault(_composed(name), []).append(place)
+                self._below.by_stem.setdefault(_folded(_stem(name)), []).append(place)
+        return self._below
+
     def _listing(self, folder: tuple[str, ...]) -> dict[str, str]:
         """Return the names of the files in a folder below the root, each by its composed form."""
         if folder not in self._listings:
             try:
-                with os.scandir(self.root.joinpath(*folder)) as entries:
-                    self._listings[folder] = {_composed(e.name): e.name for e in entries if is_file(e)}
+                _, files = entries(self.root.joinpath(*folder))
+                self._listings[folder] = {_composed(name): name for name in files}
             except (OSError, ValueError):
                 self._listings[folder] = {}
         return self._listings[folder]
 
 
-def is_file(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry of a folder is a file, or a link to one; a link in a circle leads to none."""
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
+def spellings(file_name: str) -> list[str]:
+    """Return what a file name may have been before a tool made a URL or an upload of it.
+
+    >>> spellings("https://host/photos/my%20cell.jpg?raw=true")
+    ['photos/my cell.jpg']
+    """
+    path, _, query = file_name.partition("?")
+    if query:
+        local = [value for key, value in urllib.parse.parse_qsl(query) if key == "d"]
+        path = local[0] if local else path
+    path = path.partition("#")[0] if "://" in file_name else path
+    if "://" in path:
+        path = path.partition("://")[2].partition("/")[2]
+    names = [urllib.parse.unquote(path)]
+    folder, _, last = names[0].replace("\\", "/").rpartition("/")
+    if (match := _UPLOAD.match(last)) is not None:
+        names.append(f"{folder}/{last[match.end() :]}" if folder else last[match.end() :])
+    return [name for name in names if name and name != file_name]
 
 
-def _parts(file_name: str) -> tuple[str, ...]:
+def _longest_match(candidates: Sequence[str], parts: tuple[str, ...]) -> str | None:
+    """Return the candidate whose path ends with the most of `parts`; None if two have as many."""
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    folders = [_folded(part) for part in parts[:-1]]
+
+    def agreeing(place: str) -> int:
+        theirs = [_folded(part) for part in place.split("/")[:-1]]
+        count = 0
+        while count < min(len(folders), len(theirs)) and folders[-1 - count] == theirs[-1 - count]:
+            count += 1
+        return count
+
+    matches = [agreeing(place) for place in candidates]
+    most = max(matches)
+    return candidates[matches.index(most)] if matches.count(most) == 1 else None
+
+
+def _parts(file_name: str, keep: bool = False) -> tuple[str, ...]:
+    """Return the parts of a name below a folder; of a name that leads elsewhere only the last one.
+
+    Args:
+        file_name: as annotations state it.
+        keep: keep the folders of a name that leads elsewhere, to compare them.
+    """
     parts = tuple(part for part in file_name.replace("\\", "/").split("/") if part not in ("", "."))
+    if keep:
+        return parts
     leaves = (
         ".." in parts or file_name.startswith(("/", "\\")) or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", file_name)
     )
     return parts[-1:] if leaves else parts
 
 
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
+def _is_image(name: str) -> bool:
+    return f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
+
+
 def _composed(name: str) -> str:
     """Return a name in the composed Unicode form: macOS stores the accents of file names apart."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return _composed(name).casefold()
 
 
 def upright_size(
@@ -102,11 +249,10 @@ def upright_size(
         folder: where it was looked for.
         split: name of the split.
     """
-    kind: ProblemKind = "missing image"
-    detail = f"not found in {folder.root}"
-    if name is not None:
-        try:
-            return read_size(folder.root / name)
-        except InputError as error:
-            kind, detail = "unreadable image", clause(error)
-    return Problem(split, file_name, kind, detail)
+    if name is None:
+        return Problem(split, file_name, "missing image", folder.missing(file_name))
+    try:
+        return read_size(folder.root / name)
+    except InputError as error:
+        kind: ProblemKind = "unreadable image"
+        return Problem(split, file_name, kind, clause(error))

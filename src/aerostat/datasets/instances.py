@@ -34,6 +34,8 @@ class Instance:
         crowd: COCO's ``iscrowd``, a region of many objects: not trained on, matched softly in evaluation.
         area: stated area in square pixels; evaluation bins objects into size ranges by it. It is not
             computed: 0 means that none is stated.
+        difficult: Pascal VOC's mark of an object that is hard to recognise. It is kept for output; such an
+            object is learned and measured like any other.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -42,11 +44,12 @@ class Instance:
     rle: Mapping[str, Any] | None = None
     crowd: bool = False
     area: float = 0.0
+    difficult: bool = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Instance) and (
-            (self.box_xyxy, self.label, self.rle, self.crowd, self.area)
-            == (other.box_xyxy, other.label, other.rle, other.crowd, other.area)
+            (self.box_xyxy, self.label, self.rle, self.crowd, self.area, self.difficult)
+            == (other.box_xyxy, other.label, other.rle, other.crowd, other.area, other.difficult)
             and len(self.polygons) == len(other.polygons)
             and all(np.array_equal(a, b) for a, b in zip(self.polygons, other.polygons, strict=True))
         )
@@ -57,7 +60,7 @@ class Instance:
         box = ", ".join(f"{value:g}" for value in self.box_xyxy)
         parts = [f"label {self.label}", f"box ({box})"]
         parts += [counted(len(self.polygons), "outline")] * bool(self.polygons)
-        parts += ["mask"] * (self.rle is not None) + ["crowd"] * self.crowd
+        parts += ["mask"] * (self.rle is not None) + ["crowd"] * self.crowd + ["difficult"] * self.difficult
         return f"Instance({', '.join(parts)})"
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class Instance:
             "rle": self.rle,
             "crowd": self.crowd,
             "area": self.area,
+            **({"difficult": True} if self.difficult else {}),
         }
 
 
@@ -126,6 +130,7 @@ class InstanceColumns:
         labels: (n,) int64.
         crowd: (n,) bool.
         areas: (n,) float64, square pixels.
+        difficult: (n,) bool.
         outline_starts: (n,) int32, the object's first outline in `shapes`.
         outline_counts: (n,) int32, how many outlines it has.
         masks: (n,) int32, the object's mask in `shapes`, -1 for none.
@@ -136,13 +141,14 @@ class InstanceColumns:
     labels: Ints
     crowd: NDArray[np.bool_]
     areas: Floats
+    difficult: NDArray[np.bool_]
     outline_starts: NDArray[np.int32]
     outline_counts: NDArray[np.int32]
     masks: NDArray[np.int32]
     shapes: Shapes
 
     def __post_init__(self) -> None:
-        for column in (self.boxes_xyxy, self.labels, self.crowd, self.areas):
+        for column in (self.boxes_xyxy, self.labels, self.crowd, self.areas, self.difficult):
             column.flags.writeable = False
         self.shapes.points.flags.writeable = False
 
@@ -153,6 +159,7 @@ class InstanceColumns:
             self.labels[places],
             self.crowd[places],
             self.areas[places],
+            self.difficult[places],
             self.outline_starts[places],
             self.outline_counts[places],
             self.masks[places],
@@ -220,6 +227,11 @@ class Instances(Sequence[Instance]):
         return self._columns.areas[self._start : self._stop]
 
     @property
+    def difficult(self) -> NDArray[np.bool_]:
+        """Whether each (n,) is marked as difficult."""
+        return self._columns.difficult[self._start : self._stop]
+
+    @property
     def outline_counts(self) -> NDArray[np.int32]:
         """Number of outlines (n,) of each."""
         return self._columns.outline_counts[self._start : self._stop]
@@ -265,13 +277,14 @@ class Instances(Sequence[Instance]):
             self._columns.masks[self._start : self._stop].tolist(),
             self.crowd.tolist(),
             self.areas.tolist(),
+            self.difficult.tolist(),
             strict=True,
         )
-        for box, label, first, outlines, mask, crowd, area in rows:
+        for box, label, first, outlines, mask, crowd, area, difficult in rows:
             polygons = tuple(map(shapes.outline, range(first, first + outlines))) if outlines else ()
             rle = None if mask < 0 else shapes.masks[mask]
             found = rle.as_found() if isinstance(rle, Rle) else rle
-            yield Instance(tuple(box), label, polygons, found, crowd, area)
+            yield Instance(tuple(box), label, polygons, found, crowd, area, difficult)
 
     def __eq__(self, other: object) -> bool:
         return same_rows(self, other) if isinstance(other, Sequence) else NotImplemented
@@ -306,7 +319,7 @@ class Block:
         images: (k,) places of their images.
         numbers: (k,) that sort the objects of an image.
         boxes_xyxy: (k, 4).
-        labels, crowd, areas: (k,).
+        labels, crowd, areas, difficult: (k,).
         outline_counts: (k,) how many outlines each has.
         outline_lengths: how many points each outline has, one object after the other.
         points: (p, 2) of all outlines.
@@ -318,6 +331,7 @@ class Block:
     labels: Ints
     crowd: NDArray[np.bool_]
     areas: Floats
+    difficult: NDArray[np.bool_]
     outline_counts: Ints
     outline_lengths: Ints
     points: Floats
@@ -372,6 +386,7 @@ class InstanceBuilder:
             "labels": GrowingArray(np.int64),
             "crowd": GrowingArray(np.bool_),
             "areas": GrowingArray(np.float64),
+            "difficult": GrowingArray(np.bool_),
             "outline_starts": GrowingArray(np.int32),
             "outline_counts": GrowingArray(np.int32),
             "masks": GrowingArray(np.int32),
@@ -382,7 +397,8 @@ class InstanceBuilder:
         stops = len(self._lengths) + np.cumsum(block.outline_counts)
         self._add(
             *(block.images, block.numbers, block.boxes_xyxy, block.labels, block.crowd, block.areas),
-            *(stops - block.outline_counts, block.outline_counts, np.full(len(block.labels), -1)),
+            *(block.difficult, stops - block.outline_counts, block.outline_counts),
+            np.full(len(block.labels), -1),
         )
         self._points.extend(block.points)
         self._lengths.extend(block.outline_lengths)
@@ -397,7 +413,8 @@ class InstanceBuilder:
         if row.rle is not None:
             mask = len(self._masks)
             self._masks.append(Rle.pack(row.rle))
-        self._rows.append((image, number, row.box_xyxy, row.label, row.crowd, row.area, start, count, mask))
+        stated = (row.box_xyxy, row.label, row.crowd, row.area, row.difficult)
+        self._rows.append((image, number, *stated, start, count, mask))
         if len(self._rows) >= _ROWS_AT_ONCE:
             self._add_rows()
 
@@ -413,7 +430,7 @@ class InstanceBuilder:
         self._masks.extend(masks.values())
         self._add(
             *(np.full(len(instances), image), np.arange(len(instances)), instances.boxes_xyxy),
-            *(instances.labels, instances.crowd, instances.areas),
+            *(instances.labels, instances.crowd, instances.areas, instances.difficult),
             *(stops - instances.outline_counts, instances.outline_counts, places),
         )
 

@@ -1,155 +1,156 @@
-"""The splits of a data set: where they are, in which format, and which classes they share.
-
-A data set is one of
-- a folder with split folders (``train``, ``val``, ``valid``, ``validation``, ``test``), each with images and
-  one annotation file;
-- a folder with ``annotations/*.json``, one for each split, and images in ``train2017/``, ``images/train/``,
-  ``images/`` or beside (COCO's own layout);
-- a folder with one annotation file, or one for each split, and images there or in ``images/``;
-- an annotation file, with its images beside it or in the folder that `images` names.
-
-Annotation files are known by their content; they may be called anything. Of a format with one annotation file
-per image, all files of a folder are one split.
-"""
+"""Where the splits of a data set stand: in folders, in one folder, in an archive, or as they were named."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from aerostat.datasets import formats
 from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.formats.format import Format, SplitFiles
-from aerostat.datasets.image_folder import is_file
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.problems import LOSSES
-from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, Split, split_name
+from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, split_name
 from aerostat.errors import InputError
+from aerostat.images.archive import ARCHIVE_SUFFIXES, AnyPath, ArchivePath, is_zip
+from aerostat.images.folders import entries, files_below
 from aerostat.images.read import IMAGE_SUFFIXES, what_stands_at
 from aerostat.text import counted, listed, shown
 
 _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])")
+_SPLIT_FOLDER = re.compile(r"(train|validation|valid|val|test)[-_]?\d*")
+_MAX_DESCENTS = 3
+"""Folders with nothing but one folder in them that are gone through."""
+_IMAGES_LOOKED_FOR = 1000
+
+Candidates = dict[AnyPath, tuple[Format, ...]]
+"""Files that look like annotations, each with the formats that may begin so."""
 
 
-def read_splits(path: Path, options: ReadOptions) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """Return the classes and the splits of a data set.
-
-    Raises:
-        InputError: nothing usable is at `path`; the sentence names the file and the record.
-    """
-    _check_class_names(options.classes)
-    images = options.image_folder
-    if images is not None and not images.is_dir():
-        raise InputError(f"Expected a folder of images, found {what_stands_at(images)}: {images}.")
-    splits: list[Split] = []
-    for files in find_splits(path, images):
-        split = read_split(files, options)
-        refuse_unusable(split, files, options.strict)
-        splits.append(split)
-    agreed = _agree_on_classes(splits, options.classes)
-    return agreed, {split.name: _relabelled(split, agreed) for split in splits}
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Annotations that cannot be read, or not together with the others, and why in one sentence."""
-
-    split: str
-    annotations: Path
-    sentence: str
-
-
-def read_split(files: SplitFiles, options: ReadOptions) -> Split:
-    """Return one split, read in the format that its annotations have.
-
-    Raises:
-        InputError: they are of no known format, of another than was asked for, or broken.
-    """
-    found = formats.recognise(files.texts[0])
-    if options.from_format not in (None, found.name):
-        raise InputError(
-            f"Expected {options.from_format} annotations, found {found.name} in {files.annotations}."
-        )
-    return found.read(files, options)
-
-
-def _check_class_names(classes: Sequence[str] | None) -> None:
-    if classes is None:
-        return
-    if not classes or not all(name.strip() for name in classes):
-        raise InputError(
-            "Expected at least one class name for `classes`, found an empty one; leave it out or name it."
-        )
-    if len(set(classes)) < len(classes):
-        raise InputError(
-            f"Expected different class names for `classes`, found one twice: {', '.join(classes)}."
-        )
-
-
-def refuse_unusable(split: Split, files: SplitFiles, strict: bool) -> None:
-    """Refuse a split without a usable image and, if `strict`, one that lost an image or an object.
-
-    Raises:
-        InputError: naming the first file concerned.
-    """
-    if not split.images:
-        first = next(p for p in split.problems if p.kind in ("missing image", "unreadable image"))
-        raise InputError(
-            f"None of the images that {files.annotations} lists can be read, first "
-            f"{shown(first.file_name)}: {first.detail}; name their folder with `images`."
-        )
-    lost = [problem for problem in split.problems if problem.kind in LOSSES]
-    if strict and lost:
-        more = f", and {counted(len(lost) - 1, 'more problem')} like this" if len(lost) > 1 else ""
-        raise InputError(
-            f"{files.annotations} is refused by `strict`: {lost[0].kind}, "
-            f"{lost[0].file_name}: {lost[0].detail}{more}."
-        )
-
-
-# --- finding the splits ---
-
-
-def find_splits(path: Path, images: Path | None = None) -> list[SplitFiles]:
+def find_splits(path: AnyPath, options: ReadOptions) -> list[SplitFiles]:
     """Return where the splits of a data set stand, ``train`` before ``val`` before ``test``.
 
     Raises:
         InputError: there is no such path, or no annotation file, or several for one split.
     """
+    images = _image_folder(options)
     try:
         if not path.exists():
             raise InputError(f"Expected a data set, found nothing at {path}; check the path.")
-        if path.is_dir():
-            found = _splits_in(path, images)
+        if options.splits is not None:
+            found = _named_splits(path, options.splits, images)
         else:
-            name = _name_of_file(path)
-            found = [_files_of(name, path, _roots_of_file(path, images, name))]
+            found = _splits_at(path, images, options.from_format)
     except OSError as error:  # a folder that may not be listed, a name too long, a share that is gone
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from None
     order = {name: place for place, name in enumerate(SPLIT_NAMES)}
     return sorted(found, key=lambda files: (order.get(files.split, len(order)), files.split))
 
 
-def _files_of(split: str, file: Path, image_roots: tuple[Path, ...]) -> SplitFiles:
-    return SplitFiles(split, file, (AnnotationText(file),), image_roots)
+def _image_folder(options: ReadOptions) -> AnyPath | None:
+    """Return the folder of the images that was asked for, None if none was.
+
+    Raises:
+        InputError: it is neither a folder nor a zip archive.
+    """
+    folder = options.image_folder
+    if folder is None or folder.is_dir():
+        return folder
+    if is_zip(folder):
+        return ArchivePath(folder)
+    raise InputError(f"Expected a folder of images, found {what_stands_at(folder)}: {folder}.")
 
 
-def _splits_in(folder: Path, images: Path | None) -> list[SplitFiles]:
+def _named_splits(path: AnyPath, named: Mapping[str, Path | str], images: AnyPath | None) -> list[SplitFiles]:
+    """Return the splits whose annotations were named one by one.
+
+    Raises:
+        InputError: nothing is there, or the annotations hold several splits.
+    """
+    root = path if path.is_dir() else path.parent
+    found = []
+    for name, place in named.items():
+        below = root.joinpath(*Path(place).parts) if isinstance(root, ArchivePath) else root / place
+        if not below.exists() and Path(place).exists():
+            below = Path(place)
+        if not below.exists():
+            raise InputError(f"Expected the annotations of {name!r} (`splits`), found nothing at {below}.")
+        parts = _splits_at(below, images or (root if path.is_dir() else None), None)
+        if len(parts) > 1:
+            several = ", ".join(part.split for part in parts)
+            raise InputError(
+                f"{below} has several splits ({several}); name one file for {name!r} in `splits`."
+            )
+        found.append(_renamed(parts[0], split_name(name)))
+    return found
+
+
+def _renamed(files: SplitFiles, name: str) -> SplitFiles:
+    return SplitFiles(
+        *(name, files.annotations, files.texts, files.image_roots),
+        *(files.format, files.images, files.classes, files.subset),
+    )
+
+
+def _splits_at(path: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
+    if isinstance(path, Path) and path.is_file() and is_zip(path):
+        path = ArchivePath(path)
+    if path.is_dir():
+        return _splits_in(path, images, asked)
+    if path.suffix.lower() in ARCHIVE_SUFFIXES:
+        raise InputError(
+            f"{path} is an archive of a kind that is not read in place; unpack it, or pack a zip."
+        )
+    if found := _of_own_layout(path, images, asked):
+        return found
+    name = _name_of_file(path)
+    return [_files_of(name, path, _roots_of_file(path, images, name))]
+
+
+def _of_own_layout(path: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
+    """Return the splits of a layout that only one format has."""
+    for format_ in formats.FORMATS:
+        if format_.find is None or asked not in (None, format_.name):
+            continue
+        if found := format_.find(path, images):
+            return found
+    return []
+
+
+def _splits_in(folder: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
+    for _ in range(_MAX_DESCENTS):
+        if found := _layout_of(folder, images, asked):
+            return found
+        folders, files = entries(folder)
+        visible = [name for name in folders if not name.startswith(".")]
+        if len(visible) != 1 or any(_is_image(name) for name in files):
+            break
+        folder = folder / visible[0]  # what was packed or downloaded is often one folder deeper
+    return _files_beside(folder, images)
+
+
+def _layout_of(folder: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
+    if found := _of_own_layout(folder, images, asked):
+        return found
     found = _split_folders(folder, images) or _annotations_folder(folder, images)
     for name in _folders_of_formats():  # such as `labels/train/` beside `images/train/`
         if not found and (folder / name).is_dir():
             found = _split_folders(folder / name, images or folder)
-    return found or _files_beside(folder, images)
+    if found or not _candidates(folder):
+        return found
+    return _files_beside(folder, images)
+
+
+def _files_of(split: str, file: AnyPath, image_roots: tuple[AnyPath, ...]) -> SplitFiles:
+    return SplitFiles(split, file, (AnnotationText(file),), image_roots)
 
 
 def _folders_of_formats() -> list[str]:
     return list(dict.fromkeys(name for format_ in formats.FORMATS for name in format_.folders))
 
 
-def _name_of_file(path: Path) -> str:
+def _name_of_file(path: AnyPath) -> str:
     """Return the split that a file's name or its folder's name says, or the name for the only split."""
     found = _SPLIT_IN_NAME.findall(path.stem.lower())
     if len(found) == 1:
@@ -158,35 +159,42 @@ def _name_of_file(path: Path) -> str:
     return folder if folder in SPLIT_NAMES else ONLY_SPLIT
 
 
-def _roots_of_file(path: Path, images: Path | None, split: str) -> tuple[Path, ...]:
+def _roots_of_file(path: AnyPath, images: AnyPath | None, split: str) -> tuple[AnyPath, ...]:
     if images is not None:
         return (images, *_image_roots(images, split, path.stem))
     above = _image_roots(path.parent.parent, split, path.stem) if path.parent.name == "annotations" else ()
     return (path.parent, *_image_roots(path.parent, split, path.stem), *above)
 
 
-def _image_roots(root: Path, split: str, stem: str = "") -> tuple[Path, ...]:
+def _image_roots(root: AnyPath, split: str, stem: str = "") -> tuple[AnyPath, ...]:
     """Return the folders below `root` where the images of a split may be, the likeliest first."""
     spellings = ("val", "valid", "validation") if split == "val" else (split,)
     names = [stem.rpartition("_")[2], *spellings]  # `instances_train2017.json` belongs to `train2017/`
+    # `custom_train.json` belongs to `train2017/`, too.
+    dated = [
+        name
+        for name in (sorted(entries(root)[0]) if root.is_dir() else ())
+        if (match := _SPLIT_FOLDER.fullmatch(name.lower())) and split_name(match[1]) == split
+    ]
+    names = list(dict.fromkeys([*names, *dated]))
     folders = [parent / name for name in names if name for parent in (root, root / "images")]
-    existing = [folder for folder in folders if folder.is_dir()]
-    return (*existing, *((root / "images",) if (root / "images").is_dir() else ()), root)
+    gathered = [root / name for name in ("images", "data", "JPEGImages")]  # FiftyOne has `data/`
+    return (*(folder for folder in (*folders, *gathered) if folder.is_dir()), root)
 
 
-def _split_folders(root: Path, images: Path | None) -> list[SplitFiles]:
+def _split_folders(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     """Return the splits of a folder that has one folder for each."""
-    folders: dict[str, Path] = {}
-    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        name = split_name(folder.name)
+    folders: dict[str, AnyPath] = {}
+    for folder_name in sorted(entries(root)[0]):
+        name = split_name(folder_name)
         if name not in SPLIT_NAMES:
             continue
         if name in folders:
             raise InputError(
                 f"{root} has two folders for the split {name!r}, {folders[name].name} and "
-                f"{folder.name}; keep one of them."
+                f"{folder_name}; keep one of them."
             )
-        folders[name] = folder
+        folders[name] = root / folder_name
     candidates = {name: _candidates(folder) for name, folder in folders.items()}
     if not any(candidates.values()):
         return []
@@ -199,7 +207,7 @@ def _split_folders(root: Path, images: Path | None) -> list[SplitFiles]:
     return found
 
 
-def _annotations_folder(root: Path, images: Path | None) -> list[SplitFiles]:
+def _annotations_folder(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     """Return the splits of a folder in COCO's own layout."""
     folder = root / "annotations"
     if not folder.is_dir():
@@ -207,18 +215,18 @@ def _annotations_folder(root: Path, images: Path | None) -> list[SplitFiles]:
     return _one_for_each_split(_candidates(folder), folder, images or root)
 
 
-def _files_beside(root: Path, images: Path | None) -> list[SplitFiles]:
+def _files_beside(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     """Return the split, or the splits, whose annotation files stand in the folder itself."""
     candidates = _candidates(root)
     names = {_name_of_file(file) for file in candidates}
-    if len(candidates) > 1 and len(names) == len(candidates) and not _per_image(candidates):
+    if len(candidates) > 1 and names <= set(SPLIT_NAMES) and not _per_image(candidates):
         return _one_for_each_split(candidates, root, images or root)
     name = split_name(root.absolute().name)
     name = name if name in SPLIT_NAMES else ONLY_SPLIT
     return [_split_of(name, candidates, root, _image_roots(images or root, name))]
 
 
-def _one_for_each_split(candidates: Candidates, folder: Path, images: Path) -> list[SplitFiles]:
+def _one_for_each_split(candidates: Candidates, folder: AnyPath, images: AnyPath) -> list[SplitFiles]:
     by_split: dict[str, Candidates] = {}
     for file, claims in candidates.items():
         by_split.setdefault(_name_of_file(file), {})[file] = claims
@@ -228,14 +236,11 @@ def _one_for_each_split(candidates: Candidates, folder: Path, images: Path) -> l
     ]
 
 
-Candidates = dict[Path, tuple[Format, ...]]
-"""Files that look like annotations, each with the formats that may begin so."""
-
-
-def _candidates(folder: Path) -> Candidates:
+def _candidates(folder: AnyPath) -> Candidates:
     """Return the files of a folder that look like annotations, by their beginning.
 
-    Files of formats that have a folder of their own are looked for there if there are no others.
+    Files of formats that have a folder of their own are looked for there if there are no others, then hidden
+    files, such as ``.annotations.coco.json``.
     """
     found = _candidates_in(folder)
     for name in [] if found else _folders_of_formats():
@@ -245,15 +250,13 @@ def _candidates(folder: Path) -> Candidates:
                 for file, claims in _candidates_in(folder / name).items()
                 if any(name in format_.folders for format_ in claims)
             }
-    return found
+    return found or _candidates_in(folder, hidden=True)
 
 
-def _candidates_in(folder: Path) -> Candidates:
-    with os.scandir(folder) as entries:
-        names = [
-            e.name for e in entries if is_file(e) and not e.name.startswith(".") and not _is_image(e.name)
-        ]
-    paths = sorted(map(folder.joinpath, names))
+def _candidates_in(folder: AnyPath, hidden: bool = False) -> Candidates:
+    _, files = entries(folder)
+    names = sorted(name for name in files if name.startswith(".") == hidden and not _is_image(name))
+    paths: list[AnyPath] = [folder / name for name in names]
     claimed = ((path, formats.claimants(AnnotationText(path))) for path in paths)
     return {path: claims for path, claims in claimed if claims}
 
@@ -268,93 +271,60 @@ def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a Path for each of 100,000 names is slow
 
 
-def _split_of(split: str, candidates: Candidates, folder: Path, image_roots: tuple[Path, ...]) -> SplitFiles:
-    """Return a split with its annotation file, or with its files if its format has one per image.
+def _split_of(
+    split: str, candidates: Candidates, folder: AnyPath, image_roots: tuple[AnyPath, ...]
+) -> SplitFiles:
+    """Return a split with its annotation file, or with its files.
 
     Raises:
-        InputError: there is no file, or there are several of a format with one file per split.
+        InputError: there is no file.
     """
     files = list(candidates)
     prefixes = tuple(format_.file_prefix for format_ in formats.FORMATS if format_.file_prefix)
     preferred = [file for file in files if prefixes and file.name.startswith(prefixes)]
     if len(files) == 1 or len(preferred) == 1:
         return _files_of(split, (preferred or files)[0], image_roots)
-    if _per_image(candidates):
-        texts = tuple(map(AnnotationText, files))
-        return SplitFiles(split, files[0].parent, texts, (files[0].parent, *image_roots))
-    if files:
-        names = ", ".join(file.name for file in files)
-        raise InputError(
-            f"{folder} has {len(files)} annotation files for one split ({names}); name one of them "
-            "instead of the folder, or move the others away."
-        )
-    raise _without_annotations(folder)
+    if not files:
+        raise _without_annotations(folder)
+    texts = tuple(map(AnnotationText, files))
+    return SplitFiles(split, files[0].parent, texts, (files[0].parent, *image_roots))
 
 
-def _without_annotations(folder: Path) -> InputError:
+def _without_annotations(folder: AnyPath) -> InputError:
+    """Return the refusal of a folder without annotations; it names what was found in their place."""
     count = _count_images(folder)
+    names = sorted(entries(folder)[1])
+    likely = [name for name in names if name.lower().endswith((".json", ".csv", ".xml", ".yaml"))]
+    inner = [name for name in sorted(entries(folder)[0]) if _candidates_below(folder / name)]
+    if inner:
+        return InputError(
+            f"{folder} holds no annotations itself, but its folders do: {listed(map(shown, inner))}; name "
+            "one of them, or a file for each split with `splits`."
+        )
     if not count:
         return InputError(f"{folder} holds no images; expected images with their annotation file.")
-    likely = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".json", ".csv")]
-    for path in likely[:1]:
-        formats.recognise(AnnotationText(path))  # the error tells what the file holds instead
+    for name in likely[:1]:
+        try:
+            formats.recognise(AnnotationText(folder / name))
+        except InputError as error:
+            return error  # it tells what the file holds instead
     return InputError(
         f"{folder} holds {counted(count, 'image')} but no annotation file; expected {formats.expected()} "
         "beside them."
     )
 
 
-def _count_images(folder: Path) -> int:
-    return sum(_is_image(name) for _, _, names in os.walk(folder) for name in names)
-
-
-# --- agreeing on classes ---
-
-
-def _agree_on_classes(splits: list[Split], classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the classes of all splits.
-
-    Files of some formats state their classes, so all must state the same. Files of others only show the
-    names in use, so one split may lack some that another has. The union of differing sets is never guessed:
-    it would hide misspellings.
-
-    Raises:
-        InputError: the splits differ, or there is no class.
-    """
-    if classes is not None:
-        return tuple(classes)
-    stated = any((found := formats.format_of(split)) and found.states_classes for split in splits)
-    largest = max(splits, key=lambda split: len(split.classes))  # the first of the largest
-    there = set(largest.classes)
-    for split in splits:
-        here = set(split.classes)
-        missing = [name for name in split.classes if name not in there]
-        absent = [name for name in largest.classes if name not in here]
-        if missing or (stated and absent):
-            raise InputError(
-                f"The classes differ between the splits: {_difference(largest, absent)}, "
-                f"{_difference(split, missing)}; correct the names or list all of them with `classes`."
-            )
-    if not largest.classes:
-        names = ", ".join(split.name for split in splits)
-        raise InputError(
-            f"Expected at least one class, found none in the annotations of {names}; annotate an object."
+def _candidates_below(folder: AnyPath) -> bool:
+    """Say whether a folder, or a folder of a format in it, has annotations."""
+    try:
+        return bool(_candidates(folder)) or any(
+            _candidates_in(folder / name)
+            for name in ("ann", "annotations", "Annotations")
+            if (folder / name).is_dir()
         )
-    return largest.classes
+    except (OSError, InputError):
+        return False
 
 
-def _difference(split: Split, names: Iterable[str]) -> str:
-    alone = listed(map(repr, names), 10)
-    return f"only {split.name} has {alone}" if alone else f"{split.name} has no other"
-
-
-def _relabelled(split: Split, classes: tuple[str, ...]) -> Split:
-    """Return the split with labels that index `classes`; category ids that count go with their names."""
-    if split.classes == classes:
-        return split
-    ids = tuple(range(1, len(classes) + 1))
-    found = formats.format_of(split)
-    if found and found.states_classes and found.keeps_category_ids:  # all splits have the same names
-        id_of = dict(zip(split.classes, split.category_ids, strict=True))
-        ids = tuple(id_of[name] for name in classes)
-    return split.relabelled(classes, ids)
+def _count_images(folder: AnyPath) -> int:
+    return sum(map(_is_image, files_below(folder)))

@@ -91,6 +91,11 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         "the image is not used",
     ),
     ProblemType(
+        *("image-other-name", "note", "nothing", "found under another name than the annotations state"),
+        "the file that was found is used",
+        {"other name": "the file that was found is used"},
+    ),
+    ProblemType(
         *("image-rotated", "note", "nothing", "EXIF orientation other than 1"),
         "the image is turned upright, as in evaluation and prediction",
     ),
@@ -185,6 +190,16 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         "the object is kept by its box",
         {"unusable mask": "kept by its box"},
     ),
+    ProblemType(
+        *("object-left-out", "note", "nothing", "of a class that was not asked for"),
+        "the object is left out, the image and its other objects stay",
+        {"class left out": "object left out, as asked for"},
+    ),
+    ProblemType(
+        *("object-part-not-read", "note", "nothing", "key points, attributes, scores and the like"),
+        "boxes, classes and outlines are read, the rest is not",
+        {"not read": "boxes, classes and outlines are read"},
+    ),
     # classes and whole files
     ProblemType(
         *("annotations-refused", "error", "nothing"),
@@ -207,6 +222,11 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     ProblemType(
         *("category-id-too-large", "note", "nothing", "from 2^31 on"),
         "it is kept; tools with 32-bit ids cannot hold it",
+    ),
+    ProblemType(
+        *("annotations-repeated", "note", "nothing", "two files with the same annotations"),
+        "they count once",
+        {"same annotations": "counted once"},
     ),
     ProblemType(
         *("class-without-objects", "warning", "nothing", "in no split"),

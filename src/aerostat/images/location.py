@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, overload, runtime_checkable
 
+from aerostat.images.archive import AnyPath, ArchiveMember, ArchivePath
+
 
 @runtime_checkable
 class Location(Protocol):
@@ -55,8 +57,8 @@ class FileLocation:
         return self.path.open("rb")
 
 
-AnyLocation = Location | Path | str
-"""A location, or the path of a file."""
+AnyLocation = Location | AnyPath | str
+"""A location, or the path of a file on disk or in an archive."""
 
 
 def location_of(place: AnyLocation) -> Location:
@@ -65,6 +67,8 @@ def location_of(place: AnyLocation) -> Location:
     >>> location_of("a.jpg")
     FileLocation(path=PosixPath('a.jpg'))
     """
+    if isinstance(place, ArchivePath):
+        return ArchiveMember(place)
     return FileLocation(Path(place)) if isinstance(place, Path | str) else place
 
 
@@ -91,6 +95,8 @@ def length(location: Location) -> int:
     """
     if isinstance(location, FileLocation):
         return location.path.stat().st_size
+    if isinstance(location, ArchiveMember):
+        return location.path.size()
     with location.open() as stream:
         return stream.seek(0, os.SEEK_END)
 
@@ -102,11 +108,11 @@ class FilesBelow(Sequence[Location]):
     A hundred thousand paths would take a hundred megabytes.
 
     Args:
-        root: the folder.
+        root: the folder, on disk or in an archive.
         names: of the files, relative to it.
     """
 
-    root: Path
+    root: AnyPath
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -119,11 +125,11 @@ class FilesBelow(Sequence[Location]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return FilesBelow(self.root, self.names[place])
-        return FileLocation(self.root / self.names[place])
+        return location_of(self.root / self.names[place])
 
     def chosen(self, places: Iterable[int]) -> FilesBelow:
         """Return the locations at these places, in this order."""
         return FilesBelow(self.root, tuple(self.names[place] for place in places))
 
     def __iter__(self) -> Iterator[Location]:
-        return (FileLocation(self.root / name) for name in self.names)
+        return (location_of(self.root / name) for name in self.names)

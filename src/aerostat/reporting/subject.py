@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.origin import Origin
 from aerostat.datasets.records import ImageRecord, Images, Split
 from aerostat.errors import InputError, clause
 from aerostat.evaluation.evaluate import detect
@@ -138,10 +139,10 @@ def read_subject(run: Run, data: Dataset | None = None, commands: Commands = PYT
 
 
 def recorded_source(run: Run) -> Mapping[str, Any]:
-    """Return how a run's data were read, as arguments of `Dataset.read`; empty if it was not recorded."""
+    """Return how a run's data were read, as `Origin.to_dict` has it; empty if it was not recorded."""
     try:
         known = json.loads(run.environment.read_text("utf-8")).get("data", {})
-    except (OSError, ValueError, AttributeError):
+        origin = Origin.from_dict(known) if isinstance(known, Mapping) else None
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}
-    names = ("path", "classes", "class_attribute", "images", "strict")
-    return {name: known[name] for name in names if known.get(name)} if isinstance(known, Mapping) else {}
+    return {} if origin is None else {key: value for key, value in origin.to_dict().items() if value}

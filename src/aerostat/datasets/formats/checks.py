@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
-from pathlib import Path
 
 from aerostat.datasets.records import OtherClassesError, Problem
 from aerostat.errors import InputError
+from aerostat.images.archive import AnyPath
 from aerostat.text import counted, listed, shown
 
 MAX_BROKEN = 100_000
@@ -25,7 +25,7 @@ class BrokenRecords:
     """
 
     problems: Sequence[Problem]
-    path: Path
+    path: AnyPath
     _seen: int = 0
     _broken: int = 0
 
@@ -48,7 +48,7 @@ class BrokenRecords:
             )
 
 
-def refuse_without_images(images: Sized, path: Path) -> None:
+def refuse_without_images(images: Sized, path: AnyPath) -> None:
     """Refuse a file that lists no images.
 
     Raises:
@@ -58,7 +58,7 @@ def refuse_without_images(images: Sized, path: Path) -> None:
         raise InputError(f"{path} lists no images; expected at least one annotated image.")
 
 
-def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: Path) -> None:
+def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: AnyPath) -> None:
     """Refuse a file that lists a value twice that must be unique.
 
     Args:
@@ -77,7 +77,7 @@ def refuse_repeated(values: Iterable[Hashable], what: tuple[str, str], path: Pat
         )
 
 
-def refuse_unlisted(names: Sequence[str], classes: Sequence[str], path: Path) -> None:
+def refuse_unlisted(names: Sequence[str], classes: Sequence[str], path: AnyPath) -> None:
     """Refuse a file with objects of classes that were not asked for.
 
     Args:

@@ -40,6 +40,7 @@ from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Images, Instance, Problem, Split, whole_numbers
 from aerostat.errors import InputError
 from aerostat.files import write_bytes
+from aerostat.images.archive import AnyPath
 from aerostat.images.location import FilesBelow
 from aerostat.progress import track
 from aerostat.text import shown
@@ -89,8 +90,8 @@ _CATEGORIES = msgspec.json.Decoder(list[_Category])
 
 
 def read_coco(
-    path: Path,
-    image_roots: Sequence[Path],
+    path: AnyPath,
+    image_roots: Sequence[AnyPath],
     *,
     split: str,
     classes: Sequence[str] | None = None,
@@ -120,6 +121,7 @@ def read_coco(
         folder = ImageFolder.choose(image_roots, (image.file_name for image in file.images))
         targets = _find_images(file.images, folder, split, thorough, problems)
         targets.places |= dict.fromkeys(file.unusable, UNUSABLE) | targets.places
+        problems += folder.note(split)
         root = folder.root
         del folder  # and with it the names of all files
         file.images = []
@@ -177,7 +179,7 @@ def _read_file(text: AnnotationText, split: str, problems: list[Problem]) -> _Fi
 
 
 def _decode(
-    content: bytes, path: Path, split: str, problems: list[Problem]
+    content: bytes, path: AnyPath, split: str, problems: list[Problem]
 ) -> tuple[_Document, Sequence[Id]]:
     """Return the document, and the ids of images whose records cannot be used; both are reported.
 
@@ -198,7 +200,7 @@ def _decode(
     return document, unusable
 
 
-def _once(categories: list[_Category], path: Path, split: str, problems: list[Problem]) -> list[_Category]:
+def _once(categories: list[_Category], path: AnyPath, split: str, problems: list[Problem]) -> list[_Category]:
     """Return the categories without those that are there twice, which are reported."""
     same = Counter((category.id, str(category.name)) for category in categories)
     for (id_, name), times in same.items():
@@ -211,7 +213,12 @@ def _once(categories: list[_Category], path: Path, split: str, problems: list[Pr
 
 
 def _usable(
-    rows: Sequence[msgspec.Raw], shape: type[_Row], what: str, path: Path, split: str, problems: list[Problem]
+    rows: Sequence[msgspec.Raw],
+    shape: type[_Row],
+    what: str,
+    path: AnyPath,
+    split: str,
+    problems: list[Problem],
 ) -> tuple[list[_Row], list[Id]]:
     """Return the records that can be used, and the ids of the others as far as they have one."""
     usable: list[_Row] = []
@@ -237,14 +244,14 @@ def _usable(
     return usable, ids
 
 
-def _shown(batches: Batches, path: Path) -> Iterable[bytes]:
+def _shown(batches: Batches, path: AnyPath) -> Iterable[bytes]:
     """Return the batches; progress is shown if there are more than `SILENT_BATCHES`."""
     if len(batches) <= SILENT_BATCHES:
         return batches.drain()
     return track(batches.drain(), f"reading {path.name}", total=len(batches))
 
 
-def _refuse_duplicates(file: _File, path: Path) -> None:
+def _refuse_duplicates(file: _File, path: AnyPath) -> None:
     images, categories = file.images, file.categories
     refuse_repeated((image.file_name for image in images), ("file name", "file names"), path)
     refuse_repeated((image.id for image in images), ("image id", "image ids"), path)
@@ -291,7 +298,7 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 20 else f"{text[:20]}..."
 
 
-def _without_placeholder(file: _File, split: str, path: Path, problems: list[Problem]) -> list[_Category]:
+def _without_placeholder(file: _File, split: str, path: AnyPath, problems: list[Problem]) -> list[_Category]:
     """Return the categories without Roboflow's category 0, which is above all others and has no objects."""
     placeholder = next((category for category in file.categories if category.id == 0), None)
     others = [category for category in file.categories if category is not placeholder]
@@ -307,7 +314,7 @@ def _without_placeholder(file: _File, split: str, path: Path, problems: list[Pro
 def _number_classes(
     categories: list[_Category],
     annotations: Batches,
-    path: Path,
+    path: AnyPath,
     classes: Sequence[str] | None,
 ) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id, int]]:
     """Return the class names, their category ids and the label of each category id.

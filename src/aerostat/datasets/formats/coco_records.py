@@ -227,6 +227,7 @@ class AnnotationReader:
         self.builder.add(
             Block(
                 *(places[rows], first + rows, boxes[rows], labels[rows], crowd[rows], areas[rows]),
+                np.zeros(len(rows), np.bool_),
                 counts,
                 lengths,
                 points,

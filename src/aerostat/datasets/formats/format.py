@@ -11,6 +11,7 @@ from typing import Literal
 from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Split
+from aerostat.images.archive import AnyPath
 
 LEFT_OUT = "crowd regions left out"
 """Objects that `Format.write` counts by this name are not in the file."""
@@ -23,14 +24,24 @@ class SplitFiles:
     Args:
         split: its name.
         annotations: the annotation file, or the folder of annotation files of a format with one per image.
-        texts: of the annotation file, or of the files.
+        texts: of the annotation file, or of the files. Several files of a format with one file per split are
+            read one by one: equal ones count once, those of different images are joined.
         image_roots: folders in which the images may be, the likeliest first.
+        format: name of the format, if it is known; empty if the content of the texts has to tell.
+        images: names of the split's images below the first of the roots, if a list says which they are; None
+            if the annotations name them.
+        classes: names that a list beside the annotations gives to the classes, in the order of their numbers.
+        subset: what the annotations call the split, if one file holds several; None to read the whole file.
     """
 
     split: str
-    annotations: Path
+    annotations: AnyPath
     texts: tuple[AnnotationText, ...]
-    image_roots: tuple[Path, ...]
+    image_roots: tuple[AnyPath, ...]
+    format: str = ""
+    images: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
+    subset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,9 @@ class Format:
             half a pixel further.
         folders: names of folders beside the images in which its files may be, such as ``labels``.
         file_prefix: with which the name of the right file begins, where several describe one split.
+        find: returns the splits of a folder in a layout that only this format has, such as one with a file
+            that lists images and classes; nothing if the folder has another layout. It gets a file, too, if
+            that file was given as the data. The second argument is the folder of the images, if it was given.
     """
 
     name: str
@@ -83,3 +97,4 @@ class Format:
     whole_pixels: bool = False
     folders: tuple[str, ...] = ()
     file_prefix: str = ""
+    find: Callable[[AnyPath, AnyPath | None], list[SplitFiles]] | None = None

@@ -43,6 +43,7 @@ from aerostat.datasets.records import ImageRecord, Images, Instance, OtherClasse
 from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
 from aerostat.geometry import polygons
+from aerostat.images.archive import AnyPath
 from aerostat.images.location import path_of
 from aerostat.text import listed
 
@@ -92,8 +93,8 @@ class _Photograph:
 
 
 def read_via(
-    path: Path,
-    image_roots: Sequence[Path],
+    path: AnyPath,
+    image_roots: Sequence[AnyPath],
     *,
     split: str,
     classes: Sequence[str] | None = None,
@@ -137,11 +138,12 @@ def read_via(
         image = _read_image(photograph, row_labels, folder, split, problems, broken)
         if image is not None:
             images.append(replace(image, id=number))
+    problems += folder.note(split)
     ids = tuple(range(1, len(known) + 1))
     return Split(split, tuple(known), ids, Images.of(images), tuple(problems), "via")
 
 
-def _parse(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
+def _parse(content: bytes, path: AnyPath, split: str, problems: list[Problem]) -> list[_Photograph]:
     if not content.lstrip().startswith(b"{"):
         return _parse_csv(content, path, split, problems)
     keys = decode(content, dict[str, msgspec.Raw], path)
@@ -170,7 +172,7 @@ def _named(regions: dict[str, T] | list[T] | None) -> tuple[Sequence[str | int],
 
 
 def _usable(
-    parts: Mapping[str, msgspec.Raw], split: str, path: Path, problems: list[Problem]
+    parts: Mapping[str, msgspec.Raw], split: str, path: AnyPath, problems: list[Problem]
 ) -> list[_Photograph]:
     """Return the usable part of entries, and report the broken ones."""
     photographs = []
@@ -205,7 +207,7 @@ def _usable(
 _CSV_COLUMNS = (CSV_COLUMN, "region_attributes")
 
 
-def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) -> list[_Photograph]:
+def _parse_csv(content: bytes, path: AnyPath, split: str, problems: list[Problem]) -> list[_Photograph]:
     files: dict[tuple[str, str], list[_Region]] = {}
     broken = BrokenRecords(problems, path)
     for line, row in csv_rows(content, path):
@@ -233,7 +235,7 @@ def _parse_csv(content: bytes, path: Path, split: str, problems: list[Problem]) 
 
 
 def _class_attribute(
-    photographs: list[_Photograph], path: Path, classes: Sequence[str] | None, asked: str | None
+    photographs: list[_Photograph], path: AnyPath, classes: Sequence[str] | None, asked: str | None
 ) -> str | None:
     """Return the region attribute that holds the class; None where `classes` names that of every region."""
     regions = [region for p in photographs for region in p.regions]

@@ -1,0 +1,309 @@
+"""From objects as an annotation file states them to a split: names, sizes, clipping, classes, problems.
+
+A format's parser yields `StatedImage` rows. `assemble` does what is the same for all formats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerostat.datasets.clip import Box, box_area, fit_box, fit_polygon
+from aerostat.datasets.formats.checks import BrokenRecords, refuse_unlisted
+from aerostat.datasets.formats.format import SplitFiles
+from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.instances import Instance, InstanceBuilder
+from aerostat.datasets.origin import ReadOptions
+from aerostat.datasets.problems import ProblemKind
+from aerostat.datasets.records import Images, Problem, Split, whole_numbers
+from aerostat.errors import InputError, clause
+from aerostat.geometry import polygons
+from aerostat.geometry.masks import Masks
+from aerostat.images.location import Location, location_of
+from aerostat.images.read import read_size
+from aerostat.text import shown
+
+Size = tuple[int, int]
+
+
+@dataclass(slots=True)
+class StatedObject:
+    """An object as a file states it.
+
+    Args:
+        name: of its class; None if the record names no single class, which is reported.
+        record: where it stands in its file, such as ``object 3`` or ``line 7``.
+        box_xyxy: corners; None takes the bounds of the outlines or of the mask.
+        outlines: each (n, 2) x, y.
+        rle: run-length mask as COCO has it, ``{"size": [h, w], "counts": ...}``, of the whole image.
+        crowd: whether it is a region of many objects.
+        difficult: whether it is marked as difficult.
+    """
+
+    name: str | None
+    record: str
+    box_xyxy: Box | None = None
+    outlines: Sequence[NDArray[np.float64]] = ()
+    rle: Mapping[str, Any] | None = None
+    crowd: bool = False
+    difficult: bool = False
+
+
+@dataclass(slots=True)
+class StatedImage:
+    """An image as a file states it.
+
+    Args:
+        file_name: which image it is.
+        objects: on it.
+        size: (width, height) that the file states, None if it states none.
+        unit: the length of both sides in the unit of the coordinates: 1.0 for shares, 100.0 for per cent;
+            0.0 for pixels.
+        location: where the image can be opened, if the annotation file tells more than a name.
+        id: a number to keep on output; 0 numbers the images in their order.
+    """
+
+    file_name: str
+    objects: Sequence[StatedObject]
+    size: Size | None = None
+    unit: float = 0.0
+    location: Location | None = None
+    id: int = 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a parser and `assemble` find wrong with a split.
+
+    Args:
+        split: name of the split.
+        problems: in the order in which they were found.
+        unread: how many values of each kind were not read, such as key points.
+    """
+
+    split: str
+    problems: list[Problem] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def add(
+        self, file_name: str, kind: ProblemKind, detail: str, record: str = "", box_xyxy: Box | None = None
+    ) -> None:
+        """Report a problem."""
+        self.problems.append(Problem(self.split, file_name, kind, detail, record, box_xyxy))
+
+
+def assemble(
+    stated: Sequence[StatedImage],
+    files: SplitFiles,
+    options: ReadOptions,
+    findings: Findings,
+    *,
+    format_name: str,
+    classes: Sequence[str] = (),
+) -> Split:
+    """Return the split that stated images make.
+
+    Args:
+        stated: in the order of the files.
+        files: that they were read from.
+        options: of reading.
+        findings: what the parser has found wrong; the problems of fitting are added.
+        format_name: of the format.
+        classes: that the files state, in their order; empty if they only show those in use.
+
+    Raises:
+        InputError: there is no image, two rows mean the same image, or an object has an unlisted class.
+    """
+    if not stated:
+        raise InputError(f"{files.annotations} lists no images; expected at least one annotated image.")
+    used = dict.fromkeys(o.name for image in stated for o in image.objects if o.name is not None)
+    if options.classes is not None:
+        known = tuple(options.classes)
+        refuse_unlisted([name for name in used if name not in set(known)], known, files.annotations)
+    else:
+        known = (*classes, *sorted(set(used) - set(classes)))
+    labels = {name: label for label, name in enumerate(known)}
+    folder = ImageFolder.choose(files.image_roots, (image.file_name for image in stated))
+    broken = BrokenRecords(findings.problems, files.annotations)
+    builder = InstanceBuilder()
+    names: list[str] = []
+    locations: list[Location] = []
+    sizes: list[Size] = []
+    ids: list[int] = []
+    for number, image in enumerate(stated, start=1):
+        broken.refuse_too_many()
+        found = _locate(image, folder, findings)
+        if found is None:
+            continue
+        location, size = found
+        _add_objects(builder, len(names), image, size, labels, findings)
+        names.append(image.file_name)
+        locations.append(location)
+        sizes.append(size)
+        ids.append(image.id or number)
+    problems = [*findings.problems, *folder.note(files.split), *_not_read(findings, files)]
+    instances, offsets = builder.finish(len(names))
+    columns = Images(
+        tuple(names),
+        tuple(locations),
+        np.asarray(sizes, np.int64).reshape(-1, 2),
+        whole_numbers(ids),
+        instances,
+        offsets,
+    )
+    category_ids = tuple(range(1, len(known) + 1))
+    return Split(files.split, known, category_ids, columns, tuple(problems), format_name)
+
+
+def _not_read(findings: Findings, files: SplitFiles) -> list[Problem]:
+    name = files.annotations.name
+    return [
+        Problem(findings.split, name, "not read", f"{number} {what}", what)
+        for what, number in findings.unread.items()
+        if number
+    ]
+
+
+def _locate(image: StatedImage, folder: ImageFolder, findings: Findings) -> tuple[Location, Size] | None:
+    """Return where an image is and its size; None if it cannot be used, which is reported."""
+    size: Size | Problem
+    if image.location is not None:
+        location = image.location
+        try:
+            size = read_size(location)
+        except InputError as error:
+            size = Problem(findings.split, image.file_name, "unreadable image", clause(error))
+    else:
+        name = folder.claim(image.file_name)
+        size = upright_size(name, image.file_name, folder, findings.split)
+        location = location_of(folder.root / (name or image.file_name))
+    if isinstance(size, Problem):
+        findings.problems.append(size)
+        return None
+    if image.size is not None and image.size != size:
+        kind: ProblemKind = "swapped size" if image.size == size[::-1] else "wrong size"
+        said = f"{image.size[0]} x {image.size[1]}"
+        findings.add(image.file_name, kind, f"is {size[0]} x {size[1]} upright, the annotations say {said}")
+    return location, size
+
+
+def _add_objects(
+    builder: InstanceBuilder,
+    place: int,
+    image: StatedImage,
+    size: Size,
+    labels: Mapping[str, int],
+    findings: Findings,
+) -> None:
+    scale = (size[0] / image.unit, size[1] / image.unit) if image.unit else None
+    for number, stated in enumerate(image.objects):
+        if stated.name is None:
+            detail = f"{stated.record} names no single class; dropped"
+            findings.add(image.file_name, "no class", detail, stated.record)
+            continue
+        found = fit_object(stated, labels[stated.name], image.file_name, size, scale, findings)
+        if found is not None:
+            builder.add_one(place, number, found)
+
+
+def fit_object(
+    stated: StatedObject,
+    label: int,
+    file_name: str,
+    size: Size,
+    scale: tuple[float, float] | None,
+    findings: Findings,
+) -> Instance | None:
+    """Return an object fitted into its image, or None if it is dropped; problems are reported.
+
+    Args:
+        stated: the object.
+        label: of its class.
+        file_name: of its image.
+        size: (width, height) of the image in pixels.
+        scale: pixels per unit of the stated coordinates in x and y; None for pixels.
+        findings: gets the problems.
+    """
+    outlines, box = list(stated.outlines), stated.box_xyxy
+    if scale is not None:
+        outlines = [outline * scale for outline in outlines]
+        if box is not None:
+            box = (box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1])
+
+    def report(kind: ProblemKind, detail: str) -> None:
+        findings.add(file_name, kind, f"{stated.record} {detail}", stated.record, box)
+
+    rle = _usable_mask(stated.rle, size)
+    if stated.rle is not None and rle is None:
+        report("unusable mask", f"has a mask that is not one of {size[0]} x {size[1]}; kept by its box")
+    if box is None:
+        box = _bounds(outlines, rle)
+    if box is None:
+        report("malformed record", "states no box, outline or mask; dropped")
+        return None
+    fitted, kind = fit_box(box, *size)
+    if kind is not None:
+        numbers = ", ".join(f"{value:g}" for value in box)
+        outcome = "clipped" if fitted else "dropped"
+        report(kind, f"has the box ({numbers}) in {size[0]} x {size[1]}; {outcome}")
+    if fitted is None:
+        return None
+    kept = [outline for outline in (_fit_outline(o, size, report) for o in outlines) if outline is not None]
+    if kept and stated.box_xyxy is None:
+        fitted = polygons.bounds(np.concatenate(kept))
+    if kept:
+        area = sum(map(polygons.area, kept))
+    else:
+        area = float(Masks.from_coco([rle], size).area()[0]) if rle is not None else box_area(fitted)
+    return Instance(fitted, label, tuple(kept), rle, stated.crowd, area, stated.difficult)
+
+
+def _usable_mask(rle: Mapping[str, Any] | None, size: Size) -> Mapping[str, Any] | None:
+    """Return a run-length mask if it is one of an image of this size."""
+    if rle is None or list(rle.get("size", ())) != [size[1], size[0]]:
+        return None
+    try:
+        return rle if Masks.from_coco([rle], size).area()[0] > 0 else None
+    except (InputError, ValueError, TypeError):
+        return None
+
+
+def _bounds(outlines: Sequence[NDArray[np.float64]], rle: Mapping[str, Any] | None) -> Box | None:
+    points = [outline for outline in outlines if len(outline)]
+    if points:
+        return polygons.bounds(np.concatenate(points))
+    if rle is None:
+        return None
+    height, width = rle["size"]
+    x1, y1, x2, y2 = Masks.from_coco([rle], (width, height)).boxes_xyxy()[0].tolist()
+    return (x1, y1, x2, y2)
+
+
+def _fit_outline(outline: NDArray[np.float64], size: Size, report: Any) -> NDArray[np.float64] | None:
+    fitted, kind = fit_polygon(outline, *size) if len(outline) else (None, "degenerate polygon")
+    if kind == "self-crossing polygon":
+        report(kind, "crosses or touches its own outline; kept with its box")
+    elif kind is not None and kind != "clipped":  # the box says that it was clipped
+        report("degenerate polygon", "encloses nothing in the image; kept by its box")
+    return fitted
+
+
+def pixels(value: object) -> float:
+    """Return a finite coordinate.
+
+    Raises:
+        ValueError: it is no number, or not finite; the text says which.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{shown(value, 30)} is no number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{shown(value, 30)} is not finite")
+    return number
