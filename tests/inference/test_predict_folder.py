@@ -308,7 +308,7 @@ def test_a_photograph_in_a_folder_to_sort_into_is_spared(tmp_path: Path) -> None
     ("words", "said"),
     [
         (("--sort", "--no-pictures"), "--no-pictures"),
-        (("--truth", "x"), "--truth says what --sort sorts by"),
+        (("--truth", "x"), "--truth is for --sort and for --format coco"),
         (("--sort",), "--sort needs annotations"),
         (("--sort", "--truth", "nowhere"), "found nothing at nowhere"),
     ],

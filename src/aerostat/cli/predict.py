@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -27,11 +27,12 @@ from aerostat.cli.options import (
 )
 from aerostat.cli.reading import read_for
 from aerostat.cli.refusals import refuse
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import AerostatError, InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aerostat.inference.annotation_sinks import CocoResults
     from aerostat.inference.detector import Detector
     from aerostat.inference.sinks import Judge
 
@@ -44,9 +45,7 @@ def predict(
     keep: Predict = PREDICT,
     views: Tta = ONE_VIEW,
     out: Path = Path("predictions"),
-    format_: Annotated[
-        list[Literal["json", "csv", "coco"]] | None, Parameter(name="--format", negative=())
-    ] = None,
+    format_: Annotated[list[str] | None, Parameter(name="--format", negative=())] = None,
     pictures: Switch = True,
     sort: Flag = False,
     truth: Path | None = None,
@@ -68,21 +67,24 @@ def predict(
     out:
         Folder for what is written.
     format_:
-        File with the detections: json (default), csv or coco; may be repeated.
+        File with the detections: json (default), csv or coco. The name of an annotation format (see
+        `aerostat convert --help`) writes drafts that its tool opens. Several with commas: csv,json.
     pictures:
         Draw the boxes on the photographs, which is the default, or do not.
     sort:
         Sort the pictures into correct/ (every object found, nothing else), errors/ and not-annotated/.
     truth:
-        Annotations to sort by: a data set folder or an annotation file; by default those of SOURCE.
+        Annotations: a data set folder or an annotation file. --sort sorts by them (by default by those of
+        SOURCE). Without --sort, --format coco takes their ids and writes the bare list that loadRes takes.
     """
     from aerostat.inference.predict_folder import predict_to_folder
 
     keep.check()
     tta = views.chosen()
     judge = _judge(sources, truth, pictures) if sort else None
-    if not sort:
-        refuse({"--truth": truth}, "says what --sort sorts by, which was not given")
+    names = _formats(format_, sources)
+    if not sort and "coco" not in names:
+        refuse({"--truth": truth}, "is for --sort and for --format coco; neither was given")
     done = predict_to_folder(
         lambda: load_for_use(weights, device, input_size, engine, tta),
         sources,
@@ -90,7 +92,7 @@ def predict(
         score=keep.score,
         nms_iou=keep.nms_iou,
         tta=tta or False,
-        formats=tuple(dict.fromkeys(format_ or ["json"])),
+        formats=[_with_ids(name, truth, sort) for name in names],
         pictures=pictures,
         judge=judge,
     )
@@ -104,6 +106,41 @@ def predict(
         raise AerostatError(
             f"{len(done.failed)} of {total} images could not be read, first {done.failed[0][0]}; {rest}."
         )
+
+
+def _formats(words: list[str] | None, sources: tuple[str, ...]) -> list[str]:
+    """Return the names of formats; one word may hold several with commas between.
+
+    Raises:
+        InputError: a name is unknown, or stands among the sources.
+    """
+    from aerostat.inference.predict_folder import draft_formats
+
+    known = draft_formats()
+    names = [name for word in words or ["json"] for name in word.split(",") if name]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"Expected --format among {', '.join(known)}, found {name!r}.{nearest(name, known)}"
+            )
+    typed = ",".join(dict.fromkeys(names))
+    for source in sources:
+        if words and source in known and not Path(source).exists():
+            raise InputError(
+                f"There is no image or folder {source}; several formats have commas between: "
+                f"--format {typed},{source}."
+            )
+    return list(dict.fromkeys(names))
+
+
+def _with_ids(name: str, truth: Path | None, sort: bool) -> str | CocoResults:
+    """Return a format; COCO with the ids of the annotations that were named, unless these are to sort by."""
+    if name != "coco" or truth is None or sort:
+        return name
+    from aerostat.cli.reading import read
+    from aerostat.inference.annotation_sinks import CocoResults
+
+    return CocoResults(read(truth, READ))
 
 
 def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Callable[[Detector], Judge]:

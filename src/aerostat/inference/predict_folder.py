@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+from aerostat.datasets import formats as annotation_formats
 from aerostat.errors import InputError, clause
 from aerostat.files import require_folder
 from aerostat.images.frame import Frame
+from aerostat.inference.annotation_sinks import CocoResults, CocoResultSink, DraftSink, draft_format
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictArguments, PredictOptions
 from aerostat.inference.sinks import (
     FILES,
     FOLDERS,
     FileSink,
-    Format,
     Judge,
     ListSink,
     PictureSink,
@@ -83,6 +84,7 @@ class Outcome:
         failed: images that could not be read, with the reason.
         tta: the views that were taken of each image, if there were several.
         verdicts: by path, if pictures were sorted; None for an image that is not annotated.
+        notes: what the files do not hold.
     """
 
     found: tuple[tuple[str, Detections], ...]
@@ -91,6 +93,7 @@ class Outcome:
     failed: tuple[tuple[str, str], ...]
     tta: ViewPlan | None = None
     verdicts: Mapping[str, Verdict | None] | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
@@ -125,6 +128,7 @@ class Outcome:
         elif self.pictures:
             lines.append(f"wrote {counted(len(self.pictures), 'picture')} to {self.pictures[0].parent}")
         lines += [f"wrote {path}" for path in self.files]
+        lines += self.notes
         if not self.found:
             lines.append("nothing was written: no image could be read")
         return lines
@@ -141,7 +145,7 @@ def predict_to_folder(
     sources: Sequence[str],
     out: Path,
     *,
-    formats: Sequence[Format] = ("json",),
+    formats: Sequence[str | CocoResults] = ("json",),
     pictures: bool = True,
     judge: Callable[[Detector], Judge] | None = None,
     progress: bool = True,
@@ -155,7 +159,8 @@ def predict_to_folder(
         load_detector: is called once the sources are known to exist.
         sources: images, folders, or patterns.
         out: folder for pictures and files; made if need be. Pictures of an earlier call are replaced.
-        formats: of the files with the detections.
+        formats: of the files with the detections: ``json``, ``csv``, ``coco``, or the name of an annotation
+            format, whose files an annotation tool opens. `CocoResults` writes COCO's ids of annotations.
         pictures: whether to draw.
         judge: makes of the detector the function that returns the verdict on a photograph; pictures are then
             sorted into the folders `FOLDERS` below `out`. None leaves them in one folder.
@@ -166,6 +171,7 @@ def predict_to_folder(
         InputError: a source does not exist, names no image, or would be written over.
     """
     source = Files(find_images(sources, out))
+    files = [_file_sink(out, kind, source.paths) for kind in formats]
     require_folder(out)
     if pictures:
         folders = [out] if judge is None else [out / folder for folder in FOLDERS]
@@ -177,7 +183,6 @@ def predict_to_folder(
     if pictures:
         picture_sink = PictureSink(out) if judge is None else SortedPictureSink(out, judge(detector))
     kept = ListSink()
-    files = [FileSink(out / FILES[kind], kind) for kind in formats]
     failed: list[tuple[str, str]] = []
     frames = predict_to_sinks(
         detector,
@@ -195,7 +200,41 @@ def predict_to_folder(
         tuple(failed),
         asked.plan(detector.input_size).views if asked.tta else None,
         picture_sink.verdicts if isinstance(picture_sink, SortedPictureSink) else None,
+        tuple(note for sink in files if frames for note in _notes(sink)),
     )
+
+
+FileSinks = FileSink | DraftSink | CocoResultSink
+
+
+def _file_sink(out: Path, kind: str | CocoResults, photographs: Sequence[Path]) -> FileSinks:
+    """Return the sink of a format.
+
+    Raises:
+        InputError: there is no such format, or the annotations do not list the photographs.
+    """
+    if isinstance(kind, CocoResults):
+        return kind.sink(out / FILES["coco"], photographs)
+    if (known := next((name for name in FILES if name == kind), None)) is not None:
+        return FileSink(out / FILES[known], known)
+    if (format_ := draft_format(kind)) is not None:
+        return DraftSink(out, format_)
+    raise InputError(f"Expected `formats` among {', '.join(draft_formats())}, found {kind!r}.")
+
+
+def draft_formats() -> tuple[str, ...]:
+    """Return the names of all forms that detections are written in."""
+    return tuple(dict.fromkeys([*FILES, *(format_.name for format_ in annotation_formats.FORMATS)]))
+
+
+def _notes(sink: FileSinks) -> list[str]:
+    """Return what a file does not hold, for a person."""
+    if isinstance(sink, DraftSink):
+        return [f"{sink.path.name} cannot hold {what}: {number}" for what, number in sink.lost.items()]
+    if isinstance(sink, CocoResultSink) and sink.unknown:
+        number = counted(len(sink.unknown), "photograph")
+        return [f"{sink.path.name} leaves out {number} without an id, first {sink.unknown[0]}"]
+    return []
 
 
 def _spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Path) -> None:

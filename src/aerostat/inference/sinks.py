@@ -10,13 +10,13 @@ from aerostat.images.frame import Frame
 from aerostat.results.detections import Detections
 from aerostat.results.io import write_coco, write_csv, write_json
 
-Format = Literal["json", "csv", "coco"]
-FILES: dict[Format, str] = {
+ResultFormat = Literal["json", "csv", "coco"]
+FILES: dict[ResultFormat, str] = {
     "json": "detections.json",
     "csv": "detections.csv",
     "coco": "detections_coco.json",
 }
-"""Name of the file in each format."""
+"""Name of the file with detections in each form."""
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Formats that pictures are written in; the picture of any other file is a JPEG."""
@@ -83,7 +83,7 @@ class FileSink:
         kind: its format.
     """
 
-    def __init__(self, path: Path, kind: Format) -> None:
+    def __init__(self, path: Path, kind: ResultFormat) -> None:
         self.path, self.kind = path, kind
         self.results: list[tuple[str, Detections]] = []
 

@@ -60,7 +60,7 @@ def write_csv(path: Path | str, results: Results) -> None:
         rows = [
             [_readable(key), name, score, *box]
             for name, score, box in zip(
-                names, _decimals(detections.scores), _decimals(detections.boxes_xyxy), strict=True
+                names, decimals(detections.scores), decimals(detections.boxes_xyxy), strict=True
             )
         ]
         for row, extra in zip(rows, _optional_fields(detections), strict=True):
@@ -155,7 +155,7 @@ def coco_rows(
 def to_dict(detections: Detections) -> dict[str, Any]:
     """Return a document of plain values; see `Detections.to_dict`."""
     rows = zip(
-        *(_decimals(detections.boxes_xyxy), _decimals(detections.scores), detections.labels.tolist()),
+        *(decimals(detections.boxes_xyxy), decimals(detections.scores), detections.labels.tolist()),
         _optional_fields(detections),
         strict=True,
     )
@@ -226,7 +226,7 @@ def _category_ids(classes: Sequence[str], category_ids: Sequence[int] | None) ->
     return [int(id_) for id_ in category_ids]
 
 
-def _decimals(values: NDArray[np.float32]) -> Any:
+def decimals(values: NDArray[np.float32]) -> Any:
     """Return nested lists of the shortest decimals that read back as the same float32 (0.9, not 0.8999)."""
     return values.astype(np.str_).astype(np.float64).tolist()
 

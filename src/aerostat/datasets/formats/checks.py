@@ -91,5 +91,5 @@ def refuse_unlisted(names: Sequence[str], classes: Sequence[str], path: AnyPath)
     if names:
         raise OtherClassesError(
             f"{path} has objects of the class {listed(map(repr, names))}, which `classes` does not list: "
-            f"it lists {listed(map(repr, classes))}."
+            f"it lists {listed(map(repr, classes))}; `only_classes` leaves out the objects of other classes."
         )
