@@ -22,6 +22,7 @@ from aerostat.reporting.subject import Subject, read_subject
 from aerostat.reporting.tta_chapters import right_and_wrong_chapters, view_card, view_chapters
 from aerostat.runs.directory import Run
 from aerostat.scenes.balloons import write_balloons
+from aerostat.training.api import train
 from aerostat.training.recipe import Recipe
 from aerostat.weights.checkpoint import Header, save_weights
 
@@ -81,6 +82,19 @@ def test_a_run_is_shown_with_its_data_its_mistakes_and_what_its_detections_rest_
     assert len(by_title["Training batches"].figures) == 2  # stages
     page = write_report(tmp_path / "page.html", title="t", chapters=chapters)
     assert page.stat().st_size < 10_000_000
+
+
+@pytest.mark.slow
+def test_a_run_that_was_trained_in_python_gets_its_page_and_is_told_what_to_call(
+    scenes: Path, tmp_path: Path
+) -> None:
+    data = Dataset.read(scenes, classes=CLASSES)
+    fields = {"epochs": 1, "input_size": 64, "batch_size": 2, "threads": 0, "device": "cpu"}
+    run = train(data, model="rtmdet-nano", weights="", out=tmp_path / "run", progress=False, **fields)
+    page = report(run, progress=False)
+    text = page.read_text("utf-8")
+    assert page == run.path / "report.html" and "Training batches" in text
+    assert "ae.evaluate(" in text and "aerostat eval" not in text
 
 
 def test_data_that_are_gone_leave_a_page_that_says_so(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def make_trainer(
     train_split, val_split = choose_splits(data)
     losses = {"losses": options.pop("losses")} if "losses" in options else {}
     return Trainer(
-        Fabric(accelerator="cpu", devices=1, precision=recipe.optim.precision),
+        Fabric(accelerator=torch.device(recipe.run.device).type, devices=1, precision=recipe.optim.precision),
         net or build("nano", len(data.classes)),
         Job(run, recipe, train_split, val_split, **options),
         **losses,
