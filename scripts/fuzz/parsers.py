@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scripts.fuzz import bytes_and_text, json_trees, pickles
+from scripts.fuzz import archives, bytes_and_text, json_trees, pickles
 from scripts.fuzz.bytes_and_text import NUMBERS
 
 _LARGEST = 8 << 20
@@ -631,6 +631,13 @@ PARSERS = {
         ),
         Parser("onnx", "x.onnx", _models, (_BYTES, _change_entry, _change_entry), _read_model),
         Parser("image", "image", _images, (_BYTES, _BYTES, _change_size), _read_picture),
+        Parser(
+            "zip",
+            "data.zip",
+            archives.archives,
+            (_BYTES, archives.change_members, archives.change_headers),
+            archives.read_archive,
+        ),
     )
 }
 """By name."""
