@@ -45,7 +45,7 @@ def archives() -> tuple[bytes, ...]:
     return tuple(
         pack({f"{inside}{name}": content for name, content in files.items()}, compression)
         for inside in ("", "data/")
-        for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)
+        for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
     )
 
 

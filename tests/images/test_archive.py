@@ -206,6 +206,13 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         read_bytes(ArchiveMember(ArchivePath(path) / "a.txt"))
 
 
+def test_an_archive_of_another_method_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "data.zip", {"a.txt": b"1"}, zipfile.ZIP_LZMA)
+    with pytest.raises(InputError, match=r"packed by method 14, first 'a\.txt'"):
+        open_archive(path)
+    assert (ArchivePath(packed(path, {"a.txt": b"1"}, zipfile.ZIP_BZIP2)) / "a.txt").read_bytes() == b"1"
+
+
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     path = packed(tmp_path / "data.zip", {"a.txt": b"1"})
     content = bytearray(path.read_bytes())

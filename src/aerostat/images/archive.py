@@ -37,6 +37,8 @@ ARCHIVE_SUFFIXES = frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zs
 _ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")
 _FLAG_ENCRYPTED, _FLAG_UTF8 = 0x1, 0x800  # PKWARE's APPNOTE, section 4.4.4
 _OPEN_ARCHIVES = 8
+_COMPRESSIONS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+"""Without LZMA: its header may ask for gigabytes of memory, whatever the file's size."""
 
 
 def is_zip(path: Path) -> bool:
@@ -289,7 +291,7 @@ def _safe_parts(path: Path, name: str, info: zipfile.ZipInfo) -> tuple[str, ...]
     """Return the parts of a member's name.
 
     Raises:
-        InputError: it leads out of the archive, is a link, or is encrypted.
+        InputError: it leads out of the archive, or is a link, encrypted, or packed by another method.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
@@ -298,6 +300,11 @@ def _safe_parts(path: Path, name: str, info: zipfile.ZipInfo) -> tuple[str, ...]
         raise InputError(f"{path} holds a link, {shown(name)}; pack the files instead of links to them.")
     if info.flag_bits & _FLAG_ENCRYPTED:
         raise InputError(f"{path} is encrypted, first {shown(name)}; unpack it with its password first.")
+    if info.compress_type not in _COMPRESSIONS:
+        raise InputError(
+            f"{path} is packed by method {info.compress_type}, first {shown(name)}; expected stored, deflate or "
+            "bzip2: unpack it first."
+        )
     return parts
 
 
