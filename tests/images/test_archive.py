@@ -146,6 +146,11 @@ def test_a_name_that_leads_outside_is_refused(tmp_path: Path, name: str) -> None
         open_archive(path)
 
 
+def test_a_name_with_a_control_character_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"control character, 'a\\nb'"):
+        open_archive(packed(tmp_path / "data.zip", {"a\nb": b""}))
+
+
 def test_a_link_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.zip"
     with zipfile.ZipFile(path, "w") as archive:

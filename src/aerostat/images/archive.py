@@ -291,19 +291,22 @@ def _safe_parts(path: Path, name: str, info: zipfile.ZipInfo) -> tuple[str, ...]
     """Return the parts of a member's name.
 
     Raises:
-        InputError: it leads out of the archive, or is a link, encrypted, or packed by another method.
+        InputError: it leads out of the archive, has a control character, or is a link, encrypted, or packed
+            by another method.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise InputError(f"{path} names a file outside itself, {shown(name)}; do not trust it.")
+    if any(ord(letter) < 32 or letter == "\x7f" for letter in name):
+        raise InputError(f"{path} names a file with a control character, {shown(name)}; pack it again.")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InputError(f"{path} holds a link, {shown(name)}; pack the files instead of links to them.")
     if info.flag_bits & _FLAG_ENCRYPTED:
         raise InputError(f"{path} is encrypted, first {shown(name)}; unpack it with its password first.")
     if info.compress_type not in _COMPRESSIONS:
         raise InputError(
-            f"{path} is packed by method {info.compress_type}, first {shown(name)}; expected stored, deflate or "
-            "bzip2: unpack it first."
+            f"{path} is packed by method {info.compress_type}, first {shown(name)}; expected stored, deflate "
+            "or bzip2: unpack it first."
         )
     return parts
 
