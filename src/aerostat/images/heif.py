@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import IO
 
 from PIL import Image
 
 FORMAT = "HEIF"
 """Pillow's name of the format."""
+
+
+def is_installed() -> bool:
+    """Return whether pi-heif can be imported."""
+    return find_spec("pi_heif") is not None
 
 
 def open_heif(file: IO[bytes]) -> Image.Image | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+
+from PIL import features
 
 from aerostat.errors import InputError
 from aerostat.text import counted
@@ -46,29 +48,31 @@ class Kind:
         found: a noun with its article.
         remedy: a clause that tells what to do.
         is_picture: whether it shows something, but is not read: an image of another kind, or a clip.
+        why: a picture of this kind is not read, a clause.
     """
 
     found: str
     remedy: str
     is_picture: bool = True
+    why: str = "which is not supported"
 
     def error(self, name: str) -> InputError:
         """Return the error for a file of this kind."""
-        whole = ", which is not supported" if self.is_picture else ""
-        sentence = f"Expected an image, found {self.found}{whole}: {name}; {self.remedy}."
+        why = f", {self.why}" if self.is_picture else ""
+        sentence = f"Expected an image, found {self.found}{why}: {name}; {self.remedy}."
         return UnsupportedImageError(sentence) if self.is_picture else InputError(sentence)
 
 
 _CONVERT = "save it as JPEG or PNG"
 _DOWNLOAD = "download the image again"
 _UNPACK = "unpack it and use the images inside"
-_FRAMES = "save frames of it as images, since clips are not read yet"
 
 RAW = Kind("a camera's raw file", "develop it to JPEG, PNG or TIFF")
-CLIP = Kind("a video clip", _FRAMES)
+CLIP = Kind("a video clip", "save frames of it as images", why="which is not read yet")
 HEIC = Kind(
-    "a HEIC photograph without its reader pi-heif",
+    "a HEIC photograph",
     "install it with: pip install 'aerostat[heic]', or save the photograph as JPEG",
+    why="which needs the package pi-heif",
 )
 LFS_POINTER = Kind("a Git LFS pointer", 'run "git lfs pull" where the data were cloned', False)
 ANNEX_POINTER = Kind("a git-annex pointer", 'run "git annex get ." where the data were cloned', False)
@@ -166,12 +170,15 @@ def _boxed(start: bytes) -> Kind | None:
     if start[4:8] != b"ftyp":
         is_stream = len(start) > 376 and start[0] == start[188] == start[376] == 0x47  # ISO/IEC 13818-1
         return CLIP if is_stream else None
+    if len(start) < 16:
+        return None
     if is_heif(start):
         return HEIC
     if start[8:12] == b"crx ":
         return RAW
     if _brands(start) & {b"avif", b"avis"}:
-        return Kind("an AVIF image that is broken or that Pillow cannot decode here", _CONVERT)
+        is_broken = features.check("avif")
+        return None if is_broken else Kind("an AVIF image", _CONVERT, why="which this Pillow does not decode")
     return CLIP
 
 
@@ -220,7 +227,7 @@ def _markup(text: str) -> Kind | None:
     return Kind("a text", _DOWNLOAD, False) if text else None
 
 
-def unread_pictures(paths: Iterable[PurePath]) -> str:
+def unread_pictures(paths: Sequence[PurePath]) -> str:
     """Return how many video clips and raw files are among files, with the first; empty if there are none.
 
     >>> unread_pictures([PurePath("a.mp4"), PurePath("b.jpg")])

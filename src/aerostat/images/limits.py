@@ -106,8 +106,6 @@ def memory_needed(size: tuple[int, int], header: Image.Image | None, factor: int
     per_pixel = _BYTES_PER_PIXEL.get(header.format or "", 6) if header else 9
     if header is not None and header.info.get("progressive"):
         per_pixel, factor = 9, 1
-    if header is not None and header.mode == "I":
-        per_pixel = 18
     return size[0] * size[1] * per_pixel // factor**2
 
 
@@ -132,6 +130,11 @@ def refuse_bomb(size: tuple[int, int], header: Image.Image | None, length: int, 
         )
 
 
+_STATED_SIZE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
+"""The size of an item of HEIF (ISO/IEC 23008-12, 6.5.3)."""
+_META_BYTES = 1 << 20
+
+
 def coded_size(content: bytes, header: Image.Image | None) -> tuple[int, int] | None:
     """Return the size (width, height) that a decoder will find; None if the bytes state none."""
     if content.startswith(JPEG_START) and header is None:  # other segments may confuse Pillow
@@ -139,6 +142,10 @@ def coded_size(content: bytes, header: Image.Image | None) -> tuple[int, int] | 
     if header is None:
         return None
     width, height = header.size
+    if header.format == "HEIF":  # a crop may hide the size of what is decoded
+        stated = _STATED_SIZE.findall(content[:_META_BYTES])
+        sizes = [struct.unpack(">2I", size) for size in stated]
+        return max([(width, height), *sizes], key=lambda size: size[0] * size[1])
     start = content.find(b"\xff\x4f\xff\x51") if header.format == "JPEG2000" else -1
     if start >= 0:  # the codestream (ITU-T T.800, A.5.1) may contradict the box before it
         right, bottom, left, top = struct.unpack(">4I", content[start + 8 : start + 24].ljust(16, b"\0"))

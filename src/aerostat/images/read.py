@@ -3,8 +3,8 @@
 - EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright.
 - Grey, palette and one-bit images become three channels.
 - An alpha channel is dropped; colours stay as stored, also where they are transparent.
-- 16 bits per channel are scaled to 8 (the high byte; TIFF is rounded). A PGM is scaled by the range that it
-  states. Floating-point, complex and 32-bit images are refused.
+- 16 bits per channel are scaled to 8 (the high byte; TIFF is rounded). PGM and PPM are scaled by the
+  white that they state. Floating-point, complex and 32-bit images are refused.
 - CMYK (JPEG, TIFF) is converted to BGR.
 - Of an animation (GIF, WebP, APNG) the first frame is read.
 - A file without its end is refused, even if a decoder could read its beginning.
@@ -35,7 +35,7 @@ from PIL import Image
 from aerostat.errors import InputError
 from aerostat.images import heif
 from aerostat.images.header import open_header, orientation_of, refuse_unsupported, unsupported_pixels
-from aerostat.images.kinds import HEIF_SUFFIXES, kind_of
+from aerostat.images.kinds import HEIC, HEIF_SUFFIXES, kind_of
 from aerostat.images.limits import (
     BYTES_PER_PIXEL_WITH_PILLOW,
     JPEG_START,
@@ -49,6 +49,7 @@ from aerostat.images.limits import (
     trusted_pixels,
 )
 from aerostat.images.location import AnyLocation, FileLocation, Location, location_of, read_bytes
+from aerostat.images.pnm import decode_scaled, has_own_white
 from aerostat.images.resize import resample
 
 IMAGE_SUFFIXES = frozenset(
@@ -163,9 +164,11 @@ def _decode_stored(
         return image_bgr
     if directory is not None and directory.unusual:
         raise unsupported_pixels(directory.unusual, name)
-    if header is None and (kind := kind_of(content)) is not None:
+    kind = kind_of(content) if header is None else None
+    is_broken = header is not None or (kind is HEIC and heif.is_installed())
+    if kind is not None and not is_broken:
         raise kind.error(name)
-    found = "a broken or cut-off" if header else "no readable"
+    found = "a broken or cut-off" if is_broken else "no readable"
     raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
 
 
@@ -175,8 +178,8 @@ def _decoders(
     """Return the functions that may decode an image, the best first; each returns None if it cannot."""
     if header is not None and header.format == heif.FORMAT:
         return [partial(_decode_with_pillow, content)]
-    if header is not None and header.format == "PPM" and header.mode == "I":
-        return [partial(_decode_deep_grey, content)]
+    if has_own_white(content):
+        return [partial(decode_scaled, content)]
     decoders: list[Callable[[], NDArray[np.uint8] | None]] = [partial(_decode_with_opencv, content, factor)]
     if size[0] * size[1] * BYTES_PER_PIXEL_WITH_PILLOW <= max(
         memory_allowed(len(content)), trusted_pixels() * BYTES_PER_PIXEL_WITH_PILLOW
@@ -320,18 +323,6 @@ def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
     except Exception:  # for broken pixels plugins raise any type of error
         return None
     return image_rgb[:, :, ::-1]
-
-
-def _decode_deep_grey(content: bytes) -> NDArray[np.uint8] | None:
-    """Decode a PGM of more than 8 bits, scaled by the range that it states: 4095 is white with 12 bits."""
-    header = open_header(io.BytesIO(content))
-    if header is None:
-        return None
-    try:
-        grey = (np.asarray(header) >> 8).astype(np.uint8)  # Pillow scales to 65535
-    except Exception:  # for broken pixels plugins raise any type of error
-        return None
-    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def image_of_pillow(image: Image.Image) -> NDArray[np.uint8]:
