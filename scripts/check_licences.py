@@ -59,7 +59,19 @@ WEIGHED = {
 }
 """Distributions that say nothing, or nothing that can be read, and what a person found."""
 
+OPTIONAL_LGPL = {
+    "pi-heif": (
+        "BSD-3-Clause",
+        "optional; its code is BSD, its wheel is under LGPL-3.0 because it holds libheif and libde265: "
+        "shared libraries of their own that can be exchanged",
+    ),
+}
+"""Distributions of extras whose wheels are under the LGPL, the licence of their code, and why they may stay.
+
+`aerostat` itself never needs them: a user who installs the extra chooses them."""
+
 COPYLEFT = r"\b[AL]?GPL|GNU (Lesser |Affero |Library )?General Public"
+LGPL = r"^(GNU Lesser General Public License v3 \(LGPLv3\)|LGPL-3\.0(-only|-or-later)?)$"
 GPL_LIBRARIES = ("libx264", "libx265", "libpostproc", "libreadline", "libxvidcore", "libgsl", "libfftw3")
 """Shared libraries under the GPL that wheels of imaging packages have been seen to hold."""
 LGPL_LIBRARIES = {
@@ -169,6 +181,9 @@ def read(name: str, used_by: str) -> Licence:
     remarks = []
     if name in WEIGHED and not licence:
         licence, why = WEIGHED[name]
+        remarks.append(why)
+    if name in OPTIONAL_LGPL and re.search(LGPL, licence) and used_by != "aerostat":
+        licence, why = OPTIONAL_LGPL[name]
         remarks.append(why)
     files = [file.name for file in distribution.files or []]
     remarks += [

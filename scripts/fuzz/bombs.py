@@ -165,6 +165,8 @@ def _scans(times: int) -> bytes:
 
 
 _HUGE = 100_000, 100_000
+_CAMERA = 16_384, 12_288
+"""The largest size for which that of the file does not count."""
 
 
 def _frames(count: int) -> bytes:
@@ -371,6 +373,22 @@ BOMBS = dict(
             "image/a JPEG of 4,400 x 4,400",
             lambda: _encoded("JPEG", (4_400, 4_400), "RGB", progressive=True, subsampling=0),
         ),
+        ("image/a PNG as large as a camera's", lambda: png(*_CAMERA, _CAMERA[1])),
+        (
+            "image/a progressive JPEG as large as a camera's",
+            lambda: _encoded("JPEG", _CAMERA, "RGB", progressive=True, subsampling=0),
+        ),
+        ("image/a GIF as large as a camera's", lambda: _encoded("GIF", _CAMERA)),
+        (
+            "image/a WebP of 100 megapixels",
+            lambda: _encoded("WEBP", (10_000, 10_000), "RGB", lossless=True, quality=0),
+        ),
+        (
+            "image/a TIFF of 130 megapixels",
+            lambda: _encoded("TIFF", (13_000, 9_900), "RGB", compression="tiff_lzw"),
+        ),
+        ("image/an AVIF of 100 megapixels", lambda: _encoded("AVIF", (10_000, 10_000), speed=10)),
+        ("image/a JPEG 2000 of 100 megapixels", lambda: _encoded("JPEG2000", (10_000, 10_000))),
         ("image/a JPEG of 60 scans", lambda: _scans(50)),
         ("image/a JPEG of 20,000 scans", lambda: _scans(20_000)),
         (

@@ -138,7 +138,9 @@ def _try(parser: Parser, content: bytes, longest: float, folder: Path, trace: Tr
     size = len(content)
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM is this input's
-    allowed = limits.memory(size)
+    is_image = parser.name.startswith("image")
+    allowed = limits.memory(size, is_image)
+    longest *= limits.IMAGE_READS if is_image else 1
     unlimited = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + allowed + _FENCE, unlimited[1]))
     trace.found.clear()

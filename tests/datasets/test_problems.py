@@ -20,8 +20,8 @@ def test_codes_and_kinds_are_different() -> None:
 
 def test_what_loses_an_image_or_an_object_is_an_error_and_comes_first() -> None:
     assert {
-        *("missing image", "unreadable image", "outside the image", "degenerate box", "no class"),
-        *("unknown image", "unknown category", "malformed record"),
+        *("missing image", "unreadable image", "unsupported image", "outside the image", "degenerate box"),
+        *("no class", "unknown image", "unknown category", "malformed record"),
     } == LOSSES
     assert set(PROBLEM_KINDS[: len(LOSSES)]) == LOSSES
     assert {row.severity for row in PROBLEM_TYPES if row.lost != "nothing"} == {"error"}

@@ -15,6 +15,7 @@ from scripts.fuzz import bombs, parsers
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
+from aerostat.images import limits
 from aerostat.images.read import read_image, read_size
 from aerostat.inference.backends.exported import Exported, read_onnx_entry
 from aerostat.training.recipe import parse_assignments, read_recipe
@@ -76,6 +77,7 @@ def test_an_array_whose_shape_is_beyond_the_machine_is_refused(tmp_path: Path) -
 def test_an_image_that_is_genuine_is_read_all_the_same(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "drawn.png"
     path.write_bytes(bombs.png(8_000, 6_000, 6_000))
+    monkeypatch.setattr(limits, "CAMERA_PIXELS", 40_000_000)  # as if cameras had no more
     with pytest.raises(InputError, match=re.escape("set AEROSTAT_MOST_PIXELS=48000000 to read it")):
         read_image(path)
     monkeypatch.setenv("AEROSTAT_MOST_PIXELS", "48000000")

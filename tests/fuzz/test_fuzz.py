@@ -10,6 +10,8 @@ from scripts.fuzz.limits import memory
 from scripts.fuzz.parsers import PARSERS
 from scripts.fuzz.watch import Watch
 
+from aerostat.images.limits import CAMERA_MEMORY
+
 pytestmark = pytest.mark.nightly
 
 INPUTS = 40
@@ -126,3 +128,4 @@ def test_an_input_is_the_same_whenever_it_is_asked_for() -> None:
 def test_the_memory_of_an_input_is_what_was_promised() -> None:
     assert memory(0) == 200 * 1024 * 1024
     assert memory(1000) - memory(0) == 50_000
+    assert memory(0, is_image=True) == CAMERA_MEMORY + memory(0)

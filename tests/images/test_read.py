@@ -195,12 +195,14 @@ def test_what_is_no_image_is_refused_by_name(tmp_path, reader):
     empty = write(tmp_path / "empty.jpg", b"")
     text = write(tmp_path / "text.jpg", b"this is a text file, not a photograph\n" * 9)
     page = write(tmp_path / "page.png", b"<!doctype html><html><body>404</body></html>")
+    noise = write(tmp_path / "noise.jpg", bytes(range(128, 256)) * 9)
     expected = {
         missing: "nothing",
         folder: "a folder",
         empty: "empty",
-        text: "no readable",
-        page: "no readable",
+        text: "a text",
+        page: "a web page",
+        noise: "no readable",
     }
     for path, found in expected.items():
         with pytest.raises(InputError, match=found) as raised:
@@ -346,7 +348,7 @@ def test_what_cannot_be_read_is_refused_at_any_size_in_the_same_words(tmp_path):
 
 def test_floating_point_images_are_refused():
     content = cv2.imencode(".tiff", np.full((4, 4), 0.5, np.float32))[1].tobytes()
-    with pytest.raises(InputError, match=r"depth\.tiff"):
+    with pytest.raises(InputError, match=r"found 32-bit floating point pixels.*: depth\.tiff"):
         decode_image(content, "depth.tiff")
 
 

@@ -70,6 +70,24 @@ def test_a_source_without_images_is_refused_by_name(album: Path, sources: list[s
         find_images(sources)
 
 
+def test_clips_among_images_are_left_out_and_named(album: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("clip.mp4", "sub/other.MOV", "a.NEF"):
+        (album / name).write_bytes(b"\0\0\0\x18ftypmp42" + bytes(40))
+    for source in (".", "*"):
+        caplog.clear()
+        assert [path.name for path in find_images([source])] == ["a.jpg", "b.PNG", "c.jpg"]
+        (line,) = caplog.messages
+        assert "left out" in line and "(first clip.mp4)" in line and "1 raw file of a camera" in line
+
+
+def test_a_folder_of_clips_alone_is_refused_by_what_it_holds(album: Path) -> None:
+    (album / "empty" / "clip.webm").touch()
+    with pytest.raises(
+        InputError, match=r"no images in the folder empty; it holds 1 video clip \(first clip"
+    ):
+        find_images(["empty"])
+
+
 def test_an_image_named_in_two_ways_is_one(album: Path) -> None:
     assert find_images(["a.jpg", str(album / "a.jpg"), str(album / "*.jpg")]) == [Path("a.jpg")]
 

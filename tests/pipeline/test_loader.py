@@ -256,7 +256,6 @@ def reads(monkeypatch) -> list[tuple[tuple[int, int], weakref.ref[np.ndarray]]]:
 
 
 def test_large_images_are_kept_no_larger_than_they_are_shown(tmp_path, monkeypatch, reads):
-    monkeypatch.setenv("AEROSTAT_MOST_PIXELS", "48000000")  # a drawing is small on disk as bombs are
     path = write_image(tmp_path / "large.png", 8000, 6000)
     large = record(path, 8000, 6000, Instance((800, 600, 4000, 3000), 0))
     loader = TrainLoader([large], augmentation=SMALL, batch_size=8, threads=0)

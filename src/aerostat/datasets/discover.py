@@ -11,7 +11,7 @@ from aerostat.datasets.classes import agree_on_classes, check_class_names
 from aerostat.datasets.formats.format import Format, SplitFiles
 from aerostat.datasets.layout import find_splits
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.problems import LOSSES
+from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND
 from aerostat.datasets.records import ImageRecord, Images, OtherClassesError, Problem, Split
 from aerostat.errors import InputError
 from aerostat.images.archive import AnyPath
@@ -199,12 +199,13 @@ def refuse_unusable(split: Split, files: SplitFiles, strict: bool) -> None:
         InputError: naming the first file concerned.
     """
     if not split.images:
-        first = next((p for p in split.problems if p.kind in ("missing image", "unreadable image")), None)
+        first = next((p for p in split.problems if TYPE_OF_KIND[p.kind].lost == "image"), None)
         if first is None:
             raise InputError(f"{files.annotations} lists no images; expected at least one annotated image.")
+        remedy = "; name their folder with `images`" if first.kind == "missing image" else ""
         raise InputError(
             f"None of the images that {files.annotations} lists can be read, first "
-            f"{shown(first.file_name)}: {first.detail}; name their folder with `images`."
+            f"{shown(first.file_name)}: {first.detail}{remedy}."
         )
     lost = [problem for problem in split.problems if problem.kind in LOSSES]
     if strict and lost:

@@ -14,6 +14,7 @@ from aerostat.datasets.records import Problem
 from aerostat.errors import InputError, clause
 from aerostat.images.archive import AnyPath
 from aerostat.images.folders import entries, files_below
+from aerostat.images.kinds import UnsupportedImageError
 from aerostat.images.read import IMAGE_SUFFIXES, read_size
 from aerostat.text import counted, shown
 
@@ -254,5 +255,17 @@ def upright_size(
     try:
         return read_size(folder.root / name)
     except InputError as error:
-        kind: ProblemKind = "unreadable image"
-        return Problem(split, file_name, kind, clause(error))
+        return problem_of_image(error, file_name, split)
+
+
+def problem_of_image(error: InputError, file_name: str, split: str) -> Problem:
+    """Return the problem of an image that `read_size` refuses.
+
+    Args:
+        error: why.
+        file_name: the image as the annotations name it.
+        split: name of the split.
+    """
+    is_unsupported = isinstance(error, UnsupportedImageError)
+    kind: ProblemKind = "unsupported image" if is_unsupported else "unreadable image"
+    return Problem(split, file_name, kind, clause(error))

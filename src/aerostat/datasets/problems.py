@@ -53,8 +53,16 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     ),
     ProblemType("image-empty", "error", "image", "a file of 0 bytes", _IMAGE_LEFT_OUT),
     ProblemType(
-        *("image-unreadable", "error", "image", "no header that is known", _IMAGE_LEFT_OUT),
+        *("image-unreadable", "error", "image"),
+        "no image: a Git LFS pointer, a web page, an archive, or no header that is known",
+        _IMAGE_LEFT_OUT,
         {"unreadable image": "left out with its objects"},
+    ),
+    ProblemType(
+        *("image-unsupported", "error", "image"),
+        "whole, but of a kind that is not read: 32-bit or floating-point pixels, raw files, clips",
+        _IMAGE_LEFT_OUT,
+        {"unsupported image": "left out with its objects"},
     ),
     ProblemType(
         "image-truncated",
@@ -67,7 +75,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         "image-boxes-other-orientation",
         "error",
         "nothing",
-        "EXIF turns the image, but the stated size or the boxes are those of the stored pixels",
+        "EXIF turns the image, but the boxes are those of the stored pixels, or may be by the stated size",
         "the image is turned upright and the boxes stay as they are, so they may be wrong",
     ),
     ProblemType(
@@ -80,6 +88,11 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
             "wrong size": "the size in the image file counts",
             "swapped size": "the image is turned upright, its boxes stay as they are",
         },
+    ),
+    ProblemType(
+        *("image-bits-unused", "warning", "nothing"),
+        "16 bits per channel, and the values use a quarter or less of them, or are negative",
+        "only the high byte is read, so the image is dark or flat",
     ),
     ProblemType(
         *("image-misnamed", "warning", "nothing", "a PNG called .jpg, and the like"),

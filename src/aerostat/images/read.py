@@ -3,13 +3,16 @@
 - EXIF orientation 1 to 8 is applied (in TIFF its own orientation tag), so an image is always upright.
 - Grey, palette and one-bit images become three channels.
 - An alpha channel is dropped; colours stay as stored, also where they are transparent.
-- 16 bits per channel are scaled to 8 (the high byte; TIFF is rounded). Floating-point images are refused.
+- 16 bits per channel are scaled to 8 (the high byte; TIFF is rounded). PGM and PPM are scaled by the
+  white that they state. Floating-point, complex and 32-bit images are refused.
 - CMYK (JPEG, TIFF) is converted to BGR.
 - Of an animation (GIF, WebP, APNG) the first frame is read.
 - A file without its end is refused, even if a decoder could read its beginning.
-- A decompression bomb is refused before a pixel is decoded: a file whose pixels would take more than 50 times
-  its size plus 180 MB, which is 10 to 30 million pixels, depending on the format. The environment variable
-  AEROSTAT_MOST_PIXELS allows that number of pixels for a file of any size.
+- HEIC is read if the package pi-heif is installed.
+- A file that is no image, or of a kind that is not read, is named for what it is (see `kinds`).
+- A decompression bomb is refused before a pixel is decoded: an image with more than 201 million pixels (AVIF,
+  HEIC and JPEG 2000 100, TIFF 129) that would take more than 50 times the size of its file plus 180 MB. The
+  environment variable AEROSTAT_MOST_PIXELS allows that number of pixels for a file of any size.
 
 Python reads the bytes and OpenCV decodes them, so that file names may be in any script. `read_resized`
 returns the same at a smaller size; a JPEG's decoder then skips details that would not be visible.
@@ -23,7 +26,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import cv2
 import numpy as np
@@ -31,17 +33,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aerostat.errors import InputError
+from aerostat.images import heif
+from aerostat.images.header import open_header, orientation_of, refuse_unsupported, unsupported_pixels
+from aerostat.images.kinds import HEIC, HEIF_SUFFIXES, kind_of
 from aerostat.images.limits import (
     BYTES_PER_PIXEL_WITH_PILLOW,
     JPEG_START,
-    MAX_SCANS,
     coded_size,
     has_too_many_scans,
     memory_allowed,
+    memory_needed,
+    memory_of_decoding,
     refuse_bomb,
+    scans_allowed,
     trusted_pixels,
 )
 from aerostat.images.location import AnyLocation, FileLocation, Location, location_of, read_bytes
+from aerostat.images.pnm import decode_scaled, has_own_white
 from aerostat.images.resize import resample
 
 IMAGE_SUFFIXES = frozenset(
@@ -50,10 +58,9 @@ IMAGE_SUFFIXES = frozenset(
         *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "avif", "jp2"),
         *("ppm", "pgm", "pbm", "pnm"),
     )
-)
+).union(HEIF_SUFFIXES)
 """Lower-case suffixes of the files that `list_images` returns."""
 
-_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
@@ -61,7 +68,6 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     1: cv2.IMREAD_COLOR,
 }
-_ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -95,8 +101,8 @@ def read_resized(path: AnyLocation, size: tuple[int, int]) -> NDArray[np.uint8]:
     """
     location = location_of(path)
     content = _read_bytes(location)
-    header = _open_header(io.BytesIO(content))
-    orientation = _orientation(header)
+    header = open_header(io.BytesIO(content))
+    orientation = orientation_of(header)
     target = (size[1], size[0]) if orientation >= 5 else size
     factor = 1
     if header is not None and content.startswith(JPEG_START):
@@ -120,8 +126,8 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: the bytes are no image, or their end is missing.
     """
-    header = _open_header(io.BytesIO(content))
-    return np.ascontiguousarray(_turn_upright(_decode_stored(content, name, header), _orientation(header)))
+    header = open_header(io.BytesIO(content))
+    return np.ascontiguousarray(_turn_upright(_decode_stored(content, name, header), orientation_of(header)))
 
 
 def _decode_stored(
@@ -131,7 +137,7 @@ def _decode_stored(
 
     Args:
         content, name: see `decode_image`.
-        header: from `_open_header`.
+        header: from `open_header`.
         factor: 1, 2, 4 or 8; a JPEG is decoded at 1 / factor of its size, rounded up.
     """
     if not content:
@@ -140,29 +146,48 @@ def _decode_stored(
         raise InputError(
             f"Expected a whole image, found a JPEG file whose end is missing: {name}; copy it again."
         )
+    directory = refuse_unsupported(io.BytesIO(content), header, name)
     size = coded_size(content, header)
     if size is not None:
         refuse_bomb(size, header, len(content), name)
-    if has_too_many_scans(content):
+    if has_too_many_scans(content, scans_allowed(size)):
         raise InputError(
-            f"Expected an image, found a JPEG file that draws its pixels more than {MAX_SCANS} times over: "
-            f"{name}; leave it out."
+            f"Expected an image, found a JPEG file that draws its pixels more than {scans_allowed(size)} "
+            f"times over: {name}; leave it out."
         )
-    decoders: list[Callable[[], NDArray[np.uint8] | None]] = []
+    image_bgr = None
     if size is not None:  # without a size the memory is unknown
-        decoders.append(partial(_decode_with_opencv, content, factor))
-        if size[0] * size[1] * BYTES_PER_PIXEL_WITH_PILLOW <= max(
-            memory_allowed(len(content)), trusted_pixels() * BYTES_PER_PIXEL_WITH_PILLOW
-        ):
-            decoders.append(partial(_decode_with_pillow, content))
+        with memory_of_decoding(memory_needed(size, header, factor), len(content)):
+            decoded = (decode() for decode in _decoders(content, size, header, factor))
+            image_bgr = next((image for image in decoded if image is not None), None)
+    if image_bgr is not None:
+        return image_bgr
+    if directory is not None and directory.unusual:
+        raise unsupported_pixels(directory.unusual, name)
+    kind = kind_of(content) if header is None else None
+    is_broken = header is not None or (kind is HEIC and heif.is_installed())
+    if kind is not None and not is_broken:
+        raise kind.error(name)
+    found = "a broken or cut-off" if is_broken else "no readable"
+    raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
+
+
+def _decoders(
+    content: bytes, size: tuple[int, int], header: Image.Image | None, factor: int
+) -> list[Callable[[], NDArray[np.uint8] | None]]:
+    """Return the functions that may decode an image, the best first; each returns None if it cannot."""
+    if header is not None and header.format == heif.FORMAT:
+        return [partial(_decode_with_pillow, content)]
+    if has_own_white(content):
+        return [partial(decode_scaled, content)]
+    decoders: list[Callable[[], NDArray[np.uint8] | None]] = [partial(_decode_with_opencv, content, factor)]
+    if size[0] * size[1] * BYTES_PER_PIXEL_WITH_PILLOW <= max(
+        memory_allowed(len(content)), trusted_pixels() * BYTES_PER_PIXEL_WITH_PILLOW
+    ):
+        decoders.append(partial(_decode_with_pillow, content))
     if header is not None and header.format == "TIFF" and header.mode == "RGBA":
         decoders.reverse()  # OpenCV would multiply the colours by alpha
-    decoded = (decode() for decode in decoders)
-    image_bgr = next((image for image in decoded if image is not None), None)
-    if image_bgr is None:
-        found = "a broken or cut-off" if header else "no readable"
-        raise InputError(f"Expected an image, found {found} image file: {name}; mend it or leave it out.")
-    return image_bgr
+    return decoders
 
 
 def read_size(path: AnyLocation) -> tuple[int, int]:
@@ -176,11 +201,12 @@ def read_size(path: AnyLocation) -> tuple[int, int]:
     location = location_of(path)
     try:
         with location.open() as file:
-            header = _open_header(file)
+            header = open_header(file)
+            refuse_unsupported(file, header, location.name)
             if header is not None:
                 width, height = header.size
                 refuse_bomb(header.size, header, file.seek(0, os.SEEK_END), location.name)
-                return (height, width) if _orientation(header) >= 5 else (width, height)
+                return (height, width) if orientation_of(header) >= 5 else (width, height)
     except OSError as error:
         raise _unreadable(location, error) from None
     height, width = read_image(location).shape[:2]
@@ -211,10 +237,10 @@ def read_header(path: AnyLocation) -> Header | None:
     location = location_of(path)
     try:
         with location.open() as file:
-            header = _open_header(file)
+            header = open_header(file)
             if header is None:
                 return None
-            return Header(header.format or "", header.size, _orientation(header))
+            return Header(header.format or "", header.size, orientation_of(header))
     except OSError as error:
         raise _unreadable(location, error) from None
 
@@ -289,7 +315,7 @@ def _decode_with_opencv(content: bytes, factor: int = 1) -> NDArray[np.uint8] | 
 
 def _decode_with_pillow(content: bytes) -> NDArray[np.uint8] | None:
     """Decode a format that this build of OpenCV lacks, such as GIF before 4.11."""
-    header = _open_header(io.BytesIO(content))
+    header = open_header(io.BytesIO(content))
     if header is None or header.mode not in _EIGHT_BIT_MODES:
         return None
     try:
@@ -307,7 +333,7 @@ def image_of_pillow(image: Image.Image) -> NDArray[np.uint8]:
     Raises:
         InputError: its pixels are floating-point or 32-bit numbers, or cannot be decoded.
     """
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         image_rgb = np.repeat(grey[:, :, None], 3, axis=2)
@@ -321,42 +347,6 @@ def image_of_pillow(image: Image.Image) -> NDArray[np.uint8]:
             f"Expected a PIL image with 8 or 16 bits per channel, found the mode {image.mode}; convert it."
         )
     return np.ascontiguousarray(_turn_upright(image_rgb[:, :, ::-1], orientation))
-
-
-def _open_header(file: IO[bytes]) -> Image.Image | None:
-    """Open an image without decoding its pixels; None if Pillow does not know its format.
-
-    `Image.open` refuses more than 179 million pixels, which aerial photographs have; its plugins accept them.
-    """
-    Image.init()
-    prefix = file.read(16)
-    for name in _PILLOW_FORMATS:
-        factory, accepts = Image.OPEN.get(name, (None, None))
-        if factory is None or (accepts is not None and not accepts(prefix)):
-            continue
-        file.seek(0)
-        try:
-            return factory(file, "")
-        except Exception:  # for a broken header plugins raise any type of error
-            continue
-    return None
-
-
-def _orientation(header: Image.Image | None) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken.
-
-    `Image.getexif` is not used: it would decode a PNG's pixels to find EXIF after them, and would also read
-    XMP. TIFF has its own orientation tag, which both decoders have applied.
-    """
-    if header is None or header.format == "TIFF" or not header.info.get("exif"):
-        return 1
-    exif = Image.Exif()
-    try:
-        exif.load(header.info["exif"])
-        value = exif.get(_ORIENTATION_TAG, 1)
-    except Exception:  # a broken EXIF block raises any type of error
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _turn_upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Protocol
 
 from aerostat.errors import InputError
 from aerostat.images.frame import AnyImage, Frame, as_frame
+from aerostat.images.kinds import unread_pictures
 from aerostat.images.read import IMAGE_SUFFIXES, list_images
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -103,8 +107,12 @@ def _images_of(source: str, out: Path | None) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
         images = _not_drawn(list_images(path, recursive=True), path, out)
+        unread = unread_pictures(_not_drawn(sorted(path.rglob("*")), path, out))
         if not images:
-            raise InputError(f"There are no images in the folder {path}.")
+            rest = f"; it holds {unread}, which prediction does not read yet" if unread else ""
+            raise InputError(f"There are no images in the folder {path}{rest}.")
+        if unread:
+            _log.warning("%s: left out %s, which prediction does not read yet", path, unread)
         yield from images
     elif path.exists():
         yield path
@@ -129,7 +137,10 @@ def _images_among(matches: Sequence[Path], pattern: str, out: Path | None) -> li
     files: list[Path] = []
     for match in matches:
         files += list_images(match) if match.is_dir() else [match]
-    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES] or files
+    if (images := [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]) and images != files:
+        if unread := unread_pictures(files):
+            _log.warning("%s: left out %s, which prediction does not read yet", pattern, unread)
+        files = images
     start = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
     images = _not_drawn(files, start, out)
     if not images:

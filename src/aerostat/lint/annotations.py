@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, islice
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.formats import format_of
 from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND, Severity
-from aerostat.datasets.records import Problem, Split
+from aerostat.datasets.records import ImageRecord, Problem, Split
 from aerostat.lint.files import ImageFile
 from aerostat.lint.listing import Finding, finding
 from aerostat.text import listed
 
 MAX_NUMBER = 2**31
 """No image is that wide, and tools with 32-bit numbers cannot hold more."""
+
+SLACK = 0.5
+"""Pixels by which a box may leave a picture and still lie in it, as for `clip`."""
 
 COVERING = 0.99
 """Share of the image from which a box counts as covering it."""
@@ -28,28 +32,51 @@ COVERING = 0.99
 def check_problems(data: Dataset, files: Sequence[ImageFile]) -> list[Finding]:
     """Return the problems of reading, with what the images' headers add to them."""
     turned = {
-        (file.split, file.record.file_name): file.header.stored_size
+        (file.split, file.record.file_name): (file.header.stored_size, file.record)
         for file in files
         if file.header is not None and file.header.orientation >= 5
     }
+    sides = _sides(data, turned)
+    of_split = {split: {side for place, side in sides.items() if place[0] == split} for split in data.splits}
     found = []
     other_way: set[tuple[str, str]] = set()
     for problem in data.problems:
         place = problem.split, problem.file_name
-        stored = turned.get(place)
-        if stored is not None and place not in other_way and _is_of_stored(problem, stored):
-            other_way.add(place)
-            said = "the stated size is" if problem.kind == "swapped size" else f"{problem.record} fits"
-            wrong = f"is turned by its EXIF orientation, but {said} that of the stored pixels"
-            found.append(finding("image-boxes-other-orientation", *place, wrong, record=problem.record))
+        if place in turned and place not in other_way:
+            stored_size, _ = turned[place]
+            # Boxes that fit both ways are drawn like the others of their file.
+            side = sides.get(place) or (of_split[problem.split] == {"upright"} and "upright") or "stored"
+            is_size = problem.kind == "swapped size"
+            if (is_size and side == "stored") or _fits_stored(problem, stored_size):
+                other_way.add(place)
+                said = "the stated size is" if is_size else f"{problem.record} fits"
+                wrong = f"is turned by its EXIF orientation, but {said} that of the stored pixels"
+                found.append(finding("image-boxes-other-orientation", *place, wrong, record=problem.record))
         found.append(_of_problem(problem))
     return found
 
 
-def _is_of_stored(problem: Problem, stored_size: tuple[int, int]) -> bool:
-    """Return whether a problem vanishes in the stored image: it was annotated without being turned."""
-    if problem.kind == "swapped size":
-        return True
+_Side = Literal["upright", "stored"]
+
+
+def _sides(
+    data: Dataset, turned: Mapping[tuple[str, str], tuple[tuple[int, int], ImageRecord]]
+) -> dict[tuple[str, str], _Side]:
+    """Return on which picture the boxes of turned images lie, upright or stored, where they tell."""
+    sides: dict[tuple[str, str], _Side] = {}
+    for place, ((width, height), record) in turned.items():
+        boxes = [instance.box_xyxy for instance in record.instances]
+        if any(box[2] > width + SLACK or box[3] > height + SLACK for box in boxes):
+            sides[place] = "upright"
+    for problem in data.problems:  # a box that fits the stored picture only has been cut or dropped
+        place = problem.split, problem.file_name
+        if place in turned and _fits_stored(problem, turned[place][0]):
+            sides[place] = "stored"
+    return sides
+
+
+def _fits_stored(problem: Problem, stored_size: tuple[int, int]) -> bool:
+    """Return whether a box that leaves the upright image lies in the stored one."""
     if problem.kind not in ("clipped", "outside the image") or problem.box_xyxy is None:
         return False
     x1, y1, x2, y2 = problem.box_xyxy
@@ -69,7 +96,7 @@ def _of_problem(problem: Problem) -> Finding:
         code = "box-swapped-corners"
     # The sentence names the file with its whole path; here the file is named already.
     detail = problem.detail
-    if problem.kind == "unreadable image":
+    if problem.kind in ("unreadable image", "unsupported image"):
         name = re.escape(problem.file_name.replace("\\", "/").rpartition("/")[2])
         detail = re.sub(rf": [^;]*{name}(?=;|$)", "", detail)
     severity: Severity | None = None if code != "number-too-large" or problem.kind in LOSSES else "warning"

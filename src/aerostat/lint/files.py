@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError, clause
+from aerostat.images.depth import ValueRange, value_range
+from aerostat.images.kinds import HEIF_SUFFIXES, UnsupportedImageError, kind_of
 from aerostat.images.location import length, path_of, read_bytes
 from aerostat.images.prefetch import prefetch
 from aerostat.images.read import IMAGE_SUFFIXES, Header, decode_image, read_header
@@ -40,6 +42,7 @@ SUFFIXES: dict[str, frozenset[str]] = {
     "AVIF": frozenset((".avif",)),
     "JPEG2000": frozenset((".jp2", ".j2k", ".jpx", ".j2c")),
     "PPM": frozenset((".ppm", ".pgm", ".pbm", ".pnm", ".pfm")),
+    "HEIF": HEIF_SUFFIXES,
 }
 """Lower-case suffixes that files of each format have, by Pillow's name of it."""
 
@@ -61,7 +64,9 @@ class ImageFile:
         digest: SHA-256 of the bytes, where it was asked for.
         pixel_digest: SHA-256 of size and pixels.
         signature: what the image is recognised by.
+        values: the range of its values, if it has 16 bits per channel.
         broken: why its pixels cannot be read; empty if they can, or were not read.
+        broken_code: of the finding about that.
         looked: whether its pixels were read.
     """
 
@@ -72,7 +77,9 @@ class ImageFile:
     digest: bytes = b""
     pixel_digest: bytes = b""
     signature: Signature | None = field(default=None, repr=False)
+    values: ValueRange | None = None
     broken: str = ""
+    broken_code: str = "image-truncated"
     looked: bool = False
 
 
@@ -134,12 +141,22 @@ def _look_at_pixels(file: ImageFile) -> tuple[ImageFile, NDArray[np.uint8] | Non
         return file, None
     except InputError as error:
         file.broken = clause(error)
+        file.broken_code = _code_of(error, content, file.header)
         return file, None
+    file.values = value_range(content)
     file.digest = hashlib.sha256(content).digest()
     pixels = hashlib.sha256(f"{image_bgr.shape}".encode())
     pixels.update(np.ascontiguousarray(image_bgr).data)
     file.pixel_digest = pixels.digest()
     return file, shrink(image_bgr, SIDE)
+
+
+def _code_of(error: InputError, content: bytes, header: Header | None) -> str:
+    if isinstance(error, UnsupportedImageError):
+        return "image-unsupported"
+    if not content:
+        return "image-empty"
+    return "image-truncated" if header is not None or kind_of(content) is None else "image-unreadable"
 
 
 def _each(
@@ -185,7 +202,7 @@ def check_headers(files: Sequence[ImageFile]) -> list[Finding]:
 def check_pixels(files: Sequence[ImageFile]) -> list[Finding]:
     """Return images whose pixels cannot be read, and what was not looked at."""
     found = [
-        finding("image-truncated", file.split, file.record.file_name, _without_path(file.broken, file.record))
+        finding(file.broken_code, file.split, file.record.file_name, _without_path(file.broken, file.record))
         for file in files
         if file.broken
     ]
@@ -195,6 +212,44 @@ def check_pixels(files: Sequence[ImageFile]) -> list[Finding]:
         if left:
             wrong = f"the pixels of {left} of {len(mine)} images were not looked at"
             found.append(finding("not-looked-at", split, "", wrong))
+    return found
+
+
+USED_BITS = 14
+"""Bits of 16 up to which values use too little of the range: cameras give 10, 12 or 14."""
+SPAN_BITS = 12
+"""Bits up to which the span of values above a floor is too small: thermal cameras count from such a floor."""
+
+
+def check_values(files: Sequence[ImageFile]) -> list[Finding]:
+    """Return images with 16 bits per channel of which the high byte shows little."""
+    found = []
+    for file in files:
+        values = file.values
+        if values is None or values.low == values.high:  # one value says nothing about the range
+            continue
+        stated = f"(values from {values.low} to {values.high})"
+        if values.low < 0:
+            wrong = f"has negative 16-bit values {stated}, which the high byte does not show"
+            remedy = "shift and scale them to 0 to 65535, or save it with 8 bits"
+        elif values.bits <= USED_BITS:
+            factor = 1 << (16 - values.bits)
+            dark = "nearly black" if values.bits <= SPAN_BITS else "dark"
+            wrong = (
+                f"its 16-bit values use 1/{factor} of their range {stated}, so it is {dark} when read by "
+                "their high byte"
+            )
+            remedy = f"multiply them by {factor}, or save it with 8 bits"
+        elif values.span_bits <= SPAN_BITS:
+            part = 1 << (16 - values.span_bits)
+            wrong = (
+                f"its 16-bit values use 1/{part} of their range {stated}, so it is nearly flat when read by "
+                "their high byte"
+            )
+            remedy = "scale them to 0 to 65535, or save it with 8 bits"
+        else:
+            continue
+        found.append(finding("image-bits-unused", file.split, file.record.file_name, f"{wrong}; {remedy}"))
     return found
 
 

@@ -14,6 +14,7 @@ from aerostat.lint.files import (
     check_headers,
     check_pixels,
     check_unreferenced,
+    check_values,
     image_files,
     look_at_headers,
     look_at_pixels,
@@ -50,6 +51,7 @@ def lint(
     found = [
         *check_headers(headers),
         *check_pixels(files),
+        *check_values(files),
         *check_unreferenced(data),
         *check_duplicates(files, scenes=not brief),
         *check_problems(data, headers),

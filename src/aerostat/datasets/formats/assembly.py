@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from aerostat.datasets.clip import Box, box_area, fit_box, fit_polygon
 from aerostat.datasets.formats.checks import BrokenRecords, refuse_unlisted
 from aerostat.datasets.formats.format import SplitFiles
-from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.image_folder import ImageFolder, problem_of_image, upright_size
 from aerostat.datasets.instances import Instance, InstanceBuilder
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Images, Problem, Split, whole_numbers
-from aerostat.errors import InputError, clause
+from aerostat.errors import InputError
 from aerostat.geometry import polygons
 from aerostat.geometry.masks import Masks
 from aerostat.images.location import Location, location_of
@@ -178,7 +178,7 @@ def _locate(image: StatedImage, folder: ImageFolder, findings: Findings) -> tupl
         try:
             size = read_size(location)
         except InputError as error:
-            size = Problem(findings.split, image.file_name, "unreadable image", clause(error))
+            size = problem_of_image(error, image.file_name, findings.split)
     else:
         name = folder.claim(image.file_name)
         size = upright_size(name, image.file_name, folder, findings.split)
