@@ -12,7 +12,7 @@ from PIL import Image
 from aerostat.errors import InputError
 from aerostat.images import limits
 from aerostat.images.limits import CAMERA_MEMORY, CAMERA_PIXELS, memory_of_decoding, scans_allowed
-from aerostat.images.read import read_image, read_resized, read_size
+from aerostat.images.read import decode_image, read_image, read_resized, read_size
 
 CAMERAS = {
     "41 megapixels of a stock site": (7840, 5227),
@@ -132,3 +132,14 @@ def test_an_image_in_proportion_to_its_file_waits_for_nothing():
         raise ValueError
     with memory_of_decoding(CAMERA_MEMORY, 0):
         pass
+
+
+def test_a_png_chunk_that_states_more_bytes_than_the_file_has_is_refused() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 120, 30)).save(stream, "PNG")
+    content = bytearray(stream.getvalue())
+    decode_image(bytes(content), "a.png")
+    place = content.index(b"IDAT") - 4
+    content[place : place + 4] = (2**29).to_bytes(4, "big")
+    with pytest.raises(InputError, match=r"a PNG file with a chunk beyond its end: a\.png"):
+        decode_image(bytes(content), "a.png")

@@ -179,3 +179,19 @@ def has_too_many_scans(content: bytes, allowed: int) -> bool:
             return True
         at = match.end() + int.from_bytes(content[match.end() : match.end() + 2], "big")
     return False
+
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+def has_chunk_beyond_its_end(content: bytes) -> bool:
+    """Return whether a PNG has a chunk that states more bytes than the file has: a decoder allocates them.
+
+    Each chunk is a length, a type, the data and a checksum (PNG specification, section 5.3).
+    """
+    if not content.startswith(_PNG_START):
+        return False
+    at = len(_PNG_START)
+    while at + 8 <= len(content) and content[at + 4 : at + 8] != b"IEND":
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+    return at > len(content)

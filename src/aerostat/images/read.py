@@ -40,6 +40,7 @@ from aerostat.images.limits import (
     BYTES_PER_PIXEL_WITH_PILLOW,
     JPEG_START,
     coded_size,
+    has_chunk_beyond_its_end,
     has_too_many_scans,
     memory_allowed,
     memory_needed,
@@ -145,6 +146,10 @@ def _decode_stored(
     if _is_cut_jpeg(content):
         raise InputError(
             f"Expected a whole image, found a JPEG file whose end is missing: {name}; copy it again."
+        )
+    if has_chunk_beyond_its_end(content):
+        raise InputError(
+            f"Expected a whole image, found a PNG file with a chunk beyond its end: {name}; copy it again."
         )
     directory = refuse_unsupported(io.BytesIO(content), header, name)
     size = coded_size(content, header)
