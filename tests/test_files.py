@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from aerostat.files import (
     nearest_existing,
     replacing,
     sha256,
+    undone_on_failure,
     write_bytes,
     write_text,
 )
@@ -234,3 +236,32 @@ def test_a_file_system_without_locks_is_written_to_and_nothing_on_it_is_cleared(
 def test_the_names_in_a_folder_can_be_flushed_and_where_there_is_none_nothing_happens(tmp_path):
     flush_folder(tmp_path)
     flush_folder(tmp_path / "none")
+
+
+def test_a_failed_block_takes_back_what_it_made_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a").write_text("precious")
+    (tmp_path / "empty").mkdir()
+    made = [
+        tmp_path / "mine",
+        tmp_path / "empty",
+        tmp_path / "new" / "deep" / "folder",
+        tmp_path / "new" / "file",
+    ]
+
+    def make() -> None:
+        for folder in made[:3]:
+            (folder / "below").mkdir(parents=True)
+            (folder / "below" / "b").write_text("made")
+        made[3].write_text("made")
+        (tmp_path / "empty" / "link").symlink_to(tmp_path / "mine")
+
+    with pytest.raises(KeyboardInterrupt), undone_on_failure(made):
+        make()
+        raise KeyboardInterrupt
+    assert (tmp_path / "mine" / "a").read_text() == "precious"
+    assert list((tmp_path / "empty").iterdir()) == [] and not (tmp_path / "new").exists()
+    shutil.rmtree(tmp_path / "mine" / "below")
+    with undone_on_failure(made):
+        make()
+    assert made[3].exists() and (made[2] / "below" / "b").exists()

@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aerostat.errors import InputError
@@ -40,6 +41,33 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         if locked:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def undone_on_failure(paths: Iterable[Path]) -> Iterator[None]:
+    """If the block raises, remove the files and folders that it made; what stood there before stays.
+
+    Args:
+        paths: files and folders that the block may make. Of a folder that is empty before, the content is
+            removed. Folders above them are removed if the block made them and they are empty.
+    """
+    paths = list(paths)
+    absent = [path for path in paths if not path.exists()]
+    empty = [path for path in paths if path.is_dir() and not any(path.iterdir())]
+    above = {folder for path in paths for folder in path.absolute().parents if not folder.exists()}
+    try:
+        yield
+    except BaseException:
+        for path in (*absent, *(child for folder in empty for child in folder.iterdir())):
+            with contextlib.suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        for folder in sorted(above, key=lambda folder: len(folder.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def flush_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from aerostat.cli import console
 from aerostat.cli.app import app
+from aerostat.cli.names import as_typed
 from aerostat.cli.options import READ, Force, JsonFlag, Read
 
 
@@ -32,12 +33,14 @@ def convert(
     reading: Read = READ,
     to: one_format() | None = None,  # type: ignore[valid-type]
     area: Literal["polygon", "box"] = "polygon",
+    with_images: Literal["copy", "link"] | None = None,
     force: Force = False,
     json_: JsonFlag = False,
 ) -> None:
     """Convert annotations from one format to another.
 
-    The format of SRC is recognised from its content. Images stay where they are.
+    The format of SRC is recognised from its content. Images stay where they are unless --with-images brings
+    them along.
 
     Parameters
     ----------
@@ -49,12 +52,14 @@ def convert(
         Format to write; by default the one that is a word of DST's name, as in via.json, else COCO.
     area:
         "polygon" as COCO means it, or "box" as the usual balloon converter writes it.
+    with_images:
+        Bring the images into DST, a new or empty folder: "copy" them, or "link" them, which takes no space.
     """
     from aerostat.datasets.convert import convert as convert_annotations
 
     options = reading.chosen()
-    done = convert_annotations(src, dst, options, to=to, area=area, force=force)
+    done = convert_annotations(src, dst, options, to=to, area=area, force=force, with_images=with_images)
     if json_:
         print(console.document(done.to_dict()))
     else:
-        console.tell(*done.lines())
+        console.tell(*(as_typed(line, ["convert"]) for line in done.lines()))

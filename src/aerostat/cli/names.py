@@ -131,5 +131,8 @@ def _word(argument: ast.expr) -> str | None:
             return name.upper()
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             values = [_word(part) for part in parts]
-            return None if None in values else ",".join(map(str, values))
+            if None in values:
+                return None
+            # A comma in a name leaves only words to tell the names apart.
+            return (" " if any("," in str(value) for value in values) else ",").join(map(str, values))
     return None

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -206,31 +207,48 @@ def _lower_first(text: str) -> str:
 
 
 def csv_rows(content: bytes, path: AnyPath) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of a CSV export with their line numbers.
+    """Return the rows of a table with commas, each by the names in its header, with their line numbers.
 
     Raises:
         InputError: the text is not UTF-8 or a row does not have the header's columns.
     """
+    table = table_rows(content, path)
+    _, first = next(table)
+    header = [name.strip().lstrip("#") for name in first]  # VIA 1 writes `#filename`
+    if len(header) == 1:
+        raise InputError(
+            f"{path} has no commas between its columns; export it again rather than save it from a "
+            "spreadsheet."
+        )
+    rows = []
+    for line, row in table:
+        if len(row) != len(header):
+            raise InputError(
+                f"{path} is cut off or damaged: line {line} has {counted(len(row), 'column')}, the header "
+                f"has {len(header)}; export it again."
+            )
+        rows.append((line, dict(zip(header, row, strict=True))))
+    return rows
+
+
+def table_rows(content: bytes, path: AnyPath, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a table, the header first, with the number of the line that each ends in.
+
+    Rows may have any number of cells; empty lines are left out.
+
+    Args:
+        content: the text as UTF-8.
+        path: its file.
+        delimiter: what separates the cells.
+
+    Raises:
+        InputError: the text is not UTF-8, or a quoted cell does not end.
+    """
     before = csv.field_size_limit(max(len(content), 1 << 17))  # one outline may take more than csv's 128 KiB
     try:
         text = io.StringIO(content.decode(), newline="")
-        reader = csv.reader(text, strict=True, skipinitialspace=True)
-        header = [name.strip().lstrip("#") for name in next(reader)]  # VIA 1 writes `#filename`
-        if len(header) == 1:
-            raise InputError(
-                f"{path} has no commas between its columns, as VIA's own CSV exports have; export it again "
-                "rather than save it from a spreadsheet."
-            )
-        rows = []
-        for row in reader:
-            if len(row) == len(header):
-                rows.append((reader.line_num, dict(zip(header, row, strict=True))))
-            elif row:
-                raise InputError(
-                    f"{path} is cut off or damaged: line {reader.line_num} has "
-                    f"{counted(len(row), 'column')}, the header has {len(header)}; export it again."
-                )
-        return rows
+        reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
+        yield from ((reader.line_num, row) for row in reader if len(row) > 1 or "".join(row).strip())
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it again as UTF-8.") from None
     except csv.Error as error:

@@ -83,6 +83,11 @@ class ImageFolder:
                 return found
         return None
 
+    def at_its_name(self, file_name: str) -> str | None:
+        """Return what `find` returns without a search below the folder, which may take long."""
+        found = map(self._exactly, (file_name, *spellings(file_name)))
+        return next((name for name in found if name), None)
+
     def claim(self, file_name: str) -> str | None:
         """Return what `find` returns, for one entry of the annotations.
 

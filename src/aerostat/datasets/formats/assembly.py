@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ from aerostat.text import shown
 
 Size = tuple[int, int]
 
+StatedBox = tuple[float | Decimal, float | Decimal, float | Decimal, float | Decimal]
+"""Corners x1, y1, x2, y2 in the unit of a file."""
+
 
 @dataclass(slots=True)
 class StatedObject:
@@ -39,7 +43,8 @@ class StatedObject:
     Args:
         name: of its class; None if the record names no single class, which is reported.
         record: where it stands in its file, such as ``object 3`` or ``line 7``.
-        box_xyxy: corners; None takes the bounds of the outlines or of the mask.
+        box_xyxy: corners; None takes the bounds of the outlines or of the mask. They may be `Decimal` where
+            they are shares: with 18 digits or more they give back any pixel to the last bit.
         outlines: each (n, 2) x, y.
         rle: run-length mask as COCO has it, ``{"size": [h, w], "counts": ...}``, of the whole image.
         crowd: whether it is a region of many objects.
@@ -48,7 +53,7 @@ class StatedObject:
 
     name: str | None
     record: str
-    box_xyxy: Box | None = None
+    box_xyxy: StatedBox | None = None
     outlines: Sequence[NDArray[np.float64]] = ()
     rle: Mapping[str, Any] | None = None
     crowd: bool = False
@@ -230,11 +235,10 @@ def fit_object(
         scale: pixels per unit of the stated coordinates in x and y; None for pixels.
         findings: gets the problems.
     """
-    outlines, box = list(stated.outlines), stated.box_xyxy
+    outlines = list(stated.outlines)
     if scale is not None:
         outlines = [outline * scale for outline in outlines]
-        if box is not None:
-            box = (box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1])
+    box = None if stated.box_xyxy is None else _in_pixels(stated.box_xyxy, scale)
 
     def report(kind: ProblemKind, detail: str) -> None:
         findings.add(file_name, kind, f"{stated.record} {detail}", stated.record, box)
@@ -262,6 +266,19 @@ def fit_object(
     else:
         area = float(Masks.from_coco([rle], size).area()[0]) if rle is not None else box_area(fitted)
     return Instance(fitted, label, tuple(kept), rle, stated.crowd, area, stated.difficult)
+
+
+def _in_pixels(box_xyxy: StatedBox, scale: tuple[float, float] | None) -> Box:
+    """Return a box in pixels. Decimal numbers are rounded once, after the product.
+
+    A share as a float and its product are rounded twice, so for some pixels no share gives them back.
+    """
+    across, down = scale or (1.0, 1.0)
+    x1, y1, x2, y2 = (
+        float(value * Decimal(side)) if isinstance(value, Decimal) else value * side
+        for value, side in zip(box_xyxy, (across, down, across, down), strict=True)
+    )
+    return x1, y1, x2, y2
 
 
 def _usable_mask(rle: Mapping[str, Any] | None, size: Size) -> Mapping[str, Any] | None:
