@@ -5,7 +5,7 @@ Images that are brought along stand where reading finds them by itself:
 | format | annotations | images |
 |---|---|---|
 | one file per split | ``DST/SPLIT.json`` | ``DST/images/SPLIT/``, or ``DST/images/`` for one split |
-| one file per image | ``DST/SPLIT/``, or ``DST/`` for one split | the same folder, or a folder in it |
+| one file per image | ``DST/SPLIT/``, or ``DST/`` for one split | beside them, or as the format says |
 """
 
 from __future__ import annotations
@@ -190,9 +190,13 @@ def convert(
         if with_images is not None:
             refuse_without_space(splits.values(), dst, with_images)
             for name, split in splits.items():
-                folder = _image_folder(dst, targets, name, written)
-                own_stems = written.per_image
-                splits[name] = bring_images(split, folder, with_images, own_stems=own_stems)
+                splits[name] = bring_images(
+                    split,
+                    _image_folder(dst, targets, name, written),
+                    with_images,
+                    own_stems=written.per_image,
+                    places_of=written.image_places,
+                )
         files, lost = _write(splits, targets, written, area)
     return Conversion(
         written.name,
@@ -228,7 +232,7 @@ def _write(
 def _image_folder(dst: Path, targets: Mapping[str, Path], split: str, written: Format) -> Path:
     """Return the folder into which the images of a split are brought."""
     if written.per_image:
-        return targets[split] / written.image_folder
+        return targets[split]
     return dst / "images" / split if len(targets) > 1 else dst / "images"
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -23,7 +23,14 @@ ImagesAs = Literal["copy", "link"]
 """How images are brought along. A link is a hard link where the disk allows one, else a symbolic link."""
 
 
-def bring_images(split: Split, folder: Path, how: ImagesAs, *, own_stems: bool) -> Split:
+def bring_images(
+    split: Split,
+    folder: Path,
+    how: ImagesAs,
+    *,
+    own_stems: bool,
+    places_of: Callable[[Split], Sequence[str]] | None = None,
+) -> Split:
     """Copy or link the images of a split into a folder, and return the split with their names and places.
 
     Folders below which images stand are kept. Names that would collide become distinct. What is in an
@@ -35,15 +42,18 @@ def bring_images(split: Split, folder: Path, how: ImagesAs, *, own_stems: bool) 
         how: copies keep every byte. A hard link shares its bytes with the original.
         own_stems: whether two images must not differ in their suffix alone, because each has an annotation
             file of its own name.
+        places_of: returns where in the folder the images of a split belong; by default at their names.
 
     Raises:
         AerostatError: an image cannot be brought, for example because the disk is full.
     """
     names = distinct_names(split.images.file_names, split.images.locations, own_stems=own_stems)
+    named = replace(split, images=replace(split.images, file_names=tuple(names)))
+    places = tuple(names if places_of is None else places_of(named))
     made: set[Path] = set()
-    pairs = list(zip(split.images.locations, names, strict=True))
-    for location, name in track(pairs, f"bringing the images of {split.name}"):
-        target = folder.joinpath(*name.split("/"))
+    pairs = list(zip(split.images.locations, places, strict=True))
+    for location, place in track(pairs, f"bringing the images of {split.name}"):
+        target = folder.joinpath(*place.split("/"))
         try:
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,8 +64,7 @@ def bring_images(split: Split, folder: Path, how: ImagesAs, *, own_stems: bool) 
             raise AerostatError(
                 f"{location.name} cannot be brought to {target}: {reason}; nothing was left there."
             ) from None
-    images = replace(split.images, file_names=tuple(names), locations=FilesBelow(folder, tuple(names)))
-    return replace(split, images=images)
+    return replace(named, images=replace(named.images, locations=FilesBelow(folder, places)))
 
 
 def refuse_without_space(splits: Iterable[Split], folder: Path, how: ImagesAs) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,12 +78,13 @@ class Format:
         whole_pixels: whether tools write coordinates as numbers of pixels, so that the middle of a pixel is
             half a pixel further.
         folders: names of folders beside the images in which its files may be, such as ``labels``.
-        image_folder: of a format with one file per image: the folder in a written folder of annotations into
-            which images are brought, such as ``JPEGImages``; empty for the folder itself.
         file_prefix: with which the name of the right file begins, where several describe one split.
         find: returns the splits of a folder in a layout that only this format has, such as one with a file
             that lists images and classes; nothing if the folder has another layout. It gets a file, too, if
             that file was given as the data. The second argument is the folder of the images, if it was given.
+        image_places: where images that are brought along belong, for a format that writes folders: a path with
+            slashes in the written folder for each image of a split. None puts them below ``images``, or beside
+            annotation files of their own.
     """
 
     name: str
@@ -98,6 +99,6 @@ class Format:
     keeps_category_ids: bool = False
     whole_pixels: bool = False
     folders: tuple[str, ...] = ()
-    image_folder: str = ""
     file_prefix: str = ""
     find: Callable[[AnyPath, AnyPath | None], list[SplitFiles]] | None = None
+    image_places: Callable[[Split], Sequence[str]] | None = None
