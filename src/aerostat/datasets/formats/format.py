@@ -82,9 +82,9 @@ class Format:
         find: returns the splits of a folder in a layout that only this format has, such as one with a file
             that lists images and classes; nothing if the folder has another layout. It gets a file, too, if
             that file was given as the data. The second argument is the folder of the images, if it was given.
-        image_places: where images that are brought along belong, for a format that writes folders: a path with
-            slashes in the written folder for each image of a split. None puts them below ``images``, or beside
-            annotation files of their own.
+        image_places: says where the images of a split belong if they are brought along: for each its path in
+            the written folder, with slashes. None puts them below ``images``, or beside annotation files of
+            their own.
     """
 
     name: str
