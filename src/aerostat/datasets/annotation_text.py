@@ -68,8 +68,12 @@ class AnnotationText:
     def take(self) -> bytes:
         """Return what `content` does, and release it: the text of a large file takes much memory."""
         content = self.content()
-        self._content = self._document = None
+        self.release()
         return content
+
+    def release(self) -> None:
+        """Release the text; it is read again if it is asked for. Thousands of files may hold pictures."""
+        self._content = self._document = None
 
     def layout(self) -> JsonFile | None:
         """Return where the values of a large JSON object stand in the file; None for all other files."""
