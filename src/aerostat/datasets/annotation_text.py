@@ -205,6 +205,16 @@ def is_utf8(content: bytes) -> bool:
     return True
 
 
+def refuse_other_encoding(content: bytes | msgspec.Raw, path: AnyPath) -> None:
+    """Refuse a part of the file `path` that is not UTF-8; a part that was not decoded may be.
+
+    Raises:
+        InputError: naming the file.
+    """
+    if not is_utf8(bytes(content)):
+        raise InputError(f"{path} is not UTF-8; save it again as UTF-8.")
+
+
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from aerostat.datasets.annotation_text import AnnotationText, decode, keys_of
+from aerostat.datasets.annotation_text import AnnotationText, decode, is_utf8, keys_of, refuse_other_encoding
 from aerostat.datasets.formats.assembly import Findings, StatedImage, assemble
 from aerostat.datasets.formats.checks import BrokenRecords, refuse_repeated
 from aerostat.datasets.formats.format import Format, SplitFiles
@@ -159,6 +159,7 @@ def _tasks(content: bytes, files: SplitFiles, findings: Findings) -> Iterator[_T
             record = msgspec.json.decode(raw)
             task = _task_of(record, f"task {number}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            refuse_other_encoding(raw, path)
             detail = f"task {number} is no task ({error}); left out"
             findings.add(path.name, "malformed record", detail, f"task {number}")
             continue
@@ -379,7 +380,7 @@ def _is_annotated(raw: bytes | msgspec.Raw) -> bool:
         record = msgspec.json.decode(raw)
         task = _task_of(record, "")
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
+        return not is_utf8(bytes(raw))  # reading refuses it
     if record.get("meta") == SOURCE:
         return True
     lists = [part.get("result") for part in (*task.annotations, *task.predictions)]

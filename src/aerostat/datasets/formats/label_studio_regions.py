@@ -145,7 +145,7 @@ def _kind(value: Mapping[str, Any]) -> str | None:
 def _object_of(region: _Region, value: Mapping[str, Any], size: Size | None) -> StatedObject:
     kind = _kind(value)
     side = size or PER_CENT
-    turned = kind in ("rectangle", "ellipse") and pixels(value.get("rotation") or 0) % 360 != 0
+    turned = kind in ("rectangle", "ellipse") and _rotation(value) % 360 != 0
     if size is None and (turned or kind == "brush"):
         raise ValueError("its result states no original_width and original_height")
     if kind == "brush":
@@ -164,7 +164,7 @@ def _object_of(region: _Region, value: Mapping[str, Any], size: Size | None) -> 
     elif kind == "ellipse":
         x, y, rx, ry = (pixels(value[key]) for key in ("x", "y", "radiusX", "radiusY"))
         width, height = side
-        angle = math.radians(pixels(value.get("rotation") or 0))
+        angle = math.radians(_rotation(value))
         outline = polygons.ellipse(
             x * width / 100, y * height / 100, rx * width / 100, ry * height / 100, angle
         )
@@ -172,6 +172,12 @@ def _object_of(region: _Region, value: Mapping[str, Any], size: Size | None) -> 
         outline = _points(value, side)
     box = box_beside(value.get(CORNERS_KEY), polygons.bounds(outline))
     return StatedObject(region.name, region.record, box, [outline])
+
+
+def _rotation(value: Mapping[str, Any]) -> float:
+    """Return the degrees by which a region is turned clockwise."""
+    stated = value.get("rotation")
+    return 0.0 if stated is None else pixels(stated)
 
 
 def _box(value: Mapping[str, Any], size: Size) -> Box:
@@ -194,7 +200,7 @@ def _turned_corners(value: Mapping[str, Any], size: Size) -> NDArray[np.float64]
         pixels(value[key]) * side / 100
         for key, side in zip(("x", "y", "width", "height"), (*size, *size), strict=True)
     )
-    angle = math.radians(pixels(value["rotation"]))
+    angle = math.radians(_rotation(value))
     cos, sin = math.cos(angle), math.sin(angle)
     across, down = np.asarray([width * cos, width * sin]), np.asarray([-height * sin, height * cos])
     corner = np.asarray([x, y])

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from aerostat.datasets.annotation_text import AnnotationText, decode
+from aerostat.datasets.annotation_text import AnnotationText, decode, refuse_other_encoding
 from aerostat.datasets.formats.assembly import Findings, Size, StatedImage, assemble
 from aerostat.datasets.formats.checks import BrokenRecords
 from aerostat.datasets.formats.format import Format, SplitFiles
@@ -141,6 +141,7 @@ def _parse(text: AnnotationText, files: SplitFiles, findings: Findings) -> _File
         if not isinstance(shapes, list):
             raise TypeError(f"found {shown(shapes)}")
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        refuse_other_encoding(document.shapes, path)
         detail = f"{path.name} has no list of shapes ({error}); kept without objects"
         findings.add(name, "malformed record", detail, "shapes")
         shapes = []
