@@ -23,7 +23,7 @@ from aerostat.files import write_bytes, write_text
 from aerostat.images.location import path_of, read_bytes
 
 LABELS_FILE = "labels.txt"
-"""What LabelMe's option ``--labels`` takes."""
+"""The list of labels, one a line, that LabelMe takes on its start."""
 
 _VERSION = "5.5.0"
 
