@@ -264,12 +264,14 @@ def _read_tool_file(path: Path) -> object:
     from aerostat.datasets.convert import convert
     from aerostat.datasets.dataset import Dataset
     from aerostat.datasets.origin import ReadOptions
+    from aerostat.images.location import path_of
 
     read = Dataset.read(path)
     out = path.parent / "out"
     for name, place in (("labelme", out / "labelme"), ("label-studio", out / "tasks.json")):
         convert(path, place, ReadOptions(read.classes, images=path.parent), to=name, force=True)
-        if name == "label-studio":
+        in_files = all(path_of(image.location) for split in read.splits.values() for image in split.images)
+        if name == "label-studio" and in_files:  # its tasks hold no pictures
             Dataset.read(place, read.classes, images=path.parent)
     return _read_annotations(path)
 
