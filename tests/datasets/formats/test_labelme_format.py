@@ -366,6 +366,7 @@ def test_files_in_folders_of_any_depth_are_read(images, write_json) -> None:
     root = images("data", "train/x/a.png", "train/y/a.png", "val/x/deep/a.png")
     for name in ("train/x", "train/y", "val/x/deep"):
         write_json(root / name / "a.json", document(shape(SQUARE)))
+    (root / "train" / "circle").symlink_to(root)
     data = Dataset.read(root)
     assert [i.file_name for i in data.split("train").images] == ["x/a.png", "y/a.png"]
     assert [i.file_name for i in data.split("val").images] == ["x/deep/a.png"]

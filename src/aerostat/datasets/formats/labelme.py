@@ -18,7 +18,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import msgspec
@@ -34,7 +34,7 @@ from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, Split, split_name
 from aerostat.errors import InputError
 from aerostat.images.archive import AnyPath
-from aerostat.images.folders import entries, length_of
+from aerostat.images.folders import files_below, length_of
 from aerostat.progress import track
 from aerostat.text import counted, shown
 
@@ -258,14 +258,6 @@ def _recognise(text: AnnotationText) -> bool:
     return text.is_json() and {"shapes", "imagePath"} <= text.keys()
 
 
-@dataclass(slots=True)
-class _Nested:
-    """Files of LabelMe below a folder, by split, and whether any stands deeper than other layouts have it."""
-
-    by_split: dict[str, list[AnyPath]] = field(default_factory=dict)
-    deep: bool = False
-
-
 def find_nested(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     """Return the splits of a folder whose LabelMe files stand in folders of any depth.
 
@@ -277,22 +269,25 @@ def find_nested(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     """
     if not path.is_dir():
         return []
-    nested = _Nested()
-    waiting: list[tuple[AnyPath, tuple[str, ...]]] = [(path, ())]
-    while waiting:
-        folder, above = waiting.pop()
-        folders, names = entries(folder)
-        waiting += [(folder / name, (*above, name)) for name in sorted(folders) if not name.startswith(".")]
-        candidates = sorted(name for name in names if name.lower().endswith(".json"))
-        if not candidates or not _is_labelme(folder / candidates[0]):
+    by_folder: dict[str, list[str]] = {}
+    for name in files_below(path):
+        if name[-5:].lower() == ".json":
+            by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+    by_split: dict[str, list[AnyPath]] = {}
+    deep = False
+    for folder, names in by_folder.items():
+        if not _is_labelme(_inside(path, names[0])):
             continue
-        split = split_name(above[0]) if above and split_name(above[0]) in SPLIT_NAMES else ""
-        inner = above[1:] if split else above
-        nested.deep |= bool(inner) and inner[0] not in _FOLDERS
-        nested.by_split.setdefault(split, []).extend(folder / name for name in candidates)
-    if not nested.deep:
-        return []
-    return [_split_of(split, found, path, images) for split, found in nested.by_split.items()]
+        parts = folder.split("/") if folder else []
+        split = parts[0] if parts and split_name(parts[0]) in SPLIT_NAMES else ""
+        inner = parts[1:] if split else parts
+        deep = deep or (bool(inner) and inner[0] not in _FOLDERS)
+        by_split.setdefault(split, []).extend(_inside(path, name) for name in names)
+    return [_split_of(split, found, path, images) for split, found in by_split.items()] if deep else []
+
+
+def _inside(path: AnyPath, name: str) -> AnyPath:
+    return path.joinpath(*name.split("/"))
 
 
 def _is_labelme(path: AnyPath) -> bool:
@@ -304,14 +299,20 @@ def _is_labelme(path: AnyPath) -> bool:
         return True
 
 
-def _split_of(split: str, found: list[AnyPath], path: AnyPath, images: AnyPath | None) -> SplitFiles:
+def _split_of(folder: str, found: list[AnyPath], path: AnyPath, images: AnyPath | None) -> SplitFiles:
+    """Return a split.
+
+    Args:
+        folder: name of its folder; empty if the data set has one split.
+        found: its files, and others.
+        path: of the data set.
+        images: folder of the images, if it was given.
+    """
     texts = [AnnotationText(place) for place in sorted(found, key=str) if _is_labelme(place)]
-    root = next(
-        (path / name for name in sorted(entries(path)[0]) if split and split_name(name) == split), path
-    )
+    root = path / folder if folder else path
     gathered = [above / "images" for above in (root, path) if (above / "images").is_dir()]
     roots = (*((images,) if images else ()), root, *gathered, path)
-    name = split or split_name(path.absolute().name)
+    name = split_name(folder or path.absolute().name)
     name = name if name in SPLIT_NAMES else ONLY_SPLIT
     return SplitFiles(name, root, tuple(texts), tuple(dict.fromkeys(roots)), format="labelme")
 

@@ -153,9 +153,8 @@ def _mask_of(stated: Any, points: NDArray[np.float64], size: Size | None) -> _Pa
 
 def _object_of(group: _Group, size: Size | None) -> StatedObject:
     parts = group.parts
-    bounds = np.asarray([part.bounds_xyxy for part in parts])
-    x1, y1 = bounds[:, :2].min(axis=0).tolist()
-    x2, y2 = bounds[:, 2:].max(axis=0).tolist()
+    lefts, tops, rights, bottoms = zip(*(part.bounds_xyxy for part in parts), strict=True)
+    x1, y1, x2, y2 = min(lefts), min(tops), max(rights), max(bottoms)
     outlines = [part.outline for part in parts if part.outline is not None]
     masks = [part.rle for part in parts if part.rle is not None]
     if len(parts) > 1:  # a part that is a rectangle is one of the outlines
