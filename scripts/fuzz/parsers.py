@@ -188,6 +188,94 @@ def _read_annotations(path: Path) -> object:
     return read
 
 
+@cache
+def _labelme() -> tuple[bytes, ...]:
+    import base64
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (6, 4), 1).save(buffer, "PNG")
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    corners = [[5, 5], [30, 5], [30.5, 40], [5, 40]]
+    more = {"group_id": 1, "flags": {"difficult": True}, "description": "x", "mask": None}
+    shapes: list[dict[str, Any]] = [
+        {"label": "kite", "points": corners, "shape_type": "polygon", **more},
+        {"label": "kite", "points": corners[::2], "shape_type": "rectangle", **more},
+        {"label": "ball", "points": corners[:2], "shape_type": "circle", **more},
+        {"label": "ball", "points": [[9, 9], [14, 12]], "shape_type": "mask", **more, "mask": picture},
+        {"label": "__ignore__", "points": corners, "line_color": None},
+    ]
+    size = {"imageHeight": SIZE[1], "imageWidth": SIZE[0]}
+    new = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": "a.png", "imageData": None, **size}
+    old = {
+        "shapes": shapes[:1],
+        "lineColor": [0, 255, 0, 128],
+        "imagePath": "..\\x\\b.jpg",
+        "imageData": None,
+    }
+    held = {**new, "shapes": shapes[1:2], "imagePath": "gone.png", "imageData": _png_text()}
+    return tuple(json.dumps(part).encode() for part in (new, old, held))
+
+
+def _png_text() -> str:
+    import base64
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", SIZE).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@cache
+def _label_studio() -> tuple[bytes, ...]:
+    import numpy as np
+
+    from aerostat.datasets.formats import brush_runs
+
+    mask = np.zeros((SIZE[1], SIZE[0]), bool)
+    mask[4:20, 7:40] = True
+    box = {"x": 10, "y": 25.5, "width": 30, "height": 25, "rotation": 30, "rectanglelabels": ["kite"]}
+    values: list[tuple[str, dict[str, Any]]] = [
+        ("rectanglelabels", box),
+        ("polygonlabels", {"points": [[10, 25], [40, 25], [40, 50]], "polygonlabels": ["ball"]}),
+        ("ellipselabels", {"x": 50, "y": 50, "radiusX": 9, "radiusY": 8, "ellipselabels": ["ball"]}),
+        ("brushlabels", {"format": "rle", "rle": brush_runs.encode(mask), "brushlabels": ["kite"]}),
+        ("choices", {"choices": ["yes"]}),
+    ]
+    size = {"original_width": SIZE[0], "original_height": SIZE[1], "to_name": "image"}
+    results = [{"id": str(n), "type": kind, "value": value, **size} for n, (kind, value) in enumerate(values)]
+    annotation = {"id": 1, "result": results, "was_cancelled": False, "updated_at": "2022-12-27T21:04:40Z"}
+    first = {"id": 1, "annotations": [annotation], "data": {"image": "/data/upload/1/0123abcd-a.png"}}
+    second = {
+        "id": 2,
+        "annotations": [{"id": 2, "result": []}],
+        "data": {"image": "b.jpg"},
+        "predictions": [],
+    }
+    entry = {"id": 1, "image": "a.png", "annotation_id": 1, "label": [{**box, **size}]}
+    guess = {"data": {"image": "a.png"}, "predictions": [{"result": results[:2], "score": 0.5}]}
+    return tuple(json.dumps(part).encode() for part in ([first, second], [entry], [guess], first))
+
+
+def _read_tool_file(path: Path) -> object:
+    """Read, write in the formats of both tools, and read again."""
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
+    from aerostat.images.location import path_of
+
+    read = Dataset.read(path)
+    out = path.parent / "out"
+    for name, place in (("labelme", out / "labelme"), ("label-studio", out / "tasks.json")):
+        convert(path, place, ReadOptions(read.classes, images=path.parent), to=name, force=True)
+        in_files = all(path_of(image.location) for split in read.splits.values() for image in split.images)
+        if name == "label-studio" and in_files:  # its tasks hold no pictures
+            Dataset.read(place, read.classes, images=path.parent)
+    return _read_annotations(path)
+
+
 # ------------------------------------------------------------------------------------ recipes
 
 
@@ -613,6 +701,8 @@ PARSERS = {
             "via-csv", "annotations.csv", _via_csv, (_BYTES, _change_cells, _change_cells), _read_annotations
         ),
         Parser("coco", "annotations.json", _coco, _JSON, _read_annotations),
+        Parser("labelme", "annotations.json", _labelme, _JSON, _read_tool_file),
+        Parser("label-studio", "annotations.json", _label_studio, _JSON, _read_tool_file),
         Parser("recipe", "recipe.toml", _recipes, (_BYTES, _change_toml, _change_toml), _read_recipe),
         Parser(
             "weights",

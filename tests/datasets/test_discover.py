@@ -180,7 +180,6 @@ def test_two_folders_for_one_split(images, write_json) -> None:
         ([{"image_id": 1, "score": 0.5, "bbox": []}], "a list of detections"),
         ([1, 2, 3], "a list of 3 values"),
         ([], "a list of 0 values"),
-        ({"shapes": [], "imagePath": "a.png"}, "LabelMe"),
         ({"images": [], "categories": []}, "images without annotations"),
         ({"type": "FeatureCollection", "features": []}, "GeoJSON"),
         ({f"key{n}": n for n in range(9)}, "an object with the keys 'key0', .* and 3 more"),

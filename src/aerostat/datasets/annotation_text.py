@@ -69,8 +69,12 @@ class AnnotationText:
     def take(self) -> bytes:
         """Return what `content` does, and release it: the text of a large file takes much memory."""
         content = self.content()
-        self._content = self._document = None
+        self.release()
         return content
+
+    def release(self) -> None:
+        """Release the text; it is read again if it is asked for. Thousands of files may hold pictures."""
+        self._content = self._document = None
 
     def layout(self) -> JsonFile | None:
         """Return where the values of a large JSON object stand in the file; None for all other files."""
@@ -200,6 +204,16 @@ def is_utf8(content: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def refuse_other_encoding(content: bytes | msgspec.Raw, path: AnyPath) -> None:
+    """Refuse a part of the file `path` that is not UTF-8; a part that was not decoded may be.
+
+    Raises:
+        InputError: naming the file.
+    """
+    if not is_utf8(bytes(content)):
+        raise InputError(f"{path} is not UTF-8; save it again as UTF-8.")
 
 
 def _lower_first(text: str) -> str:

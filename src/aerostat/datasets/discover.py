@@ -87,15 +87,25 @@ def _recognised(files: SplitFiles, options: ReadOptions) -> dict[Format, SplitFi
     """Return the files by their format; those of no format or another than was asked for are left out.
 
     Raises:
-        InputError: none is left; the sentence is about the first.
+        InputError: none is left, and the sentence is about the first; or a file is broken JSON of a format
+            with one file per image, so that its image would be missing.
     """
     texts: dict[Format, list[AnnotationText]] = {}
     first: InputError | None = None
+    unknown: list[AnnotationText] = []
     for text in files.texts:
         try:
-            texts.setdefault(formats.recognise(text), []).append(text)
+            found = formats.recognise(text)
         except InputError as error:
             first = first or error
+            unknown.append(text)
+            continue
+        texts.setdefault(found, []).append(text)
+        if found.per_image:
+            text.release()
+    for text in unknown:
+        if any(claim.per_image and claim in texts for claim in formats.claimants(text)) and text.is_json():
+            text.document()
     if options.from_format is not None:
         asked = formats.named(options.from_format)
         if asked not in texts and texts:

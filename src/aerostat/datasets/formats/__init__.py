@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from aerostat.datasets.annotation_text import AnnotationText, Document, keys_of
-from aerostat.datasets.formats import coco, csv_table, openimages, via
+from aerostat.datasets.formats import coco, csv_table, label_studio, labelme, openimages, via
 from aerostat.datasets.formats.format import Format
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
 from aerostat.text import counted, listed
 
-FORMATS: tuple[Format, ...] = (coco.FORMAT, via.FORMAT, csv_table.FORMAT, openimages.FORMAT)
+FORMATS: tuple[Format, ...] = (
+    coco.FORMAT,
+    via.FORMAT,
+    csv_table.FORMAT,
+    openimages.FORMAT,
+    labelme.FORMAT,
+    label_studio.FORMAT,
+)
 """The formats that are read and written. The first one is written if nothing else is asked for."""
 
 
@@ -63,13 +70,13 @@ def _describe(document: Document) -> str:
         keys = keys_of(document[0]) if document else []
         if {"image_id", "score"} <= set(keys):
             return "a list of detections (COCO results); give the annotations that they belong to"
+        if "data" in keys and {"annotations", "predictions"} & set(keys):
+            return f"{counted(len(document), 'task')} of Label Studio without a region"
         if {"image", "annotations"} <= set(keys):
             return "a list of images (CreateML or a like format), which is not supported; export as COCO"
         if keys:
             return f"a list of {counted(len(document), 'object')} with the keys {_some(keys)}"
         return f"a list of {counted(len(document), 'value')}"
-    if {"shapes", "imagePath"} <= document.keys():
-        return "LabelMe's form for one image, which is not supported; export as COCO"
     if "features" in document:
         return "GeoJSON, which is not supported; export as COCO"
     if "images" in document:

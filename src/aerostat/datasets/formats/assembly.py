@@ -69,7 +69,7 @@ class StatedImage:
         objects: on it.
         size: (width, height) that the file states, None if it states none.
         unit: the length of both sides in the unit of the coordinates: 1.0 for shares, 100.0 for per cent;
-            0.0 for pixels.
+            0.0 for pixels; width and height in pixels of another size than the image has, perhaps.
         location: where the image can be opened, if the annotation file tells more than a name.
         id: a number to keep on output; 0 numbers the images in their order.
     """
@@ -77,7 +77,7 @@ class StatedImage:
     file_name: str
     objects: Sequence[StatedObject]
     size: Size | None = None
-    unit: float = 0.0
+    unit: float | Size = 0.0
     location: Location | None = None
     id: int = 0
 
@@ -206,7 +206,8 @@ def _add_objects(
     labels: Mapping[str, int],
     findings: Findings,
 ) -> None:
-    scale = (size[0] / image.unit, size[1] / image.unit) if image.unit else None
+    unit = image.unit if isinstance(image.unit, tuple) else (image.unit, image.unit)
+    scale = (size[0] / unit[0], size[1] / unit[1]) if image.unit and unit != size else None
     for number, stated in enumerate(image.objects):
         if stated.name is None:
             detail = f"{stated.record} names no single class; dropped"

@@ -51,10 +51,15 @@ class WriteOptions:
     Args:
         area: whether the area of an object is its own or that of its box, where the format states areas.
         whole_pixels: whether the coordinates come from a format that counts whole pixels; see `Format`.
+        scores: (n,) confidence of all objects of the split in their order, if a model has found them. Formats
+            that tell predictions from annotations write predictions.
+        model: name of that model.
     """
 
     area: Literal["polygon", "box"] = "polygon"
     whole_pixels: bool = False
+    scores: Sequence[float] | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
