@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from aerostat.datasets.annotation_text import AnnotationText, Document, keys_of
-from aerostat.datasets.formats import coco, via
+from aerostat.datasets.formats import coco, cvat, via, voc
 from aerostat.datasets.formats.format import Format
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
 from aerostat.text import counted, listed
 
-FORMATS: tuple[Format, ...] = (coco.FORMAT, via.FORMAT)
+FORMATS: tuple[Format, ...] = (coco.FORMAT, via.FORMAT, voc.FORMAT, cvat.FORMAT)
 """The formats that are read and written. The first one is written if nothing else is asked for."""
 
 
