@@ -43,7 +43,7 @@ _UNFINISHED = (3, 4, 5, 6, 20)
 
 
 def root_tag(head: bytes) -> str:
-    """Return the name of the first element of an XML file, empty if the text is no XML.
+    """Return the name of the first element of an XML file, or of its document type; empty if it is no XML.
 
     Args:
         head: the beginning of the file as UTF-8, without white space before it.
@@ -62,7 +62,7 @@ def root_tag(head: bytes) -> str:
 
 
 _PROLOGUE = re.compile(r"\s*(?:<\?(?:(?!\?>).)*\?>|<!--(?:(?!-->).)*-->)", re.DOTALL)
-_TAG = re.compile(r"\s*<([A-Za-z_][\w.-]*)")
+_TAG = re.compile(r"\s*<(?:!DOCTYPE\s+)?([A-Za-z_][\w.-]*)")
 
 
 def read_document(path: AnyPath) -> Element:

@@ -182,9 +182,10 @@ def _listed_split(
     split: str, names: Names, folder: AnyPath, places: Mapping[str, str], roots: tuple[AnyPath, ...]
 ) -> SplitFiles:
     found = [(name, _own_place(name, places)) for name in names]
-    own = [place for name, place in found if place in places or not name.startswith("#")]  # without comments
+    kept = (place for name, place in found if place in places or not name.startswith("#"))  # no comments
+    own = tuple(dict.fromkeys(kept))
     texts = tuple(AnnotationText(folder / places[place]) for place in own if place in places)
-    return SplitFiles(split, folder, texts, roots, "voc", images=tuple(own))
+    return SplitFiles(split, folder, texts, roots, "voc", images=own)
 
 
 def _own_place(name: str, places: Mapping[str, str]) -> str:
