@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scripts.fuzz import bytes_and_text, json_trees, pickles
+from scripts.fuzz import bytes_and_text, json_trees, pickles, xml_files
 from scripts.fuzz.bytes_and_text import NUMBERS
 
 _LARGEST = 8 << 20
@@ -185,6 +185,20 @@ def _read_annotations(path: Path) -> object:
         convert(path, out / name, ReadOptions(read.classes, images=path.parent), force=True)
         if name == "coco.json" or any(i.instances for s in read.splits.values() for i in s.images):
             Dataset.read(out / name, read.classes, images=path.parent)
+    return read
+
+
+def _read_xml(path: Path) -> object:
+    """Read XML annotations as all others, and write and read them in both formats that are XML."""
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
+
+    read = _read_annotations(path)
+    for name in ("voc", "cvat.xml"):
+        out = path.parent / "out" / name
+        convert(path, out, ReadOptions(read.classes, images=path.parent), to=name[:4].rstrip("."), force=True)
+        Dataset.read(out, read.classes, images=path.parent)
     return read
 
 
@@ -604,6 +618,7 @@ def _read_picture(path: Path) -> object:
 
 _BYTES = bytes_and_text.change
 _JSON = (_BYTES, _change_json, _change_json, _change_json)
+_XML = (_BYTES, xml_files.change, xml_files.change, xml_files.change)
 
 PARSERS = {
     parser.name: parser
@@ -613,6 +628,9 @@ PARSERS = {
             "via-csv", "annotations.csv", _via_csv, (_BYTES, _change_cells, _change_cells), _read_annotations
         ),
         Parser("coco", "annotations.json", _coco, _JSON, _read_annotations),
+        Parser("voc", "a.xml", xml_files.voc, _XML, _read_xml),
+        Parser("cvat", "annotations.xml", xml_files.cvat, _XML, _read_xml),
+        Parser("cvat-video", "annotations.xml", xml_files.cvat_video, _XML, _read_xml),
         Parser("recipe", "recipe.toml", _recipes, (_BYTES, _change_toml, _change_toml), _read_recipe),
         Parser(
             "weights",
