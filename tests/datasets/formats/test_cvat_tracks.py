@@ -129,7 +129,10 @@ def test_a_mask_of_unknown_image_size_is_kept_by_its_box(read) -> None:
             ["IMG_13.png", "IMG_16.png", "IMG_99.png"],
             {"mode": "annotation", "start_frame": 10, "frame_filter": "step=3"},
         ),
-        (["10.png", "13.png", "16.png", "19.png"], {"start_frame": 10, "stop_frame": 16}),
+        (
+            ["10.png", "13.png", "16.png", "19.png"],
+            {"start_frame": 10, "stop_frame": 16, "frame_filter": "step=3"},
+        ),
     ],
     ids=["number in the video", "number in the task", "order", "task of images", "more images"],
 )
@@ -139,6 +142,12 @@ def test_frames_are_found_by_number_or_order(read, names: list[str], head: dict[
     expected = [[(0, 0, 9, 9)], [(0, 0, 9, 8)], []]
     assert list(found(data).values()) == expected
     assert list(found(data)) == [Path(name).stem for name in names[:3]]
+
+
+def test_images_between_the_frames_of_a_task_are_left_out(read) -> None:
+    head = meta(size=3, frame_filter="step=2")
+    data = read(frames(9), head, track(box(0, 0, 0, 9, 9), box(4, 0, 0, 9, 9)))
+    assert list(found(data)) == ["frame_000000", "frame_000002", "frame_000004"]
 
 
 def test_frames_without_image_are_reported(read) -> None:

@@ -181,8 +181,11 @@ def test_the_old_xml_of_labelme_is_not_taken_for_voc(images, put) -> None:
     images("data", "a.png")
     points = "<polygon><pt><x>1</x><y>1</y></pt></polygon>"
     root = put("data", a=xml(thing(points)))
-    with pytest.raises(InputError):
-        Dataset.read(root)
+    with pytest.raises(InputError, match=r"no annotation file|Expected"):
+        Dataset.read(root, from_format="voc")
+    put("data/Annotations", a=xml(thing(points)))
+    with pytest.raises(InputError, match=r"no annotation file|Expected"):
+        Dataset.read(root, from_format="voc")
 
 
 # ------------------------------------------------------------------------------------ which image
@@ -307,6 +310,11 @@ def test_a_list_can_be_named_by_itself(devkit: Path, put) -> None:
     assert by_split(Dataset.read(path / "mine.txt")) == {"mine": ["3", "4"]}
     chosen = Dataset.read(devkit, splits={"train": path / "train.txt", "val": path / "mine.txt"})
     assert by_split(chosen) == {"train": ["1"], "val": ["3", "4"]}
+
+
+def test_a_single_file_finds_its_image(devkit: Path) -> None:
+    data = Dataset.read(devkit / "VOC2007" / "Annotations" / "3.xml")
+    assert by_split(data) == {"all": ["3"]} and data.problems == ()
 
 
 def test_two_lists_of_one_split_are_refused(devkit: Path, put) -> None:

@@ -36,7 +36,8 @@ class Frames:
 
     def has(self, frame: int) -> bool:
         """Return whether a frame is one of the task."""
-        return frame >= self.start and (self.stop < 0 or frame <= self.stop)
+        inside = frame >= self.start and (self.stop < 0 or frame <= self.stop)
+        return inside and (frame - self.start) % self.step == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,13 @@ def _frames(task: Element) -> Frames:
     size = task.find("original_size")
     width, height = (side(of_text(size.find(key))) if size is not None else 0 for key in ("width", "height"))
     key, _, step = of_text(task.find("frame_filter")).partition("=")
+    count, start = (max(_whole(task.find(name), 0), 0) for name in ("size", "start_frame"))
+    every = side(step) or 1 if key.strip() == "step" else 1
     return Frames(
-        max(_whole(task.find("size"), 0), 0),
-        max(_whole(task.find("start_frame"), 0), 0),
-        _whole(task.find("stop_frame"), -1),
-        side(step) or 1 if key.strip() == "step" else 1,
+        count,
+        start,
+        _whole(task.find("stop_frame"), start + (count - 1) * every if count else -1),
+        every,
         of_text(task.find("mode")) != "annotation",
         (width, height) if width and height else None,
     )

@@ -22,12 +22,12 @@ from aerostat.datasets.clip import Box
 from aerostat.datasets.formats.assembly import Findings, StatedImage, StatedObject, assemble
 from aerostat.datasets.formats.checks import BrokenRecords, refuse_repeated
 from aerostat.datasets.formats.format import Format, SplitFiles
-from aerostat.datasets.formats.voc_layout import FOLDERS, find, listed_classes, stem_of
+from aerostat.datasets.formats.voc_layout import FOLDERS, find, is_voc, listed_classes, stem_of
 from aerostat.datasets.formats.voc_write import write
 from aerostat.datasets.image_folder import ImageFolder
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Split
-from aerostat.datasets.xml_text import Element, number, of_text, read_document, root_tag, side
+from aerostat.datasets.xml_text import Element, number, of_text, read_document, side
 from aerostat.errors import InputError
 from aerostat.images.archive import AnyPath
 from aerostat.images.folders import entries
@@ -40,17 +40,12 @@ _MANY_FILES = 2000
 
 def may_begin(head: bytes) -> bool:
     """Say whether a file may be Pascal VOC by its beginning."""
-    return root_tag(head) == "annotation" and not _is_labelme(head)
+    return is_voc(head)
 
 
 def recognise(text: AnnotationText) -> bool:
-    """Say whether a file is Pascal VOC. The old XML of LabelMe begins in the same way."""
-    head = text.head()
-    return root_tag(head) == "annotation" and not _is_labelme(head) and not _is_labelme(text.content())
-
-
-def _is_labelme(content: bytes) -> bool:
-    return any(mark in content for mark in (b"<imagesize>", b"<sourceImage>", b"<pt>"))
+    """Say whether a file is Pascal VOC."""
+    return is_voc(text.head())
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,12 @@ def find(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     """Return the splits of a folder with the layout of VOC, or the one whose list was given.
 
     Args:
-        path: the folder, or a list in its ``ImageSets/Main``.
+        path: the folder, a list in its ``ImageSets/Main``, or a file in its ``Annotations``.
         images: folder of the images, if it was given.
     """
-    if path.is_dir():
-        root, only = path, None
+    single = path.suffix.lower() == ".xml" and path.parent.name in FOLDERS and not path.is_dir()
+    if path.is_dir() or single:
+        root, only = path.absolute().parent.parent if single else path, None
     elif path.suffix.lower() == ".txt" and (above := _above_lists(path)) is not None:
         root, only = above, path
     else:
@@ -62,6 +63,8 @@ def find(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
         return []
     roots = [root / name for name in _IMAGES if (root / name).is_dir()]
     roots = [*([images] if images is not None else []), *roots, folder, root]
+    if single:
+        return [SplitFiles(ONLY_SPLIT, path, (AnnotationText(path),), tuple(roots), "voc")]
     if only is not None:
         lists: Mapping[str, Names] = {_split_of_list(only): _names_in(only)}
     else:
@@ -71,6 +74,12 @@ def find(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
         return found  # `Annotations/train/` is a split of its own
     texts = tuple(AnnotationText(folder / place) for place in places.values())
     return [SplitFiles(_split_of_folder(root), folder, texts, tuple(roots), "voc")]
+
+
+def is_voc(head: bytes) -> bool:
+    """Return whether a file that begins so is VOC. The old XML of LabelMe has the same first element."""
+    labelme = any(mark in head for mark in (b"<imagesize>", b"<sourceImage>", b"<pt>"))
+    return root_tag(head) == "annotation" and not labelme
 
 
 def stem_of(path: AnyPath, folder: AnyPath) -> str:
@@ -123,9 +132,9 @@ def _places(folder: AnyPath) -> dict[str, str]:
     """Return the XML files below a folder by their path without suffix; none if the first one is no VOC."""
     found = {name.rpartition(".")[0]: name for name in sorted(files_below(folder)) if _is_xml(name)}
     for name in list(found.values())[:20]:  # the first ones may be empty
-        tag = root_tag(AnnotationText(folder / name).head())
-        if tag:
-            return found if tag == "annotation" else {}
+        head = AnnotationText(folder / name).head()
+        if head:
+            return found if is_voc(head) else {}
     return found
 
 
