@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scripts.fuzz import archives, bytes_and_text, json_trees, pickles
+from scripts.fuzz import archives, bytes_and_text, json_trees, pickles, xml_files
 from scripts.fuzz.bytes_and_text import NUMBERS
 
 _LARGEST = 8 << 20
@@ -274,6 +274,20 @@ def _read_tool_file(path: Path) -> object:
         if name == "label-studio" and in_files:  # its tasks hold no pictures
             Dataset.read(place, read.classes, images=path.parent)
     return _read_annotations(path)
+
+
+def _read_xml(path: Path) -> object:
+    """Read XML annotations as all others, and write and read them in both formats that are XML."""
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
+
+    read = _read_annotations(path)
+    for name in ("voc", "cvat.xml"):
+        out = path.parent / "out" / name
+        convert(path, out, ReadOptions(read.classes, images=path.parent), to=name[:4].rstrip("."), force=True)
+        Dataset.read(out, read.classes, images=path.parent)
+    return read
 
 
 # ------------------------------------------------------------------------------------ recipes
@@ -692,6 +706,7 @@ def _read_picture(path: Path) -> object:
 
 _BYTES = bytes_and_text.change
 _JSON = (_BYTES, _change_json, _change_json, _change_json)
+_XML = (_BYTES, xml_files.change, xml_files.change, xml_files.change)
 
 PARSERS = {
     parser.name: parser
@@ -703,6 +718,9 @@ PARSERS = {
         Parser("coco", "annotations.json", _coco, _JSON, _read_annotations),
         Parser("labelme", "annotations.json", _labelme, _JSON, _read_tool_file),
         Parser("label-studio", "annotations.json", _label_studio, _JSON, _read_tool_file),
+        Parser("voc", "a.xml", xml_files.voc, _XML, _read_xml),
+        Parser("cvat", "annotations.xml", xml_files.cvat, _XML, _read_xml),
+        Parser("cvat-video", "annotations.xml", xml_files.cvat_video, _XML, _read_xml),
         Parser("recipe", "recipe.toml", _recipes, (_BYTES, _change_toml, _change_toml), _read_recipe),
         Parser(
             "weights",
