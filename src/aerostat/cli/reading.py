@@ -48,6 +48,28 @@ def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
     return part
 
 
+def held_out_apart(dataset: Dataset, weights: str) -> Dataset:
+    """Return data with the images in val that a run held out of them; other data stay as they are.
+
+    Args:
+        dataset: any.
+        weights: a run, a file in one, or anything else.
+    """
+    from aerostat.runs.directory import Run
+    from aerostat.splitting.holdout import read_held_out
+    from aerostat.training.plan import with_held_out
+
+    path = Path(weights)
+    names = read_held_out(Run(path if path.is_dir() else path.parent).holdout) if path.exists() else ()
+    apart = (
+        with_held_out(dataset, names) if "train" in dataset.splits or len(dataset.splits) == 1 else dataset
+    )
+    if apart is not dataset and "val" in apart.splits:
+        _log.info(f"evaluating on the {len(apart.splits['val'])} images that {weights} held out")
+        return apart
+    return dataset
+
+
 def tell_losses(dataset: Dataset, part: Split) -> None:
     """Say what the figures of a split leave out, so that they are not compared with those of the whole."""
     from aerostat.datasets.problems import LOSSES
