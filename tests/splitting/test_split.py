@@ -195,6 +195,6 @@ def test_the_balloon_photographs_are_split(balloon):
     sizes = {name: (len(split), split.box_count) for name, split in parts.splits.items()}
     assert sizes["train"][0] + sizes["val"][0] == 74 and sizes["val"][0] == 15
     share = sizes["val"][1] / (sizes["train"][1] + sizes["val"][1])
-    np.testing.assert_allclose(share, 0.2, atol=0.06)
+    np.testing.assert_allclose(share, 0.2, atol=0.005)  # one photograph has 50 of 305 balloons
     twins = {"24631331976_defa3bb61f_k.jpg", "24362039530_b151b41a52_k.jpg"}  # one child, seen twice
     assert any(twins <= set(split.images.file_names) for split in parts.splits.values())
