@@ -60,7 +60,7 @@ def test_nothing_is_replaced_unless_that_is_asked_for(aerostat, photos, assert_r
         (["--folds", "1"], ["at least 2 --folds, found 1"]),
         (["--folds", "30"], ["parts of the split (30), found 22 images"]),
         (["--folds", "21"], ["parts of the split (21), found 20 groups", "--no-pixels"]),
-        (["--repair", "--val", "0.2", "--seed", "1"], ["--val, --seed cannot go with --repair", "leave them"]),
+        (["--repair", "--val", "0.2", "--seed", "1"], ["--val, --seed cannot go", "leave them out"]),
         (["--repair"], ["two splits or more for --repair"]),
     ],
 )  # fmt: skip

@@ -153,7 +153,7 @@ def test_images_that_are_no_files_are_refused(one, tmp_path):
     elsewhere = dataclasses.replace(
         one.split(next(iter(one.splits))), images=[type(record)(Memory(), "a.png", 64, 48)]
     )
-    with pytest.raises(InputError, match="Expected images in files, found memory"):
+    with pytest.raises(InputError, match="Expected images in files of their own, found memory"):
         write_splits([Dataset(one.classes, {"train": elsewhere})], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,5 +1,6 @@
 """Images held out by a training: how many, which, and again."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
 from aerostat.splitting import holdout
-from aerostat.splitting.holdout import hold_out, hold_out_again, read_held_out
+from aerostat.splitting.holdout import hold_out, hold_out_again, read_holdout
 from aerostat.splitting.split import arrange
 
 
@@ -66,21 +67,22 @@ def test_the_same_images_are_held_out_again(write_scenes, tmp_path):
     apart, held = hold_out(data, only(data), None)
     path = tmp_path / "holdout.json"
     path.write_text(held.to_json())
-    assert read_held_out(path) == held.file_names
-    again = hold_out_again(data, only(data), read_held_out(path))
+    assert read_holdout(path) == dataclasses.replace(held, together="")
+    again = hold_out_again(data, only(data), read_holdout(path).file_names)
     for name in ("train", "val"):
         assert again.split(name).images == apart.split(name).images
-    assert read_held_out(tmp_path / "none.json") == ()
+    assert read_holdout(tmp_path / "none.json") is None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"file_names": [1]}', '{"file_names": "a.jpg"}', "[" * 9999]
+    "text",
+    ["", "[]", "{}", '{"file_names": []}', '{"share": 0.2, "images": 9, "file_names": "a.jpg"}', "[" * 9999],
 )
 def test_a_broken_record_is_named(tmp_path, text):
     path = tmp_path / "holdout.json"
     path.write_text(text)
     with pytest.raises(InputError, match=r"holdout\.json is no readable record of held-out images"):
-        read_held_out(path)
+        read_holdout(path)
 
 
 def test_the_record_says_how_much_was_held_out(write_scenes, tmp_path):

@@ -63,7 +63,7 @@ def split(
     out:
         Folder to write; by default splits/NAME-OF-DATA.
     """
-    from aerostat.splitting.folder import require_free
+    from aerostat.splitting.folder import require_files, require_free
 
     written = out if out is not None or repair else Path("splits") / name_of(data)
     if written is not None:
@@ -81,6 +81,7 @@ def split(
 
     require_shares(VAL_SHARE if val is None else val, test)
     dataset = read(data, reading)
+    require_files(dataset)
     if len(dataset.splits) > 1:
         _log.info(f"the images of {', '.join(dataset.splits)} are split together")
     if folds is None:

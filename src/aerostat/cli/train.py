@@ -57,8 +57,9 @@ def train(
     from aerostat.training.signals import leaving_at_once
 
     if resume is not None:
-        own = {**given_options(start), **given_options(fields), "--out": out, "--dry-run": dry_run}
-        own["--val"] = None if val is None else str(val)
+        typed = None if val is None else str(val)  # 0 is typed, too
+        own = {**given_options(start), **given_options(fields), "--val": typed, "--out": out}
+        own["--dry-run"] = dry_run
         refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
         with leaving_at_once(lambda: COMMANDS.what_is_left(Run(resume))):
             _resume(Run(resume), read(data, reading) if data else None, reading)

@@ -87,6 +87,15 @@ def write_splits(data: Sequence[Dataset], out: Path, *, force: bool = False) -> 
     )
 
 
+def require_files(data: Dataset) -> None:
+    """Refuse data whose splits cannot be written, because an image is in no file of its own.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    _image_folder([data])
+
+
 def require_free(out: Path, force: bool) -> None:
     """Refuse a folder to write that holds something, or that can never be.
 
@@ -118,8 +127,8 @@ def _image_folder(data: Sequence[Dataset]) -> tuple[Path, bool]:
             path = path_of(location)
             if path is None:
                 raise InputError(
-                    f"Expected images in files, found {location.name}; splits of other data can be used in "
-                    "Python only."
+                    f"Expected images in files of their own, found {location.name}; unpack the archive, or "
+                    "use the split in Python."
                 )
             paths.append(Path(os.path.normpath(path.absolute())))
             names.append(name)

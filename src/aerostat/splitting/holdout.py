@@ -90,7 +90,7 @@ def hold_out(data: Dataset, train_split: Split, share: float | None) -> tuple[Da
         )
     others = {name: split for name, split in data.splits.items() if split is not train_split}
     held = Holdout(asked, parts["val"].images.file_names, images, together, done.warnings)
-    return Dataset(data.classes, {**parts, **others}, data.origin), held
+    return replace(data, splits={**parts, **others}), held
 
 
 def hold_out_again(data: Dataset, train_split: Split, file_names: Collection[str]) -> Dataset:
@@ -105,21 +105,22 @@ def hold_out_again(data: Dataset, train_split: Split, file_names: Collection[str
     alone = Pool.of(Dataset(data.classes, {train_split.name: train_split}))
     parts = alone.arranged(["val" if name in names else "train" for name in alone.file_names]).splits
     others = {name: split for name, split in data.splits.items() if split is not train_split}
-    return Dataset(data.classes, {**parts, **others}, data.origin)
+    return replace(data, splits={**parts, **others})
 
 
-def read_held_out(path: Path) -> tuple[str, ...]:
-    """Return the names of the images that a run held out, from its record; none if there is no record.
+def read_holdout(path: Path) -> Holdout | None:
+    """Return which images a run held out, from its record; None if there is no record.
 
     Raises:
         InputError: the record cannot be read.
     """
     try:
-        names = json.loads(path.read_text("utf-8"))["file_names"]
+        record = json.loads(path.read_text("utf-8"))
+        names, share, images = record["file_names"], float(record["share"]), int(record["images"])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("its file names are no list of texts")
     except FileNotFoundError:
-        return ()
+        return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is no readable record of held-out images: {error}.") from None
-    return tuple(names)
+    return Holdout(share, tuple(names), images)

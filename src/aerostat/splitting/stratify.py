@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from aerostat.errors import InputError
 from aerostat.text import counted
 
-
 MAX_SWAPPED = 2000
 """Groups up to which parts are evened out by swaps. Of more the shares are within 1 % without them."""
 MAX_SWAPS = 100
