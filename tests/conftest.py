@@ -1,7 +1,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,3 +190,39 @@ def drawn(tmp_path: Path) -> Callable[..., Path]:
 def write_split() -> Callable[..., None]:
     """`draw_split`, for fixtures that outlive a test."""
     return draw_split
+
+
+@pytest.fixture(scope="session")
+def write_scenes() -> Callable[..., Path]:
+    """Return a function that writes pictures of scenes with a COCO file, and returns their folder.
+
+    It takes the folder, the number of the scene of each picture (pictures of one number are near-copies), and
+    the labels of the objects on each picture.
+    """
+    import cv2
+    import numpy as np
+
+    def write(
+        folder: Path,
+        scenes: Sequence[int],
+        labels: Sequence[Sequence[int]] | None = None,
+        classes: Sequence[str] = ("disc",),
+    ) -> Path:
+        folder.mkdir(parents=True)
+        images, annotations = [], []
+        for i, number in enumerate(scenes):
+            name = f"{i:03}.png"
+            coarse = np.random.default_rng(number).integers(0, 230, (6, 8, 3), np.uint8)
+            picture = cv2.resize(coarse, (64, 48), interpolation=cv2.INTER_CUBIC) // 2 + np.uint8(40 + i % 7)
+            assert cv2.imwrite(str(folder / name), picture)
+            images.append({"id": i + 1, "file_name": name, "width": 64, "height": 48})
+            for label in labels[i] if labels else [0]:
+                x, id_ = 10 + 3 * len(annotations) % 30, len(annotations) + 1
+                object_ = {"category_id": label + 1, "bbox": [x, 10, 12, 20], "area": 240, "iscrowd": 0}
+                annotations.append({"id": id_, "image_id": i + 1, **object_})
+        categories = [{"id": k + 1, "name": name} for k, name in enumerate(classes)]
+        document = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / "labels.json").write_text(json.dumps(document))
+        return folder
+
+    return write

@@ -25,6 +25,7 @@ FLOORS = (
     ("pipeline",),
     ("inspection",),
     ("scenes",),
+    ("splitting",),
     ("inference",),
     ("evaluation",),
     ("explanation",),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aerostat.reporting.complete import report
     from aerostat.results.detections import Detections
     from aerostat.runs.directory import Run
+    from aerostat.splitting.split import folds, split
     from aerostat.training.api import resume, train
     from aerostat.training.recipe import Recipe
 
@@ -50,9 +51,11 @@ _HOMES = {
     "evaluate": "aerostat.evaluation.evaluate",
     "explain": "aerostat.explanation.boxam",
     "feature_maps": "aerostat.explanation.features",
+    "folds": "aerostat.splitting.split",
     "load": "aerostat.inference.resolve",
     "report": "aerostat.reporting.complete",
     "resume": "aerostat.training.api",
+    "split": "aerostat.splitting.split",
     "train": "aerostat.training.api",
 }
 
@@ -72,9 +75,11 @@ __all__ = [
     "evaluate",
     "explain",
     "feature_maps",
+    "folds",
     "load",
     "report",
     "resume",
+    "split",
     "train",
 ]
 

@@ -120,6 +120,7 @@ def test_a_run_is_named_after_its_data(
         (["--resume", "r", "--epochs", "9"], ["--epochs", "--resume", "leave it out"]),
         (["--resume", "r", "--dry-run", "--model", "rtmdet-s"], ["--model, --dry-run", "leave them out"]),
         (["--resume", "r", "--classes", "disc"], ["--classes", "DATA"]),
+        (["--resume", "r", "--val", "0"], ["--val", "leave it out"]),
     ],
 )
 def test_resume_ignores_nothing_in_silence(aerostat, words, expected, assert_refused):

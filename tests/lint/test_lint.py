@@ -266,7 +266,35 @@ def test_the_exit_code_tells_whether_there_is_an_error(
     elif wrong == "error":
         (data / "train" / "a.jpg").write_bytes(nasty.encoded(nasty.picture(5), quality=95)[:-500])
     assert main(["lint", str(data), *words]) == code
-    assert capsys.readouterr().out.startswith("Lint: ")
+    first, second = capsys.readouterr().out.split("\n")[:2]
+    assert first == "0 of 1 validation images have near-copies in training"
+    assert second.startswith("Lint: ")
+
+
+def test_near_copies_across_splits_are_counted_first(
+    broken: Path, report: LintReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of `leaked.jpg` and `nearly_leaked.jpg`."""
+    assert main(["lint", str(broken)]) == 1
+    assert report.leaks is not None and report.leaks.in_training == 2
+    first = capsys.readouterr().out.partition("\n")[0]
+    assert first == (
+        f"2 of {report.leaks.images} validation images have near-copies or the same scene in training: "
+        "figures will be too good; aerostat split DATA --repair proposes moves"
+    )
+    assert report.to_dict()["leaks"] == {
+        "split": "val", "images": report.leaks.images, "in_training": 2, "scenes": True
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "splits"), [({"pixels": False}, 2), ({}, 1)])
+def test_near_copies_are_not_counted_without_pixels_or_without_two_splits(
+    tmp_path: Path, options: dict[str, bool], splits: int
+) -> None:
+    data = Dataset.read(sound(tmp_path / "data"))
+    some = Dataset(data.classes, dict(list(data.splits.items())[:splits]))
+    report = lint(some, **options)
+    assert report.leaks is None and report.to_dict()["leaks"] is None
 
 
 def test_json_is_one_document_with_all_findings(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from aerostat.cli import (
     lint,
     predict,
     report,
+    split,
     study,
     train,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "lint",
     "predict",
     "report",
+    "split",
     "study",
     "train",
 ]

@@ -68,6 +68,7 @@ COMMANDS = Commands(
     inspect=lambda origin: _of_data("inspect", [], origin),
     inspect_any="aerostat inspect DATA",
     lint="aerostat lint --json names all",
+    repair="aerostat split DATA --repair proposes moves",
     repeat="the same command again",
     argument=_argument,
     parameter=_parameter,

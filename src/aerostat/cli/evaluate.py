@@ -13,7 +13,7 @@ from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
 from aerostat.cli.options import ONE_VIEW, READ, Device, Engine, Force, InputSize, JsonFlag, Read, Tta
-from aerostat.cli.reading import read_for, split_to_evaluate, tell_losses
+from aerostat.cli.reading import held_out_apart, read_for, split_to_evaluate, tell_losses
 from aerostat.cli.refusals import require_free
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.text import counted
@@ -66,6 +66,8 @@ def evaluate(
         require_free(save, force, "--save")
     detector = load_for_use(weights, device, input_size, engine, tta)
     dataset = read_for(detector.classes, data, reading)
+    if split in (None, "val"):
+        dataset = held_out_apart(dataset, weights)
     part = split_to_evaluate(dataset, split)
     tell_losses(dataset, part)
     require_usable(dataset, [part.name])

@@ -65,7 +65,7 @@ def inspect(
     findings = lint(dataset)
     if not json_:
         console.stdout().print(data_card(dataset).render(problems=False))
-        console.stdout().print(findings.render(f"all stand in {out / DOCUMENT}"))
+        console.stdout().print(findings.render(f"all stand in {out / DOCUMENT}", COMMANDS.repair))
     if refusal:
         _log.warning(f"train would refuse these data: {refusal}")
     decided = planned.recipe if planned else None

@@ -20,7 +20,8 @@ def lint(
 ) -> int:
     """Check annotated images for errors.
 
-    Names file and record, and says what training does about each. The exit code is 1 if there are errors.
+    Says first how many validation images have near-copies in training. Then names file and record of each
+    finding, and what training does about it. The exit code is 1 if there are errors.
 
     Parameters
     ----------
@@ -29,11 +30,12 @@ def lint(
     pixels:
         Decode the images, which is the default, or check headers and annotations only.
     """
+    from aerostat.cli.commands import COMMANDS
     from aerostat.lint.lint import lint_path
 
     report = lint_path(data, reading.chosen(strict=False), pixels=pixels)
     if json_:
         print(console.document(report.to_dict()))
     else:
-        console.stdout().print(report.render("--json names all"))
+        console.stdout().print(report.render("--json names all", COMMANDS.repair))
     return int(report.fails(reading.strict))

@@ -48,6 +48,29 @@ def split_to_evaluate(dataset: Dataset, name: str | None) -> Split:
     return part
 
 
+def held_out_apart(dataset: Dataset, weights: str) -> Dataset:
+    """Return data with the images in val that a run held out of them; other data stay as they are.
+
+    They are the run's data if they have one split of as many images, with all that were held out.
+
+    Args:
+        dataset: any.
+        weights: a run, a file in one, or anything else.
+    """
+    from aerostat.runs.directory import Run
+    from aerostat.splitting.holdout import hold_out_again, read_holdout
+
+    path = Path(weights)
+    held = read_holdout(Run(path if path.is_dir() else path.parent).holdout) if path.exists() else None
+    if held is None or len(dataset.splits) > 1:
+        return dataset
+    (whole,) = dataset.splits.values()
+    if len(whole) != held.images or not set(held.file_names) <= set(whole.images.file_names):
+        return dataset
+    _log.info(f"evaluating on the {len(held.file_names)} images that {weights} held out")
+    return hold_out_again(dataset, whole, held.file_names)
+
+
 def tell_losses(dataset: Dataset, part: Split) -> None:
     """Say what the figures of a split leave out, so that they are not compared with those of the whole."""
     from aerostat.datasets.problems import LOSSES

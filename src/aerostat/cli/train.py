@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from aerostat.cli.app import app
 from aerostat.cli.options import FIELDS, READ, RECIPE, Fields, Flag, Read, Recipe, given_options
@@ -26,6 +28,7 @@ def train(
     reading: Read = READ,
     start: Recipe = RECIPE,
     fields: Fields = FIELDS,
+    val: Annotated[float | None, Parameter(show_default=False)] = None,
     out: Path | None = None,
     resume: Path | None = None,
     dry_run: Flag = False,
@@ -39,6 +42,9 @@ def train(
     ----------
     data:
         Data set folder, or one split's annotation file.
+    val:
+        Share of the images to hold out for validation, if the data have no split for it; by default 0.2 of
+        ten images or more. 0 learns from all.
     out:
         Run directory, which must not exist; by default runs/NAME-OF-DATA.
     resume:
@@ -51,7 +57,9 @@ def train(
     from aerostat.training.signals import leaving_at_once
 
     if resume is not None:
-        own = {**given_options(start), **given_options(fields), "--out": out, "--dry-run": dry_run}
+        typed = None if val is None else str(val)  # 0 is typed, too
+        own = {**given_options(start), **given_options(fields), "--val": typed, "--out": out}
+        own["--dry-run"] = dry_run
         refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
         with leaving_at_once(lambda: COMMANDS.what_is_left(Run(resume))):
             _resume(Run(resume), read(data, reading) if data else None, reading)
@@ -66,8 +74,9 @@ def train(
         from aerostat.training.runner import look_at
 
         dataset = read(data, reading)
-        planned = plan(dataset, TrainRequest(start.model, start.weights, preset, values=values), COMMANDS)
-        show_plan(dataset, planned, look_at(dataset, strict=reading.strict), COMMANDS)
+        asked = TrainRequest(start.model, start.weights, preset, values=values, val=val)
+        planned = plan(dataset, asked, COMMANDS)
+        show_plan(planned, look_at(planned.data, strict=reading.strict), COMMANDS)
         print(planned.recipe.to_toml(), end="")
         return
     run = _free_run(out, data)
@@ -79,7 +88,7 @@ def train(
         trained = start_run(
             dataset,
             run,
-            TrainRequest(start.model, start.weights, preset, values=values),
+            TrainRequest(start.model, start.weights, preset, values=values, val=val),
             RunOptions(strict=reading.strict, commands=COMMANDS),
         )
         write_page(trained, dataset)

@@ -62,10 +62,20 @@ class ImageFolder:
 
     @classmethod
     def choose(cls, roots: Sequence[AnyPath], file_names: Iterable[str]) -> ImageFolder:
-        """Return the first of the folders that has most of the first names; the first one if none has any."""
+        """Return the first of the folders that has most of the first names; the first one if none has any.
+
+        Of two folders with as many, the one counts that has more of them by their whole names: below
+        `images/train/` the name `train/a.jpg` is found by its last part, and `val/b.jpg` is not.
+        """
         names = list(file_names)[:_NAMES_TRIED]
         folders = [cls(root) for root in roots]
-        best = max(folders, key=lambda folder: sum(map(bool, map(folder._exactly, names))))
+
+        def count(folder: ImageFolder) -> tuple[int, int]:
+            found = [(name, folder._exactly(name)) for name in names]
+            whole = sum(has is not None and len(_parts(has)) == len(_parts(name)) for name, has in found)
+            return sum(has is not None for _, has in found), whole
+
+        best = max(folders, key=count)
         if names and not any(map(best._exactly, names)):
             return next((folder for folder in folders if any(map(folder.find, names))), best)
         return best

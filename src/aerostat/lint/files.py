@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,11 @@ class ImageFile:
     broken: str = ""
     broken_code: str = "image-truncated"
     looked: bool = False
+
+
+def reading_threads() -> int:
+    """Return how many threads read images: as many as there are processors, eight at most."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
 def image_files(data: Dataset) -> list[ImageFile]:

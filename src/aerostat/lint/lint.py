@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from aerostat.datasets.dataset import Dataset, read_what_can_be_read
 from aerostat.datasets.origin import ReadOptions
 from aerostat.errors import InputError
 from aerostat.lint.annotations import check_boxes, check_classes, check_problems
-from aerostat.lint.duplicates import check_duplicates
+from aerostat.lint.duplicates import Similar, find_similar, findings_of, join
 from aerostat.lint.files import (
+    ImageFile,
     check_headers,
     check_pixels,
     check_unreferenced,
@@ -18,8 +19,9 @@ from aerostat.lint.files import (
     image_files,
     look_at_headers,
     look_at_pixels,
+    reading_threads,
 )
-from aerostat.lint.listing import Finding, LintReport, finding
+from aerostat.lint.listing import Finding, Leaks, LintReport, finding
 
 MAX_HEADERS = 20_000
 """Maximum number of headers that are read before a training; more take longer than a user waits."""
@@ -42,18 +44,19 @@ def lint(
             most, no comparison of scenes; what was not looked at is a finding.
         threads: that read; by default as many as there are processors, eight at most.
     """
-    threads = threads or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    threads = threads or reading_threads()
     files = image_files(data)
     headers = files if not brief or len(files) <= MAX_HEADERS else []
     look_at_headers(headers, threads)
     if pixels:
         look_at_pixels(files, threads, BRIEF_SECONDS if brief else None)
+    similar = find_similar(files, "none" if brief else "across splits")
     found = [
         *check_headers(headers),
         *check_pixels(files),
         *check_values(files),
         *check_unreferenced(data),
-        *check_duplicates(files, scenes=not brief),
+        *findings_of(files, similar),
         *check_problems(data, headers),
         *check_boxes(data),
         *check_classes(data),
@@ -61,9 +64,26 @@ def lint(
     if len(headers) < len(files):
         wrong = f"the headers of {len(files)} images were not looked at"
         found.append(finding("not-looked-at", ", ".join(data.splits), "", wrong))
+    looked = sum(file.looked for file in files)
     return LintReport.of(
-        found, images=len(files), headers=len(headers), pixels=sum(file.looked for file in files)
+        found,
+        images=len(files),
+        headers=len(headers),
+        pixels=looked,
+        leaks=_leaks(files, similar, scenes=not brief) if looked == len(files) else None,
     )
+
+
+def _leaks(files: Sequence[ImageFile], similar: Similar, *, scenes: bool) -> Leaks | None:
+    """Return how many validation images have near-copies in training; None without both splits."""
+    splits = {file.split for file in files}
+    held_out = next((name for name in ("val", "test") if name in splits), None)
+    if held_out is None or "train" not in splits:
+        return None
+    first = join(len(files), similar.pairs())
+    learned = {group for group, file in zip(first, files, strict=True) if file.split == "train"}
+    mine = [group for group, file in zip(first, files, strict=True) if file.split == held_out]
+    return Leaks(held_out, len(mine), sum(group in learned for group in mine), scenes)
 
 
 def lint_path(path: Path | str, options: ReadOptions | None = None, *, pixels: bool = True) -> LintReport:
@@ -89,6 +109,7 @@ def lint_path(path: Path | str, options: ReadOptions | None = None, *, pixels: b
         images=sum(report.images for report in reports),
         headers=sum(report.headers for report in reports),
         pixels=sum(report.pixels for report in reports),
+        leaks=reports[0].leaks if len(reports) == 1 else None,
     )
 
 

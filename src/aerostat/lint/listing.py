@@ -49,6 +49,38 @@ def finding(
 
 
 @dataclass(frozen=True, slots=True)
+class Leaks:
+    """How many held-out images have near-copies in training; figures on them are too good.
+
+    Args:
+        split: ``val``, or ``test`` where there is no val.
+        images: in that split.
+        in_training: how many of them have a near-copy in train, or the same scene.
+        scenes: whether the same scenes were looked for, too.
+    """
+
+    split: str
+    images: int
+    in_training: int
+    scenes: bool
+
+    @property
+    def sentence(self) -> str:
+        """The number, and what follows from it.
+
+        >>> Leaks("val", 13, 0, scenes=True).sentence
+        '0 of 13 validation images have near-copies in training'
+        """
+        which = "validation" if self.split == "val" else self.split
+        have = "has a near-copy" if self.in_training == 1 else "have near-copies"
+        what = f"{self.in_training} of {self.images} {which} images {have}"
+        if not self.in_training:
+            return f"{what} in training"
+        scene = " or the same scene" * self.scenes
+        return f"{what}{scene} in training: figures will be too good"
+
+
+@dataclass(frozen=True, slots=True)
 class LintReport:
     """What lint has found.
 
@@ -57,19 +89,30 @@ class LintReport:
         images: in the data.
         headers: how many files' headers were looked at.
         pixels: how many images' pixels were looked at.
+        leaks: held-out images with near-copies in training; None where not all pixels were looked at, or
+            where there are no two splits.
     """
 
     findings: tuple[Finding, ...]
     images: int
     headers: int
     pixels: int
+    leaks: Leaks | None = None
 
     @classmethod
-    def of(cls, findings: Sequence[Finding], *, images: int, headers: int, pixels: int) -> LintReport:
+    def of(
+        cls,
+        findings: Sequence[Finding],
+        *,
+        images: int,
+        headers: int,
+        pixels: int,
+        leaks: Leaks | None = None,
+    ) -> LintReport:
         """Return a report with the findings in order."""
         place = {code: number for number, code in enumerate(TYPE_OF_CODE)}
         ordered = sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), place[f.code]))
-        return cls(tuple(ordered), images, headers, pixels)
+        return cls(tuple(ordered), images, headers, pixels, leaks)
 
     def count(self, severity: Severity) -> int:
         """Return the number of findings of a severity."""
@@ -97,6 +140,7 @@ class LintReport:
             "images": self.images,
             "headers": self.headers,
             "pixels": self.pixels,
+            "leaks": None if self.leaks is None else asdict(self.leaks),
             "counts": {f"{severity}s": self.count(severity) for severity in SEVERITIES},
             "codes": dict(Counter(f.code for f in self.findings)),
             "findings": shown,
@@ -108,16 +152,25 @@ class LintReport:
         found = ", ".join(counted(n, s) for s in SEVERITIES if (n := self.count(s))) or "nothing found"
         return f"{found} ({looked})"
 
-    def render(self, see_all: str = "the report names all") -> RenderableType:
+    def render(
+        self,
+        see_all: str = "the report names all",
+        repair: str = "aerostat.splitting.repair.repair(data) proposes moves",
+    ) -> RenderableType:
         """Return the findings by kind for a console at least 80 columns wide.
 
         Args:
             see_all: a clause that says where all findings are.
+            repair: a clause that says how to move images between splits.
         """
         from rich.text import Text
 
         styles: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-        text = Text("Lint: ", style="bold")
+        text = Text()
+        if self.leaks is not None:
+            hint = f"; {repair}" * bool(self.leaks.in_training)
+            text.append(f"{self.leaks.sentence}{hint}\n", style="bold red" if hint else "")
+        text.append("Lint: ", style="bold")
         text.append(self.summary(), style="not bold")
         for group in self.groups():
             first = group[0]

@@ -116,34 +116,53 @@ def _popcount(bits: NDArray[np.uint64]) -> NDArray[np.uint8]:
     return np.asarray(by_byte[parts].sum(axis=2, dtype=np.uint8), np.uint8)
 
 
-def like_colours(signatures: Sequence[Signature], groups: Sequence[int], most: int) -> list[tuple[int, int]]:
+def like_colours(
+    signatures: Sequence[Signature], groups: Sequence[int] | None, most: int
+) -> list[tuple[int, int]]:
     """Return pairs (i, j), i < j, of images of different groups with like colours, the likest first.
 
     Args:
         signatures: of all images.
-        groups: a number for each; two images of one group are no pair.
+        groups: a number for each; two images of one group are no pair. None makes each image a group.
         most: maximum number of pairs; an image of a smaller group is in at most four.
     """
-    group = np.asarray(groups)
-    colours = np.asarray([s.colours for s in signatures], np.float16)
     flat = np.asarray([s.flat for s in signatures], bool)
+    if flat.all():
+        return []
+    colours = np.asarray([s.colours for s in signatures], np.float16)
     found: dict[tuple[int, int], float] = {}
-    order = sorted(set(groups), key=lambda g: int((group == g).sum()))
-    for place, small in enumerate(order):
-        mine = np.flatnonzero((group == small) & ~flat)
-        others = np.flatnonzero(np.isin(group, order[place + 1 :]) & ~flat)
-        if not len(others):
-            continue
-        rows = max(1, (1 << 24) // len(others))
-        for start in range(0, len(mine), rows):
-            part = mine[start : start + rows]
-            alike = colours[part].astype(np.float32) @ colours[others].astype(np.float32).T
-            best = np.argsort(-alike, axis=1, kind="stable")[:, :4]
-            for row, columns in enumerate(best):
-                for column in columns[alike[row, columns] >= COLOUR_LIKENESS]:
-                    pair = sorted((int(part[row]), int(others[column])))
-                    found[pair[0], pair[1]] = float(alike[row, column])
+    if groups is None:
+        there = np.flatnonzero(~flat)
+        found.update(_likest(colours, there, there))
+    else:
+        group = np.asarray(groups)
+        order = sorted(set(groups), key=lambda g: int((group == g).sum()))
+        for place, small in enumerate(order):
+            mine = np.flatnonzero((group == small) & ~flat)
+            others = np.flatnonzero(np.isin(group, order[place + 1 :]) & ~flat)
+            found.update(_likest(colours, mine, others))
     return sorted(found, key=lambda pair: -found[pair])[:most]
+
+
+def _likest(
+    colours: NDArray[np.float16], mine: NDArray[np.int64], others: NDArray[np.int64]
+) -> dict[tuple[int, int], float]:
+    """Return the likeness of each of my images and its four likest others, if they are like enough."""
+    found: dict[tuple[int, int], float] = {}
+    if not len(others):
+        return found
+    rows = max(1, (1 << 24) // len(others))
+    those = colours[others].astype(np.float32).T
+    for start in range(0, len(mine), rows):
+        part = mine[start : start + rows]
+        alike = colours[part].astype(np.float32) @ those
+        alike[part[:, None] == others] = -1.0
+        best = np.argsort(-alike, axis=1, kind="stable")[:, :4]
+        for row, columns in enumerate(best):
+            for column in columns[alike[row, columns] >= COLOUR_LIKENESS]:
+                pair = sorted((int(part[row]), int(others[column])))
+                found[pair[0], pair[1]] = float(alike[row, column])
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,8 +20,9 @@ from aerostat.inference.tta import TTA
 from aerostat.results.detections import Detections
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
+from aerostat.splitting.holdout import read_holdout
 from aerostat.text import counted, listed
-from aerostat.training.plan import choose_splits
+from aerostat.training.plan import choose_splits, with_held_out
 from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.training.runner import read_again
 
@@ -134,6 +135,8 @@ def read_subject(run: Run, data: Dataset | None = None, commands: Commands = PYT
             f"{run.path} was trained on {listed(detector.classes)}, but the data have "
             f"{listed(data.classes)}; name the data that it was trained on."
         )
+    holdout = read_holdout(run.holdout)
+    data = with_held_out(data, holdout.file_names if holdout else ())
     train_split, val_split = choose_splits(data)
     return Subject(run, detector, read_recipe(run.recipe), data, train_split, val_split, commands)
 

@@ -34,6 +34,7 @@ class Commands:
         inspect: shows the data of an origin.
         inspect_any: shows any data.
         lint: lists what is wrong with data.
+        repair: proposes moves of images between splits.
         repeat: does again what was done last.
         argument: an argument of `train` with a value.
         parameter: an argument of `train` without one.
@@ -48,6 +49,7 @@ class Commands:
     inspect: Callable[[Origin], str]
     inspect_any: str
     lint: str
+    repair: str
     repeat: str
     argument: Callable[[str, object], str]
     parameter: Callable[[str], str]
@@ -92,6 +94,7 @@ PYTHON = Commands(
     inspect=lambda origin: "aerostat.inspection.folder.inspect_to_folder(data, Path('inspection'))",
     inspect_any="aerostat.inspection.folder.inspect_to_folder",
     lint="aerostat.lint.lint.lint(data) names all",
+    repair="aerostat.splitting.repair.repair(data) proposes moves",
     repeat="the same call again",
     argument=lambda name, value: f"{name}={value!r}",
     parameter=lambda name: f"`{name}`",

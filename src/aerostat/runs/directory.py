@@ -73,6 +73,11 @@ class Run:
         return self.path / "environment.json"
 
     @property
+    def holdout(self) -> Path:
+        """Names of the images that were held out of data without a validation split, JSON; often absent."""
+        return self.path / "holdout.json"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line, with its `kind`.
 

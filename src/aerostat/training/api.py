@@ -28,7 +28,8 @@ def train(
     """Train a detector and return its run.
 
     Args:
-        data: with a training split, and a validation split for AP and the best epoch.
+        data: with a training split, and a validation split for AP and the best epoch. Without one a fifth
+            of the images is held out, of ten images or more; see `aerostat.splitting.split`.
         recipe: a recipe, or the name of a preset: ``auto``, ``small`` or ``published``. None means `auto`:
             data size selects the preset.
         model: rtmdet-nano, -tiny, -s, -m, -l or -x. None takes that of the recipe or the weights, else
@@ -41,7 +42,8 @@ def train(
         progress: whether progress is shown.
         **fields: recipe fields by name, such as `epochs`, `batch_size` (of the optimiser), `input_size`,
             `lr`, `seed`, `device`, `precision`, `freeze`. Presets derive warm-up and stage 2 from `epochs`;
-            ``small`` also derives averaging.
+            ``small`` also derives averaging. `val` is no field of the recipe: it is the share of the images
+            that is held out of data without a validation split, by default 0.2; 0 holds nothing out.
 
     Raises:
         InputError: the request does not fit; nothing is written.
@@ -52,10 +54,11 @@ def train(
         >>> run.best  # doctest: +SKIP
         PosixPath('runs/train/best.safetensors')
     """
+    val = fields.pop("val", None)
     values = values_of_fields(fields)
     given = recipe if isinstance(recipe, Recipe) else None
     preset = recipe if isinstance(recipe, str) else "auto"
-    request = TrainRequest(model, weights, preset, given, values)
+    request = TrainRequest(model, weights, preset, given, values, val)
     return start_run(data, Path(out), request, RunOptions(tuple(loggers), progress))
 
 

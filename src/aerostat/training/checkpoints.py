@@ -225,6 +225,7 @@ class Checkpoints:
             "fingerprint": self.fingerprint,
             "made_with": self.made_with,
             "source": dict(job.origin),
+            **({"held_out": job.held_out} if job.held_out else {}),
         }
 
     def _weights(self, position: Position, figures: Mapping[str, float]) -> Weights:

@@ -24,6 +24,7 @@ class Job:
         train_split: what is learned from.
         val_split: what is validated on; None for no validation.
         origin: how the data were read, which the checkpoint stores; empty for data made in memory.
+        held_out: share of the images that was held out for validation; 0 if the data have a split for it.
         run_files: texts that belong into the directory, by their path; written again where they are missing.
         loggers: receive the records, in addition to ``metrics.jsonl``.
         commands: what to type next, as the caller words it.
@@ -34,6 +35,7 @@ class Job:
     train_split: Split
     val_split: Split | None
     origin: Mapping[str, Any] = field(default_factory=dict)
+    held_out: float = 0.0
     run_files: Mapping[Path, str] = field(default_factory=dict)
     loggers: Sequence[Logger] = ()
     commands: Commands = PYTHON

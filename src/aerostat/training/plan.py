@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from aerostat.inference.resolve import weights_path
 from aerostat.lint.listing import LintReport
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build
 from aerostat.runs.commands import PYTHON, Commands
+from aerostat.splitting.holdout import Holdout, hold_out, hold_out_again
 from aerostat.text import as_text, counted
 from aerostat.training.presets import Choice, Extent, PresetBasis, choose
 from aerostat.training.recipe import Recipe
@@ -42,6 +43,8 @@ class TrainRequest:
         preset: auto, small or published; the recipe to start from.
         recipe: to start from in place of a preset.
         values: recipe fields that override those.
+        val: share of the images that is held out for validation where the data have no split for it; 0 for
+            none, None for a fifth of ten images or more.
     """
 
     model: str | None = None
@@ -49,6 +52,7 @@ class TrainRequest:
     preset: str = "auto"
     recipe: Recipe | None = None
     values: Values = field(default_factory=dict)
+    val: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Plan:
         reasons: for its values, a sentence each.
         train_split, val_split: what it learns from and is validated on; None for no validation.
         weights: what it starts from, already read; None for fresh weights.
+        data: as it trains on them: with the held-out images in a split of their own.
+        holdout: the held-out images; None if the data have a split for validation, or none was wanted.
     """
 
     recipe: Recipe
@@ -67,6 +73,8 @@ class Plan:
     train_split: Split
     val_split: Split | None
     weights: Weights | None
+    data: Dataset
+    holdout: Holdout | None = None
 
 
 def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands = PYTHON) -> Plan:
@@ -89,13 +97,33 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     size, asked = _size_and_weights(request, explicit.get("model", {}))
     source, why = _choose_weights(size, asked, commands)
     loaded = load_weights(weights_path(source)) if source else None
+    data, holdout = _with_validation(data, request.val)
+    train_split, val_split = choose_splits(data)
     choice = _start_of(request, size, source, loaded, train_split, commands)
     differing = _differing(choice.recipe, explicit)
     explicit.setdefault("model", {}).update(size=size, weights=source)
     recipe = choice.recipe.override(explicit)
     if loaded is not None:
         fit_to(loaded, size, data.classes, build(size, len(data.classes)).state_dict(), source)
-    return Plan(recipe, (*choice.reasons, why, *differing), train_split, val_split, loaded)
+    reasons = (*choice.reasons, why, *differing)
+    return Plan(recipe, reasons, train_split, val_split, loaded, data, holdout)
+
+
+def _with_validation(data: Dataset, val: float | None) -> tuple[Dataset, Holdout | None]:
+    """Return the data with images held out for validation where they have no split for it, and which.
+
+    Raises:
+        InputError: the share is impossible, or the data have a split for validation.
+    """
+    if val is not None and not 0 <= val < 1:
+        raise InputError(f"Expected `val` to be at least 0 and below 1, found {val:g}.")
+    train_split, val_split = choose_splits(data)
+    if val_split is not None and val:
+        raise InputError(
+            f"The data have a split {val_split.name!r} for validation, so `val={val:g}` would do nothing; "
+            "leave it out."
+        )
+    return (data, None) if val_split is not None or val == 0 else hold_out(data, train_split, val)
 
 
 def _size_and_weights(request: TrainRequest, of_model: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -151,13 +179,24 @@ def choose_splits(data: Dataset) -> tuple[Split, Split | None]:
     return train_split, None
 
 
-def show_plan(
-    data: Dataset, planned: Plan, findings: LintReport | None = None, commands: Commands = PYTHON
-) -> None:
+def with_held_out(data: Dataset, file_names: Collection[str]) -> Dataset:
+    """Return data with the held-out images of a run in a validation split, unless they have such a split.
+
+    Args:
+        data: of the run, as they are read now.
+        file_names: of the images that it held out; empty if it held nothing out.
+    """
+    train_split, val_split = choose_splits(data)
+    if val_split is not None or not file_names:
+        return data
+    return hold_out_again(data, train_split, file_names)
+
+
+def show_plan(planned: Plan, findings: LintReport | None = None, commands: Commands = PYTHON) -> None:
     """Log the data card, what lint has found, and the recipe with its reasons."""
-    _log.info(as_text(data_card(data).render(problems=findings is None)))
+    _log.info(as_text(data_card(planned.data).render(problems=findings is None)))
     if findings is not None:
-        _log.info(as_text(findings.render(commands.lint)))
+        _log.info(as_text(findings.render(commands.lint, commands.repair)))
     recipe = planned.recipe
     _log.info(
         f"rtmdet-{recipe.model.size} at {recipe.data.input_size} px, "
@@ -166,10 +205,24 @@ def show_plan(
     )
     for reason in planned.reasons:
         _log.info(f"  - {reason}")
+    if planned.holdout is not None:
+        _show_holdout(planned.holdout, commands)
     if planned.val_split is None:
         _log.info("  - there is no val split: nothing is validated and only the last weights are kept")
-    elif planned.val_split.name != "val":
+    elif planned.holdout is None and planned.val_split.name != "val":
         _log.info(f"  - there is no val split: validating on {planned.val_split.name}")
+
+
+def _show_holdout(holdout: Holdout, commands: Commands) -> None:
+    held = len(holdout.file_names)
+    if held:
+        _log.info(
+            f"  - there is no val split: {held} of {counted(holdout.images, 'image')} are held out for "
+            f"validation ({commands.argument('val', 0)} learns from all)"
+        )
+        _log.info(f"    {holdout.together}")
+    for warning in holdout.warnings:
+        _log.warning(warning)
 
 
 def start_network(planned: Plan, classes: tuple[str, ...]) -> tuple[RTMDet, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Generator
 from contextlib import closing
@@ -47,7 +48,9 @@ def plan_to_show(
     if not train_split.box_count:
         return None, refusal
     alone = Dataset(data.classes, {train_split.name: train_split})
-    return plan(alone, request, commands), refusal
+    # A split for validation that is left out here is there in the run, which then holds nothing out.
+    asked = request if val_split is None else dataclasses.replace(request, val=0.0)
+    return plan(alone, asked, commands), refusal
 
 
 def first_batches(split: Split, recipe: Recipe, *, samples: int = 16) -> dict[int, tuple[int, list[Batch]]]:

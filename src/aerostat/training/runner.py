@@ -10,27 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.origin import Origin
 from aerostat.datasets.summary import data_card, require_usable
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
 from aerostat.lint.lint import lint, require_clean
 from aerostat.lint.listing import LintReport
 from aerostat.model import build
 from aerostat.progress import progress_shown
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
+from aerostat.splitting.holdout import Holdout
 from aerostat.text import counted
 from aerostat.training.finish import run_to_end
 from aerostat.training.job import Job
 from aerostat.training.loggers import Logger
 from aerostat.training.loop import Trainer
 from aerostat.training.machine import describe_environment, environment_line, is_main_process
-from aerostat.training.plan import TrainRequest, choose_splits, plan, show_plan, start_network
+from aerostat.training.plan import (
+    TrainRequest,
+    choose_splits,
+    plan,
+    show_plan,
+    start_network,
+    with_held_out,
+)
 from aerostat.training.position import Position
-from aerostat.training.processes import launch
+from aerostat.training.processes import Processes, launch
 from aerostat.training.recipe import Recipe
-from aerostat.training.resume_checks import differences, in_order_of, require_same_classes
+from aerostat.training.resume_checks import Fingerprint, differences, in_order_of, require_same_classes
 from aerostat.weights.container import version
 from aerostat.weights.training_state import load_state
 
@@ -71,16 +81,19 @@ def start_run(data: Dataset, out: Path, request: TrainRequest, options: RunOptio
         run = Run(out)
         run.require_absent()
         planned = plan(data, request, options.commands)
+        data, holdout = planned.data, planned.holdout
         findings = look_at(data, strict=options.strict) if options.strict or is_main_process() else None
         fabric = launch(planned.recipe)
         environment = describe_environment()
         net, report = start_network(planned, data.classes)
         if fabric.is_global_zero:
             _log.info(environment_line(environment, fabric.device))
-            show_plan(data, planned, findings, options.commands)
+            show_plan(planned, findings, options.commands)
             _log.info(report)
             run.create()
         fabric.barrier()
+        if holdout is not None:
+            _require_same_everywhere(fabric, holdout)
         origin = data.origin.to_dict() if data.origin else {}
         job = Job(
             run,
@@ -88,7 +101,11 @@ def start_run(data: Dataset, out: Path, request: TrainRequest, options: RunOptio
             planned.train_split,
             planned.val_split,
             origin=origin,
-            run_files=_run_files(run, planned.recipe, environment, data, origin, findings),
+            held_out=holdout.share if holdout and holdout.file_names else 0.0,
+            run_files={
+                **_run_files(run, planned.recipe, environment, data, origin, findings),
+                **_holdout_file(run, holdout),
+            },
             loggers=options.loggers,
             commands=options.commands,
         )
@@ -135,6 +152,9 @@ def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
     data = read_again(state["source"], run) if data is None else data
     origin = moved.to_dict() if moved else state["source"]
     require_same_classes(state, data.classes, run.path)
+    holdout = _held_out_before(state)
+    if holdout is not None:
+        data = with_held_out(data, holdout.file_names)
     train_split, val_split = choose_splits(data)
     train_split = in_order_of(state, train_split, run.path, restart)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
@@ -148,7 +168,8 @@ def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
         train_split,
         val_split,
         origin=origin,
-        run_files=_run_files(run, recipe, environment, data, origin),
+        held_out=holdout.share if holdout else 0.0,
+        run_files={**_run_files(run, recipe, environment, data, origin), **_holdout_file(run, holdout)},
         loggers=options.loggers,
         commands=options.commands,
     )
@@ -159,6 +180,35 @@ def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
             run.record_source(origin)
         _log_resume(trainer, state)
     return trainer
+
+
+def _held_out_before(state: Mapping[str, Any]) -> Holdout | None:
+    """Return the images that a run holds out; None for a run of data with a validation split, or an old one.
+
+    The state holds their names already, because it holds those of all validation images.
+    """
+    share = state.get("held_out")
+    if not share:
+        return None
+    names = Fingerprint.read(state["fingerprint"]["val"]).names
+    return Holdout(share, names, state["train_images"] + len(names))
+
+
+def _holdout_file(run: Run, holdout: Holdout | None) -> dict[Path, str]:
+    return {run.holdout: holdout.to_json()} if holdout is not None and holdout.file_names else {}
+
+
+def _require_same_everywhere(fabric: Fabric, holdout: Holdout) -> None:
+    """Refuse to train if the processes hold other images out: each has compared the images by itself.
+
+    Raises:
+        AerostatError: naming the way out.
+    """
+    if len(set(Processes(fabric).gather(holdout.file_names))) > 1:
+        raise AerostatError(
+            "The processes of this run hold out different images, because they read the data differently; "
+            "split the data before with `aerostat.splitting.split`."
+        )
 
 
 def read_again(origin: Mapping[str, Any], run: Run) -> Dataset:
