@@ -530,7 +530,8 @@ def _recipe(story: Story) -> Chapter:
         else "Every field has its default, the published value of RTMDet-tiny."
     )
     tables = [Table(("field", "this run", "default"), rows)] if rows else []
-    whole = story.run.recipe.read_text("utf-8").strip()
+    written = story.run.recipe.is_file()  # a work directory of MMEngine has none
+    whole = (story.run.recipe.read_text("utf-8") if written else story.recipe.to_toml()).strip()
     return Chapter("Recipe", paragraphs=[text], tables=tables, folds=[Fold("The whole recipe, TOML", whole)])
 
 
