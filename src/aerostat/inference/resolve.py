@@ -240,7 +240,8 @@ def _with_config(weights: Weights, source: Path | str) -> Weights:
         )
     if size is not None:
         header = dataclasses.replace(header, input_size=size)
-    _log.info(f"{source}: {found.weights.relative_to(found.path)} at {size or header.input_size} px")
+    width, height = header.input_size
+    _log.info(f"{source}: {found.weights.relative_to(found.path)} at {width} x {height} px")
     return dataclasses.replace(weights, header=header)
 
 

@@ -191,7 +191,10 @@ def _read_file(path: Path, reading: _Reading) -> dict[str, Any]:
     own = {
         name: variable.value
         for name, variable in scope.variables.items()
-        if name != BASE and not name.startswith("__") and "." not in name and not isinstance(variable.value, ClassName)
+        if name != BASE
+        and not name.startswith("__")
+        and "." not in name
+        and (variable.assignment >= 0 or not isinstance(variable.value, ClassName))  # no import
     }
     for name, value in own.items():
         measure(value, Place(path, _line_of(name, module)))

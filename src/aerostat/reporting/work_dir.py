@@ -15,9 +15,9 @@ from aerostat.migration import Migration, migrate, read_data
 from aerostat.migration.table import GROUPS, TITLES
 from aerostat.openmmlab.work_dir import WorkDir
 from aerostat.progress import progress_shown
-from aerostat.reporting.complete import PAGE, chapters_of_subject
+from aerostat.reporting.complete import ORDER, PAGE, chapters_of_subject
 from aerostat.reporting.page import Chapter, Figure, Table, write_report
-from aerostat.reporting.run import Story, story_chapters, subtitle, title
+from aerostat.reporting.run import NOTHING, Story, story_chapters, subtitle, title
 from aerostat.reporting.subject import Subject
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.curves import ap_curve, loss_curve, lr_curve
@@ -55,7 +55,11 @@ def report_work_dir(
             of_directory.pop("Recipe", None)
         else:
             of_directory["Migration"] = _table(migration)
-        chapters = list(of_directory.values())
+        if "Evaluation" in of_directory:
+            of_directory["Evaluation"] = _without_empty(of_directory["Evaluation"])
+        chapters = [of_directory.pop(name) for name in ORDER if name in of_directory]
+        chapters += of_directory.values()
+        of_directory = {chapter.title: chapter for chapter in chapters}
         try:
             chapters = chapters_of_subject(of_directory, _subject(found, migration, data, commands))
         except AerostatError as error:
@@ -107,7 +111,7 @@ def _summary(chapter: Chapter, found: WorkDir, commands: Commands) -> Chapter:
     }
     files |= dict.fromkeys(found.logs, "iterations and validations")
     rows = [
-        (str(path.relative_to(found.path)), f"{path.stat().st_size / 1e6:.1f} MB", what)
+        (str(path.relative_to(found.path)), f"{max(1, round(path.stat().st_size / 1000))} kB", what)
         for path, what in files.items()
         if path is not None
     ]
@@ -115,6 +119,12 @@ def _summary(chapter: Chapter, found: WorkDir, commands: Commands) -> Chapter:
     table = Table(("file", "size", "what it is"), rows, "Files")
     kept = [other for other in chapter.tables if other.caption != "Files"]
     return dataclasses.replace(chapter, commands=steps, tables=[*kept, table])
+
+
+def _without_empty(chapter: Chapter) -> Chapter:
+    """Return a chapter without tables of dashes: the logs of MMEngine state no recall."""
+    full = [table for table in chapter.tables if any(set(row[1:]) - {NOTHING} for row in table.rows)]
+    return dataclasses.replace(chapter, tables=full)
 
 
 def _curves(story: Story) -> Chapter | None:
