@@ -68,7 +68,7 @@ def test_migrate_writes_a_recipe_that_train_takes(aerostat, coco, assert_refused
         ("x = 1\ny = open('made', 'w')", ["my.py, line 2", "is not executed"]),
         ("x = (", ["my.py, line 1", "no Python"]),
         ("_base_ = 'my.py'", ["my.py inherits from itself"]),
-        ("_base_ = '../gone.py'", ["my.py, line 1", "'../gone.py' is neither on disk nor a published"]),
+        ("_base_ = '../gone.py'", ["my.py, line 1", "'../gone.py' is neither a .py file on disk nor a published"]),
         ("model = dict(type='FasterRCNN')", ["'FasterRCNN'", "only RTMDet"]),
         ("", ["states no model"]),
     ],
@@ -204,7 +204,7 @@ def test_predict_and_eval_take_a_work_directory(aerostat, work_dir, coco):
     ended = aerostat("predict", work_dir, coco / "val" / "0.jpg", "--out", "found", "--no-pictures")
     assert ended.code == 0, ended.err
     assert "best_coco_bbox_mAP_epoch_1.pth at 96 x 96 px" in ended.err
-    assert "disc" in ended.out
+    assert "disc" in aerostat("eval", work_dir, coco).out
     assert aerostat("eval", work_dir, coco, "--json").document["images"] == 3
     (work_dir / "best_coco_bbox_mAP_epoch_1.pth").unlink()
     assert "epoch_2.pth at 96 x 96 px" in aerostat("eval", work_dir, coco).err

@@ -111,8 +111,8 @@ def test_a_value_is_evaluated(config, text, expected) -> None:
         ("x = " + "-" * 5000 + "1", 1, "too much|too long or too deep"),
         ("x = " + "1+" * 5000 + "1", 1, "too much|too long or too deep"),
         ("_base_ = 5", 1, "the name of a file"),
-        ("_base_ = './nothing.py'", 1, "neither on disk nor a published RTMDet config"),
-        ("from .nothing import *", 1, "neither on disk nor a published"),
+        ("_base_ = './nothing.py'", 1, "neither a .py file on disk nor a published RTMDet config"),
+        ("from .nothing import *", 1, "neither a .py file on disk nor a published"),
     ],
 )
 def test_what_is_not_evaluated_is_refused_with_its_line(config, tmp_path, text, line, why) -> None:
@@ -152,7 +152,7 @@ def test_nothing_of_a_config_is_run(config, tmp_path, monkeypatch) -> None:
         ("x = '气球'".encode("gbk"), "line 1.*UTF-8"),
         (b"\x00\x01", "binary"),
         (b"\x89PNG\r\n\x1a\n", "UTF-8"),
-        (b"x = [\n" + b"1,\n" * 700_000 + b"]", "larger than 512 KiB"),
+        (b"x = [\n" + b"1,\n" * 700_000 + b"]", "larger than 384 KiB"),
     ],
 )
 def test_a_file_that_is_no_config_is_refused(tmp_path, content, why) -> None:

@@ -71,20 +71,32 @@ class ConfigData:
         return {"splits": splits, "classes": list(self.classes)}
 
     def find(self, path: Path) -> Path:
-        """Return a path where it exists: as it is, below the current folder, or below one above the config.
+        """Return where a path of the config is found; see `find_path`."""
+        return find_path(path, self.config)
 
-        Relative paths of MMEngine are relative to the current folder, usually a checkout of MMDetection. Of
-        an absolute path that is gone, the longest end is taken that is found there.
-        """
-        if path.exists():
-            return path
-        above = list(self.config.absolute().parents)[:MAX_FOLDERS]
-        if not path.is_absolute():
-            return next((folder / path for folder in above if (folder / path).exists()), path)
-        parts = path.parts[1:][-MAX_FOLDERS:]
-        ends = (Path(*parts[start:]) for start in range(len(parts) - 1))
-        places = (folder / end for end in ends for folder in (Path(), above[0]))
-        return next((place for place in places if place.exists()), path)
+
+def find_path(path: Path, config: Path) -> Path:
+    """Return a path where it exists: as it is, below the current folder, or below one above the config.
+
+    Relative paths of MMEngine are relative to the current folder, usually a checkout of MMDetection. Of an
+    absolute path that is gone, the longest end is taken that is found there.
+    """
+    if _exists(path):
+        return path
+    above = list(config.absolute().parents)[:MAX_FOLDERS]
+    if not path.is_absolute():
+        return next((folder / path for folder in above if _exists(folder / path)), path)
+    parts = path.parts[1:][-MAX_FOLDERS:]
+    ends = (Path(*parts[start:]) for start in range(len(parts) - 1))
+    places = (folder / end for end in ends for folder in (Path(), above[0]))
+    return next((place for place in places if _exists(place)), path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero
+        return False
 
 
 def data_of(config: Config) -> ConfigData:
@@ -251,12 +263,12 @@ def read_data(data: ConfigData, *, strict: bool = False) -> Dataset:
 def _read_source(name: str, source: Source, data: ConfigData, strict: bool) -> Split:
     """Return one source of a split, read by itself: there is no one path that names all of them."""
     annotations, images = data.find(source.annotations), data.find(source.images)
-    if not annotations.exists():
+    if not _exists(annotations):
         raise InputError(
             f"{data.config} names {source.annotations} for {name}, and nothing is there; correct data_root, "
             "or name the data set and give the config as `recipe`."
         )
-    folder = images if images.is_dir() else None
+    folder = images if _exists(images) and images.is_dir() else None
     try:
         read = read_dataset(annotations, ReadOptions(images=folder, strict=strict))
     except InputError:

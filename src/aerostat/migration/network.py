@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from aerostat.errors import InputError
+from aerostat.migration.data import find_path
 from aerostat.migration.table import Draft, Row
 from aerostat.openmmlab.config import Config
 from aerostat.openmmlab.published import PUBLISHED_SIZES, find
@@ -135,13 +137,13 @@ def _weights(config: Config, draft: Draft) -> None:
     init = config.get("model", "backbone", "init_cfg")
     checkpoint = init.get("checkpoint") if isinstance(init, dict) else None
     if isinstance(load_from, str) and load_from:
-        _start_from(load_from, "load_from", draft)
+        _start_from(load_from, "load_from", config, draft)
         if isinstance(checkpoint, str):
             draft.adapt(
                 "model.backbone.init_cfg", checkpoint.rpartition("/")[2], "load_from replaces these weights"
             )
     elif isinstance(checkpoint, str) and checkpoint:
-        _start_from(checkpoint, "model.backbone.init_cfg", draft)
+        _start_from(checkpoint, "model.backbone.init_cfg", config, draft)
     else:
         draft.set("model.weights", "")
         draft.adapt(
@@ -153,7 +155,11 @@ def _weights(config: Config, draft: Draft) -> None:
         draft.leave("resume", True, "resume works on a run of aerostat, not on a checkpoint of MMEngine")
 
 
-def _start_from(source: str, key: str, draft: Draft) -> None:
+def _start_from(source: str, key: str, config: Config, draft: Draft) -> None:
+    """Set the weights: a file that is there, else a name of the zoo, else what the config says."""
+    if "://" not in source and _is_file(found := find_path(Path(source), config.path)):
+        draft.take("model.weights", str(found), key, source, "" if str(found) == source else "found there")
+        return
     name = source.replace("\\", "/").rpartition("/")[2]
     for entry in zoo.entries():
         if entry.file_name == name and entry.supported:
@@ -170,6 +176,13 @@ def _start_from(source: str, key: str, draft: Draft) -> None:
         draft.take("model.weights", source, key, name, f"read from the cache or fetched from {_host(source)}")
     else:
         draft.take("model.weights", source, key)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero
+        return False
 
 
 _HOST = "download.openmmlab.com"

@@ -230,6 +230,13 @@ def _scheduler(config: Config, draft: Draft, epochs: int, lr: float) -> None:
             draft.leave(f"{key} {kind}", None, "there is one warm-up and one cosine")
         else:
             draft.leave(f"{key} {kind or 'a step'}", None, "the rate is warmed up, flat, then a cosine")
+    per_epoch, warm = _iterations_per_epoch(draft), draft.values.get("schedule", {}).get("warmup_iterations")
+    if per_epoch and warm and warm >= per_epoch * epochs:
+        draft.adapt(
+            "param_scheduler LinearLR",
+            None,
+            f"the run has {per_epoch * epochs} iterations, all of them warm-up",
+        )
     if not warmed:
         draft.take("schedule.warmup_iterations", 0, "param_scheduler without LinearLR", "")
     if not cooled:
@@ -270,7 +277,9 @@ def _cosine(step: dict[str, Any], key: str, draft: Draft, epochs: int, lr: float
         per_epoch = _iterations_per_epoch(draft)
         total = end if per_epoch is None else float(per_epoch * epochs)
     if total:
-        draft.take("schedule.cosine_start", min(1.0, _short(begin / total)), f"{key}.begin", begin)
+        start = _short(begin / total)
+        late = "" if start < 1 else "the run ends before, so the rate stays flat"
+        draft.take("schedule.cosine_start", min(1.0, start), f"{key}.begin", begin, late)
         if end is not None and abs(end - total) > 0.01 * total:
             draft.adapt(f"{key}.end", end, "the cosine ends with the run")
     ratio = number(step.get("eta_min_ratio"))

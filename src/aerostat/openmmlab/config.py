@@ -12,11 +12,11 @@ from typing import Any
 from aerostat.errors import InputError
 from aerostat.openmmlab import published
 from aerostat.openmmlab.expressions import BASE, Scope, Variable, evaluate
-from aerostat.openmmlab.statements import Assignment, Module, run
+from aerostat.openmmlab.statements import Module, run
 from aerostat.openmmlab.values import ClassName, Place, copied, measure, merged
 from aerostat.text import shown
 
-MAX_BYTES = 512 << 10
+MAX_BYTES = 384 << 10
 """Size of one config file. Dumped configs have some 20 KiB; with hundreds of classes, 200."""
 MAX_FILES = 40
 """Files of one config. Published chains have seven."""
@@ -170,8 +170,7 @@ def _read_file(path: Path, reading: _Reading) -> dict[str, Any]:
     real = path.resolve()
     if real in reading.open:
         raise InputError(f"{path} inherits from itself, through {reading.open[-1]}; remove one `_base_`.")
-    if len(reading.files) >= MAX_FILES or len(reading.open) >= MAX_CHAIN:
-        raise InputError(f"{reading.files[0]} has too many bases, at {path}; take a dumped config instead.")
+    _require_few(reading, path)
     tree = _parse(path)
     reading.open.append(real)
     reading.files.append(path)
@@ -206,14 +205,17 @@ def _read_file(path: Path, reading: _Reading) -> dict[str, Any]:
     return merged(own, inherited, Place(path, 1))
 
 
+def _require_few(reading: _Reading, name: Path | str) -> None:
+    """Refuse a config with more bases, or a longer chain of them, than anybody needs."""
+    if len(reading.files) + len(reading.published) >= MAX_FILES or len(reading.open) >= MAX_CHAIN:
+        raise InputError(
+            f"{reading.files[0]} has too many bases, at {shown(str(name), 100)}; take a dumped config."
+        )
+
+
 def _stated(module: Module) -> set[str]:
     """Return the variables that a file itself states or changes, not those that it imports from a base."""
-    return {a.name for a in module.assignments if a.name not in module.imported or a.reads} | {
-        a.name
-        for a in module.assignments
-        if a.name in module.imported
-        and sum(other.name == a.name for other in module.assignments) > 1
-    }  # fmt: skip
+    return {a.name for a in module.assignments if not a.imported or a.reads}
 
 
 def _line_of(name: str, module: Module) -> int:
@@ -255,7 +257,7 @@ def _parse(path: Path) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text)
+            return ast.parse(text, str(path))  # the parser opens a file of this name to show a line
     except SyntaxError as error:
         why = (error.msg or "invalid syntax").split("\n", maxsplit=1)[0][:100]
         raise Place(path, error.lineno or 1).refusal(f"this is no Python ({why})") from None
@@ -316,21 +318,25 @@ def _read_bases(tree: ast.Module, scope: Scope, reading: _Reading) -> dict[str, 
 
 def _base_of_name(name: str, place: Place, reading: _Reading) -> dict[str, Any]:
     scope, _, inner = name.rpartition("::")
-    if not scope:
-        try:
-            path = place.file.parent / inner
-            if path.is_file():
-                return _read_file(path, reading)
-        except (OSError, ValueError):
-            pass
+    path = place.file.parent / inner
+    if not scope and inner.endswith(".py") and _is_file(path):
+        return _read_file(path, reading)
     values = published.find(inner, scope)
     if values is None:
         raise place.refusal(
-            f"the base {shown(name, 100)} is neither on disk nor a published RTMDet config; "
+            f"the base {shown(name, 100)} is neither a .py file on disk nor a published RTMDet config; "
             "put the file there, or take the dumped config of a work directory"
         )
+    _require_few(reading, name)
     reading.published.append(name)
     return values
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero
+        return False
 
 
 def _imported_base(path: Path, node: ast.ImportFrom, place: Place, reading: _Reading) -> dict[str, Any]:
@@ -343,14 +349,16 @@ def _imported_base(path: Path, node: ast.ImportFrom, place: Place, reading: _Rea
         for _ in range(node.level - 1):
             folder = folder / ".."
         file = folder.joinpath(*parts).with_suffix(".py")
-        if file.is_file():
+        if _is_file(file):
             return _read_file(file, reading)
     name = "." * node.level + ".".join(parts)
     values = published.find("/".join(parts), parts[0] if not node.level else "")
     if values is None:
         raise place.refusal(
-            f"the base {shown(name, 100)} is neither on disk nor a published RTMDet config; put it there"
+            f"the base {shown(name, 100)} is neither a .py file on disk nor a published RTMDet config; "
+            "put it there"
         )
+    _require_few(reading, name)
     reading.published.append(name)
     return values
 
@@ -388,11 +396,5 @@ def _unused(module: Module, path: Path) -> list[Unused]:
     return [
         Unused(a.name, a.value, Place(path, a.line), number not in last)
         for number, a in enumerate(module.assignments)
-        if number not in used and not _is_import(number, a, module)
+        if number not in used and (not a.imported or a.reads)
     ]
-
-
-def _is_import(number: int, assignment: Assignment, module: Module) -> bool:
-    """Return whether an assignment only brings in a variable of a base."""
-    first = next(n for n, a in enumerate(module.assignments) if a.name == assignment.name)
-    return assignment.name in module.imported and number == first and not assignment.reads

@@ -222,8 +222,10 @@ def _name(name: str, scope: Scope, place: Place) -> Any:
     if found is None:
         base = scope.variables.get(BASE)
         if base is not None and name in base.value:
-            raise place.refusal(f"{name!r} is not known here; that of the base is written {BASE}.{name}")
-        raise place.refusal(f"{name!r} is not known here; write down its value")
+            raise place.refusal(
+                f"{shown(name)} is not known here; that of the base is written {BASE}.{name[:40]}"
+            )
+        raise place.refusal(f"{shown(name)} is not known here; write down its value")
     scope.reads.add(found.assignment)
     return found.value
 

@@ -50,12 +50,14 @@ class Assignment:
         line: where it stands.
         value: what was assigned.
         reads: the assignments that its value was made from.
+        imported: whether it only brings in a variable of a base.
     """
 
     name: str
     line: int
     value: Any
     reads: set[int] = field(default_factory=set)
+    imported: bool = False
 
 
 @dataclass
@@ -255,6 +257,6 @@ def _read_bases(statements: Iterable[ast.stmt], module: Module) -> None:
             chosen = values if alias.name == "*" else {alias.asname or alias.name: values[alias.name]}
             for name, value in chosen.items():
                 number = len(module.assignments)
-                module.assignments.append(Assignment(name, place.line, value))
+                module.assignments.append(Assignment(name, place.line, value, imported=True))
                 module.scope.variables[name] = Variable(value, number)
                 module.imported.add(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aerostat.errors import InputError
+from aerostat.text import shown
 
 DELETE = "_delete_"
 """Key with which a dictionary replaces that of the base (MMEngine)."""
@@ -114,7 +115,7 @@ def merged(child: dict[str, Any], base: dict[str, Any], place: Place) -> dict[st
             result[key] = merged(value, {}, place)
         elif not isinstance(base[key], dict):
             raise place.refusal(
-                f"{key!r} is a dictionary here and {type(base[key]).__name__} in the base; "
+                f"{shown(key)} is a dictionary here and {type(base[key]).__name__} in the base; "
                 f"write {DELETE}=True into it to replace that"
             )
         else:
