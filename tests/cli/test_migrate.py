@@ -106,6 +106,15 @@ def test_train_takes_data_and_recipe_of_a_config(aerostat, coco):
         assert words in ended.err or words == "nothing uses"
 
 
+def test_weights_that_cannot_be_had_are_missed_before_the_data_are_read(aerostat, working_folder):
+    Path("my.py").write_text(TINY + "load_from = 'gone/epoch_12.pth'\n")
+    ended = aerostat("train", "my.py", "--device", "cpu")
+    assert (ended.code, ended.out) == (2, "")
+    last = ended.err.splitlines()[-1]
+    assert "gone/epoch_12.pth" in last and "--weights ''" in last
+    assert [path.name for path in working_folder.iterdir()] == ["my.py"]
+
+
 def test_train_on_other_data_with_the_recipe_of_a_config(aerostat, via):
     words = ["--classes", "disc", "--recipe", config_of(Path("gone"), "balloon"), "--dry-run"]
     ended = aerostat("train", via, *words)

@@ -12,7 +12,7 @@ from aerostat.cli.pages import write_page
 from aerostat.cli.reading import name_of, read
 from aerostat.cli.recipes import is_config, tell_migration, training_request
 from aerostat.cli.refusals import refuse
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
     from aerostat.datasets.dataset import Dataset
@@ -66,6 +66,7 @@ def train(
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
     migration = _migration(data)
     request = training_request(start, fields, migration)
+    _require_weights(request)
     if dry_run:
         from aerostat.training.plan import plan, show_plan
         from aerostat.training.runner import look_at
@@ -98,6 +99,23 @@ def _migration(data: Path) -> Migration | None:
     found = migrate(data)
     tell_migration(found)
     return found
+
+
+def _require_weights(request: TrainRequest) -> None:
+    """Fetch the weights that a migrated recipe starts from, before the data are read.
+
+    Raises:
+        AerostatError: they cannot be had; the message says how to go without.
+    """
+    if request.recipe is None or request.weights is not None or not request.recipe.model.weights:
+        return
+    from aerostat.inference.resolve import weights_path
+
+    try:
+        weights_path(request.recipe.model.weights)
+    except AerostatError as error:
+        why = str(error).removesuffix(".")
+        raise type(error)(f"{why}, or start from fresh weights with --weights ''.") from None
 
 
 def _for_data(request: TrainRequest, migration: Migration | None, dataset: Dataset) -> TrainRequest:

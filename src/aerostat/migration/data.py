@@ -224,10 +224,12 @@ def _filters(config: Config, draft: Draft) -> None:
             draft.adapt(
                 "filter_cfg.filter_empty_gt",
                 True,
-                "images without objects stay, as background; there they go",
+                "images without objects stay as background; MMDetection drops them",
             )
         if chosen.get("min_size"):
-            draft.adapt("filter_cfg.min_size", chosen["min_size"], "small images stay; there they go")
+            draft.adapt(
+                "filter_cfg.min_size", chosen["min_size"], "small images stay; MMDetection drops them"
+            )
         return
 
 
