@@ -68,7 +68,10 @@ def test_migrate_writes_a_recipe_that_train_takes(aerostat, coco, assert_refused
         ("x = 1\ny = open('made', 'w')", ["my.py, line 2", "is not executed"]),
         ("x = (", ["my.py, line 1", "no Python"]),
         ("_base_ = 'my.py'", ["my.py inherits from itself"]),
-        ("_base_ = '../gone.py'", ["my.py, line 1", "'../gone.py' is neither a .py file on disk nor a published"]),
+        (
+            "_base_ = '../gone.py'",
+            ["my.py, line 1", "'../gone.py' is neither a .py file on disk nor a published"],
+        ),
         ("model = dict(type='FasterRCNN')", ["'FasterRCNN'", "only RTMDet"]),
         ("", ["states no model"]),
     ],

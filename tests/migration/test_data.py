@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
 from aerostat.migration import read_data
 from aerostat.migration.data import data_of
@@ -32,7 +33,8 @@ def loaders(root: str, **more: str) -> str:
     text += more.get("classes", "")
     for split in ("train", "val"):
         text += (
-            f"{split}_dataloader = dict(dataset=dict(type='CocoDataset', data_root='{root}', metainfo=metainfo,\n"
+            f"{split}_dataloader = dict(dataset=dict(\n"
+            f"    type='CocoDataset', data_root='{root}', metainfo=metainfo,\n"
             f"    ann_file='annotations/{split}.json', data_prefix=dict(img='images/{split}/')))\n"
         )
     return text
@@ -114,8 +116,8 @@ def test_a_test_split_that_is_missing_is_left_out(place) -> None:
 
 def test_a_concatenation_is_one_split(place) -> None:
     text = loaders("data") + (
-        "one = dict(type='CocoDataset', data_root='data', ann_file='annotations/train.json', metainfo=metainfo,\n"
-        "           data_prefix=dict(img='images/train'))\n"
+        "one = dict(type='CocoDataset', data_root='data', ann_file='annotations/train.json',\n"
+        "           metainfo=metainfo, data_prefix=dict(img='images/train'))\n"
         "two = dict(type='CocoDataset', data_root='data', ann_file='annotations/test.json',\n"
         "           data_prefix=dict(img='images/test'))\n"
         "train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[one, two]))\n"
@@ -128,3 +130,10 @@ def test_a_concatenation_is_one_split(place) -> None:
 def test_a_config_that_names_no_data_is_refused(place) -> None:
     with pytest.raises(InputError, match="names no training data"):
         read(place, "model = dict()")
+
+
+def test_a_run_can_read_the_data_again(place) -> None:
+    found = read(place, loaders("data"))
+    assert found.origin is not None
+    again = Dataset.read_again(found.origin)
+    assert (again.classes, again.splits["val"].images) == (found.classes, found.splits["val"].images)

@@ -149,27 +149,34 @@ def pipeline(*steps: str) -> str:
     return TINY + f"train_dataloader = dict(dataset=dict(pipeline=[{', '.join(steps)}]))"
 
 
+MOSAIC = "dict(type='CachedMosaic')"
 CROP = "dict(type='RandomCrop', crop_size=(320, 320))"
 
 
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        (["dict(type='CachedMosaic', prob=0.5, max_cached_images=7)"], {"mosaic": 0.5, "mosaic_cache": 7, "mixup": 0.0}),
+        (
+            ["dict(type='CachedMosaic', prob=0.5, max_cached_images=7)"],
+            {"mosaic": 0.5, "mosaic_cache": 7, "mixup": 0.0},
+        ),
         (["dict(type='CachedMixUp', prob=0.25)"], {"mixup": 0.25, "mixup_cache": 20, "mosaic": 0.0}),
         (["dict(type='RandomFlip', prob=0.3)"], {"flip": 0.3}),
         (["dict(type='RandomFlip', prob=[0.3, 0.2], direction=['vertical', 'horizontal'])"], {"flip": 0.2}),
         ([], {"flip": 0.0, "hue": 0, "saturation": 0, "value": 0, "mosaic": 0.0, "mixup": 0.0}),
         (["dict(type='YOLOXHSVRandomAug', hue_delta=9)"], {"hue": 9, "saturation": 30, "value": 30}),
         (
-            ["dict(type='CachedMosaic')", "dict(type='RandomResize', scale=(640, 640), ratio_range=(0.5, 1.5))"],
+            [MOSAIC, "dict(type='RandomResize', scale=(640, 640), ratio_range=(0.5, 1.5))"],
             {"resize_ratio": (0.5, 1.5)},
         ),
         (
-            ["dict(type='CachedMosaic')", "dict(type='RandomResize', scale=(320, 320), ratio_range=(0.5, 1.5))"],
+            [MOSAIC, "dict(type='RandomResize', scale=(320, 320), ratio_range=(0.5, 1.5))"],
             {"resize_ratio": (0.25, 0.75)},
         ),
-        (["dict(type='RandomResize', scale=(320, 320), ratio_range=(0.5, 1.5))"], {"resize_ratio": (0.5, 1.5)}),
+        (
+            ["dict(type='RandomResize', scale=(320, 320), ratio_range=(0.5, 1.5))"],
+            {"resize_ratio": (0.5, 1.5)},
+        ),
     ],
 )  # fmt: skip
 def test_a_pipeline_becomes_the_augmentation(migrated, steps, expected) -> None:
@@ -192,7 +199,8 @@ def test_an_input_that_is_no_square_of_a_multiple_of_32_is_adapted(migrated, siz
 def test_steps_and_hooks_without_a_counterpart_are_named_with_the_reason(migrated) -> None:
     found = migrated(
         pipeline("dict(type='RandomAffine')", "dict(type='Albu', transforms=[])", CROP)
-        + "\ncustom_hooks = [dict(type='MyHook')]\nmodel = dict(bbox_head=dict(loss_bbox=dict(type='DIoULoss')))"
+        + "\ncustom_hooks = [dict(type='MyHook')]\n"
+        "model = dict(bbox_head=dict(loss_bbox=dict(type='DIoULoss')))"
     )
     left = rows(found, "unsupported")
     for key in ("RandomAffine", "Albu", "custom_hooks MyHook", "model.bbox_head.loss_bbox.type"):
@@ -224,7 +232,8 @@ def test_a_value_that_no_recipe_allows_is_left_out_with_the_reason(migrated) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "train_cfg = None", "train_dataloader = None", "optim_wrapper = None", "param_scheduler = dict(type=5)",
+        "train_cfg = None", "train_dataloader = None", "optim_wrapper = None",
+        "param_scheduler = dict(type=5)",
         "custom_hooks = [None, 1]", "default_hooks = []", "model = dict(test_cfg=[])", "randomness = 3",
         "train_dataloader = dict(dataset=[1])", "val_evaluator = []", "auto_scale_lr = 1", "load_from = 5",
         "train_cfg = dict(max_epochs='a')", "model = dict(backbone=dict(frozen_stages='all'))",
@@ -247,6 +256,8 @@ def test_settings_of_an_unexpected_type_still_give_a_recipe(migrated, text) -> N
 
 # --- other models
 
+HEAD = "dict(type='RTMDet', bbox_head=dict(type='RTMDetSepBNHead'), "
+
 
 @pytest.mark.parametrize(
     ("model", "why"),
@@ -256,16 +267,15 @@ def test_settings_of_an_unexpected_type_still_give_a_recipe(migrated, text) -> N
         ("dict(type='RTMDet', bbox_head=dict(type='RTMDetInsSepBNHead'))", "RTMDet-Ins"),
         ("dict(type='mmdet.RTMDet', bbox_head=dict(type='RotatedRTMDetSepBNHead'))", "rotated RTMDet"),
         (
-            "dict(type='RTMDet', bbox_head=dict(type='RTMDetSepBNHead'), backbone=dict(type='SwinTransformer'))",
+            HEAD + "backbone=dict(type='SwinTransformer'))",
             "backbone 'SwinTransformer'",
         ),
         (
-            "dict(type='RTMDet', bbox_head=dict(type='RTMDetSepBNHead'), backbone=dict(type='CSPNeXt', arch='P6'))",
+            HEAD + "backbone=dict(type='CSPNeXt', arch='P6'))",
             "backbone 'CSPNeXt P6'",
         ),
         (
-            "dict(type='RTMDet', bbox_head=dict(type='RTMDetSepBNHead'),"
-            " backbone=dict(type='CSPNeXt', deepen_factor=0.5, widen_factor=0.5))",
+            HEAD + "backbone=dict(type='CSPNeXt', deepen_factor=0.5, widen_factor=0.5))",
             "no published size",
         ),
         ("[1]", "states no model"),
@@ -311,3 +321,15 @@ def test_the_document_holds_recipe_data_and_rows(migrated) -> None:
     assert document["recipe"]["schedule"]["epochs"] == 300
     assert document["data"]["splits"]["train"][0]["annotations"].endswith("instances_train2017.json")
     assert sum(document["counts"].values()) == len(document["rows"])
+
+
+def test_a_dumped_config_gives_the_recipe_of_its_source(migrated) -> None:
+    source = migrated(TINY + "train_cfg = dict(max_epochs=12)\nrandomness = dict(seed=4)")
+    dumped = "\n".join(f"{key} = {value!r}" for key, value in source.config.values.items())
+    full_names = dumped.replace("'RTMDet'", "'mmdet.models.detectors.rtmdet.RTMDet'")
+    full_names = full_names.replace("'CachedMosaic'", "'mmdet.datasets.transforms.CachedMosaic'")
+    for text in (dumped, full_names):
+        found = migrated(text)
+        assert found.recipe == source.recipe
+        assert found.data.splits == source.data.splits
+        assert found.config.published == ()

@@ -103,7 +103,8 @@ def test_logs_become_records_of_a_run(tmp_path) -> None:
     log(tmp_path, "20230611_000000", [{**iteration, "epoch": 2, "loss": 9}, {**validation, "step": 2}])
     records = find_work_dir(tmp_path).records()
     assert records[0] == {
-        "kind": "train", "epoch": 1, "lr": 1e-3, "loss": 1.5, "loss_cls": 1.0, "loss_bbox": 0.5, "memory_mb": 70
+        "kind": "train", "epoch": 1, "lr": 1e-3, "loss": 1.5, "loss_cls": 1.0, "loss_bbox": 0.5,
+        "memory_mb": 70,
     }  # fmt: skip
     assert records[1] == {"kind": "val", "epoch": 1, "ap": 0.5, "ap50": 0.7, "ap_small": -1.0}
     assert [(r["kind"], r["epoch"], r.get("loss")) for r in records[2:]] == [

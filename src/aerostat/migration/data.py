@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,6 +249,8 @@ def read_data(data: ConfigData, *, strict: bool = False) -> Dataset:
     """
     if "train" not in data.splits:
         raise InputError(f"{data.config} names no training data; name the data set instead of the config.")
+    if (whole := _read_at_once(data, strict)) is not None:
+        return whole
     splits: dict[str, Split] = {}
     for name, sources in data.splits.items():
         try:
@@ -260,6 +263,38 @@ def read_data(data: ConfigData, *, strict: bool = False) -> Dataset:
         splits[name] = _joined(parts, data)
     classes = data.classes or _same_classes(splits, data.config)
     return Dataset(classes, {name: keep_classes(split, classes) for name, split in splits.items()})
+
+
+def _read_at_once(data: ConfigData, strict: bool) -> Dataset | None:
+    """Return the data set as one path and options name it, so that a run can read it again.
+
+    None if that is not possible: a split has several files, a class is missing, or images would come from
+    another folder than the config says.
+    """
+    sources = {name: found[0] for name, found in data.splits.items() if len(found) == 1}
+    annotations = {name: data.find(source.annotations).absolute() for name, source in sources.items()}
+    folders = {name: data.find(source.images).absolute() for name, source in sources.items()}
+    if len(sources) < len(data.splits) or not all(map(_exists, (*annotations.values(), *folders.values()))):
+        return None
+    try:
+        root = Path(os.path.commonpath([*annotations.values(), *folders.values()]))
+        if Path.cwd().is_relative_to(root) and len(set(folders.values())) > 1:
+            return None  # images would be looked for in all of it
+        options = ReadOptions(
+            images=next(iter(folders.values())) if len(set(folders.values())) == 1 else None,
+            strict=strict,
+            splits=annotations,
+            only_classes=data.classes or None,
+        )
+        read = read_dataset(root, options)
+    except (InputError, ValueError):  # reading file by file says why, or needs less
+        return None
+    inside = all(
+        image.path.absolute().is_relative_to(folders[name])
+        for name, split in read.splits.items()
+        for image in split.images
+    )
+    return read if inside and not read.left_out else None
 
 
 def _read_source(name: str, source: Source, data: ConfigData, strict: bool) -> Split:
