@@ -149,7 +149,7 @@ def test_eval_takes_the_data_of_a_config(aerostat, coco, weights):
 
 
 @pytest.mark.slow
-def test_a_config_trains_and_its_run_resumes_and_is_reported(aerostat, coco):
+def test_a_config_trains_and_its_run_is_evaluated_and_reported(aerostat, coco):
     path = config_of(coco)
     ended = aerostat("train", path, "--out", "run", "--device", "cpu")
     assert ended.code == 0, ended.err
