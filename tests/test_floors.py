@@ -13,6 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 FLOORS = (
     ("errors", "files", "text", "version", "collector"),
     ("progress",),
+    ("openmmlab",),
     ("geometry",),
     ("images",),
     ("draw",),
@@ -32,7 +33,7 @@ FLOORS = (
     ("deploy",),
     ("benchmarking",),
     ("training",),
-    ("experiments",),
+    ("experiments", "migration"),
     ("reporting",),
     ("demo",),
     ("cli",),

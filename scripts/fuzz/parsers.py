@@ -353,6 +353,120 @@ def _read_recipe(path: Path) -> object:
     return parse_assignments([f"optim.lr={path.read_text('utf-8-sig')[:2000]}"])
 
 
+# ------------------------------------------------------------------------------------ configs of OpenMMLab
+
+
+@cache
+def _configs() -> tuple[bytes, ...]:
+    child = """_base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
+data_root = 'data/'
+metainfo = {'classes': ('balloon', 'kite'), 'palette': [(220, 20, 60)]}
+max_epochs, last = 40, 5
+base_lr = 12 * 0.004 / (32 * 8)
+img_scale = (640, 640)
+load_from = f'{data_root}weights.pth'
+model = dict(backbone=dict(frozen_stages=4), bbox_head=dict(num_classes=len(metainfo['classes'])))
+train_pipeline = [
+    dict(type='CachedMosaic', img_scale=img_scale, max_cached_images=20),
+    dict(type='RandomResize', scale=(img_scale[0] * 2, img_scale[1] * 2), ratio_range=(0.5, 2.0)),
+    *[dict(type='RandomCrop', crop_size=s) for s in [img_scale]],
+    dict(type='RandomFlip', prob=0.5)]
+train_dataloader = dict(batch_size=12, dataset=dict(
+    data_root=data_root, metainfo=metainfo, ann_file='{}.json'.format('train'), pipeline=train_pipeline))
+optim_wrapper = dict(_delete_=True, optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.05))
+param_scheduler = [dict(type='LinearLR', by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', eta_min=base_lr * 0.05, begin=max_epochs // 2, end=max_epochs)]
+_base_.custom_hooks[1].switch_epoch = max_epochs - last
+for step in train_pipeline:
+    if step['type'] == 'RandomFlip':
+        step['prob'] = 0.25
+train_cfg = dict(max_epochs=max_epochs, val_interval=10)
+work_dir = '%s/{{ fileBasenameNoExtension }}' % 'work_dirs'
+"""
+    pure = """from mmengine.config import read_base
+with read_base():
+    from .rtmdet_s_8xb32_300e_coco import *
+from mmdet.datasets.transforms import RandomFlip
+model.update(dict(bbox_head=dict(num_classes=1)))
+train_dataloader.merge(dict(dataset=dict(pipeline=[dict(type=RandomFlip, prob=0.5)])))
+randomness = dict(seed=3)
+"""
+    return child.encode(), pure.encode()
+
+
+_PYTHON = (
+    *("x = " + "[" * depth + "]" * depth for depth in (1, 80, 200, 5000)),
+    *("x = " + "-" * depth + "1" for depth in (1, 90, 3000)),
+    *("x = " + "1+" * depth + "1" for depth in (1, 90, 3000)),
+    *("x = x" + ".a" * depth for depth in (1, 90, 3000)),
+    *("x = [1]" + "\nx = [x, x]" * depth for depth in (3, 60)),
+    *("x = 9 ** 9 ** 9", "x = 'a' * 10 ** 9", "x = '%999999d' % 1", "x = f'{1:>999999}'", "x = 1 << 10 ** 9"),
+    *("x = '{0.__class__}'.format(1)", "x = ().__class__", "import os", "open('spilt', 'w')", "del model"),
+    *(
+        "x = [1]\nx.append(x)\ny = str(x)",
+        "while 1: pass",
+        "x = [i for i in range(9999) for j in range(9999)]",
+    ),
+    *(
+        "from .. import *",
+        "_base_ = ['a.py'] * 99",
+        "_base_ = 'config.py'",
+        "x = '{{_base_.model}}'",
+        "x = y = z",
+    ),
+    *("model = None", "train_dataloader = [1]", "custom_hooks = 5", "param_scheduler = dict(a=1)", "x: int"),
+    *(
+        "a, *b = 1, 2",
+        "x = {**{1: 2}, 'a': {}}",
+        "x = {(): 1}",
+        "x = {[]: 1}",
+        "async def f(): pass",
+        "x @= 1",
+    ),
+)
+
+
+def _change_python(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
+    lines = content.decode().splitlines()
+    for _ in range(dice.choice((1, 1, 2, 4))):
+        at = dice.randrange(len(lines))
+        words = lines[at].split(" ")
+        match dice.randrange(6):
+            case 0:
+                lines.insert(at, dice.choice(_PYTHON))
+            case 1:
+                words[dice.randrange(len(words))] = dice.choice(
+                    (*NUMBERS, *_VALUES, "None", "dict()", "model")
+                )
+                lines[at] = " ".join(words)
+            case 2:
+                name = lines[at].partition("=")[0].strip() or "x"
+                lines.insert(at + 1, f"{name} = {json.dumps(dice.choice(bytes_and_text.NAMES))}")
+            case 3:
+                lines[at:at] = lines[at : at + 1] * dice.choice((1, 2, 500))
+            case 4:
+                lines.pop(at) if len(lines) > 1 else lines.append("x = 1")
+            case _:
+                other = dice.choice(others).decode().splitlines()
+                lines.insert(at, dice.choice(other))
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _read_config(path: Path) -> object:
+    """Parse and migrate; a recipe that comes out must be one that can be written and read again."""
+    from aerostat.migration import migrate
+    from aerostat.training.recipe import read_recipe
+
+    found = migrate(path)
+    if max(map(len, found.render())) > 80:
+        raise AssertionError("a table wider than a terminal")
+    json.dumps(found.to_dict())
+    (path.parent / "out.toml").write_text(found.to_toml(), "utf-8")
+    if read_recipe(path.parent / "out.toml") != found.recipe:
+        raise AssertionError("a recipe that is another one once it is written")
+    return found.recipe
+
+
 # ------------------------------------------------------------------------------------ safetensors
 
 
@@ -722,6 +836,7 @@ PARSERS = {
         Parser("cvat", "annotations.xml", xml_files.cvat, _XML, _read_xml),
         Parser("cvat-video", "annotations.xml", xml_files.cvat_video, _XML, _read_xml),
         Parser("recipe", "recipe.toml", _recipes, (_BYTES, _change_toml, _change_toml), _read_recipe),
+        Parser("config", "config.py", _configs, (_BYTES, _change_python, _change_python), _read_config),
         Parser(
             "weights",
             "weights.safetensors",

@@ -47,7 +47,8 @@ def evaluate(
     Parameters
     ----------
     weights:
-        Run directory, weights file, exported .onnx or .xml, or name of the zoo.
+        Run directory, work directory of MMDetection, weights file, exported .onnx or .xml, or name of the
+        zoo.
     data:
         Data set folder, or one split's annotation file. Data without class names take the detector's.
     split:

@@ -12,7 +12,7 @@ from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.options import READ, RECIPE, Flag, JsonFlag, Read, Recipe
 from aerostat.cli.reading import read
-from aerostat.cli.recipes import recipe_values
+from aerostat.cli.recipes import training_request
 from aerostat.errors import AerostatError, clause
 
 if TYPE_CHECKING:
@@ -54,13 +54,11 @@ def inspect(
     from aerostat.datasets.summary import data_card
     from aerostat.inspection.folder import DOCUMENT, TrainingPreview, check_request, inspect_to_folder
     from aerostat.lint.lint import lint, require_clean
-    from aerostat.training.plan import TrainRequest
     from aerostat.training.preview import plan_to_show
 
     check_request(out, limit=limit, force=force)
-    preset, values = recipe_values(start)
+    request = training_request(start)
     dataset = read(data, reading, strict=False)  # everything is shown first
-    request = TrainRequest(start.model, start.weights, preset, values=values)
     planned, refusal = plan_to_show(dataset, request, COMMANDS)
     findings = lint(dataset)
     if not json_:

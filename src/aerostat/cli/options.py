@@ -208,7 +208,11 @@ class Recipe:
     model: Model = None
     weights: StartWeights = None
     recipe: Annotated[
-        str, Parameter(help='"auto" (chosen by the size of the data), "small", "published", or a TOML file.')
+        str,
+        Parameter(
+            help='"auto" (chosen by the size of the data), "small", "published", a TOML file, or the .py '
+            "config of an RTMDet of MMDetection or MMYOLO."
+        ),
     ] = "auto"
     input_size: RecipeInputSize = None
     seed: Annotated[

@@ -61,7 +61,8 @@ def predict(
     Parameters
     ----------
     weights:
-        Run directory, weights file, exported .onnx or .xml, or name of the zoo.
+        Run directory, work directory of MMDetection, weights file, exported .onnx or .xml, or name of the
+        zoo.
     sources:
         Images, folders, or patterns such as "photos/*.jpg".
     out:

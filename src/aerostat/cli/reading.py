@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aerostat.cli.options import Read
+from aerostat.cli.options import Read, given_options
+from aerostat.cli.recipes import is_config
+from aerostat.cli.refusals import refuse
 
 if TYPE_CHECKING:
     from aerostat.datasets.dataset import Dataset
@@ -16,9 +18,20 @@ _log = logging.getLogger(__name__)
 
 
 def read(data: Path, options: Read, **changes: Any) -> Dataset:
-    """Return the data set at a path, read as the options ask for; `changes` beat them."""
+    """Return the data set at a path, read as the options ask for; `changes` beat them.
+
+    The path may be a config of OpenMMLab, which names annotations, images and classes itself.
+    """
     from aerostat.datasets.dataset import read_dataset
 
+    if is_config(data):
+        from aerostat.migration.data import data_of, read_data
+        from aerostat.openmmlab.config import read_config
+
+        strict = options.chosen(**changes).strict
+        given = {name: value for name, value in given_options(options).items() if name != "--strict"}
+        refuse(given, "cannot go with a config, which states them")
+        return read_data(data_of(read_config(data)), strict=strict)
     return read_dataset(data, options.chosen(**changes))
 
 

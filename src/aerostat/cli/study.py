@@ -24,7 +24,7 @@ from aerostat.cli.options import (
     StartWeights,
 )
 from aerostat.cli.reading import name_of, read
-from aerostat.cli.recipes import recipe_values
+from aerostat.cli.recipes import training_request
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def study(
     folds:
         Number of parts of the training images for cross-validation; a val split is not used.
     recipe:
-        "auto", "small", "published" or a TOML file. Several are compared with the first.
+        "auto", "small", "published", a TOML file or a config of OpenMMLab. Several are compared with the
+        first.
     vary:
         Another recipe: the first one with changes "section.key=value section.key=value"; may be repeated.
     tta:
@@ -101,14 +102,13 @@ def study(
 def _arms(recipes: list[str], variations: list[str], shared: Recipe, fields: Fields) -> list[Arm]:
     """Return the recipes of a study: the named ones, then the first one's variations."""
     from aerostat.experiments.study import Arm
-    from aerostat.training.plan import TrainRequest
+    from aerostat.training.presets import PRESETS
     from aerostat.training.recipe import parse_assignments
 
     arms = []
     for name in recipes:
-        preset, values = recipe_values(replace(shared, recipe=name), fields)
-        request = TrainRequest(shared.model, shared.weights, preset, values=values)
-        arms.append(Arm(Path(name).stem if preset != name else name, request))
+        request = training_request(replace(shared, recipe=name), fields)
+        arms.append(Arm(name if name in PRESETS else Path(name).stem, request))
     base = arms[0].request
     for text in variations:
         changed: dict[str, dict[str, Any]] = {s: dict(values) for s, values in base.values.items()}

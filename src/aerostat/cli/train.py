@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +12,15 @@ from aerostat.cli.app import app
 from aerostat.cli.options import FIELDS, READ, RECIPE, Fields, Flag, Read, Recipe, given_options
 from aerostat.cli.pages import write_page
 from aerostat.cli.reading import name_of, read
-from aerostat.cli.recipes import recipe_values
+from aerostat.cli.recipes import is_config, tell_migration, training_request
 from aerostat.cli.refusals import refuse
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
     from aerostat.datasets.dataset import Dataset
+    from aerostat.migration import Migration
     from aerostat.runs.directory import Run
+    from aerostat.training.plan import TrainRequest
 
 
 @app.command(sort_key=4, usage="Usage: aerostat train DATA [OPTIONS]")
@@ -36,12 +39,13 @@ def train(
     """Fine-tune RTMDet on annotated images.
 
     DATA is a folder with train/ and val/, each with images and annotations. Their format is one of those
-    that `aerostat convert --help` lists.
+    that `aerostat convert --help` lists. It may be the .py config of an RTMDet of MMDetection or MMYOLO,
+    which is parsed, never executed: data and recipe are then those of the config.
 
     Parameters
     ----------
     data:
-        Data set folder, or one split's annotation file.
+        Data set folder, one split's annotation file, or a config of OpenMMLab.
     val:
         Share of the images to hold out for validation, if the data have no split for it; by default 0.2 of
         ten images or more. 0 learns from all.
@@ -68,30 +72,70 @@ def train(
         words = bool(reading.classes)
         hint = " (--classes takes every name up to the next option, so DATA goes before it)" * words
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
-    preset, values = recipe_values(start, fields)
+    migration = _migration(data)
+    request = training_request(start, fields, migration)
+    _require_weights(request)
     if dry_run:
-        from aerostat.training.plan import TrainRequest, plan, show_plan
+        from aerostat.training.plan import plan, show_plan
         from aerostat.training.runner import look_at
 
         dataset = read(data, reading)
-        asked = TrainRequest(start.model, start.weights, preset, values=values, val=val)
+        asked = replace(_for_data(request, migration, dataset), val=val)
         planned = plan(dataset, asked, COMMANDS)
         show_plan(planned, look_at(planned.data, strict=reading.strict), COMMANDS)
         print(planned.recipe.to_toml(), end="")
         return
     run = _free_run(out, data)
     with leaving_at_once(lambda: COMMANDS.what_is_left(Run(run))):
-        from aerostat.training.plan import TrainRequest
         from aerostat.training.runner import RunOptions, start_run
 
         dataset = read(data, reading)
         trained = start_run(
             dataset,
             run,
-            TrainRequest(start.model, start.weights, preset, values=values, val=val),
+            replace(_for_data(request, migration, dataset), val=val),
             RunOptions(strict=reading.strict, commands=COMMANDS),
         )
         write_page(trained, dataset)
+
+
+def _migration(data: Path) -> Migration | None:
+    """Return the migration of a config, having told what became of its settings; None for other data."""
+    if not is_config(data):
+        return None
+    from aerostat.migration import migrate
+
+    found = migrate(data)
+    tell_migration(found)
+    return found
+
+
+def _require_weights(request: TrainRequest) -> None:
+    """Fetch the weights that a migrated recipe starts from, before the data are read.
+
+    Raises:
+        AerostatError: they cannot be had; the message says how to go without.
+    """
+    if request.recipe is None or request.weights is not None or not request.recipe.model.weights:
+        return
+    from aerostat.inference.resolve import weights_path
+
+    try:
+        weights_path(request.recipe.model.weights)
+    except AerostatError as error:
+        why = str(error).removesuffix(".")
+        raise type(error)(f"{why}, or start from fresh weights with --weights ''.") from None
+
+
+def _for_data(request: TrainRequest, migration: Migration | None, dataset: Dataset) -> TrainRequest:
+    """Return the request for data that are read: lengths in iterations and in epochs can be converted."""
+    if migration is None or request.recipe is not migration.recipe:
+        return request
+    from aerostat.migration import migrate
+    from aerostat.training.plan import choose_splits
+
+    images = len(choose_splits(dataset)[0])
+    return replace(request, recipe=migrate(migration.config, train_images=images).recipe)
 
 
 def _resume(run: Run, data: Dataset | None, reading: Read) -> None:

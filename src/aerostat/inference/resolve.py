@@ -1,7 +1,8 @@
-"""From a name, a run or a path to a detector: weights, exported models and engines."""
+"""From a name, a run, a work directory or a path to a detector: weights, exported models and engines."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import logging
@@ -13,6 +14,7 @@ from aerostat.inference.backends.engine import ENGINES, Engine
 from aerostat.inference.backends.exported import SUFFIXES, Exported, read_onnx_entry
 from aerostat.inference.detector import Detector
 from aerostat.inference.devices import check_device, choose_device
+from aerostat.openmmlab.work_dir import find_work_dir
 
 if TYPE_CHECKING:  # torch is loaded with weights only: an exported model does without
     import torch
@@ -42,7 +44,8 @@ def load(
     """Return a detector from a run directory, a weights file, an exported model or a name of the zoo.
 
     Args:
-        source: a run directory (its best weights, else its last), a native ``.safetensors``, an OpenMMLab
+        source: a run directory (its best weights, else its last), a work directory of MMEngine (the same,
+            with the classes and the test size of its config), a native ``.safetensors``, an OpenMMLab
             ``.pth``, an exported ``.onnx`` or ``.xml``, or a zoo name such as ``rtmdet-tiny``.
         device: auto (CUDA if there is one, else the CPU), cpu, cuda, cuda:0 (or another number) or mps. If
             it cannot be used here, the CPU is taken and a warning is logged. Exported models run on the CPU.
@@ -191,7 +194,7 @@ def load_network(
     from aerostat.model import build
     from aerostat.weights.checkpoint import fit_to, load_weights
 
-    weights = load_weights(weights_path(source))
+    weights = _with_config(load_weights(weights_path(source)), source)
     header = weights.header
     if header.kind != "detector":
         raise InputError(
@@ -212,6 +215,36 @@ def load_network(
     return net.eval(), weights, size
 
 
+def _with_config(weights: Weights, source: Path | str) -> Weights:
+    """Return the weights of a work directory with the classes and the test size that its config states.
+
+    A config that cannot be parsed costs these two only: the weights say the rest.
+    """
+    if "://" in str(source) or any((Path(source) / name).is_file() for name in RUN_WEIGHTS):
+        return weights
+    found = find_work_dir(source)
+    if found is None or weights.header.source != "openmmlab":
+        return weights
+    header = weights.header
+    try:
+        classes, size = found.classes, found.input_size
+    except InputError as error:
+        _log.warning(f"the classes and the test size of {source} are those of its weights alone: {error}")
+        return weights
+    if classes and len(classes) == len(header.classes):
+        header = dataclasses.replace(header, classes=classes, notes=())
+    elif classes:
+        _log.warning(
+            f"{source}: its config names {len(classes)} classes, its weights have {len(header.classes)}; "
+            "those of the weights are taken"
+        )
+    if size is not None:
+        header = dataclasses.replace(header, input_size=size)
+    width, height = header.input_size
+    _log.info(f"{source}: {found.weights.relative_to(found.path)} at {width} x {height} px")
+    return dataclasses.replace(weights, header=header)
+
+
 def _check_input_size(side: int | None) -> None:
     if side is not None and (side < INPUT_STEP or side % INPUT_STEP):
         raise InputError(
@@ -230,7 +263,7 @@ def _require_cpu(device: str | torch.device, what: str) -> None:
 
 
 def weights_path(source: Path | str) -> Path:
-    """Return the weights file that a run directory, a file, a zoo name or an https:// address stands for.
+    """Return the weights file that a run or work directory, a file, a zoo name or an address stands for.
 
     Raises:
         InputError: there is no such file.
@@ -242,7 +275,12 @@ def weights_path(source: Path | str) -> Path:
         for name in RUN_WEIGHTS:
             if (path / name).is_file():
                 return path / name
-        raise InputError(f"{path} is no run with weights: it has neither {' nor '.join(RUN_WEIGHTS)}.")
+        if (found := find_work_dir(path)) is not None:
+            return found.weights
+        raise InputError(
+            f"{path} is no run with weights: it has neither {' nor '.join(RUN_WEIGHTS)}, and no .pth file of "
+            "MMEngine."
+        )
     if path.is_file():
         return path
     if path.suffix or len(path.parts) > 1:

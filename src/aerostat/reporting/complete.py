@@ -95,8 +95,18 @@ def _chapters(story: Story, data: Dataset | None, commands: Commands) -> list[Ch
             of_directory["Summary"], f"Chapters that need the detector and the data are left out: {error}"
         )
         return list(of_directory.values())
+    return chapters_of_subject(of_directory, subject)
+
+
+def chapters_of_subject(of_directory: Mapping[str, Chapter], subject: Subject) -> list[Chapter]:
+    """Return the chapters of a directory together with those that need its detector and data.
+
+    Args:
+        of_directory: chapters by title; the first is the summary.
+        subject: detector and data.
+    """
     chapters: list[Chapter] = []
-    for name in ORDER:
+    for name in (*ORDER, *(name for name in of_directory if name not in ORDER)):
         chapters += [of_directory[name]] if name in of_directory else []
         for title_of_failure, make in SHOWN.get(name, {}).items():
             chapters += _made(title_of_failure, make, subject)

@@ -34,7 +34,7 @@ MAX_CLASSES = 100
 MAX_REMARKS = 20
 """Rows of the table of warnings."""
 
-_NOTHING = "–"
+NOTHING = "–"
 _SIZES = "Sizes of objects are COCO's: small is below 32 × 32 px, large above 96 × 96 px."
 _PRECISION = {
     "ap": "AP",
@@ -445,7 +445,7 @@ def _evaluation(story: Story) -> Chapter | None:
     ]
     by_class = _ap_by_class(shown)
     text = "Figures by the COCO protocol, with the averaged weights, on the validation split."
-    if any(three_digits(record.get(key)) == _NOTHING for record in shown.values() for key in FIGURES):
+    if any(three_digits(record.get(key)) == NOTHING for record in shown.values() for key in FIGURES):
         text += " A dash stands where there is nothing to find."
     lines = _coco_lines(best)
     folded = [Fold(f"Epoch {best['epoch']} in COCO's own lines", lines)] if lines else []
@@ -530,7 +530,8 @@ def _recipe(story: Story) -> Chapter:
         else "Every field has its default, the published value of RTMDet-tiny."
     )
     tables = [Table(("field", "this run", "default"), rows)] if rows else []
-    whole = story.run.recipe.read_text("utf-8").strip()
+    written = story.run.recipe.is_file()  # a work directory of MMEngine has none
+    whole = (story.run.recipe.read_text("utf-8") if written else story.recipe.to_toml()).strip()
     return Chapter("Recipe", paragraphs=[text], tables=tables, folds=[Fold("The whole recipe, TOML", whole)])
 
 
@@ -564,14 +565,14 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def three_digits(value: object) -> str:
     """Return an AP or AR with three digits, or a dash where it is undefined."""
-    return f"{value:.3f}" if is_number(value) and value >= 0 else _NOTHING
+    return f"{value:.3f}" if is_number(value) and value >= 0 else NOTHING
 
 
 def _plain(value: object) -> str:
     """Return a value of the recipe or the environment as a person writes it."""
     match value:
         case None | "":
-            return _NOTHING
+            return NOTHING
         case bool():
             return "yes" if value else "no"
         case float():
