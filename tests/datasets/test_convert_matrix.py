@@ -90,7 +90,9 @@ def test_each_format_goes_into_each_with_its_images(
     found = Dataset.read(tmp_path / "other", options=reading(other))
     assert_same(found, expected, EXACT)
     for split in found.splits.values():
-        for image, original in zip(split.images, expected.split(split.name).images, strict=True):
+        originals = {image.file_name: image for image in expected.split(split.name).images}
+        for image in split.images:
+            original = originals[image.file_name.replace("\\", "/").rpartition(f"{split.name}/")[2]]
             assert image.path.is_relative_to(tmp_path / "other")
             assert image.path.read_bytes() == original.path.read_bytes()
 

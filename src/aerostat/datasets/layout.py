@@ -127,7 +127,7 @@ def _splits_in(folder: AnyPath, images: AnyPath | None, asked: str | None) -> li
         if len(visible) != 1 or any(_is_image(name) for name in files):
             break
         folder = folder / visible[0]  # what was packed or downloaded is often one folder deeper
-    return _files_beside(folder, images)
+    return _files_beside(folder, images, deep=True)
 
 
 def _layout_of(folder: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
@@ -195,7 +195,7 @@ def _split_folders(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
                 f"{folder_name}; keep one of them."
             )
         folders[name] = root / folder_name
-    candidates = {name: _candidates(folder) for name, folder in folders.items()}
+    candidates = {name: _candidates(folder) or _nested(folder) for name, folder in folders.items()}
     if not any(candidates.values()):
         return []
     found = []
@@ -215,9 +215,15 @@ def _annotations_folder(root: AnyPath, images: AnyPath | None) -> list[SplitFile
     return _one_for_each_split(_candidates(folder), folder, images or root)
 
 
-def _files_beside(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
-    """Return the split, or the splits, whose annotation files stand in the folder itself."""
-    candidates = _candidates(root)
+def _files_beside(root: AnyPath, images: AnyPath | None, deep: bool = False) -> list[SplitFiles]:
+    """Return the split, or the splits, whose annotation files stand in the folder itself.
+
+    Args:
+        root: the folder.
+        images: that of the images, if it was given.
+        deep: without any such file, take those in folders below, if their format has one file per image.
+    """
+    candidates = _candidates(root) or (_nested(root) if deep else {})
     names = {_name_of_file(file) for file in candidates}
     if len(candidates) > 1 and names <= set(SPLIT_NAMES) and not _per_image(candidates):
         return _one_for_each_split(candidates, root, images or root)
@@ -243,14 +249,25 @@ def _candidates(folder: AnyPath) -> Candidates:
     files, such as ``.annotations.coco.json``.
     """
     found = _candidates_in(folder)
+    if _per_image(found):
+        return found | _nested(folder)
     for name in [] if found else _folders_of_formats():
         if (folder / name).is_dir() and not found:
             found = {
                 file: claims
-                for file, claims in _candidates_in(folder / name).items()
+                for file, claims in (_candidates_in(folder / name) | _nested(folder / name)).items()
                 if any(name in format_.folders for format_ in claims)
             }
     return found or _candidates_in(folder, hidden=True)
+
+
+def _nested(folder: AnyPath) -> Candidates:
+    """Return the files in folders below a folder that look like annotations of one image each."""
+    suffixes = tuple({format_.suffix for format_ in formats.FORMATS if format_.per_image})
+    nested = (name for name in files_below(folder) if "/" in name and name.lower().endswith(suffixes))
+    paths: list[AnyPath] = [folder / name for name in sorted(nested)]
+    claimed = ((path, formats.claimants(AnnotationText(path))) for path in paths)
+    return {path: claims for path, claims in claimed if any(format_.per_image for format_ in claims)}
 
 
 def _candidates_in(folder: AnyPath, hidden: bool = False) -> Candidates:
@@ -287,7 +304,17 @@ def _split_of(
     if not files:
         raise _without_annotations(folder)
     texts = tuple(map(AnnotationText, files))
-    return SplitFiles(split, files[0].parent, texts, (files[0].parent, *image_roots))
+    shared = _shared_folder(files)
+    return SplitFiles(split, shared, texts, (shared, *image_roots))
+
+
+def _shared_folder(files: Sequence[AnyPath]) -> AnyPath:
+    """Return the deepest folder that all files are below."""
+    folders = {str(file.parent): file.parent for file in files}
+    shared = min(folders.values(), key=lambda folder: len(str(folder)))
+    while not all(f"{name}/".startswith(f"{shared}/") for name in folders):
+        shared = shared.parent
+    return shared
 
 
 def _without_annotations(folder: AnyPath) -> InputError:

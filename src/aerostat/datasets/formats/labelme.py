@@ -31,14 +31,13 @@ from aerostat.datasets.formats.labelme_shapes import NO_OBJECTS, objects_of
 from aerostat.datasets.formats.labelme_write import LABELS_FILE, write_labelme
 from aerostat.datasets.image_folder import ImageFolder
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, Split, split_name
+from aerostat.datasets.records import Split
 from aerostat.errors import InputError
 from aerostat.images.archive import AnyPath
-from aerostat.images.folders import files_below, length_of
+from aerostat.images.folders import length_of
 from aerostat.progress import track
 from aerostat.text import counted, shown
 
-_FOLDERS = ("json", "annotations", "labels")
 _MAX_LABELS_BYTES = 1 << 20
 _MANY = 2000
 """Files from which on progress is shown."""
@@ -258,68 +257,8 @@ def _recognise(text: AnnotationText) -> bool:
     return text.is_json() and {"shapes", "imagePath"} <= text.keys()
 
 
-def find_nested(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
-    """Return the splits of a folder whose LabelMe files stand in folders of any depth.
-
-    A folder for each split, or one folder for all files, is a layout that all formats share.
-
-    Args:
-        path: the folder.
-        images: folder of the images, if it was given.
-    """
-    if not path.is_dir():
-        return []
-    by_folder: dict[str, list[str]] = {}
-    for name in files_below(path):
-        if name[-5:].lower() == ".json":
-            by_folder.setdefault(name.rpartition("/")[0], []).append(name)
-    by_split: dict[str, list[AnyPath]] = {}
-    deep = False
-    for folder, names in by_folder.items():
-        if not _is_labelme(_inside(path, names[0])):
-            continue
-        parts = folder.split("/") if folder else []
-        split = parts[0] if parts and split_name(parts[0]) in SPLIT_NAMES else ""
-        inner = parts[1:] if split else parts
-        deep = deep or (bool(inner) and inner[0] not in _FOLDERS)
-        by_split.setdefault(split, []).extend(_inside(path, name) for name in names)
-    return [_split_of(split, found, path, images) for split, found in by_split.items()] if deep else []
-
-
-def _inside(path: AnyPath, name: str) -> AnyPath:
-    return path.joinpath(*name.split("/"))
-
-
-def _is_labelme(path: AnyPath) -> bool:
-    """Say whether a file is of LabelMe; one that begins so and is cut off is, so that it is refused."""
-    text = AnnotationText(path)
-    try:
-        return _may_begin(text.head()) and _recognise(text)
-    except InputError:
-        return True
-
-
-def _split_of(folder: str, found: list[AnyPath], path: AnyPath, images: AnyPath | None) -> SplitFiles:
-    """Return a split.
-
-    Args:
-        folder: name of its folder; empty if the data set has one split.
-        found: its files, and others.
-        path: of the data set.
-        images: folder of the images, if it was given.
-    """
-    texts = [AnnotationText(place) for place in sorted(found, key=str) if _is_labelme(place)]
-    root = path / folder if folder else path
-    gathered = [above / "images" for above in (root, path) if (above / "images").is_dir()]
-    roots = (*((images,) if images else ()), root, *gathered, path)
-    name = split_name(folder or path.absolute().name)
-    name = name if name in SPLIT_NAMES else ONLY_SPLIT
-    return SplitFiles(name, root, tuple(texts), tuple(dict.fromkeys(roots)), format="labelme")
-
-
 FORMAT = Format(
     *("labelme", "LabelMe", _may_begin, _recognise, read_labelme, write_labelme),
     per_image=True,
-    folders=_FOLDERS,
-    find=find_nested,
+    folders=("json", "annotations", "labels"),
 )
