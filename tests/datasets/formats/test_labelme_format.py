@@ -372,6 +372,13 @@ def test_files_in_folders_of_any_depth_are_read(images, write_json) -> None:
     assert [i.file_name for i in data.split("val").images] == ["x/deep/a.png"]
 
 
+def test_names_of_images_in_a_folder_of_annotations_name_no_splits(images, write_json) -> None:
+    root = images("data", "images/test_1.png", "images/train_1.png")
+    for name in ("test_1", "train_1"):
+        write_json(root / "annotations" / f"{name}.json", document(shape(SQUARE), image=f"{name}.png"))
+    assert len(Dataset.read(root).split("all")) == 2
+
+
 def test_a_list_beside_gives_the_order_of_the_classes(read, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "labels.txt").write_text("__ignore__\n_background_\nkite\ndog\ncow\n")
