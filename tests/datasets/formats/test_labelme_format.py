@@ -456,7 +456,8 @@ def test_scores_of_a_model_stand_beside_the_shapes(images, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x.png", "/etc/x.png", "C:\\x.png", "https://h/x.png", "a/../../x.png"]
+    "name",
+    ["../../x.png", "/etc/x.png", "C:\\x.png", "https://h/x.png", "a/../../x.png", "y/" * 3000 + "x.png"],
 )
 def test_no_name_leads_out_of_the_written_folder(images, tmp_path: Path, name: str) -> None:
     rows = [ImageRecord(images("photos", "x.png") / "x.png", name, 100, 80)]
