@@ -212,7 +212,12 @@ def _annotations_folder(root: AnyPath, images: AnyPath | None) -> list[SplitFile
     folder = root / "annotations"
     if not folder.is_dir():
         return []
-    return _one_for_each_split(_candidates(folder), folder, images or root)
+    candidates = _candidates(folder)
+    if _per_image(candidates):  # images may be called `test_1`
+        name = split_name(root.absolute().name)
+        name = name if name in SPLIT_NAMES else ONLY_SPLIT
+        return [_split_of(name, candidates, folder, _image_roots(images or root, name))]
+    return _one_for_each_split(candidates, folder, images or root)
 
 
 def _files_beside(root: AnyPath, images: AnyPath | None, deep: bool = False) -> list[SplitFiles]:

@@ -372,6 +372,13 @@ def test_files_in_folders_of_any_depth_are_read(images, write_json) -> None:
     assert [i.file_name for i in data.split("val").images] == ["x/deep/a.png"]
 
 
+def test_names_of_images_in_a_folder_of_annotations_name_no_splits(images, write_json) -> None:
+    root = images("data", "images/test_1.png", "images/train_1.png")
+    for name in ("test_1", "train_1"):
+        write_json(root / "annotations" / f"{name}.json", document(shape(SQUARE), image=f"{name}.png"))
+    assert len(Dataset.read(root).split("all")) == 2
+
+
 def test_a_list_beside_gives_the_order_of_the_classes(read, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "labels.txt").write_text("__ignore__\n_background_\nkite\ndog\ncow\n")
@@ -449,7 +456,8 @@ def test_scores_of_a_model_stand_beside_the_shapes(images, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x.png", "/etc/x.png", "C:\\x.png", "https://h/x.png", "a/../../x.png"]
+    "name",
+    ["../../x.png", "/etc/x.png", "C:\\x.png", "https://h/x.png", "a/../../x.png", "y/" * 3000 + "x.png"],
 )
 def test_no_name_leads_out_of_the_written_folder(images, tmp_path: Path, name: str) -> None:
     rows = [ImageRecord(images("photos", "x.png") / "x.png", name, 100, 80)]

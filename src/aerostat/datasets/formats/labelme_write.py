@@ -27,6 +27,9 @@ LABELS_FILE = "labels.txt"
 
 _VERSION = "5.5.0"
 
+_MAX_PATH = 1000
+"""Bytes of a path below the folder; systems take 1,024 to 4,096 in all. A longer one loses its folders."""
+
 
 def write_labelme(split: Split, path: Path, options: WriteOptions) -> Counter[str]:
     """Write a split as one JSON file for each image, and its classes as ``labels.txt``.
@@ -69,6 +72,8 @@ def _file_name(image_name: str, taken: Counter[str]) -> list[str]:
     if ".." in parts or re.match(r"[\\/]|[A-Za-z][A-Za-z0-9+.-]*:", image_name):
         parts = parts[-1:]
     parts = [_fit_for_every_system(part) for part in parts] or ["_"]
+    if len("/".join(parts).encode()) > _MAX_PATH:
+        parts = parts[-1:]
     *folders, last = parts
     stem = last.rpartition(".")[0] or last
     for name in (stem, last):  # `a.jpg` and `a.png` must not share a file
