@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from aerostat.datasets import formats
 from aerostat.datasets.dataset import Dataset, read_dataset
-from aerostat.datasets.formats.format import LEFT_OUT, Format, WriteOptions
+from aerostat.datasets.formats.format import LEFT_OUT, Format, SplitFiles, WriteOptions
 from aerostat.datasets.image_copies import ImagesAs, bring_images, refuse_without_space
 from aerostat.datasets.image_hint import finds_images, folder_to_name
 from aerostat.datasets.layout import find_splits
@@ -205,7 +205,9 @@ def convert(
         dataset.problems,
         lost,
         _where_images_are(dst, splits),
-        written.states_classes or dataset.classes == _classes_in_use(dataset),
+        written.states_classes
+        or written.write_all is not None  # its file about all splits has the classes, too
+        or dataset.classes == _classes_in_use(dataset),
     )
 
 
@@ -217,11 +219,17 @@ def _write(
 ) -> tuple[tuple[Written, ...], dict[str, int]]:
     """Write the annotations of splits; return what was written and what was lost."""
     files, lost = [], Counter[str]()
+    together = None
+    if written.write_all is not None:
+        together = written.write_all(splits, next(iter(targets.values())), WriteOptions(area))
     for name, split in splits.items():
         instances = len(split.images.instances)
         source = formats.format_of(split)
-        lost_here = written.write(
-            split, targets[name], WriteOptions(area, whole_pixels=source is not None and source.whole_pixels)
+        whole_pixels = source is not None and source.whole_pixels
+        lost_here = (
+            written.write(split, targets[name], WriteOptions(area, whole_pixels))
+            if together is None
+            else together[name]
         )
         instances -= lost_here[LEFT_OUT]
         lost += lost_here
@@ -288,7 +296,9 @@ def _targets(
     """
     sources = find_splits(src, options)
     several = ", ".join(source.split for source in sources)
-    if written.per_image:
+    if written.write_all is not None:
+        targets = {source.split: dst for source in sources}
+    elif written.per_image:
         targets = {source.split: dst / source.split if len(sources) > 1 else dst for source in sources}
     elif dst.suffix and not dst.is_dir() and not in_folder:
         if len(sources) > 1:
@@ -300,7 +310,8 @@ def _targets(
     else:
         targets = {source.split: dst / f"{source.split}{written.suffix}" for source in sources}
     for path in targets.values():
-        if any(_is_same(path, source.annotations) for source in sources):
+        same = (_is_same(path, source.annotations) or _is_inside(path, source, written) for source in sources)
+        if any(same):
             kind = "folder" if written.per_image else "file"
             raise InputError(f"{path} is the {kind} to convert; name another {kind} to write.")
         _require_free(path, written, force)
@@ -321,6 +332,13 @@ def _require_new_folder(dst: Path) -> None:
 
 def _is_same(path: Path, source: AnyPath) -> bool:
     return isinstance(source, Path) and path.exists() and path.samefile(source)
+
+
+def _is_inside(path: Path, source: SplitFiles, written: Format) -> bool:
+    """Return whether a folder to write holds the source, whose files would be replaced."""
+    place = source.annotations
+    together = written.write_all is not None and source.format == written.name
+    return together and isinstance(place, Path) and place.resolve().is_relative_to(path.resolve())
 
 
 def _require_free(path: Path, written: Format, force: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aerostat.datasets import formats
@@ -87,10 +88,7 @@ def _named_splits(path: AnyPath, named: Mapping[str, Path | str], images: AnyPat
 
 
 def _renamed(files: SplitFiles, name: str) -> SplitFiles:
-    return SplitFiles(
-        *(name, files.annotations, files.texts, files.image_roots),
-        *(files.format, files.images, files.classes, files.subset),
-    )
+    return replace(files, split=name)
 
 
 def _splits_at(path: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:

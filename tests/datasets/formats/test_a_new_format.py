@@ -118,7 +118,7 @@ def test_the_command_line_lists_it_and_takes_it(
     )
     assert main(["convert", str(pets / "val"), str(tmp_path / "d"), "--to", "toy"]) == 0
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["a.toy", "b.toy"]
-    assert main(["convert", str(pets / "val"), str(tmp_path / "e"), "--to", "yolo"]) == 2
+    assert main(["convert", str(pets / "val"), str(tmp_path / "e"), "--to", "nope"]) == 2
     assert "toy" in capsys.readouterr().err
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aerostat.datasets.annotation_text import AnnotationText, Document, keys_of
-from aerostat.datasets.formats import coco, csv_table, cvat, label_studio, labelme, openimages, via, voc
+from aerostat.datasets.formats import coco, csv_table, cvat, label_studio, labelme, openimages, via, voc, yolo
 from aerostat.datasets.formats.format import Format
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
@@ -18,6 +18,7 @@ FORMATS: tuple[Format, ...] = (
     label_studio.FORMAT,
     voc.FORMAT,
     cvat.FORMAT,
+    yolo.FORMAT,
 )
 """The formats that are read and written. The first one is written if nothing else is asked for."""
 

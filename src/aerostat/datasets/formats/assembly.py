@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.datasets.clip import Box, box_area, fit_box, fit_polygon
+from aerostat.datasets.clip import Box, box_area, fit_as_they_are, fit_box, fit_polygon
 from aerostat.datasets.formats.checks import BrokenRecords, refuse_unlisted
 from aerostat.datasets.formats.format import SplitFiles
 from aerostat.datasets.image_folder import ImageFolder, problem_of_image, upright_size
-from aerostat.datasets.instances import Instance, InstanceBuilder
+from aerostat.datasets.instances import Block, Floats, Instance, InstanceBuilder, Ints
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Images, Problem, Split, whole_numbers
 from aerostat.errors import InputError
 from aerostat.geometry import polygons
 from aerostat.geometry.masks import Masks
-from aerostat.images.location import Location, location_of
+from aerostat.images.location import FilesBelow, Location
 from aerostat.images.read import read_size
 from aerostat.text import shown
 
@@ -82,6 +82,36 @@ class StatedImage:
     id: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StatedColumns:
+    """Objects of many images in columns, as a parser of a million of them gives them.
+
+    Each has a box or one outline. They give the same as `StatedObject` rows would, in a tenth of the time.
+
+    Args:
+        names: of classes, which `labels` index.
+        images: (n,) places of their images in the list of stated images.
+        labels: (n,).
+        lines: (n,) where they stand in the file of their image; they sort the objects of an image.
+        boxes_xyxy: (n, 4) corners; not looked at where there is an outline.
+        outline_lengths: (n,) points of the outline, 0 for a box.
+        points: (p, 2) x, y of all outlines, one after the other.
+        shares: whether the coordinates are shares of the image's sides, and not pixels.
+        boxes_rest, points_rest: what the floats lack of the stated numbers; None if they lack nothing.
+    """
+
+    names: Sequence[str]
+    images: Ints
+    labels: Ints
+    lines: Ints
+    boxes_xyxy: Floats
+    outline_lengths: Ints
+    points: Floats
+    shares: bool = False
+    boxes_rest: Floats | None = None
+    points_rest: Floats | None = None
+
+
 @dataclass(slots=True)
 class Findings:
     """What a parser and `assemble` find wrong with a split.
@@ -111,6 +141,7 @@ def assemble(
     *,
     format_name: str,
     classes: Sequence[str] = (),
+    columns: StatedColumns | None = None,
 ) -> Split:
     """Return the split that stated images make.
 
@@ -121,6 +152,7 @@ def assemble(
         findings: what the parser has found wrong; the problems of fitting are added.
         format_name: of the format.
         classes: that the files state, in their order; empty if they only show those in use.
+        columns: further objects of the images.
 
     Raises:
         InputError: there is no image, two rows mean the same image, or an object has an unlisted class.
@@ -128,6 +160,8 @@ def assemble(
     if not stated:
         raise InputError(f"{files.annotations} lists no images; expected at least one annotated image.")
     used = dict.fromkeys(o.name for image in stated for o in image.objects if o.name is not None)
+    if columns is not None:
+        used.update(dict.fromkeys(columns.names[label] for label in np.unique(columns.labels).tolist()))
     if options.classes is not None:
         known = tuple(options.classes)
         refuse_unlisted([name for name in used if name not in set(known)], known, files.annotations)
@@ -138,32 +172,38 @@ def assemble(
     broken = BrokenRecords(findings.problems, files.annotations)
     builder = InstanceBuilder()
     names: list[str] = []
-    locations: list[Location] = []
+    files_found: list[str] = []
+    locations: dict[int, Location] = {}
     sizes: list[Size] = []
     ids: list[int] = []
+    places = np.full(len(stated), -1)
     for number, image in enumerate(stated, start=1):
         broken.refuse_too_many()
         found = _locate(image, folder, findings)
         if found is None:
             continue
-        location, size = found
+        file, size = found
         _add_objects(builder, len(names), image, size, labels, findings)
+        places[number - 1] = len(names)
         names.append(image.file_name)
-        locations.append(location)
+        files_found.append(file)
+        if image.location is not None:
+            locations[len(files_found) - 1] = image.location
         sizes.append(size)
         ids.append(image.id or number)
+    all_sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
+    if columns is not None:
+        label_of = np.asarray([labels.get(name, -1) for name in columns.names], np.int64)
+        with np.errstate(over="ignore", invalid="ignore"):  # of numbers that lie in no image
+            _add_columns(builder, columns, places[columns.images], label_of, all_sizes, names, findings)
     problems = [*findings.problems, *folder.note(files.split), *_not_read(findings, files)]
     instances, offsets = builder.finish(len(names))
-    columns = Images(
-        tuple(names),
-        tuple(locations),
-        np.asarray(sizes, np.int64).reshape(-1, 2),
-        whole_numbers(ids),
-        instances,
-        offsets,
-    )
+    where: Sequence[Location] = FilesBelow(folder.root, tuple(files_found))
+    if locations:
+        where = tuple(locations.get(place, location) for place, location in enumerate(where))
+    images = Images(tuple(names), where, all_sizes, whole_numbers(ids), instances, offsets)
     category_ids = tuple(range(1, len(known) + 1))
-    return Split(files.split, known, category_ids, columns, tuple(problems), format_name)
+    return Split(files.split, known, category_ids, images, tuple(problems), format_name)
 
 
 def _not_read(findings: Findings, files: SplitFiles) -> list[Problem]:
@@ -175,19 +215,18 @@ def _not_read(findings: Findings, files: SplitFiles) -> list[Problem]:
     ]
 
 
-def _locate(image: StatedImage, folder: ImageFolder, findings: Findings) -> tuple[Location, Size] | None:
-    """Return where an image is and its size; None if it cannot be used, which is reported."""
+def _locate(image: StatedImage, folder: ImageFolder, findings: Findings) -> tuple[str, Size] | None:
+    """Return an image's name below the folder and its size; None if it cannot be used, which is reported."""
     size: Size | Problem
+    name: str | None = image.file_name
     if image.location is not None:
-        location = image.location
         try:
-            size = read_size(location)
+            size = read_size(image.location)
         except InputError as error:
             size = problem_of_image(error, image.file_name, findings.split)
     else:
         name = folder.claim(image.file_name)
         size = upright_size(name, image.file_name, folder, findings.split)
-        location = location_of(folder.root / (name or image.file_name))
     if isinstance(size, Problem):
         findings.problems.append(size)
         return None
@@ -195,7 +234,7 @@ def _locate(image: StatedImage, folder: ImageFolder, findings: Findings) -> tupl
         kind: ProblemKind = "swapped size" if image.size == size[::-1] else "wrong size"
         said = f"{image.size[0]} x {image.size[1]}"
         findings.add(image.file_name, kind, f"is {size[0]} x {size[1]} upright, the annotations say {said}")
-    return location, size
+    return name or "", size
 
 
 def _add_objects(
@@ -216,6 +255,80 @@ def _add_objects(
         found = fit_object(stated, labels[stated.name], image.file_name, size, scale, findings)
         if found is not None:
             builder.add_one(place, number, found)
+
+
+def _add_columns(
+    builder: InstanceBuilder,
+    columns: StatedColumns,
+    places: Ints,
+    label_of: Ints,
+    sizes: Ints,
+    file_names: Sequence[str],
+    findings: Findings,
+) -> None:
+    """Add objects in columns; those that fit into their image without a change are added together.
+
+    Args:
+        builder: gets the objects.
+        columns: the objects.
+        places: (n,) of their images among those that are kept, -1 for an image that is not.
+        label_of: labels by `columns.labels`.
+        sizes: (m, 2) width and height of the kept images.
+        file_names: (m,) of the kept images.
+        findings: gets the problems.
+    """
+    rows = np.flatnonzero(places >= 0)
+    counts = columns.outline_lengths[rows]
+    outlined = counts > 0
+    kept = np.repeat(places >= 0, columns.outline_lengths)
+    places, labels, lines = places[rows], label_of[columns.labels[rows]], columns.lines[rows]
+    sides = sizes[places].astype(np.float64)
+    boxes, points = columns.boxes_xyxy[rows], columns.points[kept]
+    owners = np.repeat(np.arange(len(rows)), counts)
+    if columns.shares:
+        rest = columns.boxes_rest[rows] if columns.boxes_rest is not None else 0.0
+        boxes = _product(boxes, rest, np.tile(sides, 2))
+        rest = columns.points_rest[kept] if columns.points_rest is not None else 0.0
+        points = _product(points, rest, sides[owners])
+    stops = np.cumsum(counts)
+    start, end = boxes[:, :2], boxes[:, 2:]
+    fits = np.asarray(((start >= 0) & (end <= sides) & (start < end)).all(axis=1), np.bool_)
+    fits[outlined] = fit_as_they_are(points, stops[outlined], sides[outlined])
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for row in np.flatnonzero(outlined & fits).tolist():
+        outline = points[stops[row] - counts[row] : stops[row]]
+        boxes[row], areas[row] = polygons.bounds(outline), polygons.area(outline)
+    plain = np.flatnonzero(fits)
+    no = np.zeros(len(plain), np.bool_)
+    builder.add(
+        Block(
+            *(places[plain], lines[plain], boxes[plain], labels[plain], no, areas[plain], no),
+            *(outlined[plain].astype(np.int64), counts[plain][outlined[plain]]),
+            points[fits[owners]],
+        )
+    )
+    for row in np.flatnonzero(~fits).tolist():
+        x1, y1, x2, y2 = boxes[row].tolist()
+        outlines = [points[stops[row] - counts[row] : stops[row]]] if counts[row] else []
+        box = None if outlines else (x1, y1, x2, y2)
+        stated = StatedObject("", f"line {lines[row]}", box, outlines)
+        place = int(places[row])
+        width, height = sizes[place].tolist()
+        found = fit_object(stated, int(labels[row]), file_names[place], (width, height), None, findings)
+        if found is not None:
+            builder.add_one(place, int(lines[row]), found)
+
+
+_SPLIT_FACTOR = 2.0**27 + 1
+"""Cuts a float into two halves (Veltkamp), each of which times an image's side is exact."""
+
+
+def _product(values: Floats, rest: Floats | float, sides: Floats) -> Floats:
+    """Return (values + rest) * sides, rounded once. The sides are whole numbers below 2^26."""
+    high = values * _SPLIT_FACTOR
+    high -= high - values
+    exact: Floats = high * sides + ((values - high) * sides + rest * sides)
+    return np.where(np.isfinite(exact), exact, values * sides)
 
 
 def fit_object(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ class SplitFiles:
             if the annotations name them.
         classes: names that a list beside the annotations gives to the classes, in the order of their numbers.
         subset: what the annotations call the split, if one file holds several; None to read the whole file.
+        listing: the file or folder that lists the splits and their images; None if no file does.
     """
 
     split: str
@@ -42,6 +43,7 @@ class SplitFiles:
     images: tuple[str, ...] | None = None
     classes: tuple[str, ...] = ()
     subset: str | None = None
+    listing: AnyPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Format:
         image_places: says where the images of a split belong if they are brought along: for each its path in
             the written folder, with slashes. None puts them below ``images``, or beside annotation files of
             their own.
+        write_all: writes all splits into one folder, for a format with a file about all of them and their
+            classes. It returns what `write` does, by split.
     """
 
     name: str
@@ -107,3 +111,4 @@ class Format:
     file_prefix: str = ""
     find: Callable[[AnyPath, AnyPath | None], list[SplitFiles]] | None = None
     image_places: Callable[[Split], Sequence[str]] | None = None
+    write_all: Callable[[Mapping[str, Split], Path, WriteOptions], Mapping[str, Counter[str]]] | None = None
