@@ -119,7 +119,6 @@ def test_vias_own_table_stays_vias(photos: Path) -> None:
         "a.png,,,,,\n",
         "name,x,y,width,height\na,1,2,3,4\n",
         "id,price,x1,y1\n1,2,3,4\n",
-        "0 0.5 0.5 0.1 0.1\n",
         '"a.png,1,2,3,4,kite\n',
     ],
 )

@@ -331,7 +331,7 @@ def test_every_turned_image_is_upright(make: Make) -> None:
 def test_yolo_can_be_asked_for(make: Make) -> None:
     root = make("0 0.5 0.5 0.2 0.5\n")
     assert Dataset.read(root, from_format="yolo").classes == ("cat", "dog")
-    with pytest.raises(InputError, match=r"holds no annotations itself"):
+    with pytest.raises(InputError, match=r"Expected coco annotations, found yolo"):
         Dataset.read(root, from_format="coco")
 
 
