@@ -15,7 +15,7 @@ from aerostat.datasets.formats import FORMATS
 from aerostat.datasets.origin import ReadOptions
 from aerostat.errors import InputError
 from aerostat.images.frame import Frame
-from aerostat.inference.annotation_sinks import CocoResults, as_instances
+from aerostat.inference.annotation_sinks import CocoResults, as_instances, with_extent
 from aerostat.inference.predict_folder import Outcome, draft_formats, predict_to_folder
 from aerostat.results.detections import Detections
 
@@ -82,10 +82,18 @@ def test_masks_go_along_and_a_box_without_extent_does_not() -> None:
     masks = np.zeros((2, 64, 80), bool)
     masks[0, 20:30, 10:20] = True
     boxes = [[10, 20, 20, 30], [5, 5, 5, 9]]
-    found = as_instances(Detections(boxes, [0.9, 0.5], [1, 0], CLASSES, masks=masks))
+    found = as_instances(with_extent(Detections(boxes, [0.9, 0.5], [1, 0], CLASSES, masks=masks)))
     assert len(found) == 1
     assert found[0].area == 100
     assert found[0].rle is not None and found[0].rle["size"] == [64, 80]
+
+
+def test_a_tool_that_tells_predictions_from_annotations_gets_predictions_with_scores(photos: Path) -> None:
+    done = predict(photos, "label-studio")
+    tasks = json.loads(done.files[0].read_text())
+    assert [task.get("annotations", []) for task in tasks] == [[], []]
+    scores = [[result["score"] for result in task["predictions"][0]["result"]] for task in tasks]
+    assert scores == [[pytest.approx(0.9), 0.5]] * 2
 
 
 def coco_file(photos: Path, names: tuple[str, ...], classes: dict[int, str]) -> Path:

@@ -33,13 +33,16 @@ def as_instances(detections: Detections) -> tuple[Instance, ...]:
         areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
     else:
         areas = detections.masks.area().tolist()
+    rows = zip(boxes, detections.labels.tolist(), masks, areas, strict=True)
     return tuple(
-        Instance((x1, y1, x2, y2), label, rle=mask, area=area)
-        for (x1, y1, x2, y2), label, mask, area in zip(
-            boxes, detections.labels.tolist(), masks, areas, strict=True
-        )
-        if x1 < x2 and y1 < y2  # a box without extent is no annotation
+        Instance((x1, y1, x2, y2), label, rle=mask, area=area) for (x1, y1, x2, y2), label, mask, area in rows
     )
+
+
+def with_extent(detections: Detections) -> Detections:
+    """Return the detections without those whose box has no width or no height: they are no annotations."""
+    boxes = detections.boxes_xyxy
+    return detections[(boxes[:, :2] < boxes[:, 2:]).all(axis=1)]
 
 
 class DraftSink:
@@ -55,6 +58,7 @@ class DraftSink:
         self.path = folder / (format_.name if format_.per_image else f"{format_.name}{format_.suffix}")
         self.lost: Counter[str] = Counter()
         self._records: list[ImageRecord] = []
+        self._scores: list[float] = []
         self._classes: tuple[str, ...] = ()
 
     def write(self, frame: Frame, detections: Detections) -> None:
@@ -62,7 +66,9 @@ class DraftSink:
         width, height = detections.image_size or _size_of(frame)
         number = len(self._records) + 1
         location = frame.path.absolute() if frame.path else frame.location
-        objects = as_instances(detections)
+        kept = with_extent(detections)
+        objects = as_instances(kept)
+        self._scores += decimals(kept.scores)
         self._records.append(ImageRecord(location, frame.location, width, height, objects, number))
         self._classes = detections.classes
 
@@ -70,7 +76,11 @@ class DraftSink:
         """Write the annotations."""
         ids = tuple(range(1, len(self._classes) + 1))
         split = Split(ONLY_SPLIT, self._classes, ids, Images.of(self._records))
-        self.lost = self.format.write(split, self.path, WriteOptions())
+        options = WriteOptions(scores=self._scores, model="aerostat")
+        if self.format.write_all is None:
+            self.lost = self.format.write(split, self.path, options)
+        else:
+            self.lost = self.format.write_all({ONLY_SPLIT: split}, self.path, options)[ONLY_SPLIT]
 
 
 def _size_of(frame: Frame) -> tuple[int, int]:
