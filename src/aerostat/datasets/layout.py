@@ -111,9 +111,18 @@ def _of_own_layout(path: AnyPath, images: AnyPath | None, asked: str | None) -> 
     for format_ in formats.FORMATS:
         if format_.find is None or asked not in (None, format_.name):
             continue
-        if found := format_.find(path, images):
-            return found
+        found = format_.find(path, images)
+        if found:
+            return [_with_roots(files, images) for files in found]
     return []
+
+
+def _with_roots(files: SplitFiles, images: AnyPath | None) -> SplitFiles:
+    """Return a split whose images may be in a folder of `images` for this split, too."""
+    if images is None:
+        return files
+    roots = dict.fromkeys((*files.image_roots, *_image_roots(images, files.split)))
+    return replace(files, image_roots=tuple(roots))
 
 
 def _splits_in(folder: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
@@ -200,6 +209,9 @@ def _split_folders(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     for name, folder in folders.items():
         if not candidates[name] and name == "test":
             continue  # test images are often published without annotations
+        if len(own := _of_own_layout(folder, images, None)) == 1:
+            found.append(_with_roots(_renamed(own[0], name), images))
+            continue
         roots = _image_roots(images, name) if images else _image_roots(folder, name)
         found.append(_split_of(name, candidates[name], folder, roots))
     return found
