@@ -116,6 +116,42 @@ def _via_csv() -> tuple[bytes, ...]:
     return (_csv_of(rows), _csv_of(rows[:2]))
 
 
+_BOX_HEADER = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
+_SHARE_HEADER = ("ImageID", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax", "IsGroupOf")
+
+
+@cache
+def _tables() -> tuple[bytes, ...]:
+    sides = (str(SIZE[0]), str(SIZE[1]))
+    boxes = [["a.png", *sides, name, "1", "2", "30.5", "40"] for name in ("kite", "balloon")]
+    rows = [list(_BOX_HEADER), *boxes, ["b.jpg", *sides, "", "", "", "", ""]]
+    bare = [["a.png", "1", "2", "30", "40", "kite"], ["images/c.png", "", "", "", "", ""]]
+    return (_csv_of(rows), _csv_of(bare), _csv_of(rows).replace(b",", b";"))
+
+
+@cache
+def _share_tables() -> tuple[bytes, ...]:
+    boxes = [["a.png", name, "1", "0.25", "0.5", "0.125", "1", "0"] for name in ("kite", "/m/01yrx")]
+    rows = [list(_SHARE_HEADER), *boxes, ["b", "balloon", "1", "0,1", "0,9", "0,2", "1", "1"]]
+    return (_csv_of(rows), _csv_of([*rows, ["c", *[""] * 7]]))
+
+
+def _read_table(path: Path) -> object:
+    """Read a table, write it in both forms, and read again what holds an object."""
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
+
+    read = _read_annotations(path)
+    assert isinstance(read, Dataset)
+    for name in ("csv", "openimages"):
+        out = path.parent / "out" / f"{name}.csv"
+        done = convert(path, out, ReadOptions(read.classes, images=path.parent), to=name, force=True)
+        if any(file.instances for file in done.files):
+            Dataset.read(out, read.classes, images=path.parent)
+    return read
+
+
 def _change_cells(content: bytes, others: tuple[bytes, ...], dice: random.Random) -> bytes:
     rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
     for _ in range(dice.choice((1, 1, 2, 5))):
@@ -829,6 +865,8 @@ PARSERS = {
         Parser(
             "via-csv", "annotations.csv", _via_csv, (_BYTES, _change_cells, _change_cells), _read_annotations
         ),
+        Parser("csv", "boxes.csv", _tables, (_BYTES, _change_cells, _change_cells), _read_table),
+        Parser("openimages", "boxes.csv", _share_tables, (_BYTES, _change_cells, _change_cells), _read_table),
         Parser("coco", "annotations.json", _coco, _JSON, _read_annotations),
         Parser("labelme", "annotations.json", _labelme, _JSON, _read_tool_file),
         Parser("label-studio", "annotations.json", _label_studio, _JSON, _read_tool_file),

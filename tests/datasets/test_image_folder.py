@@ -100,3 +100,9 @@ def test_the_folder_that_has_the_images_is_chosen(root: Path) -> None:
 def test_spellings_of_a_plain_name_are_none() -> None:
     assert spellings("a.jpg") == []
     assert spellings("upload/1/0123abcd-a b.jpg") == ["upload/1/a b.jpg"]
+
+
+def test_the_folder_that_has_the_names_with_their_folders_is_chosen(root: Path) -> None:
+    names = ["day1/d.jpg", "day2/d.jpg"]
+    assert ImageFolder.choose([root / "day1", root], names).root == root
+    assert ImageFolder.choose([root / "day1", root], ["x/d.jpg", "x/b.jpg"]).root == root / "day1"

@@ -204,7 +204,7 @@ def convert(
         files,
         dataset.problems,
         lost,
-        _where_images_are(dst, splits),
+        _where_images_are(dst, splits, options.image_folder or _root_of(src)),
         written.states_classes
         or written.write_all is not None  # its file about all splits has the classes, too
         or dataset.classes == _classes_in_use(dataset),
@@ -244,10 +244,16 @@ def _image_folder(dst: Path, targets: Mapping[str, Path], split: str, written: F
     return dst / "images" / split if len(targets) > 1 else dst / "images"
 
 
-def _where_images_are(dst: Path, splits: Mapping[str, Split]) -> WhereImagesAre:
+def _where_images_are(dst: Path, splits: Mapping[str, Split], root: Path) -> WhereImagesAre:
     if finds_images(dst, splits):
         return WhereImagesAre(True)
-    return WhereImagesAre(False, folder_to_name(dst, splits))
+    return WhereImagesAre(False, folder_to_name(dst, splits, root))
+
+
+def _root_of(src: Path) -> Path:
+    """Return the folder that holds the images of a source that is a folder or a file."""
+    folder = src if src.is_dir() else src.parent
+    return folder.parent if folder.name == "annotations" else folder
 
 
 def _classes_in_use(dataset: Dataset) -> tuple[str, ...]:

@@ -37,25 +37,27 @@ def finds_images(data: Path, splits: Mapping[str, Split], images: Path | None = 
     )
 
 
-def folder_to_name(data: Path, splits: Mapping[str, Split]) -> Path | None:
+def folder_to_name(data: Path, splits: Mapping[str, Split], below: Path) -> Path | None:
     """Return the folder, or the archive, by which reading finds all images; None if there is none.
 
     Args:
         data: written annotations of the splits.
         splits: by their names.
+        below: the folder that holds all images; those above it are not looked at.
     """
     first = next((split.images[0] for split in splits.values() if split.images), None)
     if first is None:
         return None
-    candidates = _folders_above(first.file_name, first.location)
+    candidates = _folders_of(first.location, below)
     return next((folder for folder in candidates if finds_images(data, splits, folder)), None)
 
 
-def _folders_above(file_name: str, location: Location) -> Iterator[Path]:
+def _folders_of(location: Location, below: Path) -> Iterator[Path]:
+    """Yield the folder of an image and those above it, or its archive."""
     path = path_of(location)
     if path is not None:
-        # The folder of the name, that of its split, and the one that holds `images/SPLIT`.
-        yield from list(path.parents)[: len(Path(file_name).parts) + 2]
+        yield path.parent
+        yield from (folder for folder in path.parent.parents if folder.is_relative_to(below))
     elif isinstance(location, ArchiveMember):
         yield location.path.archive
 

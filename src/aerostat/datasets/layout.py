@@ -111,9 +111,18 @@ def _of_own_layout(path: AnyPath, images: AnyPath | None, asked: str | None) -> 
     for format_ in formats.FORMATS:
         if format_.find is None or asked not in (None, format_.name):
             continue
-        if found := format_.find(path, images):
-            return found
+        found = format_.find(path, images)
+        if found:
+            return [_with_roots(files, images) for files in found]
     return []
+
+
+def _with_roots(files: SplitFiles, images: AnyPath | None) -> SplitFiles:
+    """Return a split whose images may be in a folder of `images` for this split, too."""
+    if images is None:
+        return files
+    roots = dict.fromkeys((*files.image_roots, *_image_roots(images, files.split)))
+    return replace(files, image_roots=tuple(roots))
 
 
 def _splits_in(folder: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
@@ -131,10 +140,10 @@ def _splits_in(folder: AnyPath, images: AnyPath | None, asked: str | None) -> li
 def _layout_of(folder: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
     if found := _of_own_layout(folder, images, asked):
         return found
-    found = _split_folders(folder, images) or _annotations_folder(folder, images)
+    found = _split_folders(folder, images, asked) or _annotations_folder(folder, images)
     for name in _folders_of_formats():  # such as `labels/train/` beside `images/train/`
         if not found and (folder / name).is_dir():
-            found = _split_folders(folder / name, images or folder)
+            found = _split_folders(folder / name, images or folder, asked)
     if found or not _candidates(folder):
         return found
     return _files_beside(folder, images)
@@ -180,7 +189,7 @@ def _image_roots(root: AnyPath, split: str, stem: str = "") -> tuple[AnyPath, ..
     return (*(folder for folder in (*folders, *gathered) if folder.is_dir()), root)
 
 
-def _split_folders(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
+def _split_folders(root: AnyPath, images: AnyPath | None, asked: str | None) -> list[SplitFiles]:
     """Return the splits of a folder that has one folder for each."""
     folders: dict[str, AnyPath] = {}
     for folder_name in sorted(entries(root)[0]):
@@ -200,6 +209,9 @@ def _split_folders(root: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
     for name, folder in folders.items():
         if not candidates[name] and name == "test":
             continue  # test images are often published without annotations
+        if len(own := _of_own_layout(folder, images, asked)) == 1:
+            found.append(_with_roots(_renamed(own[0], name), images))
+            continue
         roots = _image_roots(images, name) if images else _image_roots(folder, name)
         found.append(_split_of(name, candidates[name], folder, roots))
     return found

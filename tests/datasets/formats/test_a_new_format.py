@@ -7,16 +7,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aerostat.__main__ import main
 from aerostat.datasets import formats
+from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.convert import convert
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.formats.format import SplitFiles
 from aerostat.datasets.origin import ReadOptions
 from aerostat.errors import InputError
+from aerostat.images.archive import AnyPath
 from aerostat.lint.lint import lint_path
 from aerostat.training.api import train
 
@@ -126,3 +130,26 @@ def test_the_list_of_formats_costs_other_verbs_nothing() -> None:
     code = "import sys; from aerostat.__main__ import main; main(['--help']); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'cyclopts'" in done.stdout and "'numpy'" not in done.stdout and "'msgspec'" not in done.stdout
+
+
+def listed_layout(folder: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
+    """A layout that only one format has: a file that lists annotation files in folders."""
+    if not folder.is_dir() or not (folder / "list").is_file():
+        return []
+    texts = [AnnotationText(folder / name) for name in (folder / "list").read_bytes().decode().split()]
+    return [SplitFiles("x", folder, tuple(texts), (images or folder,), format="toy")]
+
+
+@pytest.mark.parametrize("given", ["beside", "by splits"])
+def test_a_layout_of_its_own_may_stand_in_each_split_folder(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS[:-1], replace(toy.FORMAT, find=listed_layout)))
+    labels = pets if given == "beside" else pets.parent / "labels"
+    for split in ("train", "val"):
+        (labels / split / "deep").mkdir(parents=True)
+        (pets / split / "b.toy").rename(labels / split / "deep" / "b.toy")
+        (pets / split / "a.toy").rename(labels / split / "a.toy")
+        (labels / split / "list").write_text("a.toy deep/b.toy")
+    data = Dataset.read(labels, images=None if given == "beside" else pets)
+    assert list(data.splits) == ["train", "val"] and boxes(data) == EXPECTED

@@ -140,9 +140,9 @@ def _name_classes(stated: Sequence[StatedImage], path: AnyPath) -> None:
 
 
 def _descriptions(path: AnyPath) -> Mapping[str, str]:
-    """Return class names by machine id, from a list near a table: beside it, above it, or in ``metadata``."""
-    folders = (path.parent, path.parent.parent, path.parent.parent / "metadata", path.parent / "metadata")
-    for folder in folders:
+    """Return class names by machine id, from a list beside a table or where FiftyOne has it."""
+    beside = path.parent
+    for folder in (beside, beside.parent / "metadata") if beside.name == "labels" else (beside,):
         if not folder.is_dir():
             continue
         for name in sorted(entries(folder)[1]):
