@@ -15,7 +15,7 @@ from aerostat.datasets.classes import alike
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.formats import format_of
 from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND, Severity
-from aerostat.datasets.records import ImageRecord, Problem, Split
+from aerostat.datasets.records import ImageRecord, Problem
 from aerostat.lint.files import ImageFile
 from aerostat.lint.listing import Finding, finding, of_object
 from aerostat.text import counted, listed

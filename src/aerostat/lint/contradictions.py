@@ -64,7 +64,7 @@ def _sizes(split: Split) -> NDArray[np.float64]:
 def _units(split: Split) -> list[Finding]:
     boxes, sizes = split.images.instances.boxes_xyxy, _sizes(split)
     tiny = (boxes[:, :2] < 1).all(axis=1) & (boxes[:, 2:] <= 2).all(axis=1) & (sizes >= 8).all(axis=1)
-    count, total = int(tiny.sum()), len(tiny)
+    count, total = int(tiny.sum()), len(boxes)
     if not count or (count < total and count < max(2, MIN_SHARE * total)):
         return []
     within = "0 to 1" if boxes[tiny].max() <= 1 else "the first two pixels"
@@ -99,7 +99,7 @@ def _corners(split: Split) -> list[Finding]:
         return []
     first = clipped[0]
     wrong = (
-        f"{counted(len(clipped), 'box', 'boxes')} of {len(boxes)} out of the image, and inside if read as two "
+        f"{counted(len(clipped), 'box', 'boxes')} of {len(boxes)} out of the image, and inside if read as "
         "corners: x1, y1, x2, y2 seem to stand where x, y, width, height are expected"
     )
     return [finding("box-of-corners", split.name, first.file_name, wrong, record=first.record)]
@@ -140,9 +140,7 @@ def _other_than_outline(split: Split) -> list[Finding]:
     return [total, *shown[1:]]
 
 
-def _corners_by_outline(
-    split: Split, rows: NDArray[np.int64], bounds: NDArray[np.float64]
-) -> list[Finding]:
+def _corners_by_outline(split: Split, rows: NDArray[np.int64], bounds: NDArray[np.float64]) -> list[Finding]:
     """Find boxes that are the bounds of their outlines if read as two corners."""
     boxes, sizes = split.images.instances.boxes_xyxy[rows], _sizes(split)[rows]
     as_read = bounds[rows].copy()
@@ -151,7 +149,7 @@ def _corners_by_outline(
     if same.mean() < 0.5:
         return []
     wrong = (
-        f"{counted(int(same.sum()), 'box', 'boxes')} around the outline if read as two corners: x1, y1, x2, y2 "
+        f"{counted(int(same.sum()), 'box', 'boxes')} around the outline if read as corners: x1, y1, x2, y2 "
         "seem to stand where x, y, width, height are expected"
     )
     return [of_object(split, int(rows[same][0]), "box-of-corners", wrong)]
@@ -199,8 +197,8 @@ def _doubtful_crowds(split: Split) -> list[Finding]:
     if marks.marked < max(3, DOUBTFUL_CROWDS * marks.shaped):
         return []
     wrong = (
-        f"{marks.marked} of {counted(marks.shaped, 'object')} with an outline or mask marked as crowd regions "
-        "(iscrowd=1); `crowd=object` takes them for plain objects"
+        f"{marks.marked} of {counted(marks.shaped, 'object')} with an outline or mask marked as crowd "
+        "regions (iscrowd=1); `crowd=object` takes them for plain objects"
     )
     first = int(np.flatnonzero(split.images.instances.crowd)[0])
     return [of_object(split, first, "crowd-marks-doubtful", wrong)]

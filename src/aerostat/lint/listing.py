@@ -51,9 +51,7 @@ def finding(
     return Finding(code, severity or row.severity, split, file, record, wrong, row.consequence)
 
 
-def of_object(
-    split: Split, at: int, code: str, wrong: str, *, severity: Severity | None = None
-) -> Finding:
+def of_object(split: Split, at: int, code: str, wrong: str, *, severity: Severity | None = None) -> Finding:
     """Return a finding about the object at a place of a split."""
     offsets = split.images.offsets
     image = int(np.searchsorted(offsets, at, side="right")) - 1

@@ -349,7 +349,6 @@ def test_what_becomes_of_many_annotations_is_what_becomes_of_each(
     assert [f"annotations[{n}] is no" in " ".join(named) for n in places] == [True] * len(places)
 
 
-
 def test_the_collector_is_left_as_it_was(read) -> None:
     frozen = gc.get_freeze_count()
     read(document({"bbox": [1, 1, 5, 5]}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -137,7 +137,8 @@ def read_coco(
     with gc_disabled():
         folder = ImageFolder.choose(image_roots, (image.file_name for image in file.images))
         targets = _find_images(file.images, folder, split, thorough, problems)
-        targets.places |= dict.fromkeys(file.unusable, UNUSABLE) | targets.places
+        for id_ in file.unusable:
+            targets.places.setdefault(id_, UNUSABLE)
         problems += folder.note(split)
         root = folder.root
         del folder  # and with it the names of all files
@@ -266,7 +267,7 @@ def _usable(
             numbered = None
         if numbered is not None:
             name = str(numbered.file_name)
-            usable.append(shape(numbered.id, name, numbered.width, numbered.height))  # type: ignore[call-arg]
+            usable.append(shape(numbered.id, name, numbered.width, numbered.height))
             detail = f"{where} states a number as its file name; read as the text {name[:40]!r}"
             problems.append(Problem(split, path.name, "number in another form", detail, where))
         else:
@@ -399,7 +400,7 @@ def _number_classes(
     annotations: Batches,
     path: AnyPath,
     classes: Sequence[str] | None,
-) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id, int]]:
+) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id | None, int]]:
     """Return the class names, their category ids and the label of each category id.
 
     Categories without objects may be missing from `classes`; a class unknown to the file gets a new id.
@@ -410,7 +411,7 @@ def _number_classes(
     unlisted = [name for name in id_of if name not in wanted]
     used = _used(categories, annotations) if unlisted else set()
     refuse_unlisted([name for name in unlisted if id_of[name] in used], known, path)
-    labels = {id_of[name]: label for label, name in enumerate(known) if name in id_of}
+    labels: dict[Id | None, int] = {id_of[name]: label for label, name in enumerate(known) if name in id_of}
     number_of = {name: meaning_of(id_) for name, id_ in id_of.items()}
     taken = [number for number in number_of.values() if isinstance(number, int)]
     if len(set(taken)) < len(id_of):  # ids that are text cannot be kept
@@ -421,7 +422,7 @@ def _number_classes(
 
 
 def _label_of_unstated(
-    labels: Mapping[Id, int],
+    labels: dict[Id | None, int],
     known: Sequence[str],
     categories: Sequence[_Category],
     annotations: Batches,
@@ -435,7 +436,6 @@ def _label_of_unstated(
     Raises:
         UnstatedClassError: no annotation states a category, and the file lists none.
     """
-    found: dict[Id | None, int] = dict(labels)
     if (len(known) == 1 or not (known or categories)) and all_lack("category_id", annotations):
         if not known:
             first = where_of(heads_of(next(iter(annotations)))[0], 0)
@@ -443,8 +443,8 @@ def _label_of_unstated(
                 f"{path} states no category for its annotations (category_id is null or missing, first "
                 f"{first}) and lists none, so it takes one name, `classes=NAME`."
             )
-        found[None] = 0
-    return found
+        return {**labels, None: 0}
+    return labels
 
 
 def write_coco(

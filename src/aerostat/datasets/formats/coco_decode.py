@@ -263,7 +263,8 @@ def _take(found: _Loose, raw: msgspec.Raw | None, name: str, type_: Any) -> bool
 
 
 def _excerpt(raw: msgspec.Raw) -> str:
-    return shown(bytes(raw)[:60].decode("utf-8", "replace"), 20)
+    text = bytes(raw)[:60].decode("utf-8", "replace")
+    return shown(text.strip('"'), 20)
 
 
 def _segmentation(raw: msgspec.Raw | None) -> tuple[list[list[float]] | Rle | None, str]:

@@ -33,7 +33,7 @@ class IdIndex:
         first: the first of them, and the listed id that it means.
     """
 
-    values: Mapping[Id, int]
+    values: Mapping[Id | None, int]
     matched: int = 0
     first: tuple[Id, Id] | None = None
     _listed: dict[Id, Id | None] | None = field(default=None, repr=False)
@@ -54,6 +54,8 @@ class IdIndex:
         if self._listed is None:
             self._listed = {}
             for listed in self.values:
+                if listed is None:
+                    continue
                 meaning = meaning_of(listed)
                 self._listed[meaning] = None if meaning in self._listed else listed
         return self._listed.get(meaning_of(id_))

@@ -20,6 +20,7 @@ from aerostat.errors import InputError
 from aerostat.geometry import polygons
 from aerostat.geometry.masks import Masks
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlines:
     """The outlines of a batch of records, measured together.
@@ -48,10 +49,10 @@ class Outlines:
         stated = [None if a is None else a.segmentation for a in annotations]
         listed = [part if isinstance(part, list) else [] for part in stated]
         unlisted = [part is not None and not isinstance(part, list) for part in stated]
-        flat, counts, lengths, owners = _counted(listed)
+        flat, lengths, owners = _counted(listed)
         if (lengths == 2).any() and any(map(are_points, listed)):
             listed = [[list(chain(*parts))] if are_points(parts) else parts for parts in listed]
-            flat, counts, lengths, owners = _counted(listed)
+            flat, lengths, owners = _counted(listed)
         whole = (lengths > 0) & (lengths % 2 == 0)
         misfits = np.asarray(unlisted, np.int64) + np.bincount(owners[~whole], minlength=len(listed))
         if not whole.all():
@@ -89,12 +90,12 @@ class Outlines:
 
 def _counted(
     listed: Sequence[Sequence[list[float]]],
-) -> tuple[list[list[float]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return all outlines, how many each record has, the numbers of each, and its record."""
+) -> tuple[list[list[float]], NDArray[np.int64], NDArray[np.int64]]:
+    """Return all outlines, how many numbers each has, and the record of each."""
     flat = list(chain.from_iterable(listed))
     counts = np.fromiter(map(len, listed), np.int64, len(listed))
     lengths = np.fromiter(map(len, flat), np.int64, len(flat))
-    return flat, counts, lengths, np.repeat(np.arange(len(listed)), counts)
+    return flat, lengths, np.repeat(np.arange(len(listed)), counts)
 
 
 _NO_NUMBERS = (math.nan,) * 4

@@ -148,9 +148,7 @@ def read_via(
         refuse_unlisted([name for name in sorted(shown_classes) if name not in classes], classes, path)
     files = SplitFiles(split, path, (), tuple(image_roots))
     options = ReadOptions(classes)
-    return assemble(
-        stated, files, options, findings, format_name="via", classes=tuple(sorted(shown_classes))
-    )
+    return assemble(stated, files, options, findings, format_name="via", classes=tuple(sorted(shown_classes)))
 
 
 def _parse(content: bytes, path: AnyPath, split: str, problems: list[Problem]) -> list[_Photograph]:
