@@ -78,7 +78,7 @@ def _without_marks(split: Split, reported: bool = False) -> Split:
     if reported:
         detail = (
             f"{counted(count, 'object')} marked as a crowd region (iscrowd=1), as is every outline or mask; "
-            "taken for plain objects, which `crowd=region` prevents"
+            "taken for plain objects, which `crowd='region'` prevents"
         )
         problems = (*problems, Problem(split.name, "", "crowd marks", detail, "iscrowd"))
     return replace(split, images=images, problems=problems)

@@ -198,7 +198,7 @@ def _doubtful_crowds(split: Split) -> list[Finding]:
         return []
     wrong = (
         f"{marks.marked} of {counted(marks.shaped, 'object')} with an outline or mask marked as crowd "
-        "regions (iscrowd=1); `crowd=object` takes them for plain objects"
+        "regions (iscrowd=1); `crowd='object'` takes them for plain objects"
     )
     first = int(np.flatnonzero(split.images.instances.crowd)[0])
     return [of_object(split, first, "crowd-marks-doubtful", wrong)]
