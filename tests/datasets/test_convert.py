@@ -173,3 +173,38 @@ def test_a_destination_below_a_file_is_refused(pets, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file stands in the way"):
         convert(pets / "train", tmp_path / "file" / "out.json")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"bbox": [1, 2, 3, 4], "image_id": "x"}, "unknown image, c.json: annotation 1"),
+        ({"bbox": [1, 2, 0, 4]}, "degenerate box, a.png: annotation 1"),
+        ({"bbox": "none"}, r"malformed record, c.json: annotations\[0\]"),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_source_that_loses_every_object_is_refused_and_nothing_is_written(
+    images, write_json, tmp_path, row, said, force
+) -> None:
+    folder = images("photos", "a.png")
+    rows = [{"id": 1, "image_id": 1, "category_id": 1, **row}, {"id": 2, "image_id": 1, "category_id": 9}]
+    source = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": rows,
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    with pytest.raises(InputError, match=f"No object of .* {said}.* and 1 more problem like this"):
+        convert(write_json(folder / "c.json", source), tmp_path / "out.json", force=force)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_source_without_objects_is_written(images, write_json, tmp_path) -> None:
+    folder = images("photos", "a.png")
+    source = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    done = convert(write_json(folder / "c.json", source), tmp_path / "out.json")
+    assert [(f.images, f.instances) for f in done.files] == [(1, 0)]

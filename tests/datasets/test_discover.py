@@ -349,3 +349,43 @@ def test_splits_are_sorted_as_people_name_splits(images, write_json) -> None:
     for name in ("test", "val", "train"):
         write_json(root / name / "x.json", coco("a.png"))
     assert [files.split for files in find_splits(root, ReadOptions())] == ["train", "val", "test"]
+
+
+RECT = {"name": "rect", "x": 5, "y": 6, "width": 20, "height": 10}
+
+
+def via_splits(images, write_json, train: dict[str, str], val: dict[str, str]) -> Path:
+    root = images("regions", "train/a.png", "val/a.png")
+    for split, attributes in (("train", train), ("val", val)):
+        regions = [{"shape_attributes": RECT, "region_attributes": attributes}]
+        write_json(root / split / "via.json", {"1": {"filename": "a.png", "size": 1, "regions": regions}})
+    return root
+
+
+@pytest.mark.parametrize("splits", [({"kind": "dog"}, {}), ({}, {"kind": "dog"})])
+@pytest.mark.parametrize(
+    "options", [{}, {"class_attribute": "kind"}, {"class_attribute": "kind", "classes": ["dog"]}]
+)
+def test_a_split_without_a_class_takes_the_only_class_of_the_others(
+    images, write_json, splits, options
+) -> None:
+    data = Dataset.read(via_splits(images, write_json, *splits), **options)
+    assert list(data.splits) == ["train", "val"] and data.classes == ("dog",)
+    assert [split.images.instances.labels.tolist() for split in data.splits.values()] == [[0], [0]]
+    assert [p.kind for p in data.problems] == ["class not stated"]
+
+
+def test_a_split_without_a_class_is_refused_beside_two_classes_or_a_misspelt_attribute(
+    images, write_json
+) -> None:
+    root = via_splits(images, write_json, {"kind": "dog"}, {})
+    with pytest.raises(InputError, match="takes one name"):
+        Dataset.read(root, ["dog", "cat"])
+    with pytest.raises(InputError, match="no region attribute 'knid'"):
+        Dataset.read(root, ["dog"], class_attribute="knid")
+
+
+def test_classes_that_look_alike_in_two_splits_are_told_how_to_join(images, write_json) -> None:
+    root = via_splits(images, write_json, {"kind": "Helmet"}, {"kind": "helmets "})
+    with pytest.raises(InputError, match="'helmets' and 'Helmet' look like one class, which `merge_classes`"):
+        Dataset.read(root)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aerostat.cli import console
 from aerostat.cli.app import app
 from aerostat.cli.console import document
+from aerostat.cli.names import as_typed
 from aerostat.cli.options import READ, RECIPE, Flag, JsonFlag, Read, Recipe
 from aerostat.cli.reading import read
 from aerostat.cli.recipes import training_request
@@ -63,7 +65,9 @@ def inspect(
     findings = lint(dataset)
     if not json_:
         console.stdout().print(data_card(dataset).render(problems=False))
-        console.stdout().print(findings.render(f"all stand in {out / DOCUMENT}", COMMANDS.repair))
+        wording = partial(as_typed, words=["inspect"])
+        see_all = f"all stand in {out / DOCUMENT}"
+        console.stdout().print(findings.render(see_all, COMMANDS.repair, wording))
     if refusal:
         _log.warning(f"train would refuse these data: {refusal}")
     decided = planned.recipe if planned else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from aerostat.cli import console
 from aerostat.cli.app import app
+from aerostat.cli.names import as_typed
 from aerostat.cli.options import READ, JsonFlag, Read, Switch
 
 
@@ -37,5 +39,6 @@ def lint(
     if json_:
         print(console.document(report.to_dict()))
     else:
-        console.stdout().print(report.render("--json names all", COMMANDS.repair))
+        wording = partial(as_typed, words=["lint"])
+        console.stdout().print(report.render("--json names all", COMMANDS.repair, wording))
     return int(report.fails(reading.strict))

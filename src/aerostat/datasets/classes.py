@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -79,7 +81,8 @@ def _agreed(splits: Sequence[Split], classes: Sequence[str] | None) -> tuple[str
         if missing or (stated and absent):
             raise InputError(
                 f"The classes differ between the splits: {_difference(largest, absent)}, "
-                f"{_difference(split, missing)}; correct the names or list all of them with `classes`."
+                f"{_difference(split, missing)}; correct the names or list all of them with "
+                f"`classes`{_likeness([*missing, *absent])}."
             )
     if not largest.classes:
         names = ", ".join(split.name for split in splits)
@@ -87,6 +90,29 @@ def _agreed(splits: Sequence[Split], classes: Sequence[str] | None) -> tuple[str
             f"Expected at least one class, found none in the annotations of {names}; annotate an object."
         )
     return largest.classes
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return groups of names that differ in case, blanks, hyphens, underscores or a plural s only.
+
+    >>> alike(["Helmet", "glass", "helmets ", "hard-hat", "hard hat"])
+    [('Helmet', 'helmets '), ('hard-hat', 'hard hat')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold()) or name
+        if len(key) > 3 and key.endswith("s") and not key.endswith("ss"):
+            key = key[:-1]
+        groups.setdefault(key, []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _likeness(names: Iterable[str]) -> str:
+    """Return a clause about names that look like one class, to be put behind a sentence without its end."""
+    groups = alike(names)
+    if not groups:
+        return ""
+    return f"; {' and '.join(map(repr, groups[0]))} look like one class, which `merge_classes` makes of them"
 
 
 def _difference(split: Split, names: Iterable[str]) -> str:

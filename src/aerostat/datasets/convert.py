@@ -24,6 +24,7 @@ from aerostat.datasets.image_copies import ImagesAs, bring_images, refuse_withou
 from aerostat.datasets.image_hint import finds_images, folder_to_name
 from aerostat.datasets.layout import find_splits
 from aerostat.datasets.origin import ReadOptions
+from aerostat.datasets.problems import TYPE_OF_KIND
 from aerostat.datasets.records import Problem, Split
 from aerostat.errors import InputError
 from aerostat.files import nearest_existing, undone_on_failure
@@ -185,6 +186,7 @@ def convert(
     dataset = read_dataset(src, options)
     if dataset.left_out:  # a conversion is whole, or is refused
         raise InputError(dataset.left_out[0].sentence)
+    _refuse_without_objects(dataset, src)
     splits = dict(dataset.splits)
     with undone_on_failure([*targets.values(), *([dst] if with_images else [])]):
         if with_images is not None:
@@ -267,6 +269,23 @@ def _classes_in_use(dataset: Dataset) -> tuple[str, ...]:
             }
         )
     )
+
+
+def _refuse_without_objects(dataset: Dataset, src: Path) -> None:
+    """Refuse a source all of whose objects were lost on reading: what would be written has no use.
+
+    Raises:
+        InputError: naming the first object that was lost, and why.
+    """
+    if any(len(split.images.instances) for split in dataset.splits.values()):
+        return
+    lost = [problem for problem in dataset.problems if TYPE_OF_KIND[problem.kind].lost == "object"]
+    if lost:
+        more = f", and {counted(len(lost) - 1, 'more problem')} like this" if len(lost) > 1 else ""
+        raise InputError(
+            f"No object of {src} can be used, so nothing is written: {lost[0].kind}, "
+            f"{lost[0].file_name}: {lost[0].detail}{more}; correct the annotations."
+        )
 
 
 def _format_in_name(dst: Path) -> Format:

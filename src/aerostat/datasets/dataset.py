@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from aerostat.datasets.crowd import settle_crowd_marks
 from aerostat.datasets.discover import Refusal, read_split, read_splits, refuse_unusable
 from aerostat.datasets.layout import find_splits
 from aerostat.datasets.origin import Origin, ReadOptions
@@ -160,7 +161,8 @@ def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Datase
         try:
             split = read_split(files, options)
             if split.images:
-                parts.append(Dataset(split.classes, {split.name: split}))
+                (split,) = settle_crowd_marks([split], options.crowd)
+                parts.append(Dataset(split.classes, {split.name: split}, Origin.of(path, options)))
             else:
                 refuse_unusable(split, files, strict=False)
         except InputError as error:

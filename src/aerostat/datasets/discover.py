@@ -8,11 +8,19 @@ from dataclasses import dataclass, replace
 from aerostat.datasets import formats
 from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.classes import agree_on_classes, check_class_names
+from aerostat.datasets.crowd import settle_crowd_marks
 from aerostat.datasets.formats.format import Format, SplitFiles
 from aerostat.datasets.layout import find_splits
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND
-from aerostat.datasets.records import ImageRecord, Images, OtherClassesError, Problem, Split
+from aerostat.datasets.records import (
+    ImageRecord,
+    Images,
+    OtherClassesError,
+    Problem,
+    Split,
+    UnstatedClassError,
+)
 from aerostat.errors import InputError
 from aerostat.images.archive import AnyPath
 from aerostat.text import counted, listed, shown
@@ -43,18 +51,44 @@ def read_splits(path: AnyPath, options: ReadOptions) -> tuple[dict[str, Split], 
     left_out: list[Refusal] = []
     found = find_splits(path, options)
     needed = any(files.split in NEEDED_SPLITS for files in found)
+    unstated: list[tuple[SplitFiles, UnstatedClassError]] = []
     for files in found:
         try:
             split = read_split(files, options)
             refuse_unusable(split, files, options.strict)
             splits.append(split)
+        except UnstatedClassError as error:
+            unstated.append((files, error))
         except OtherClassesError:
             raise
         except InputError as error:
             if not needed or files.split in NEEDED_SPLITS or options.strict:
                 raise
             left_out.append(Refusal(files.split, files.annotations, str(error)))
-    return agree_on_classes(splits, options), tuple(left_out)
+    splits += [_with_class_of_others(files, options, splits, error) for files, error in unstated]
+    order = {files.split: place for place, files in enumerate(found)}
+    splits.sort(key=lambda split: order[split.name])
+    return agree_on_classes(settle_crowd_marks(splits, options.crowd), options), tuple(left_out)
+
+
+def _with_class_of_others(
+    files: SplitFiles, options: ReadOptions, others: Sequence[Split], error: UnstatedClassError
+) -> Split:
+    """Return a split whose annotations state no class, with the one class of the other splits.
+
+    Raises:
+        UnstatedClassError: the other splits have not exactly one class, or there are none.
+    """
+    classes = {name for split in others for name in split.classes}
+    if len(classes) != 1:
+        raise error
+    (name,) = classes
+    again = replace(files, texts=tuple(AnnotationText(text.path) for text in files.texts))
+    split = read_split(again, replace(options, classes=(name,), class_attribute=None))
+    refuse_unusable(split, again, options.strict)
+    detail = f"states no class for its objects; they are taken for {name!r}, the only class of the others"
+    found = Problem(files.split, files.annotations.name, "class not stated", detail, "class")
+    return replace(split, problems=(*split.problems, found))
 
 
 def read_split(files: SplitFiles, options: ReadOptions) -> Split:

@@ -310,6 +310,34 @@ class Instances(Sequence[Instance]):
             columns = columns.chosen(np.arange(self._start, self._stop))
         return Instances(replace(columns, labels=labels.copy()))
 
+    def without_crowd_marks(self) -> Instances:
+        """Return the objects as plain objects: none of them is a crowd region."""
+        columns = self._columns
+        if len(self) < len(columns.labels):
+            columns = columns.chosen(np.arange(self._start, self._stop))
+        return Instances(replace(columns, crowd=np.zeros(len(self), np.bool_)))
+
+    def outline_bounds(self) -> Floats:
+        """Return the box (n, 4) around the outlines of each object; NaN for one without an outline."""
+        shapes, counts = self._columns.shapes, self.outline_counts.astype(np.int64)
+        bounds = np.full((len(self), 4), np.nan)
+        rows = np.flatnonzero(counts)
+        if not len(rows):
+            return bounds
+        each = np.full((len(shapes.stops) - 1, 4), np.nan)
+        filled = np.flatnonzero(np.diff(shapes.stops))
+        if len(filled):
+            starts = shapes.stops[filled]
+            each[filled, :2] = np.minimum.reduceat(shapes.points, starts)
+            each[filled, 2:] = np.maximum.reduceat(shapes.points, starts)
+        counts = counts[rows]
+        begins = np.cumsum(counts) - counts
+        first = self._columns.outline_starts[self._start : self._stop][rows].astype(np.int64)
+        mine = each[np.repeat(first - begins, counts) + np.arange(counts.sum())]
+        bounds[rows, :2] = np.minimum.reduceat(mine[:, :2], begins)
+        bounds[rows, 2:] = np.maximum.reduceat(mine[:, 2:], begins)
+        return bounds
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:

@@ -335,8 +335,9 @@ def _shared_folder(files: Sequence[AnyPath]) -> AnyPath:
 def _without_annotations(folder: AnyPath) -> InputError:
     """Return the refusal of a folder without annotations; it names what was found in their place."""
     count = _count_images(folder)
-    names = sorted(entries(folder)[1])
-    likely = [name for name in names if name.lower().endswith((".json", ".csv", ".xml", ".yaml"))]
+    places = [folder, *([folder / "annotations"] if (folder / "annotations").is_dir() else [])]
+    names = [place / name for place in places for name in sorted(entries(place)[1])]
+    likely = [path for path in names if path.name.lower().endswith((".json", ".csv", ".xml", ".yaml"))]
     inner = [name for name in sorted(entries(folder)[0]) if _candidates_below(folder / name)]
     if inner:
         return InputError(
@@ -345,9 +346,9 @@ def _without_annotations(folder: AnyPath) -> InputError:
         )
     if not count:
         return InputError(f"{folder} holds no images; expected images with their annotation file.")
-    for name in likely[:1]:
+    for path in likely[:1]:
         try:
-            formats.recognise(AnnotationText(folder / name))
+            formats.recognise(AnnotationText(path))
         except InputError as error:
             return error  # it tells what the file holds instead
     return InputError(

@@ -176,6 +176,25 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     ),
     ProblemType("box-swapped-corners", "error", "object", "a negative width or height", _OBJECT_DROPPED),
     ProblemType(
+        *("box-derived", "note", "nothing", "no box, or one that cannot be used, but an outline or a mask"),
+        "the box around the outline or mask counts",
+        {"derived box": "the box around the outline or mask counts"},
+    ),
+    ProblemType(
+        *("box-units", "error", "nothing"),
+        "boxes in other units than pixels: all within 0 to 1, or within 0 to 100 of larger images",
+        "they are learned as they stand, tiny and in a corner of the image",
+    ),
+    ProblemType(
+        *("box-of-corners", "error", "nothing", "two corners where x, y, width and height are expected"),
+        "they are learned as they stand, too large and cut at the border",
+    ),
+    ProblemType(
+        *("box-other-than-outline", "warning", "nothing"),
+        "the box lies elsewhere than the outline or mask of its object",
+        "the box is learned as it stands",
+    ),
+    ProblemType(
         *("box-clipped", "warning", "nothing", "reaches out of the image by more than half a pixel"),
         "the box is cut at the border of the image",
         {"clipped": "kept, cut at the border of the image"},
@@ -204,6 +223,32 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         {"unusable mask": "kept by its box"},
     ),
     ProblemType(
+        *("shape-in-another-form", "note", "nothing", "one flat list for an outline, a list of points"),
+        "it is read as what it states",
+        {"shape in another form": "read as what it states"},
+    ),
+    ProblemType(
+        *("crowd-marks-as-objects", "warning", "nothing"),
+        "every object with an outline or mask is marked as a crowd region, as some tools write it",
+        "they are learned and measured like other objects",
+        {"crowd marks": "taken for plain objects"},
+    ),
+    ProblemType(
+        *("crowd-marks-doubtful", "warning", "nothing"),
+        "many objects with an outline or mask are marked as crowd regions, but not all",
+        "what is marked is not learned, and matched softly in evaluation",
+    ),
+    ProblemType(
+        *("field-ignored", "note", "nothing", "text for an area, and other values that are not needed"),
+        "the object is kept without the value",
+        {"ignored field": "kept without the value"},
+    ),
+    ProblemType(
+        *("class-not-stated", "note", "nothing", "an object without a class where there is only one"),
+        "it is taken for an object of this class",
+        {"class not stated": "taken for the only class"},
+    ),
+    ProblemType(
         *("object-left-out", "note", "nothing", "of a class that was not asked for"),
         "the object is left out, the image and its other objects stay",
         {"class left out": "object left out, as asked for"},
@@ -229,6 +274,16 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         {"placeholder category": "left out of the classes"},
     ),
     ProblemType(
+        *("id-in-another-form", "note", "nothing", '`"7"` for `7` as the id of an image or a category'),
+        "both are taken for the same id",
+        {"id in another form": "taken for the same id"},
+    ),
+    ProblemType(
+        *("attributes-equal", "note", "nothing", "several VIA attributes with the same values"),
+        "the first of them is the class",
+        {"equal attributes": "the first is the class"},
+    ),
+    ProblemType(
         *("category-ids-with-holes", "note", "nothing", "1, 2, 4"),
         "labels count from 0 without holes; the ids are kept on output",
     ),
@@ -248,6 +303,15 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     ProblemType(
         *("class-in-one-split", "warning", "nothing", "in one split and in no other"),
         "it is learned and never measured, or measured and never learned",
+    ),
+    ProblemType(
+        *("classes-alike", "warning", "nothing"),
+        "names that differ in case, blanks, hyphens or a plural s only",
+        "each is a class of its own",
+    ),
+    ProblemType(
+        *("image-in-several-splits", "error", "nothing", "two splits name the same file"),
+        "it is learned and then measured, so the figures are too good",
     ),
     ProblemType(
         *("not-looked-at", "note", "nothing", "pixels or headers that were left out, and how many"),

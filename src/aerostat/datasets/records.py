@@ -30,6 +30,10 @@ class OtherClassesError(InputError):
     """The data have other classes than those that were asked for; they can be read without asking."""
 
 
+class UnstatedClassError(OtherClassesError):
+    """An annotation file states no class for its objects, and no one class was asked for."""
+
+
 def split_name(name: str) -> str:
     """Return the name by which a split called `name` is known: ``Valid`` and ``validation`` are ``val``."""
     lower = name.lower()

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from itertools import count, islice
+from itertools import combinations, count, islice
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.datasets.classes import alike
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.formats import format_of
 from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND, Severity
-from aerostat.datasets.records import ImageRecord, Problem, Split
+from aerostat.datasets.records import ImageRecord, Problem
 from aerostat.lint.files import ImageFile
-from aerostat.lint.listing import Finding, finding
-from aerostat.text import listed
+from aerostat.lint.listing import Finding, finding, of_object
+from aerostat.text import counted, listed
 
 MAX_NUMBER = 2**31
 """No image is that wide, and tools with 32-bit numbers cannot hold more."""
@@ -88,6 +89,8 @@ def _of_problem(problem: Problem) -> Finding:
     box = problem.box_xyxy
     if problem.kind == "unreadable image" and "empty file" in problem.detail:
         code = "image-empty"
+    if problem.kind == "derived box":  # whatever the stated box is, it does not count
+        box = None
     if box is not None and not all(map(math.isfinite, box)):
         code = "number-not-finite" if problem.kind == "malformed record" else code
     elif box is not None and max(map(abs, box)) > MAX_NUMBER:
@@ -119,22 +122,31 @@ def check_boxes(data: Dataset) -> list[Finding]:
                 continue
             names = [split.classes[labels[k]] for k in (first_of[at], at)]
             wrong = f"has two objects in one box {_box(boxes[at])}: {names[0]} and {names[1]}"
-            found.append(_of_object(split, at, "box-duplicate", wrong))
+            found.append(of_object(split, at, "box-duplicate", wrong))
         for at in np.flatnonzero((area >= COVERING * sizes.prod(axis=1)) & ~crowd).tolist():
             wrong = f"{split.classes[labels[at]]} covers the whole image, {_box(boxes[at])}"
-            found.append(_of_object(split, at, "box-covers-image", wrong))
+            found.append(of_object(split, at, "box-covers-image", wrong))
     return found
-
-
-def _of_object(split: Split, at: int, code: str, wrong: str) -> Finding:
-    offsets = split.images.offsets
-    image = int(np.searchsorted(offsets, at, side="right")) - 1
-    record = f"object {at - int(offsets[image]) + 1}"
-    return finding(code, split.name, split.images.file_names[image], wrong, record=record)
 
 
 def _box(box_xyxy: NDArray[np.float64]) -> str:
     return f"({', '.join(f'{value:g}' for value in box_xyxy.round(1).tolist())})"
+
+
+def check_shared_images(data: Dataset) -> list[Finding]:
+    """Return pairs of splits that name the same files."""
+    names = {
+        split.name: [location.name for location in split.images.locations] for split in data.splits.values()
+    }
+    found = []
+    for one, other in combinations(data.splits, 2):
+        there = set(names[one])
+        places = [place for place, name in enumerate(names[other]) if name in there]
+        if places:
+            first = data.splits[other].images.file_names[places[0]]
+            wrong = f"{counted(len(places), 'file')} of {one} and of {other}: each split names the same file"
+            found.append(finding("image-in-several-splits", other, first, wrong))
+    return found
 
 
 def check_classes(data: Dataset) -> list[Finding]:
@@ -147,6 +159,11 @@ def check_classes(data: Dataset) -> list[Finding]:
         for split in data.splits.values()
     }
     every = ", ".join(counts)
+    for names in alike(data.classes):
+        objects_of = [sum(int(row[data.classes.index(name)]) for row in counts.values()) for name in names]
+        shown = [f"{name!r} ({count})" for name, count in zip(names, objects_of, strict=True)]
+        wrong = f"{' and '.join(shown)} look like one class; `merge_classes` joins them"
+        found.append(finding("classes-alike", every, "", wrong, record=names[0]))
     for label, name in enumerate(data.classes):
         there = [split for split, objects in counts.items() if objects[label]]
         if not there:

@@ -8,7 +8,8 @@ from pathlib import Path
 from aerostat.datasets.dataset import Dataset, read_what_can_be_read
 from aerostat.datasets.origin import ReadOptions
 from aerostat.errors import InputError
-from aerostat.lint.annotations import check_boxes, check_classes, check_problems
+from aerostat.lint.annotations import check_boxes, check_classes, check_problems, check_shared_images
+from aerostat.lint.contradictions import check_contradictions
 from aerostat.lint.duplicates import Similar, find_similar, findings_of, join
 from aerostat.lint.files import (
     ImageFile,
@@ -59,6 +60,8 @@ def lint(
         *findings_of(files, similar),
         *check_problems(data, headers),
         *check_boxes(data),
+        *check_contradictions(data),
+        *check_shared_images(data),
         *check_classes(data),
     ]
     if len(headers) < len(files):

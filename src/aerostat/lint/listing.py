@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aerostat.datasets.problems import SEVERITIES, TYPE_OF_CODE, Severity
+from aerostat.datasets.records import Split
 from aerostat.text import counted
 
 if TYPE_CHECKING:
@@ -46,6 +49,14 @@ def finding(
     """Return a finding of a type that the table of problems has."""
     row = TYPE_OF_CODE[code]
     return Finding(code, severity or row.severity, split, file, record, wrong, row.consequence)
+
+
+def of_object(split: Split, at: int, code: str, wrong: str, *, severity: Severity | None = None) -> Finding:
+    """Return a finding about the object at a place of a split."""
+    offsets = split.images.offsets
+    image = int(np.searchsorted(offsets, at, side="right")) - 1
+    record = f"object {at - int(offsets[image]) + 1}"
+    return finding(code, split.name, split.images.file_names[image], wrong, record=record, severity=severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +167,14 @@ class LintReport:
         self,
         see_all: str = "the report names all",
         repair: str = "aerostat.splitting.repair.repair(data) proposes moves",
+        wording: Callable[[str], str] = str,
     ) -> RenderableType:
         """Return the findings by kind for a console at least 80 columns wide.
 
         Args:
             see_all: a clause that says where all findings are.
             repair: a clause that says how to move images between splits.
+            wording: what is done to a finding's text before it is shown.
         """
         from rich.text import Text
 
@@ -179,7 +192,7 @@ class LintReport:
             text.append(f"{first.code} ({len(group)}): {first.training}", style="not bold")
             for f in group[:SHOWN_FINDINGS]:
                 where = f"{f.split}/{f.file}" if f.file else f.split
-                text.append(f"\n    {where}: {f.wrong}", style="not bold dim")
+                text.append(f"\n    {where}: {wording(f.wrong)}", style="not bold dim")
             if len(group) > SHOWN_FINDINGS:
                 text.append(f"\n    and {len(group) - SHOWN_FINDINGS} more ({see_all})", style="not bold dim")
         return text

@@ -12,7 +12,8 @@ from aerostat.datasets.formats import checks as refusals
 from aerostat.datasets.formats import coco
 from aerostat.datasets.formats import coco_records as coco_annotations
 from aerostat.datasets.formats.coco import read_coco, write_coco
-from aerostat.datasets.formats.coco_records import categories_in_use, rle_area
+from aerostat.datasets.formats.coco_records import categories_in_use
+from aerostat.datasets.formats.coco_shapes import rle_area
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 
@@ -113,7 +114,7 @@ def test_an_image_whose_id_is_a_decimal_is_read_and_told(read) -> None:
 
 
 def test_a_broken_image_record_costs_itself_and_its_objects(read) -> None:
-    broken = {"id": 12, "file_name": 5}
+    broken = {"id": 12, "file_name": None}
     split = read(document(BOX, {**BOX, "image_id": 12}, images=[broken, IMAGE, {"file_name": "b.png"}]))
     assert len(split) == 1 and only(split).label == 1
     assert [(p.split, p.file_name, p.kind, p.record) for p in split.problems] == [

@@ -125,6 +125,26 @@ def test_the_named_attribute_is_taken(read) -> None:
     assert split.classes == ("red",)
 
 
+def test_attributes_that_always_agree_are_one_and_it_is_said(read) -> None:
+    regions = region(RECT, kind="dog", tipo="dog"), region(RECT, kind="cat"), region(RECT, tipo="cow")
+    split = read(entry("a.png", *regions))
+    assert split.classes == ("cat", "cow", "dog")
+    assert [(p.kind, p.record) for p in split.problems] == [("equal attributes", "region_attributes")]
+
+
+def test_attributes_that_never_meet_or_disagree_once_are_several(read) -> None:
+    for second in (region(RECT, tipo="dog"), region(RECT, kind="cat", tipo="dog")):
+        with pytest.raises(InputError, match="several region attributes"):
+            read(entry("a.png", region(RECT, kind="dog"), second))
+
+
+def test_attributes_that_hold_no_class_are_counted(read) -> None:
+    document = entry("a.png", region(RECT, kind="dog", colour="red"), region(RECT, kind="dog", colour=""))
+    document["a.png123"]["file_attributes"] = {"caption": "a dog", "source": "", "public": {"yes": True}}
+    split = read(document, class_attribute="kind")
+    assert [p.detail for p in split.problems if p.kind == "not read"] == ["2 file attributes", "1 attributes"]
+
+
 def test_an_attribute_that_nobody_filled_in_is_not_in_use(read) -> None:
     assert read(entry("a.png", region(RECT, kind="dog", note=""))).classes == ("dog",)
 
@@ -364,9 +384,14 @@ def test_what_via_cannot_hold_is_simplified_and_counted(tmp_path: Path) -> None:
         Instance((0, 0, 25, 5), 0, halves, area=25),
         Instance((0, 0, 25, 5), 0, rle={"size": [80, 100], "counts": "x"}),
         Instance((0, 0, 25, 5), 0, crowd=True),
+        Instance((0, 0, 25, 6), 0, difficult=True),
     )
     split = Split("train", ("a",), (1,), (ImageRecord(tmp_path / "a.png", "a.png", 100, 80, instances),))
     lost = write_via(split, tmp_path / "via.json")
-    assert sorted(lost.values()) == [1, 2]
+    assert sorted(lost.items()) == [
+        ("crowd regions left out", 1),
+        ("difficult marks", 1),
+        ("objects of several outlines or a mask written as a rect", 2),
+    ]
     (written,) = json.loads((tmp_path / "via.json").read_text()).values()
-    assert [r["shape_attributes"]["name"] for r in written["regions"]] == ["rect", "rect"]
+    assert [r["shape_attributes"]["name"] for r in written["regions"]] == ["rect"] * 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from aerostat.datasets.annotation_text import AnnotationText, Document, keys_of
 from aerostat.datasets.formats import coco, csv_table, cvat, label_studio, labelme, openimages, via, voc, yolo
 from aerostat.datasets.formats.format import Format
@@ -60,11 +62,29 @@ def recognise(text: AnnotationText) -> Format:
         InputError: the file cannot be read, its JSON is cut off or malformed, or it is no annotation file;
             the sentence says what it is.
     """
-    found = next((format_ for format_ in FORMATS if format_.recognise(text)), None)
+    try:
+        found = next((format_ for format_ in FORMATS if format_.recognise(text)), None)
+    except InputError:
+        first = _first_of_lines(text)
+        if first is None:
+            raise
+        what = f"one JSON document a line, the first of them {_describe(first)}"
+        raise InputError(f"Expected {expected()} annotations in {text.path}, found {what}.") from None
     if found is None:
         what = _describe(text.document()) if text.is_json() else "text that is neither JSON nor a known table"
         raise InputError(f"Expected {expected()} annotations in {text.path}, found {what}.")
     return found
+
+
+def _first_of_lines(text: AnnotationText) -> Document | None:
+    """Return the first line of a file that has a JSON object on each of its first two lines, else None."""
+    first, _, rest = text.content().lstrip().partition(b"\n")
+    if not rest.lstrip().startswith(b"{"):
+        return None
+    try:
+        return msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _describe(document: Document) -> str:
@@ -80,6 +100,8 @@ def _describe(document: Document) -> str:
         if keys:
             return f"a list of {counted(len(document), 'object')} with the keys {_some(keys)}"
         return f"a list of {counted(len(document), 'value')}"
+    if {"filename", "object"} & set(keys_of(document.get("annotation", msgspec.Raw(b"")))):
+        return "one Pascal VOC annotation as JSON, which is not supported; give XML files or export as COCO"
     if "features" in document:
         return "GeoJSON, which is not supported; export as COCO"
     if "images" in document:

@@ -366,13 +366,22 @@ def fit_object(
         report("malformed record", "states no box, outline or mask; dropped")
         return None
     fitted, kind = fit_box(box, *size)
+    fits = [fit_polygon(o, *size) if len(o) else (None, "degenerate polygon") for o in outlines]
+    only_outlines = bool(fits) and stated.box_xyxy is None and rle is None
+    if fitted is not None and only_outlines and all(k == "outside the image" for _, k in fits):
+        fitted, kind = None, "outside the image"  # its bounds reach into the image, and it does not
     if kind is not None:
         numbers = ", ".join(f"{value:g}" for value in box)
         outcome = "clipped" if fitted else "dropped"
         report(kind, f"has the box ({numbers}) in {size[0]} x {size[1]}; {outcome}")
     if fitted is None:
         return None
-    kept = [outline for outline in (_fit_outline(o, size, report) for o in outlines) if outline is not None]
+    for _, outline_kind in fits:
+        if outline_kind == "self-crossing polygon":
+            report(outline_kind, "crosses or touches its own outline; kept with its box")
+        elif outline_kind is not None and outline_kind != "clipped":  # the box says that it was clipped
+            report("degenerate polygon", "encloses nothing in the image; kept by its box")
+    kept = [outline for outline, _ in fits if outline is not None]
     if kept and stated.box_xyxy is None:
         fitted = polygons.bounds(np.concatenate(kept))
     if kept:
@@ -414,15 +423,6 @@ def _bounds(outlines: Sequence[NDArray[np.float64]], rle: Mapping[str, Any] | No
     height, width = rle["size"]
     x1, y1, x2, y2 = Masks.from_coco([rle], (width, height)).boxes_xyxy()[0].tolist()
     return (x1, y1, x2, y2)
-
-
-def _fit_outline(outline: NDArray[np.float64], size: Size, report: Any) -> NDArray[np.float64] | None:
-    fitted, kind = fit_polygon(outline, *size) if len(outline) else (None, "degenerate polygon")
-    if kind == "self-crossing polygon":
-        report(kind, "crosses or touches its own outline; kept with its box")
-    elif kind is not None and kind != "clipped":  # the box says that it was clipped
-        report("degenerate polygon", "encloses nothing in the image; kept by its box")
-    return fitted
 
 
 def pixels(value: object) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from aerostat.collector import gc_disabled
-from aerostat.datasets.annotation_text import AnnotationText, decode, is_utf8
+from aerostat.datasets.annotation_text import AnnotationText, decode, is_utf8, keys_of
 from aerostat.datasets.clip import box_area
 from aerostat.datasets.formats.checks import (
     BrokenRecords,
@@ -21,29 +21,38 @@ from aerostat.datasets.formats.checks import (
     refuse_unlisted,
     refuse_without_images,
 )
+from aerostat.datasets.formats.coco_decode import BROKEN, Id, heads_of, records_of
+from aerostat.datasets.formats.coco_ids import IdIndex, meaning_of
 from aerostat.datasets.formats.coco_records import (
-    BROKEN,
     UNUSABLE,
     AnnotationReader,
     Batches,
     BatchesInMemory,
     BatchesOfFile,
-    Id,
     Targets,
+    all_lack,
     categories_in_use,
+    where_of,
 )
 from aerostat.datasets.formats.exact_box import width_and_height
 from aerostat.datasets.formats.format import Format, SplitFiles, WriteOptions
 from aerostat.datasets.image_folder import ImageFolder, upright_size
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
-from aerostat.datasets.records import Images, Instance, Problem, Split, whole_numbers
+from aerostat.datasets.records import (
+    Images,
+    Instance,
+    Problem,
+    Split,
+    UnstatedClassError,
+    whole_numbers,
+)
 from aerostat.errors import InputError
 from aerostat.files import write_bytes
 from aerostat.images.archive import AnyPath
 from aerostat.images.location import FilesBelow
 from aerostat.progress import track
-from aerostat.text import shown
+from aerostat.text import listed, shown
 
 PIXEL_CENTRE = 0.5
 """What the usual balloon converter adds to VIA's whole-numbered vertices: the middle of the pixel."""
@@ -64,20 +73,27 @@ class _Image(msgspec.Struct):
 
 class _Category(msgspec.Struct):
     id: Id
-    name: str | int
-    supercategory: str | None = None
+    name: str | int | float
+    supercategory: Any = None  # it says nothing that is used
 
 
 class _Document(msgspec.Struct):
     images: list[_Image]
-    annotations: list[msgspec.Raw]  # decoded in batches: at once would take several times the memory
-    categories: list[_Category] = []
+    annotations: list[msgspec.Raw] | None  # decoded in batches: at once would take several times the memory
+    categories: list[_Category] | None = None
 
 
 class _LooseDocument(msgspec.Struct):
     images: list[msgspec.Raw]
-    annotations: list[msgspec.Raw]
-    categories: list[msgspec.Raw] = []
+    annotations: list[msgspec.Raw] | None
+    categories: list[msgspec.Raw] | None = None
+
+
+class _NumberedImage(msgspec.Struct):
+    id: Id
+    file_name: int | float
+    width: Any = None
+    height: Any = None
 
 
 class _IdOf(msgspec.Struct):
@@ -112,7 +128,8 @@ def read_coco(
     problems: list[Problem] = []
     file = _read_file(text or AnnotationText(path), split, problems)
     refuse_without_images(file.images, path)
-    _refuse_duplicates(file, path)
+    _refuse_repeated_images(file.images, path)
+    _refuse_without_image_ids(file.annotations, path)
     thorough = len(file.images) <= CHECKED_IMAGES
     if not thorough:
         detail = f"headers and crossing outlines are not checked beyond {CHECKED_IMAGES} images"
@@ -120,18 +137,23 @@ def read_coco(
     with gc_disabled():
         folder = ImageFolder.choose(image_roots, (image.file_name for image in file.images))
         targets = _find_images(file.images, folder, split, thorough, problems)
-        targets.places |= dict.fromkeys(file.unusable, UNUSABLE) | targets.places
+        for id_ in file.unusable:
+            targets.places.setdefault(id_, UNUSABLE)
         problems += folder.note(split)
         root = folder.root
         del folder  # and with it the names of all files
         file.images = []
         categories = _without_placeholder(file, split, path, problems)
+        categories = _without_unused_twins(categories, file.annotations, split, path, problems)
+        _refuse_repeated_categories(categories, path)
         known, ids, labels = _number_classes(categories, file.annotations, path, classes)
-        reader = AnnotationReader(targets, labels, split, path.name, thorough, problems)
+        with_unstated = _label_of_unstated(labels, known, categories, file.annotations, path)
+        reader = AnnotationReader(targets, with_unstated, split, path.name, thorough, problems)
         broken = BrokenRecords(problems, path)
         for batch in _shown(file.annotations, path):
             broken.refuse_too_many()
             reader.add(batch)
+        reader.finish()
         targets.places.clear()
         instances, offsets = reader.builder.finish(len(targets.ids))
     images = Images(
@@ -166,7 +188,7 @@ def _read_file(text: AnnotationText, split: str, problems: list[Problem]) -> _Fi
         try:
             images = [image for part in layout.texts("images") for image in _IMAGES.decode(part)]
             categories = (
-                _CATEGORIES.decode(layout.text("categories")) if "categories" in layout.values else []
+                _CATEGORIES.decode(layout.text("categories")) if "categories" in layout.arrays else []
             )
         except BROKEN:
             pass  # decoding it whole tells which record is broken
@@ -174,8 +196,8 @@ def _read_file(text: AnnotationText, split: str, problems: list[Problem]) -> _Fi
             once = _once(categories, text.path, split, problems)
             return _File(images, (), once, BatchesOfFile(layout, "annotations"))
     document, unusable = _decode(text.take(), text.path, split, problems)
-    once = _once(document.categories, text.path, split, problems)
-    return _File(document.images, unusable, once, BatchesInMemory(document.annotations))
+    once = _once(document.categories or [], text.path, split, problems)
+    return _File(document.images, unusable, once, BatchesInMemory(document.annotations or []))
 
 
 def _decode(
@@ -193,7 +215,7 @@ def _decode(
             raise
         loose = decode(content, _LooseDocument, path)
         images, unusable = _usable(loose.images, _Image, "images", path, split, problems)
-        categories, _ = _usable(loose.categories, _Category, "categories", path, split, problems)
+        categories, _ = _usable(loose.categories or [], _Category, "categories", path, split, problems)
         if not images or (loose.categories and not categories):
             raise error from None
         document = _Document(images, loose.annotations, categories)
@@ -236,7 +258,19 @@ def _usable(
             usable.append(msgspec.json.decode(raw, type=shape, strict=False))
             detail = f"{where} states a number in another form ({reason}); read as the number that it states"
             problems.append(Problem(split, path.name, "number in another form", detail, where))
+            continue
         except BROKEN:
+            pass
+        try:
+            numbered = msgspec.json.decode(raw, type=_NumberedImage) if shape is _Image else None
+        except BROKEN:
+            numbered = None
+        if numbered is not None:
+            name = str(numbered.file_name)
+            usable.append(shape(numbered.id, name, numbered.width, numbered.height))
+            detail = f"{where} states a number as its file name; read as the text {name[:40]!r}"
+            problems.append(Problem(split, path.name, "number in another form", detail, where))
+        else:
             detail = f"{where} is not a record of its kind ({reason}); left out with its objects"
             problems.append(Problem(split, path.name, "malformed record", detail, where))
             with contextlib.suppress(*BROKEN):
@@ -251,19 +285,41 @@ def _shown(batches: Batches, path: AnyPath) -> Iterable[bytes]:
     return track(batches.drain(), f"reading {path.name}", total=len(batches))
 
 
-def _refuse_duplicates(file: _File, path: AnyPath) -> None:
-    images, categories = file.images, file.categories
+def _refuse_repeated_images(images: Sequence[_Image], path: AnyPath) -> None:
     refuse_repeated((image.file_name for image in images), ("file name", "file names"), path)
     refuse_repeated((image.id for image in images), ("image id", "image ids"), path)
+
+
+def _refuse_repeated_categories(categories: Sequence[_Category], path: AnyPath) -> None:
     refuse_repeated((category.id for category in categories), ("category id", "category ids"), path)
     refuse_repeated((str(category.name) for category in categories), ("category", "categories"), path)
+
+
+def _refuse_without_image_ids(annotations: Batches, path: AnyPath) -> None:
+    """Refuse a file none of whose annotations says which image it belongs to.
+
+    Raises:
+        InputError: naming the key that is missing.
+    """
+    if all_lack("image_id", annotations):
+        first = _first_record(annotations)
+        keys = listed([repr(key[:40]) for key in keys_of(first)], 8)
+        raise InputError(
+            f"{path} has annotations without the key 'image_id', which says to which image each belongs: "
+            f"the first has {keys or 'no keys'}; export it again."
+        )
+
+
+def _first_record(annotations: Batches) -> msgspec.Raw:
+    return records_of(next(iter(annotations)))[0]
 
 
 def _find_images(
     images: Sequence[_Image], folder: ImageFolder, split: str, thorough: bool, problems: list[Problem]
 ) -> Targets:
     """Return the images that can be used."""
-    numbered = all(isinstance(image.id, int) for image in images)
+    numbers = [meaning_of(image.id) for image in images]
+    numbered = all(isinstance(number, int) for number in numbers) and len(set(numbers)) == len(numbers)
     targets = Targets()
     for position, image in enumerate(images, start=1):
         name = folder.claim(image.file_name)
@@ -280,7 +336,7 @@ def _find_images(
             detail = f"is {size[0]} x {size[1]} upright, the annotations say {said[0]} x {said[1]}"
             kind: ProblemKind = "swapped size" if stated == size[::-1] else "wrong size"
             problems.append(Problem(split, image.file_name, kind, detail))
-        number = int(image.id) if numbered else position
+        number = int(numbers[position - 1]) if numbered else position
         targets.add(image.id, image.file_name, name, size, number)
     return targets
 
@@ -300,15 +356,43 @@ def _shortened(value: object) -> str:
 
 def _without_placeholder(file: _File, split: str, path: AnyPath, problems: list[Problem]) -> list[_Category]:
     """Return the categories without Roboflow's category 0, which is above all others and has no objects."""
-    placeholder = next((category for category in file.categories if category.id == 0), None)
+    placeholder = next((category for category in file.categories if meaning_of(category.id) == 0), None)
     others = [category for category in file.categories if category is not placeholder]
     if placeholder is None or not others or any(c.supercategory != placeholder.name for c in others):
         return file.categories
-    if 0 in categories_in_use(file.annotations):
+    if placeholder.id in _used(file.categories, file.annotations):
         return file.categories
     detail = f"category 0, {placeholder.name!r}, has no objects and is above all others; left out"
     problems.append(Problem(split, path.name, "placeholder category", detail))
     return others
+
+
+def _without_unused_twins(
+    categories: list[_Category], annotations: Batches, split: str, path: AnyPath, problems: list[Problem]
+) -> list[_Category]:
+    """Return the categories without those that have no objects and the name of one that has."""
+    names = Counter(str(category.name) for category in categories)
+    if max(names.values(), default=0) < 2 or len({c.id for c in categories}) < len(categories):
+        return categories
+    used = _used(categories, annotations)
+    of_used = Counter(str(category.name) for category in categories if category.id in used)
+    kept = []
+    for category in categories:
+        name = str(category.name)
+        if category.id in used or names[name] == 1 or of_used[name] != 1:
+            kept.append(category)
+            continue
+        where = f"category {str(category.id)[:60]}"
+        detail = f"{where}, {shown(name)}, has no objects and the name of one that has; left out"
+        problems.append(Problem(split, path.name, "repeated category", detail, where))
+    return kept
+
+
+def _used(categories: Sequence[_Category], annotations: Batches) -> set[Id]:
+    """Return the ids of the categories that have objects, as the list of categories states them."""
+    index = IdIndex({category.id: place for place, category in enumerate(categories)})
+    found = (index.listed(id_) for id_ in categories_in_use(annotations))
+    return {id_ for id_ in found if id_ is not None}
 
 
 def _number_classes(
@@ -316,7 +400,7 @@ def _number_classes(
     annotations: Batches,
     path: AnyPath,
     classes: Sequence[str] | None,
-) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id, int]]:
+) -> tuple[tuple[str, ...], tuple[int, ...], dict[Id | None, int]]:
     """Return the class names, their category ids and the label of each category id.
 
     Categories without objects may be missing from `classes`; a class unknown to the file gets a new id.
@@ -325,15 +409,42 @@ def _number_classes(
     known = tuple(classes) if classes is not None else tuple(id_of)
     wanted = set(known)
     unlisted = [name for name in id_of if name not in wanted]
-    used = categories_in_use(annotations) if unlisted else set()
+    used = _used(categories, annotations) if unlisted else set()
     refuse_unlisted([name for name in unlisted if id_of[name] in used], known, path)
-    labels = {id_of[name]: label for label, name in enumerate(known) if name in id_of}
-    taken = [id_ for id_ in id_of.values() if isinstance(id_, int)]
-    if len(taken) < len(id_of):  # ids that are text cannot be kept
+    labels: dict[Id | None, int] = {id_of[name]: label for label, name in enumerate(known) if name in id_of}
+    number_of = {name: meaning_of(id_) for name, id_ in id_of.items()}
+    taken = [number for number in number_of.values() if isinstance(number, int)]
+    if len(set(taken)) < len(id_of):  # ids that are text cannot be kept
         return known, tuple(range(1, len(known) + 1)), labels
     free = iter(range(max(taken, default=0) + 1, max(taken, default=0) + 1 + len(known)))
-    ids = tuple(int(id_of[name]) if name in id_of else next(free) for name in known)
+    ids = tuple(int(number_of[name]) if name in number_of else next(free) for name in known)
     return known, ids, labels
+
+
+def _label_of_unstated(
+    labels: dict[Id | None, int],
+    known: Sequence[str],
+    categories: Sequence[_Category],
+    annotations: Batches,
+    path: AnyPath,
+) -> dict[Id | None, int]:
+    """Return the labels, with one under None if no annotation states a category and there is one class.
+
+    VIA writes its COCO files so if no attribute was chosen for the class. A record without a category beside
+    others that have one is left to be reported: nothing tells what it is.
+
+    Raises:
+        UnstatedClassError: no annotation states a category, and the file lists none.
+    """
+    if (len(known) == 1 or not (known or categories)) and all_lack("category_id", annotations):
+        if not known:
+            first = where_of(heads_of(next(iter(annotations)))[0], 0)
+            raise UnstatedClassError(
+                f"{path} states no category for its annotations (category_id is null or missing, first "
+                f"{first}) and lists none, so it takes one name, `classes=NAME`."
+            )
+        return {**labels, None: 0}
+    return labels
 
 
 def write_coco(
@@ -374,6 +485,7 @@ def write_coco(
                     "area": instance.area if area == "polygon" else box_area(instance.box_xyxy),
                     "segmentation": _written_segmentation(instance, polygon_offset),
                     "iscrowd": int(instance.crowd),
+                    **({"difficult": 1} if instance.difficult else {}),
                     **extra,
                 }
             )

@@ -2,65 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from itertools import chain, compress
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.datasets.clip import Box, box_area, fit_as_they_are, fit_box, fit_polygon
-from aerostat.datasets.formats.exact_box import stated_box
-from aerostat.datasets.instances import Block, GrowingArray, Instance, InstanceBuilder
+from aerostat.datasets.formats.coco_decode import Annotation, Heads, Id, RecordDecoder, Records, heads_of
+from aerostat.datasets.formats.coco_ids import IdIndex
+from aerostat.datasets.formats.coco_shapes import (
+    Outlines,
+    bounds_of,
+    box_of,
+    fit_instance,
+    fit_without_doubt,
+    plain_boxes,
+    stated_areas,
+)
+from aerostat.datasets.instances import Block, GrowingArray, InstanceBuilder
 from aerostat.datasets.json_stream import JsonFile
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Problem
-from aerostat.geometry import polygons
-from aerostat.text import shown
-
-Id = int | str
+from aerostat.text import counted, shown
 
 BATCH = 512
 """Records that are decoded and measured together. They fit into a core's own cache.
 
 860,000 records took 8.3 s in batches of 512, 8.5 s of 1024, 10.1 s of 2048 and 12.0 s of 8192.
 """
-
-BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Errors that decoding a record can raise."""
-
-
-class _Rle(msgspec.Struct):
-    size: tuple[int, int]
-    counts: str | list[int]
-
-
-class _Annotation(msgspec.Struct):
-    image_id: Id
-    category_id: Id
-    id: Id | None = None
-    bbox: list[float] | None = None
-    segmentation: list[list[float]] | _Rle | None = None
-    iscrowd: int | bool = 0
-    area: float | None = None
-    aerostat_box_xyxy: list[float] | None = None
-
-
-class _CategoryOf(msgspec.Struct):
-    category_id: Id
-
-
-_ONE = msgspec.json.Decoder(_Annotation)
-_ONE_IN_ANY_FORM = msgspec.json.Decoder(_Annotation, strict=False)
-_ALL = msgspec.json.Decoder(list[_Annotation])
-_RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_CATEGORY = msgspec.json.Decoder(_CategoryOf)
-_CATEGORIES = msgspec.json.Decoder(list[_CategoryOf])
 
 
 class Batches(Protocol):
@@ -132,17 +104,26 @@ def categories_in_use(batches: Iterable[bytes]) -> set[Id]:
     Args:
         batches: JSON arrays of records.
     """
-    used: set[Id] = set()
+    return {
+        head.category_id
+        for batch in batches
+        for head in heads_of(batch)
+        if isinstance(head.category_id, (int, str)) and not isinstance(head.category_id, bool)
+    }
+
+
+def all_lack(key: Literal["image_id", "category_id"], batches: Iterable[bytes]) -> bool:
+    """Return whether there are records, and the id is null, empty or missing in all of them.
+
+    Reading stops at the first record that has it, which usually is the first of all.
+    """
+    count = 0
     for batch in batches:
-        try:
-            used.update(row.category_id for row in _CATEGORIES.decode(batch))
-            continue
-        except BROKEN:  # one of them at least
-            pass
-        for raw in _RECORDS.decode(batch):
-            with contextlib.suppress(*BROKEN):
-                used.add(_CATEGORY.decode(raw).category_id)
-    return used
+        found = heads_of(batch)
+        if any(getattr(head, key) not in (None, "") for head in found):
+            return False
+        count += len(found)
+    return count > 0
 
 
 UNUSABLE, NOWHERE = -1, -2
@@ -161,7 +142,7 @@ class Targets:
         ids: numbers of the images.
     """
 
-    places: dict[Id, int] = field(default_factory=dict)
+    places: dict[Id | None, int] = field(default_factory=dict)
     file_names: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     sizes: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64, 2))
@@ -177,12 +158,41 @@ class Targets:
 
 
 @dataclass(slots=True)
+class _Tally:
+    """Counts what is the same for many objects of a file, to report it once."""
+
+    counts: Counter[tuple[ProblemKind, str, str]] = field(default_factory=Counter)
+    first: dict[tuple[ProblemKind, str, str], str] = field(default_factory=dict)
+
+    def add(self, kind: ProblemKind, what: str, outcome: str, where: str) -> None:
+        """Count one object.
+
+        Args:
+            kind: of problem.
+            what: is wrong, such as ``without a box``.
+            outcome: what was done.
+            where: the record.
+        """
+        self.counts[kind, what, outcome] += 1
+        self.first.setdefault((kind, what, outcome), where)
+
+    def problems(self, split: str, source: str) -> list[Problem]:
+        """Return one problem for each kind of thing."""
+        found = []
+        for key, number in self.counts.items():
+            kind, what, outcome = key
+            detail = f"{counted(number, 'object')} {what}, first {self.first[key]}; {outcome}"
+            found.append(Problem(split, source, kind, detail, what))
+        return found
+
+
+@dataclass(slots=True)
 class AnnotationReader:
     """Adds annotations to their images and collects the problems.
 
     Args:
         targets: the images.
-        labels: by category id.
+        labels: by category id; the key None is the label of objects that state no category.
         split: name of the split.
         source: name of the annotation file.
         thorough: whether outlines are tested for crossing themselves.
@@ -191,43 +201,47 @@ class AnnotationReader:
     """
 
     targets: Targets
-    labels: Mapping[Id, int]
+    labels: Mapping[Id | None, int]
     split: str
     source: str
     thorough: bool
     problems: list[Problem]
     builder: InstanceBuilder = field(default_factory=InstanceBuilder)
     _sizes: NDArray[np.float64] = field(init=False)
+    _image_ids: IdIndex = field(init=False)
+    _category_ids: IdIndex = field(init=False)
+    _decoder: RecordDecoder = field(default_factory=RecordDecoder)
+    _tally: _Tally = field(default_factory=_Tally)
+    _unread: Counter[str] = field(default_factory=Counter)
     _read: int = 0
 
     def __post_init__(self) -> None:
         # The last two rows are those of `UNUSABLE` and `NOWHERE`.
         self._sizes = np.concatenate([self.targets.sizes.array(), np.zeros((2, 2))])
+        self._image_ids = IdIndex(self.targets.places)
+        self._category_ids = IdIndex(self.labels)
 
     def add(self, batch: bytes) -> None:
         """Read a JSON array of records, which follow those that were added before."""
-        records = _decode(batch)
+        records = self._decoder.decode(batch)
+        self._unread.update(records.unread)
         first = self._read
-        self._read += len(records.found)
-        find, count = self.targets.places.get, len(records.found)
-        places = np.fromiter(
-            (NOWHERE if a is None else find(a.image_id, NOWHERE) for a in records.found), np.int64, count
-        )
-        labels = np.fromiter(
-            (-1 if a is None else self.labels.get(a.category_id, -1) for a in records.found), np.int64, count
-        )
+        count = len(records.found)
+        self._read += count
+        places, labels = self._places(records), self._labels(records, first)
         sizes = self._sizes[places]
-        outlines = _Outlines.of(records.found, sizes, self.thorough)
-        boxes, areas = _plain_boxes(records.found), _stated_areas(records.found)
-        plain = outlines.plain & _fit_without_doubt(boxes, areas, sizes) & (places >= 0) & (labels >= 0)
-        plain[[*records.spoilt, *records.forms]] = False
+        outlines = Outlines.of(records.found, sizes, self.thorough)
+        boxes, areas = plain_boxes(records.found), stated_areas(records.found)
+        plain = outlines.plain & fit_without_doubt(boxes, areas, sizes) & (places >= 0) & (labels >= 0)
+        plain[[*records.spoilt, *records.forms, *records.outlines_converted, *records.ignored]] = False
         rows = np.flatnonzero(plain)
         counts, lengths, points = outlines.chosen(plain)
         crowd = np.fromiter((bool(a and a.iscrowd) for a in records.found), np.bool_, count)
+        difficult = np.zeros(count, np.bool_) if records.difficult is None else records.difficult
         self.builder.add(
             Block(
                 *(places[rows], first + rows, boxes[rows], labels[rows], crowd[rows], areas[rows]),
-                np.zeros(len(rows), np.bool_),
+                difficult[rows],
                 counts,
                 lengths,
                 points,
@@ -236,8 +250,58 @@ class AnnotationReader:
         for row in np.flatnonzero(~plain & (places != UNUSABLE)).tolist():
             self._add_carefully(records, outlines, row, first + row, int(places[row]), int(labels[row]))
 
+    def finish(self) -> None:
+        """Report what is the same for many records, and what was not read."""
+        for what, index in (("image", self._image_ids), ("category", self._category_ids)):
+            if index.first is not None:
+                stated, listed = map(shown, index.first)
+                detail = (
+                    f"{counted(index.matched, 'object')} with the {what} id in another form than the list, "
+                    f"first {stated} for {listed}; taken for the same id"
+                )
+                record = f"{what} id {stated}"
+                self.problems.append(Problem(self.split, self.source, "id in another form", detail, record))
+        self.problems += self._tally.problems(self.split, self.source)
+        self.problems += [
+            Problem(self.split, self.source, "not read", f"{number} {what}", what)
+            for what, number in self._unread.items()
+            if number
+        ]
+
+    def _places(self, records: Records) -> NDArray[np.int64]:
+        """Return the place of each record's image."""
+        find, found = self.targets.places.get, records.found
+        places = np.fromiter(
+            (find(a.image_id, NOWHERE) if a else NOWHERE for a in found), np.int64, len(found)
+        )
+        for row in np.flatnonzero(places == NOWHERE).tolist():
+            annotation = found[row]
+            if annotation is not None and annotation.image_id is not None:
+                place = self._image_ids.in_another_form(annotation.image_id)
+                places[row] = NOWHERE if place is None else place
+        return places
+
+    def _labels(self, records: Records, first: int) -> NDArray[np.int64]:
+        """Return the label of each record's category, -1 for none."""
+        found, unstated = records.found, self.labels.get(None, -1)
+        labels = np.fromiter(
+            (-1 if a is None else self.labels.get(a.category_id, -1) for a in found), np.int64, len(found)
+        )
+        for row in np.flatnonzero(labels == -1).tolist():
+            annotation = found[row]
+            if annotation is not None and annotation.category_id is not None:
+                label = self._category_ids.in_another_form(annotation.category_id)
+                labels[row] = (unstated if annotation.category_id == "" else -1) if label is None else label
+        if unstated >= 0:
+            for row, annotation in enumerate(found):
+                if annotation is not None and annotation.category_id in (None, ""):
+                    where = where_of(annotation, first + row)
+                    outcome = "taken for the only class"
+                    self._tally.add("class not stated", "without a category", outcome, where)
+        return labels
+
     def _add_carefully(
-        self, records: _Records, outlines: _Outlines, row: int, number: int, place: int, label: int
+        self, records: Records, outlines: Outlines, row: int, number: int, place: int, label: int
     ) -> None:
         """Add one record that needs a change or a report.
 
@@ -256,7 +320,7 @@ class AnnotationReader:
             self.problems.append(Problem(self.split, self.source, "malformed record", detail, where))
             return
         if place == NOWHERE or label < 0:
-            self._report_stray(annotation, place, number)
+            self._report_stray(annotation, place, label, number)
             return
         kinds: dict[ProblemKind, str] = {}
         if row in records.spoilt:
@@ -265,313 +329,57 @@ class AnnotationReader:
             form = f"states a number in another form ({records.forms[row]})"
             kinds["number in another form"] = f"{form}; read as the number that it states"
         width, height = self.targets.sizes.array()[place].tolist()
-        instance = _instance(annotation, label, (width, height), outlines, row, kinds)
+        instance = fit_instance(annotation, label, (width, height), outlines, row, kinds)
+        where = where_of(annotation, number)
         if instance is not None:
+            if records.difficult is not None and records.difficult[row]:
+                instance = replace(instance, difficult=True)
             self.builder.add_one(place, number, instance)
-        where = _where(annotation, number)
-        stated = _box(annotation, outlines.of_record(row)) if kinds else None
+            self._count(records, row, where, kinds)
+        stated = box_of(annotation) if kinds else None
+        if stated is None and kinds:
+            stated = bounds_of(outlines.of_record(row), None)
         file_name = self.targets.file_names[place]
         for kind, detail in kinds.items():
             self.problems.append(Problem(self.split, file_name, kind, f"{where} {detail}", where, stated))
 
-    def _report_stray(self, annotation: _Annotation, place: int, number: int) -> None:
-        where = _where(annotation, number)
-        if place == NOWHERE:
+    def _count(self, records: Records, row: int, where: str, kinds: dict[ProblemKind, str]) -> None:
+        """Count what is reported once for a file; it is taken out of `kinds`."""
+        annotation = records.found[row]
+        if annotation is not None and not annotation.bbox and kinds.pop("derived box", ""):
+            outcome = "the box around the outline or mask counts"
+            self._tally.add("derived box", "without a box", outcome, where)
+        if row in records.outlines_converted:
+            what = "with outlines or a mask in another form, such as one flat list"
+            self._tally.add("shape in another form", what, "read as what it states", where)
+        for name, value in records.ignored.get(row, {}).items():
+            outcome = _OUTCOMES.get(name, "ignored")
+            self._tally.add("ignored field", f"with an unusable {name!r}", outcome, f"{value} of {where}")
+
+    def _report_stray(self, annotation: Annotation, place: int, label: int, number: int) -> None:
+        """Report a record of no image or no category."""
+        where = where_of(annotation, number)
+        source, kind = self.source, "malformed record"
+        if place == NOWHERE and annotation.image_id is None:
+            where = f"annotations[{number}]"
+            detail = f"{where} states no image (image_id is null or missing); dropped"
+        elif label < 0 and annotation.category_id in (None, ""):
+            where = f"annotations[{number}]"
+            detail = f"{where} states no category (category_id is null or missing); dropped"
+        elif place == NOWHERE:
+            kind = "unknown image"
             detail = f"{where} names the image id {shown(annotation.image_id)}, but no image has it; dropped"
-            self.problems.append(Problem(self.split, self.source, "unknown image", detail, where))
         else:
+            kind, source = "unknown category", self.targets.file_names[place]
             category = shown(annotation.category_id)
             detail = f"{where} has the category id {category}, but no category has it; dropped"
-            file_name = self.targets.file_names[place]
-            self.problems.append(Problem(self.split, file_name, "unknown category", detail, where))
+        self.problems.append(Problem(self.split, source, kind, detail, where))
 
 
 _UNUSABLE = "has a segmentation that is neither polygons nor RLE; kept by its box"
+_OUTCOMES = {"area": "worked out from the shape", "iscrowd": "taken for no crowd region"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Records:
-    """Decoded records.
-
-    Args:
-        found: in the order of the file; None for one that is no annotation.
-        errors: why, by place.
-        spoilt: places of those whose segmentation cannot be used.
-        forms: errors of strict decoding, by place, of records whose numbers are texts or decimals.
-    """
-
-    found: Sequence[_Annotation | None]
-    errors: Mapping[int, Exception]
-    spoilt: Set[int]
-    forms: Mapping[int, Exception]
-
-
-def _decode(batch: bytes) -> _Records:
-    """Return the records of a JSON array."""
-    with contextlib.suppress(*BROKEN):
-        return _Records(_ALL.decode(batch), {}, frozenset(), {})
-    found: list[_Annotation | None] = []  # one of them at least is broken: each is looked at by itself
-    errors: dict[int, Exception] = {}
-    spoilt: set[int] = set()
-    forms: dict[int, Exception] = {}
-    for place, raw in enumerate(_RECORDS.decode(batch)):
-        annotation, error = _decode_strictly_or_not(raw)
-        if annotation is None:
-            try:
-                annotation, error = _decode_strictly_or_not(_without_segmentation(raw))
-                spoilt.add(place)
-            except BROKEN as other:  # not even an object
-                error = other
-        found.append(annotation)
-        if error is not None:
-            (errors if annotation is None else forms)[place] = error
-    return _Records(found, errors, spoilt - errors.keys(), forms)
-
-
-def _decode_strictly_or_not(raw: msgspec.Raw) -> tuple[_Annotation | None, Exception | None]:
-    """Return (record, error). Decode strictly, then leniently."""
-    try:
-        return _ONE.decode(raw), None
-    except BROKEN as error:
-        with contextlib.suppress(*BROKEN):
-            return _ONE_IN_ANY_FORM.decode(raw), error
-        return None, error
-
-
-def _without_segmentation(raw: msgspec.Raw) -> msgspec.Raw:
-    """Return a record without its segmentation."""
-    fields = _FIELDS.decode(raw)
-    fields["segmentation"] = msgspec.Raw(b"null")
-    return msgspec.Raw(msgspec.json.encode(fields))
-
-
-def _where(annotation: _Annotation, number: int) -> str:
+def where_of(annotation: Annotation | Heads, number: int) -> str:
+    """Return what a record is called: its id, or its place in the file."""
     return f"annotations[{number}]" if annotation.id is None else f"annotation {str(annotation.id)[:60]}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outlines:
-    """The outlines of a batch of records, measured together.
-
-    Args:
-        points: (p, 2) x, y of all outlines as they are stated, one after the other.
-        lengths: (m,) points of each outline.
-        owners: (m,) the record that each outline belongs to, in ascending order.
-        fits: (m,) whether nothing has to be done about it.
-        plain: (records,) whether all of a record's segmentation can stay as it is stated.
-        thorough: whether they are tested for crossing themselves.
-    """
-
-    points: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    fits: NDArray[np.bool_]
-    plain: NDArray[np.bool_]
-    thorough: bool
-
-    @classmethod
-    def of(
-        cls, annotations: Sequence[_Annotation | None], sizes: NDArray[np.float64], thorough: bool
-    ) -> _Outlines:
-        """Return the outlines of records (m) in images of the `sizes` (m, 2) width, height."""
-        stated = [None if a is None else a.segmentation for a in annotations]
-        listed = [part if isinstance(part, list) else [] for part in stated]
-        unlisted = [part is not None and not isinstance(part, list) for part in stated]
-        flat = list(chain.from_iterable(listed))
-        counts = np.fromiter(map(len, listed), np.int64, len(listed))
-        lengths = np.fromiter(map(len, flat), np.int64, len(flat))
-        owners = np.repeat(np.arange(len(listed)), counts)
-        whole = (lengths > 0) & (lengths % 2 == 0)
-        misfits = np.asarray(unlisted, np.int64) + np.bincount(owners[~whole], minlength=len(listed))
-        if not whole.all():
-            flat, lengths, owners = list(compress(flat, whole)), lengths[whole], owners[whole]
-        points = np.fromiter(chain.from_iterable(flat), np.float64, int(lengths.sum())).reshape(-1, 2)
-        lengths = lengths // 2
-        fits = fit_as_they_are(points, np.cumsum(lengths), sizes[owners], check_crossing=thorough)
-        misfits += np.bincount(owners[~fits], minlength=len(listed))
-        return cls(points, lengths, owners, fits, misfits == 0, thorough)
-
-    def chosen(
-        self, records: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Return the outlines of some records: how many each has, their lengths and their points."""
-        counts = np.bincount(self.owners, minlength=len(records))[records]
-        if records.all():
-            return counts, self.lengths, self.points
-        kept = records[self.owners]
-        return counts, self.lengths[kept], self.points[np.repeat(kept, self.lengths)]
-
-    def places(self, record: int) -> slice:
-        """Return where the outlines of a record stand."""
-        first = self.owners.searchsorted(record)
-        return slice(int(first), int(self.owners.searchsorted(record + 1)))
-
-    def of_record(self, record: int) -> Sequence[NDArray[np.float64]]:
-        """Return the outlines of a record, each (n, 2)."""
-        places = self.places(record)
-        if places.start == places.stop:
-            return ()
-        start = int(self.lengths[: places.start].sum())
-        stops = start + np.cumsum(self.lengths[places])
-        return [self.points[stop - n : stop] for stop, n in zip(stops, self.lengths[places], strict=True)]
-
-
-_NO_NUMBERS = (math.nan,) * 4
-
-
-def _plain_boxes(annotations: Sequence[_Annotation | None]) -> NDArray[np.float64]:
-    """Return the corners (m, 4) of the records' boxes; NaN where no box of four numbers stands alone."""
-    stated = [
-        _NO_NUMBERS
-        if a is None or a.bbox is None or len(a.bbox) != 4 or a.aerostat_box_xyxy is not None
-        else a.bbox
-        for a in annotations
-    ]
-    boxes = np.fromiter(chain.from_iterable(stated), np.float64, 4 * len(stated)).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def _stated_areas(annotations: Sequence[_Annotation | None]) -> NDArray[np.float64]:
-    """Return the areas (m,) that records state; 0 where there is none."""
-    return np.asarray([(a.area if a else None) or 0.0 for a in annotations], np.float64)
-
-
-def _fit_without_doubt(
-    boxes_xyxy: NDArray[np.float64], areas: NDArray[np.float64], sizes: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return for each record (m,) whether its box lies in its image and its area is positive and finite."""
-    start, end = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    inside = ((start >= 0) & (end <= sizes) & (start < end)).all(axis=1)
-    certain: NDArray[np.bool_] = inside & (areas > 0) & (areas < math.inf)
-    return certain
-
-
-def _instance(
-    annotation: _Annotation,
-    label: int,
-    size: tuple[int, int],
-    outlines: _Outlines,
-    row: int,
-    kinds: dict[ProblemKind, str],
-) -> Instance | None:
-    """Return the object, None if it is dropped; its problems are put into `kinds`, with the details.
-
-    Args:
-        annotation: the record.
-        label: of its category.
-        size: width and height of its image.
-        outlines: of its batch.
-        row: its own in the batch.
-        kinds: problems that are known already.
-    """
-    stated = outlines.of_record(row)
-    rle = _mask(annotation, len(stated), size, kinds)
-    box = _box(annotation, stated)
-    fitted, kind = fit_box(box, *size) if box else (None, _NO_BOX)
-    if fitted is None:
-        kinds.clear()  # a mask does not count if the object is dropped
-    if kind is not None:
-        found = f"has the box ({', '.join(f'{value:g}' for value in box)})" if box else "states no box"
-        outcome = "clipped" if fitted else "dropped"
-        kinds[kind] = f"{found} in {size[0]} x {size[1]}; {outcome}"
-    if fitted is None:
-        return None
-    fit = outlines.fits[outlines.places(row)]
-    kept = _fit_outlines(stated, fit, size, outlines.thorough, kinds)
-    area = annotation.area
-    if area is None or not 0 < area < math.inf or "clipped" in kinds:
-        area = _area(kept, rle, fitted)
-    return Instance(fitted, label, kept, rle, bool(annotation.iscrowd), area)
-
-
-_NO_BOX: ProblemKind = "malformed record"
-
-
-def _box(annotation: _Annotation, outlines: Sequence[NDArray[np.float64]]) -> Box | None:
-    """Return the stated box, or the one around the outlines where none is stated."""
-    if annotation.bbox is not None and len(annotation.bbox) == 4:
-        x, y, width, height = annotation.bbox
-        return stated_box((x, y, width, height), annotation.aerostat_box_xyxy)
-    return polygons.bounds(np.concatenate(outlines)) if annotation.bbox is None and outlines else None
-
-
-def _mask(
-    annotation: _Annotation, outlines: int, size: tuple[int, int], kinds: dict[ProblemKind, str]
-) -> dict[str, Any] | None:
-    """Return the run-length mask, if there is one that fits; a useless segmentation is put into `kinds`."""
-    stated = annotation.segmentation
-    if isinstance(stated, _Rle):
-        if stated.size == size[::-1]:
-            return {"size": list(stated.size), "counts": stated.counts}
-        kinds["unusable mask"] = f"has an RLE of height, width {stated.size}; kept by its box"
-    elif stated is not None and outlines < len(stated):
-        kinds["degenerate polygon"] = "has an outline of no point or half a point; left out"
-    return None
-
-
-def _fit_outlines(
-    outlines: Sequence[NDArray[np.float64]],
-    fit: NDArray[np.bool_],
-    size: tuple[int, int],
-    thorough: bool,
-    kinds: dict[ProblemKind, str],
-) -> tuple[NDArray[np.float64], ...]:
-    """Return the outlines as far as they are in their image; those that `fit` stay as they are."""
-    kept = []
-    for outline, fits in zip(outlines, fit.tolist(), strict=True):
-        if fits:
-            kept.append(outline)
-            continue
-        fitted, kind = fit_polygon(outline, *size, thorough)
-        if fitted is not None:
-            kept.append(fitted)
-        if kind == "self-crossing polygon":
-            kinds[kind] = "crosses or touches its own outline; kept with its box"
-        elif kind == "clipped":
-            kinds.setdefault(kind, "has an outline beyond the border; clipped")
-        elif kind is not None:
-            kinds["degenerate polygon"] = "has an outline that encloses nothing; left out"
-    return tuple(kept)
-
-
-def _area(outlines: Sequence[NDArray[np.float64]], rle: Mapping[str, Any] | None, box_xyxy: Box) -> float:
-    """Return the area of an object if the file states none that can be used."""
-    if outlines:
-        return sum(polygons.area(outline) for outline in outlines)
-    if rle is None:
-        return box_area(box_xyxy)
-    height, width = rle["size"]
-    pixels = rle_area(rle["counts"])
-    return float(pixels) if 0 < pixels <= height * width else box_area(box_xyxy)
-
-
-def rle_area(counts: str | Sequence[int]) -> int:
-    """Return the number of pixels in a run-length mask, plain or compressed as in COCO's maskApi.
-
-    A broken mask may give any number. A compressed mask with a run beyond 2^60 gives 0.
-    """
-    runs = _decompress(counts) if isinstance(counts, str) else counts
-    return sum(runs[1::2])
-
-
-_MAX_BITS = 60
-
-
-def _decompress(text: str) -> list[int]:
-    """Return the runs of a compressed mask: six-bit digits, lowest first, each run less the last but one."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        digit = ord(character) - 48
-        value |= (digit & 0x1F) << shift
-        shift += 5
-        if shift > _MAX_BITS:  # a number without an end grows with each digit
-            return []
-        if digit & 0x20:  # more digits follow
-            continue
-        if digit & 0x10:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    return runs

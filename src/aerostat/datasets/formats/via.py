@@ -7,10 +7,11 @@ dropped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +28,8 @@ from aerostat.datasets.annotation_text import (
     keys_of,
     read_content,
 )
-from aerostat.datasets.clip import Box, box_area, fit_box, fit_polygon
+from aerostat.datasets.clip import Box
+from aerostat.datasets.formats.assembly import Findings, StatedImage, StatedObject, assemble
 from aerostat.datasets.formats.checks import (
     BrokenRecords,
     refuse_repeated,
@@ -36,10 +38,9 @@ from aerostat.datasets.formats.checks import (
 )
 from aerostat.datasets.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
 from aerostat.datasets.formats.format import LEFT_OUT, Format, SplitFiles, WriteOptions
-from aerostat.datasets.image_folder import ImageFolder, upright_size
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
-from aerostat.datasets.records import ImageRecord, Images, Instance, OtherClassesError, Problem, Split
+from aerostat.datasets.records import Instance, Problem, Split, UnstatedClassError
 from aerostat.errors import InputError, clause
 from aerostat.files import write_bytes
 from aerostat.geometry import polygons
@@ -64,11 +65,13 @@ class _Region(msgspec.Struct):
 class _Entry(msgspec.Struct):
     filename: str
     regions: dict[str, _Region] | list[_Region] | None = None
+    file_attributes: Any = None
 
 
 class _RawEntry(msgspec.Struct):
     filename: str
     regions: msgspec.Raw = msgspec.Raw(b"null")
+    file_attributes: Any = None
 
 
 class _Project(msgspec.Struct):
@@ -85,11 +88,15 @@ _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class _Photograph:
-    """One entry of the file: a file name and its regions, with the name or number of each."""
+    """One entry of the file: a file name and its regions, with the name or number of each.
+
+    `attributes` is the number of file attributes that have a value.
+    """
 
     file_name: str
     names: Sequence[str | int]
     regions: Sequence[_Region]
+    attributes: int = 0
 
 
 def read_via(
@@ -114,33 +121,34 @@ def read_via(
     Raises:
         InputError: the file is no whole VIA file, names an image twice, or leaves the class open.
     """
-    problems: list[Problem] = []
-    photographs = _parse(content if content is not None else read_content(path), path, split, problems)
+    findings = Findings(split)
+    read = content if content is not None else read_content(path)
+    photographs = _parse(read, path, split, findings.problems)
     refuse_without_images(photographs, path)
     refuse_repeated((p.file_name for p in photographs), ("file name", "file names"), path)
-    attribute = _class_attribute(photographs, path, classes, class_attribute)
-    names = [
-        [
-            list(classes or ()) if attribute is None else _ticked((r.region_attributes or {}).get(attribute))
-            for r in p.regions
-        ]
-        for p in photographs
-    ]
-    found = sorted({name for row in names for ticked in row for name in ticked})
-    known = list(classes) if classes is not None else found
-    labels = {name: label for label, name in enumerate(known)}
-    refuse_unlisted([name for name in found if name not in labels], known, path)
-    folder = ImageFolder.choose(image_roots, (p.file_name for p in photographs))
-    broken = BrokenRecords(problems, path)
-    images = []
-    for number, (photograph, row) in enumerate(zip(photographs, names, strict=True), start=1):
-        row_labels = [labels[ticked[0]] if len(ticked) == 1 else None for ticked in row]
-        image = _read_image(photograph, row_labels, folder, split, problems, broken)
-        if image is not None:
-            images.append(replace(image, id=number))
-    problems += folder.note(split)
-    ids = tuple(range(1, len(known) + 1))
-    return Split(split, tuple(known), ids, Images.of(images), tuple(problems), "via")
+    holders = _class_attributes(photographs, path, classes, class_attribute)
+    if len(holders) > 1:
+        detail = f"the attributes {listed(map(repr, holders))} have equal values; {holders[0]!r} is the class"
+        findings.add(path.name, "equal attributes", detail, "region_attributes")
+    findings.unread["file attributes"] = sum(p.attributes for p in photographs)
+    broken = BrokenRecords(findings.problems, path)
+    stated, shown_classes = [], dict[str, None]()
+    for photograph in photographs:
+        objects = []
+        for name, region in zip(photograph.names, photograph.regions, strict=True):
+            broken.refuse_too_many()
+            ticked = list(classes or ()) if not holders else _class_of(region, holders)
+            shown_classes |= dict.fromkeys(ticked)
+            findings.unread["attributes"] += _further_attributes(region, holders)
+            found = _stated(region, f"region {name}", ticked, photograph.file_name, findings)
+            if found is not None:
+                objects.append(found)
+        stated.append(StatedImage(photograph.file_name, objects))
+    if classes is not None:
+        refuse_unlisted([name for name in sorted(shown_classes) if name not in classes], classes, path)
+    files = SplitFiles(split, path, (), tuple(image_roots))
+    options = ReadOptions(classes)
+    return assemble(stated, files, options, findings, format_name="via", classes=tuple(sorted(shown_classes)))
 
 
 def _parse(content: bytes, path: AnyPath, split: str, problems: list[Problem]) -> list[_Photograph]:
@@ -161,7 +169,15 @@ def _parse(content: bytes, path: AnyPath, split: str, problems: list[Problem]) -
         if not photographs:
             raise
         return photographs
-    return [_Photograph(entry.filename, *_named(entry.regions)) for entry in entries.values()]
+    return [
+        _Photograph(entry.filename, *_named(entry.regions), _values(entry.file_attributes))
+        for entry in entries.values()
+    ]
+
+
+def _values(attributes: Any) -> int:
+    """Return how many attributes have a value."""
+    return sum(bool(_ticked(value)) for value in attributes.values()) if isinstance(attributes, dict) else 0
 
 
 def _named(regions: dict[str, T] | list[T] | None) -> tuple[Sequence[str | int], Sequence[T]]:
@@ -200,7 +216,8 @@ def _usable(
                 detail = f"region {name} is no region ({error}); dropped"
                 problems.append(Problem(split, entry.filename, "malformed record", detail, f"region {name}"))
                 broken.refuse_too_many()
-        photographs.append(_Photograph(entry.filename, list(regions), list(regions.values())))
+        attributes = _values(entry.file_attributes)
+        photographs.append(_Photograph(entry.filename, list(regions), list(regions.values()), attributes))
     return photographs
 
 
@@ -209,6 +226,7 @@ _CSV_COLUMNS = (CSV_COLUMN, "region_attributes")
 
 def _parse_csv(content: bytes, path: AnyPath, split: str, problems: list[Problem]) -> list[_Photograph]:
     files: dict[tuple[str, str], list[_Region]] = {}
+    file_attributes = Counter[tuple[str, str]]()
     broken = BrokenRecords(problems, path)
     for line, row in csv_rows(content, path):
         broken.refuse_too_many()
@@ -217,7 +235,11 @@ def _parse_csv(content: bytes, path: AnyPath, split: str, problems: list[Problem
             raise InputError(
                 f"{path} lacks the column {lacking[0]!r} of a CSV export of VIA; export it again."
             )
-        regions = files.setdefault((row["filename"], row.get("file_size", "")), [])
+        file = row["filename"], row.get("file_size", "")
+        if file not in files and row.get("file_attributes", "{}") not in ("", "{}"):
+            with contextlib.suppress(*_BROKEN):
+                file_attributes[file] = _values(msgspec.json.decode(row["file_attributes"]))
+        regions = files.setdefault(file, [])
         try:
             shape, attributes = (
                 decode(row[column].encode() or b"{}", dict[str, Any], f"{path}, line {line}, {column}")
@@ -231,13 +253,23 @@ def _parse_csv(content: bytes, path: AnyPath, split: str, problems: list[Problem
             continue
         if shape:  # an image without regions has one row with an empty shape
             regions.append(_Region(shape, attributes))
-    return [_Photograph(name, range(len(regions)), regions) for (name, _), regions in files.items()]
+    return [
+        _Photograph(file[0], range(len(regions)), regions, file_attributes[file])
+        for file, regions in files.items()
+    ]
 
 
-def _class_attribute(
+def _class_attributes(
     photographs: list[_Photograph], path: AnyPath, classes: Sequence[str] | None, asked: str | None
-) -> str | None:
-    """Return the region attribute that holds the class; None where `classes` names that of every region."""
+) -> tuple[str, ...]:
+    """Return the region attributes that hold the class, which never disagree.
+
+    None of them holds it where `classes` names that of every region.
+
+    Raises:
+        InputError: there are several, and they disagree; or the one that was asked for is not in use.
+        UnstatedClassError: no attribute is in use, and `classes` is not one name.
+    """
     regions = [region for p in photographs for region in p.regions]
     in_use = sorted(
         {k for r in regions for k, value in (r.region_attributes or {}).items() if _ticked(value)}
@@ -246,23 +278,48 @@ def _class_attribute(
     if asked is not None:
         if regions and asked not in in_use:
             has = f"only {names}" if in_use else "none in use"
-            raise InputError(
+            error = InputError if in_use else UnstatedClassError
+            raise error(
                 f"{path} has no region attribute {asked!r}, which `class_attribute` asks for: it has {has}."
             )
-        return asked
-    if len(in_use) > 1:
+        return (asked,)
+    if len(in_use) > 1 and not _agree(regions, in_use):
         raise InputError(
             f"{path} has several region attributes ({names}); name the one that holds the class "
             "with `class_attribute=NAME`."
         )
     if in_use:
-        return in_use[0]
+        return tuple(in_use)
     if regions and (classes is None or len(classes) != 1):
         given = f"`classes` gives {len(classes)} ({listed(classes)})" if classes else "none was given"
-        raise OtherClassesError(
+        raise UnstatedClassError(
             f"{path} states no class for its regions, so it takes one name, `classes=NAME`, but {given}."
         )
-    return None
+    return ()
+
+
+def _agree(regions: Sequence[_Region], attributes: Sequence[str]) -> bool:
+    """Say whether attributes have the same value on each region that has them, and all meet on one."""
+    met = False
+    for region in regions:
+        stated = region.region_attributes or {}
+        values = [value for name in attributes if (value := tuple(_ticked(stated.get(name))))]
+        if len(set(values)) > 1:
+            return False
+        met |= len(values) == len(attributes)
+    return met
+
+
+def _class_of(region: _Region, holders: Sequence[str]) -> Sequence[str]:
+    """Return the names that the first attribute with a value states."""
+    stated = region.region_attributes or {}
+    return next((names for holder in holders if (names := _ticked(stated.get(holder)))), ())
+
+
+def _further_attributes(region: _Region, holders: Sequence[str]) -> int:
+    """Return how many attributes with a value do not hold the class."""
+    stated = (region.region_attributes or {}).items()
+    return sum(bool(_ticked(value)) for name, value in stated if name not in holders)
 
 
 def _ticked(value: Any) -> Sequence[str]:
@@ -274,51 +331,18 @@ def _ticked(value: Any) -> Sequence[str]:
     return (text,) if (text := str(value).strip()) else ()
 
 
-def _read_image(
-    photograph: _Photograph,
-    labels: list[int | None],
-    folder: ImageFolder,
-    split: str,
-    problems: list[Problem],
-    broken: BrokenRecords,
-) -> ImageRecord | None:
-    name = folder.claim(photograph.file_name)
-    size = upright_size(name, photograph.file_name, folder, split)
-    if isinstance(size, Problem) or name is None:
-        if isinstance(size, Problem):
-            problems.append(size)
-        return None
-    instances = []
-    for region_name, region, label in zip(photograph.names, photograph.regions, labels, strict=True):
-        broken.refuse_too_many()
-        where = f"region {region_name}"
-        if label is None:
-            detail = f"{where} names no single class; dropped"
-            problems.append(Problem(split, photograph.file_name, "no class", detail, where))
-            continue
-        instance = _read_region(region, label, where, photograph.file_name, size, split, problems)
-        if instance is not None:
-            instances.append(instance)
-    return ImageRecord(folder.root / name, photograph.file_name, *size, tuple(instances))
-
-
-def _read_region(
-    region: _Region,
-    label: int,
-    where: str,
-    file_name: str,
-    size: tuple[int, int],
-    split: str,
-    problems: list[Problem],
-) -> Instance | None:
-    """Return the instance of a region, or None if it is dropped; problems are appended."""
-
-    box: Box | None = None
+def _stated(
+    region: _Region, record: str, ticked: Sequence[str], file_name: str, findings: Findings
+) -> StatedObject | None:
+    """Return the object of a region, None for a shape that cannot be used, which is reported."""
+    shape = region.shape_attributes or {}
+    name = ticked[0] if len(ticked) == 1 else None
+    if name is None:
+        return StatedObject(None, record)
 
     def report(kind: ProblemKind, detail: str) -> None:
-        problems.append(Problem(split, file_name, kind, f"{where} {detail}", where, box))
+        findings.add(file_name, kind, f"{record} {detail}", record)
 
-    shape = region.shape_attributes or {}
     if shape.get("name") == "point":
         report("malformed record", "is a point, which has no extent; dropped, draw a rect or a polygon")
         return None
@@ -327,30 +351,12 @@ def _read_region(
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         report("malformed record", f"is no shape ({_reason(error)}); dropped")
         return None
-    box = outline if isinstance(outline, tuple) else polygons.bounds(outline)
-    fitted, kind = fit_box(box, *size)
-    if fitted is not None and (stated := _first_text(shape)) is not None:
-        form = f"states a number in another form (the text {stated[:20]!r})"
+    if (text := _first_text(shape)) is not None and np.isfinite(outline).all():
+        form = f"states a number in another form (the text {text[:20]!r})"
         report("number in another form", f"{form}; read as the number that it states")
-    polygon = None
-    if fitted is not None and not isinstance(outline, tuple):
-        polygon, outline_kind = fit_polygon(outline, *size)
-        if outline_kind == "outside the image":
-            fitted, kind = None, outline_kind
-        elif outline_kind == "degenerate polygon":
-            report(outline_kind, "encloses nothing; kept by its box")
-        elif outline_kind == "self-crossing polygon":
-            report(outline_kind, "crosses or touches its own outline; kept with its box")
-    if kind is not None:
-        numbers = ", ".join(f"{value:g}" for value in box)
-        report(
-            kind, f"has the box ({numbers}) in {size[0]} x {size[1]}; {'clipped' if fitted else 'dropped'}"
-        )
-    if fitted is None:
-        return None
-    if polygon is None:
-        return Instance(fitted, label, area=box_area(fitted))
-    return Instance(polygons.bounds(polygon), label, (polygon,), area=polygons.area(polygon))
+    if isinstance(outline, tuple):
+        return StatedObject(name, record, outline)
+    return StatedObject(name, record, outlines=(outline,))
 
 
 _NUMBERS = frozenset(
@@ -424,6 +430,7 @@ def write_via(split: Split, path: Path, *, version: Literal[1, 2] = 2) -> Counte
             "regions": regions if version == 2 else {str(number): r for number, r in enumerate(regions)},
             "file_attributes": {},
         }
+    lost = +lost  # without what was counted 0 times
     write_bytes(
         path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     )
@@ -434,6 +441,7 @@ def _region(instance: Instance, classes: tuple[str, ...], lost: Counter[str]) ->
     if instance.crowd:
         lost[LEFT_OUT] += 1
         return None
+    lost["difficult marks"] += instance.difficult
     x1, y1, _, _ = instance.box_xyxy
     shape: dict[str, Any]
     if _is_outlined(instance):
