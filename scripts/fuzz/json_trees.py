@@ -55,6 +55,9 @@ def _change_somewhere(holder: list[Any], dice: random.Random) -> None:
 
 Place = tuple[list[Any], int]
 
+_MANY_PLACES = 5_000
+"""Values of a document from which on nothing is repeated often: 3,000 times 3,000 take minutes to write."""
+
 
 def _places(container: list[Any]) -> Any:
     """Yield where each value stands: its container and index, or its [key, value] pair and 0 or 1."""
@@ -88,9 +91,11 @@ def _remove(container: list[Any], index: int, places: list[Place], dice: random.
 def _repeat(container: list[Any], index: int, places: list[Place], dice: random.Random) -> None:
     value = container[index]
     if isinstance(value, list) and value:
-        value.extend([dice.choice(value)] * dice.choice((1, 2, 50, 3000)))
+        repeated, times = dice.choice(value), dice.choice((1, 2, 50, 3000))
+        value.extend([repeated] * (times if len(places) < _MANY_PLACES else min(times, 2)))
     elif isinstance(value, str) and not isinstance(value, Raw):
-        container[index] = value * dice.choice((2, 1000))
+        times = dice.choice((2, 1000))
+        container[index] = value * (times if len(places) < _MANY_PLACES else 2)
 
 
 def _copy_from_elsewhere(container: list[Any], index: int, places: list[Place], dice: random.Random) -> None:
