@@ -355,7 +355,7 @@ def test_what_the_format_cannot_hold_is_counted(images, tmp_path: Path) -> None:
     things = [Instance((1, 1, 9, 9), 0, crowd=True), Instance((1, 1, 9, 9), 0, difficult=True)]
     row = ImageRecord(folder / "a.png", "a.png", 100, 80, things)
     lost = FORMAT.write(Split("val", ("cat",), (1,), [row]), folder / "val.xml", WriteOptions())
-    assert dict(lost) == {"crowd regions left out": 1, "marks as difficult": 1}
+    assert dict(lost) == {"crowd regions left out": 1, "difficult marks": 1}
     assert [instance.box_xyxy for instance in instances(Dataset.read(folder))] == [(1, 1, 9, 9)]
 
 

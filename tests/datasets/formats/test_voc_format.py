@@ -470,7 +470,7 @@ def test_what_the_format_cannot_hold_is_counted(images, tmp_path: Path) -> None:
         ],
     )
     lost = FORMAT.write(Split("val", ("cat",), (1,), [row]), tmp_path / "out", WriteOptions())
-    expected = {"outlines written as boxes": 1, "masks written as boxes": 1, "crowd regions left out": 1}
+    expected = {"outlines": 1, "masks": 1, "crowd regions left out": 1}
     assert dict(lost) == expected
     data = Dataset.read(tmp_path / "out", images=folder)
     assert objects(data) == {"a.png": [("cat", (1, 1, 9, 9)), ("cat", (0, 0, 1, 80))]}

@@ -67,7 +67,7 @@ def _image(number: int, image: ImageRecord, classes: tuple[str, ...], lost: Coun
         if instance.crowd:
             lost[LEFT_OUT] += 1
             continue
-        lost["marks as difficult"] += instance.difficult
+        lost["difficult marks"] += instance.difficult
         shapes = list(_shapes(instance, (image.width, image.height)))
         grouped = f' group_id="{group}"' if len(shapes) > 1 else ""
         for kind, attributes in shapes:

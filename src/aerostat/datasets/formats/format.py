@@ -14,7 +14,10 @@ from aerostat.datasets.records import Split
 from aerostat.images.archive import AnyPath
 
 LEFT_OUT = "crowd regions left out"
-"""Objects that `Format.write` counts by this name are not in the file."""
+"""Objects that `Format.write` counts by this name are not in the file.
+
+Objects that it counts as "outlines", "masks" or "difficult marks" are written without these.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,8 @@ def _object(instance: Instance, classes: tuple[str, ...], lost: Counter[str]) ->
     if instance.crowd:
         lost[LEFT_OUT] += 1
         return ""
-    lost["outlines written as boxes"] += bool(instance.polygons)
-    lost["masks written as boxes"] += instance.rle is not None
+    lost["outlines"] += bool(instance.polygons)
+    lost["masks"] += instance.rle is not None
     corners = zip(("xmin", "ymin", "xmax", "ymax"), instance.box_xyxy, strict=True)
     box = "".join(f"<{key}>{plain_number(value)}</{key}>" for key, value in corners)
     return "\n".join(
