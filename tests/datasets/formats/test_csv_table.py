@@ -157,12 +157,12 @@ def test_broken_rows_cost_themselves_alone(photos: Path) -> None:
         ("malformed record", "line 7"),
         ("malformed record", "line 8"),
         ("malformed record", "line 13"),
+        ("missing image", ""),
+        ("swapped size", ""),
         ("no class", "line 9"),
         ("degenerate box", "line 10"),
         ("outside the image", "line 11"),
         ("clipped", "line 12"),
-        ("missing image", ""),
-        ("swapped size", ""),
     ]
 
 

@@ -177,13 +177,14 @@ def assemble(
     sizes: list[Size] = []
     ids: list[int] = []
     places = np.full(len(stated), -1)
+    objects = _Objects(builder, labels, findings)
     for number, image in enumerate(stated, start=1):
         broken.refuse_too_many()
         found = _locate(image, folder, findings)
         if found is None:
             continue
         file, size = found
-        _add_objects(builder, len(names), image, size, labels, findings)
+        objects.add(len(names), image, size)
         places[number - 1] = len(names)
         names.append(image.file_name)
         files_found.append(file)
@@ -191,6 +192,7 @@ def assemble(
             locations[len(files_found) - 1] = image.location
         sizes.append(size)
         ids.append(image.id or number)
+    objects.finish()
     all_sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
     if columns is not None:
         label_of = np.asarray([labels.get(name, -1) for name in columns.names], np.int64)
@@ -237,24 +239,84 @@ def _locate(image: StatedImage, folder: ImageFolder, findings: Findings) -> tupl
     return name or "", size
 
 
-def _add_objects(
-    builder: InstanceBuilder,
-    place: int,
-    image: StatedImage,
-    size: Size,
-    labels: Mapping[str, int],
-    findings: Findings,
-) -> None:
+_OUTLINES_AT_ONCE = 2000
+"""Outlines that are compared with their images together: one at a time takes ten times as long."""
+
+
+@dataclass(slots=True)
+class _Objects:
+    """Fits stated objects into their images, many at a time, and adds them to a builder.
+
+    Args:
+        builder: gets the objects.
+        labels: by the name of the class.
+        findings: gets the problems.
+    """
+
+    builder: InstanceBuilder
+    labels: Mapping[str, int]
+    findings: Findings
+    _waiting: list[tuple[int, StatedImage, Size]] = field(default_factory=list)
+    _outlines: int = 0
+
+    def add(self, place: int, image: StatedImage, size: Size) -> None:
+        """Add the objects of an image at a place among those that are kept."""
+        self._waiting.append((place, image, size))
+        self._outlines += sum(len(stated.outlines) for stated in image.objects)
+        if self._outlines >= _OUTLINES_AT_ONCE:
+            self.finish()
+
+    def finish(self) -> None:
+        """Add the objects that wait."""
+        scales = [_scale(image, size) for _, image, size in self._waiting]
+        outlines = [
+            [o if scale is None else o * scale for stated in image.objects for o in stated.outlines]
+            for (_, image, _), scale in zip(self._waiting, scales, strict=True)
+        ]
+        sides = [size for (_, _, size), found in zip(self._waiting, outlines, strict=True) for _ in found]
+        fits = iter(_fit_as_they_are([o for found in outlines for o in found], sides))
+        for (place, image, size), scale, found in zip(self._waiting, scales, outlines, strict=True):
+            self._add(place, image, size, scale, list(zip(found, fits, strict=False)))
+        self._waiting, self._outlines = [], 0
+
+    def _add(
+        self,
+        place: int,
+        image: StatedImage,
+        size: Size,
+        scale: tuple[float, float] | None,
+        outlines: Sequence[tuple[Floats, bool]],
+    ) -> None:
+        begin = 0
+        for number, stated in enumerate(image.objects):
+            own = outlines[begin : begin + len(stated.outlines)]
+            begin += len(stated.outlines)
+            if stated.name is None:
+                detail = f"{stated.record} names no single class; dropped"
+                self.findings.add(image.file_name, "no class", detail, stated.record)
+                continue
+            box = None if stated.box_xyxy is None else _in_pixels(stated.box_xyxy, scale)
+            label = self.labels[stated.name]
+            found = _fit(stated, box, own, label, image.file_name, size, self.findings)
+            if found is not None:
+                self.builder.add_one(place, number, found)
+
+
+def _scale(image: StatedImage, size: Size) -> tuple[float, float] | None:
+    """Return the pixels per unit of the stated coordinates in x and y; None for pixels."""
     unit = image.unit if isinstance(image.unit, tuple) else (image.unit, image.unit)
-    scale = (size[0] / unit[0], size[1] / unit[1]) if image.unit and unit != size else None
-    for number, stated in enumerate(image.objects):
-        if stated.name is None:
-            detail = f"{stated.record} names no single class; dropped"
-            findings.add(image.file_name, "no class", detail, stated.record)
-            continue
-        found = fit_object(stated, labels[stated.name], image.file_name, size, scale, findings)
-        if found is not None:
-            builder.add_one(place, number, found)
+    return (size[0] / unit[0], size[1] / unit[1]) if image.unit and unit != size else None
+
+
+def _fit_as_they_are(outlines: Sequence[Floats], sides: Sequence[Size]) -> list[bool]:
+    """Return for each outline whether it fits into an image of its sides without a change or a report."""
+    fits = np.zeros(len(outlines), np.bool_)
+    filled = [place for place, outline in enumerate(outlines) if len(outline)]
+    if filled:
+        stops = np.cumsum([len(outlines[place]) for place in filled])
+        points = np.concatenate([outlines[place] for place in filled])
+        fits[filled] = fit_as_they_are(points, stops, np.asarray([sides[p] for p in filled], np.float64))
+    return fits.tolist()
 
 
 def _add_columns(
@@ -314,7 +376,8 @@ def _add_columns(
         stated = StatedObject("", f"line {lines[row]}", box, outlines)
         place = int(places[row])
         width, height = sizes[place].tolist()
-        found = fit_object(stated, int(labels[row]), file_names[place], (width, height), None, findings)
+        own = [(outline, False) for outline in outlines]
+        found = _fit(stated, box, own, int(labels[row]), file_names[place], (width, height), findings)
         if found is not None:
             builder.add_one(place, int(lines[row]), found)
 
@@ -331,28 +394,26 @@ def _product(values: Floats, rest: Floats | float, sides: Floats) -> Floats:
     return np.where(np.isfinite(exact), exact, values * sides)
 
 
-def fit_object(
+def _fit(
     stated: StatedObject,
+    box: Box | None,
+    outlines: Sequence[tuple[Floats, bool]],
     label: int,
     file_name: str,
     size: Size,
-    scale: tuple[float, float] | None,
     findings: Findings,
 ) -> Instance | None:
     """Return an object fitted into its image, or None if it is dropped; problems are reported.
 
     Args:
         stated: the object.
+        box: the stated one in pixels.
+        outlines: in pixels, each with whether it is known to fit as it is.
         label: of its class.
         file_name: of its image.
         size: (width, height) of the image in pixels.
-        scale: pixels per unit of the stated coordinates in x and y; None for pixels.
         findings: gets the problems.
     """
-    outlines = list(stated.outlines)
-    if scale is not None:
-        outlines = [outline * scale for outline in outlines]
-    box = None if stated.box_xyxy is None else _in_pixels(stated.box_xyxy, scale)
 
     def report(kind: ProblemKind, detail: str) -> None:
         findings.add(file_name, kind, f"{stated.record} {detail}", stated.record, box)
@@ -361,12 +422,12 @@ def fit_object(
     if stated.rle is not None and rle is None:
         report("unusable mask", f"has a mask that is not one of {size[0]} x {size[1]}; kept by its box")
     if box is None:
-        box = _bounds(outlines, rle)
+        box = _bounds([outline for outline, _ in outlines], rle)
     if box is None:
         report("malformed record", "states no box, outline or mask; dropped")
         return None
     fitted, kind = fit_box(box, *size)
-    fits = [fit_polygon(o, *size) if len(o) else (None, "degenerate polygon") for o in outlines]
+    fits = [_fit_outline(outline, known, size) for outline, known in outlines]
     only_outlines = bool(fits) and stated.box_xyxy is None and rle is None
     if fitted is not None and only_outlines and all(k == "outside the image" for _, k in fits):
         fitted, kind = None, "outside the image"  # its bounds reach into the image, and it does not
@@ -389,6 +450,12 @@ def fit_object(
     else:
         area = float(Masks.from_coco([rle], size).area()[0]) if rle is not None else box_area(fitted)
     return Instance(fitted, label, tuple(kept), rle, stated.crowd, area, stated.difficult)
+
+
+def _fit_outline(outline: Floats, known: bool, size: Size) -> tuple[Floats | None, ProblemKind | None]:
+    if known:
+        return outline, None
+    return fit_polygon(outline, *size) if len(outline) else (None, "degenerate polygon")
 
 
 def _in_pixels(box_xyxy: StatedBox, scale: tuple[float, float] | None) -> Box:
