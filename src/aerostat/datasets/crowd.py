@@ -49,7 +49,7 @@ def _shaped(instances: Instances) -> NDArray[np.bool_]:
 
 
 def settle_crowd_marks(splits: Sequence[Split], crowd: CrowdAs) -> list[Split]:
-    """Return the splits with crowd marks as they are meant; see `ReadOptions`.
+    """Return the splits with COCO's crowd marks as they are meant; see `ReadOptions`.
 
     All splits count together, so that two crowd regions of a small split stay what they are beside a split
     of unmarked outlines.
@@ -58,17 +58,17 @@ def settle_crowd_marks(splits: Sequence[Split], crowd: CrowdAs) -> list[Split]:
         splits: as they were read.
         crowd: what the marks mean.
     """
-    if crowd == "region" or not any(split.images.instances.crowd.any() for split in splits):
+    doubtful = [split for split in splits if split.source_format == "coco"]
+    if crowd == "region" or not any(split.images.instances.crowd.any() for split in doubtful):
         return list(splits)
-    if crowd == "object":
-        return [_without_marks(split) for split in splits]
-    marks = CrowdMarks.of(splits)
-    if marks.marked < marks.shaped:
+    marks = CrowdMarks.of(doubtful)
+    if crowd == "auto" and marks.marked < marks.shaped:
         return list(splits)
-    return [_without_marks(split, reported=True) for split in splits]
+    reported = crowd == "auto"
+    return [_without_marks(split, reported) if split.source_format == "coco" else split for split in splits]
 
 
-def _without_marks(split: Split, reported: bool = False) -> Split:
+def _without_marks(split: Split, reported: bool) -> Split:
     instances = split.images.instances
     count = int(instances.crowd.sum())
     if not count:

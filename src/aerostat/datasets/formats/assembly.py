@@ -427,9 +427,11 @@ def _fit(
         report("malformed record", "states no box, outline or mask; dropped")
         return None
     fitted, kind = fit_box(box, *size)
-    fits = [_fit_outline(outline, known, size) for outline, known in outlines]
+    fits: list[tuple[Floats | None, ProblemKind | None]] = []
+    if fitted is not None:
+        fits = [_fit_outline(outline, known, size) for outline, known in outlines]
     only_outlines = bool(fits) and stated.box_xyxy is None and rle is None
-    if fitted is not None and only_outlines and all(k == "outside the image" for _, k in fits):
+    if only_outlines and all(k == "outside the image" for _, k in fits):
         fitted, kind = None, "outside the image"  # its bounds reach into the image, and it does not
     if kind is not None:
         numbers = ", ".join(f"{value:g}" for value in box)
