@@ -22,7 +22,7 @@ from aerostat.datasets.formats.yolo_labels import LabelRows
 from aerostat.datasets.formats.yolo_layout import find
 from aerostat.datasets.formats.yolo_listed import NAME, label_files, without_labels
 from aerostat.datasets.formats.yolo_paths import is_image
-from aerostat.datasets.formats.yolo_texts import label_names, looks_like_labels, names_near
+from aerostat.datasets.formats.yolo_texts import folders_above, label_names, looks_like_labels, names_near
 from aerostat.datasets.formats.yolo_write import image_places, write_yolo
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Split
@@ -114,7 +114,7 @@ def _of_label_files(files: SplitFiles) -> SplitFiles:
         annotations=folder,
         image_roots=(*files.image_roots, folder),
         images=tuple(known.get(stem, stem) for stem in stems),
-        classes=files.classes or names_near(folder, folder.absolute().parent),
+        classes=files.classes or names_near(*folders_above(folder)),
     )
 
 
