@@ -134,13 +134,13 @@ def split_files(split: str, found: Listed, images: AnyPath | None) -> SplitFiles
         found: its images.
         images: the folder of the images, if they stand elsewhere.
     """
-    roots = (*image_roots(images, split), found.root)
+    roots = (found.root, *image_roots(images, split))
     return SplitFiles(split, found.source, (), roots, format=NAME, images=found.names)
 
 
 def label_files(files: SplitFiles) -> LabelFiles:
     """Return what finds the label files of a split's images."""
-    *elsewhere, root = files.image_roots
+    root, *elsewhere = files.image_roots
     labels = [files.annotations] if files.annotations.is_dir() else []
     return LabelFiles(root, [*labels, *elsewhere])
 
