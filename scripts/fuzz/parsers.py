@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scripts.fuzz import archives, bytes_and_text, json_trees, pickles, xml_files
+from scripts.fuzz import archives, bytes_and_text, json_trees, pickles, xml_files, yolo_files
 from scripts.fuzz.bytes_and_text import NUMBERS
 
 _LARGEST = 8 << 20
@@ -323,6 +323,36 @@ def _read_xml(path: Path) -> object:
         out = path.parent / "out" / name
         convert(path, out, ReadOptions(read.classes, images=path.parent), to=name[:4].rstrip("."), force=True)
         Dataset.read(out, read.classes, images=path.parent)
+    return read
+
+
+def _read_yolo(path: Path) -> object:
+    """Read a label file, write YOLO, and read the same boxes."""
+    from aerostat.datasets.convert import convert
+    from aerostat.datasets.dataset import Dataset
+    from aerostat.datasets.origin import ReadOptions
+
+    read = _read_annotations(path)
+    out = path.parent / "out" / "yolo"
+    convert(path, out, ReadOptions(read.classes, images=path.parent), to="yolo", force=True)
+    again = Dataset.read(out, images=path.parent)
+    for mine, theirs in zip(again.splits.values(), read.splits.values(), strict=True):
+        ours, others = mine.images.instances, theirs.images.instances
+        exact = max(others.boxes_xyxy.min(initial=1.0, where=others.boxes_xyxy > 0), 1e-15) > 1e-14
+        if len(ours) != len(others) or (exact and (ours.boxes_xyxy != others.boxes_xyxy).any()):
+            raise AssertionError("other boxes once they are written")
+    return read
+
+
+def _read_yolo_config(path: Path) -> object:
+    """Read a data set by its data.yaml or its list of images."""
+    from aerostat.datasets.dataset import Dataset
+
+    yolo_files.put_labels(path.parent)
+    read = Dataset.read(path)
+    for split in read.splits.values():
+        if any(image.path.resolve().is_relative_to(path.parent.resolve()) is False for image in split.images):
+            raise AssertionError(f"an image outside of {path.parent}")
     return read
 
 
@@ -873,6 +903,17 @@ PARSERS = {
         Parser("voc", "a.xml", xml_files.voc, _XML, _read_xml),
         Parser("cvat", "annotations.xml", xml_files.cvat, _XML, _read_xml),
         Parser("cvat-video", "annotations.xml", xml_files.cvat_video, _XML, _read_xml),
+        Parser("yolo", "a.txt", yolo_files.labels, (_BYTES, *[yolo_files.change_numbers] * 3), _read_yolo),
+        Parser(
+            "yolo-yaml",
+            "data.yaml",
+            yolo_files.configs,
+            (_BYTES, *[yolo_files.change_nodes] * 3),
+            _read_yolo_config,
+        ),
+        Parser(
+            "yolo-list", "train.txt", yolo_files.lists, (_BYTES, yolo_files.change_names), _read_yolo_config
+        ),
         Parser("recipe", "recipe.toml", _recipes, (_BYTES, _change_toml, _change_toml), _read_recipe),
         Parser("config", "config.py", _configs, (_BYTES, _change_python, _change_python), _read_config),
         Parser(

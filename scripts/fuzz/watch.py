@@ -91,7 +91,12 @@ class Watch:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+                "PYTHONHASHSEED": "0",
+            },
         )
         return self._worker
 

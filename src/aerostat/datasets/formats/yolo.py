@@ -22,7 +22,7 @@ from aerostat.datasets.formats.yolo_labels import LabelRows
 from aerostat.datasets.formats.yolo_layout import find
 from aerostat.datasets.formats.yolo_listed import NAME, label_files, without_labels
 from aerostat.datasets.formats.yolo_paths import is_image
-from aerostat.datasets.formats.yolo_texts import label_names, looks_like_labels, names_near
+from aerostat.datasets.formats.yolo_texts import folders_above, label_names, looks_like_labels, names_near
 from aerostat.datasets.formats.yolo_write import image_places, write_yolo
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Split
@@ -68,6 +68,8 @@ def _read(files: SplitFiles, options: ReadOptions) -> Split:
         _report_strays(files, used, findings)
         classes = _classes(files, options, rows)
         columns = rows.columns(classes, [image.file_name for image in stated])
+        root, *elsewhere = files.image_roots  # a folder that was named comes first
+        files = replace(files, image_roots=(*elsewhere, root))
         return assemble(
             *(stated, files, options, findings),
             format_name=NAME,
@@ -92,7 +94,7 @@ def _report_strays(files: SplitFiles, used: set[str], findings: Findings) -> Non
     """Report label files without an image, where a folder and no list says which images there are."""
     if files.texts or not files.annotations.is_dir():
         return
-    root = files.image_roots[-1]
+    root = files.image_roots[0]
     for name in label_names(files.annotations):
         if str(files.annotations / name) not in used:
             findings.add(name, "missing image", f"has no image of its name in {root}")
@@ -112,9 +114,9 @@ def _of_label_files(files: SplitFiles) -> SplitFiles:
     return replace(
         files,
         annotations=folder,
-        image_roots=(*files.image_roots, folder),
+        image_roots=(folder, *files.image_roots),
         images=tuple(known.get(stem, stem) for stem in stems),
-        classes=files.classes or names_near(folder, folder.absolute().parent),
+        classes=files.classes or names_near(*folders_above(folder)),
     )
 
 

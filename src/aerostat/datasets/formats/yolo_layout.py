@@ -25,6 +25,7 @@ from aerostat.datasets.formats.yolo_texts import (
     LOOKED_AT,
     NAME_LISTS,
     YAML_NAMES,
+    folders_above,
     has_labels,
     has_other_annotations,
     is_image_list,
@@ -61,7 +62,7 @@ def find(path: AnyPath, images: AnyPath | None) -> list[SplitFiles]:
         return _in_folder(path.parent, images)
     if name.endswith(".txt") and is_image_list(path):
         split = split_of(path.stem) or ONLY_SPLIT
-        names = names_near(path.parent, path.parent.absolute().parent)
+        names = names_near(*folders_above(path.parent))
         return configured(Config(path, splits={split: (path.name,)}, names=names), images)
     return []
 
@@ -115,7 +116,7 @@ def _config_in(folder: AnyPath, files: Sequence[str]) -> Config | None:
 
 def _by_folders(folder: AnyPath, folders: Sequence[str], images: AnyPath | None) -> list[SplitFiles]:
     """Return the splits of a folder that no file lists."""
-    names = names_near(*_above(folder))
+    names = names_near(*folders_above(folder))
     by_split = _label_folders(folder, folders)
     if not any(has_labels(labels) for _, labels in by_split.values()):
         by_split = _any_label_folder(folder, folders) if names else {}
@@ -127,17 +128,6 @@ def _by_folders(folder: AnyPath, folders: Sequence[str], images: AnyPath | None)
             found.append(replace(split_files(split, part, images), classes=classes))
         elif split != "test":  # test images are often published without annotations
             raise InputError(f"{labels} holds no label files of {split}; export them again.")
-    return found
-
-
-def _above(folder: AnyPath) -> list[AnyPath]:
-    """Return a folder and those above it that belong to its data set."""
-    found = [folder.absolute()]
-    for _ in range(3):
-        names = (found[-1].name.lower(), found[-1].parent.name.lower())
-        if split_of(names[0]) is None and not {IMAGES, LABELS}.intersection(names):
-            break
-        found.append(found[-1].parent)
     return found
 
 
@@ -237,4 +227,4 @@ def _unique(found: Sequence[tuple[str, AnyPath, AnyPath]], folder: AnyPath) -> _
 
 def _split_name(folder: AnyPath) -> str:
     """Return the split that the name of a folder or of the one above says; else that of an only split."""
-    return next((split for place in _above(folder)[:2] if (split := split_of(place.name))), ONLY_SPLIT)
+    return next((split for place in folders_above(folder)[:2] if (split := split_of(place.name))), ONLY_SPLIT)

@@ -64,7 +64,7 @@ def configured(config: Config, images: AnyPath | None, strict: bool = True) -> l
     home = config.file if config.file.is_dir() else config.file.parent
     bases = _bases(config, home)
     names = config.names
-    if config.names_file and (file := resolved(config.names_file, bases)) is not None:
+    if config.names_file and (file := resolved(config.names_file, _with_working_folder(bases))) is not None:
         names = yolo_config.read_names(file)
     if not names and not config.names_file:
         names = names_near(home)
@@ -88,10 +88,16 @@ def configured(config: Config, images: AnyPath | None, strict: bool = True) -> l
 
 
 def _bases(config: Config, home: AnyPath) -> list[AnyPath]:
-    """Return the folders that paths in a file may be relative to, the likeliest first."""
-    here: list[AnyPath] = [] if isinstance(home, ArchivePath) else [Path.cwd()]
-    root = _root(config.root, [home, *here]) if config.root else None
-    return list(dict.fromkeys(place for place in (root, home, *here) if place is not None))
+    """Return the folders that hold the data set: the stated one, and that of the file."""
+    root = _root(config.root, _with_working_folder([home])) if config.root else None
+    return list(dict.fromkeys(place for place in (root, home) if place is not None))
+
+
+def _with_working_folder(bases: Sequence[AnyPath]) -> list[AnyPath]:
+    """Return folders that paths may be relative to, the working folder last; no path leaves an archive."""
+    if any(isinstance(base, ArchivePath) for base in bases):
+        return list(bases)
+    return list(dict.fromkeys([*bases, Path.cwd()]))
 
 
 def _root(text: str, bases: Sequence[AnyPath]) -> AnyPath | None:
@@ -128,13 +134,13 @@ def split_files(split: str, found: Listed, images: AnyPath | None) -> SplitFiles
         found: its images.
         images: the folder of the images, if they stand elsewhere.
     """
-    roots = (*image_roots(images, split), found.root)
+    roots = (found.root, *image_roots(images, split))
     return SplitFiles(split, found.source, (), roots, format=NAME, images=found.names)
 
 
 def label_files(files: SplitFiles) -> LabelFiles:
     """Return what finds the label files of a split's images."""
-    *elsewhere, root = files.image_roots
+    root, *elsewhere = files.image_roots
     labels = [files.annotations] if files.annotations.is_dir() else []
     return LabelFiles(root, [*labels, *elsewhere])
 
@@ -143,7 +149,7 @@ def without_labels(split: str, names: Sequence[str], labels: LabelFiles) -> Inpu
     """Return the refusal of a split without a label file; it names the place of the first."""
     return InputError(
         f"None of the {counted(len(names), 'image')} of {split} has a label file; that of the first was "
-        f"looked for in {labels.looked_in(names[0])}."
+        f"looked for in {shown(str(labels.looked_in(names[0])), 200)}."
     )
 
 
@@ -153,17 +159,18 @@ def _listed_at(place: str, bases: Sequence[AnyPath], images: AnyPath | None, spl
     Raises:
         InputError: there is neither.
     """
-    path = resolved(place, bases)
+    around = _with_working_folder(bases)
+    path = resolved(place, around)
     if path is not None and path.is_dir():
         return _images_in(path, images, split)
     if path is not None and path.suffix.lower() == ".txt":
         return _images_of_list(path, bases)
     swapped = swap("/".join(parts_of(place)))
-    labels = resolved(swapped, bases) if swapped else None
+    labels = resolved(swapped, around) if swapped else None
     if images is not None and labels is not None and labels.is_dir():
         return images_of_labels(labels, images, split)
     raise InputError(
-        f"The images of {split} ({shown(place)}) are not there; looked below {listed(map(str, bases))}."
+        f"The images of {split} ({shown(place)}) are not there; looked below {listed(map(str, around))}."
     )
 
 

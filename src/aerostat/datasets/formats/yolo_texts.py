@@ -8,7 +8,7 @@ from itertools import islice
 
 from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.formats import yolo_config
-from aerostat.datasets.formats.yolo_paths import is_image, split_of
+from aerostat.datasets.formats.yolo_paths import IMAGES, LABELS, is_image, split_of
 from aerostat.images.archive import AnyPath
 from aerostat.images.folders import entries, files_below
 
@@ -99,3 +99,14 @@ def names_near(*folders: AnyPath) -> tuple[str, ...]:
             if name in files and (config := yolo_config.read_yaml(folder / files[name])) and config.names:
                 return config.names
     return ()
+
+
+def folders_above(folder: AnyPath) -> list[AnyPath]:
+    """Return a folder and those above it that belong to its data set."""
+    found = [folder.absolute()]
+    for _ in range(3):
+        names = (found[-1].name.lower(), found[-1].parent.name.lower())
+        if split_of(names[0]) is None and not {IMAGES, LABELS}.intersection(names):
+            break
+        found.append(found[-1].parent)
+    return found
