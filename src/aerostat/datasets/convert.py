@@ -29,7 +29,7 @@ from aerostat.datasets.records import Problem, Split
 from aerostat.errors import InputError
 from aerostat.files import nearest_existing, undone_on_failure
 from aerostat.images.archive import AnyPath
-from aerostat.text import counted, listed
+from aerostat.text import counted, listed, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ def _refuse_without_objects(dataset: Dataset, src: Path) -> None:
         more = f", and {counted(len(lost) - 1, 'more problem')} like this" if len(lost) > 1 else ""
         raise InputError(
             f"No object of {src} can be used, so nothing is written: {lost[0].kind}, "
-            f"{lost[0].file_name}: {lost[0].detail}{more}; correct the annotations."
+            f"{plain(lost[0].file_name[:60])}: {lost[0].detail[:200]}{more}; correct the annotations."
         )
 
 

@@ -233,7 +233,8 @@ class AnnotationReader:
         outlines = Outlines.of(records.found, sizes, self.thorough)
         boxes, areas = plain_boxes(records.found), stated_areas(records.found)
         plain = outlines.plain & fit_without_doubt(boxes, areas, sizes) & (places >= 0) & (labels >= 0)
-        plain[[*records.spoilt, *records.forms, *records.outlines_converted, *records.ignored]] = False
+        plain[[*records.spoilt, *records.forms]] = False
+        self._count_forms(records, first, (places >= 0) & (labels >= 0))
         rows = np.flatnonzero(plain)
         counts, lengths, points = outlines.chosen(plain)
         crowd = np.fromiter((bool(a and a.iscrowd) for a in records.found), np.bool_, count)
@@ -335,7 +336,9 @@ class AnnotationReader:
             if records.difficult is not None and records.difficult[row]:
                 instance = replace(instance, difficult=True)
             self.builder.add_one(place, number, instance)
-            self._count(records, row, where, kinds)
+            if not annotation.bbox and kinds.pop("derived box", ""):
+                outcome = "the box around the outline or mask counts"
+                self._tally.add("derived box", "without a box", outcome, where)
         stated = box_of(annotation) if kinds else None
         if stated is None and kinds:
             stated = bounds_of(outlines.of_record(row), None)
@@ -343,18 +346,25 @@ class AnnotationReader:
         for kind, detail in kinds.items():
             self.problems.append(Problem(self.split, file_name, kind, f"{where} {detail}", where, stated))
 
-    def _count(self, records: Records, row: int, where: str, kinds: dict[ProblemKind, str]) -> None:
-        """Count what is reported once for a file; it is taken out of `kinds`."""
-        annotation = records.found[row]
-        if annotation is not None and not annotation.bbox and kinds.pop("derived box", ""):
-            outcome = "the box around the outline or mask counts"
-            self._tally.add("derived box", "without a box", outcome, where)
-        if row in records.outlines_converted:
-            what = "with outlines or a mask in another form, such as one flat list"
-            self._tally.add("shape in another form", what, "read as what it states", where)
-        for name, value in records.ignored.get(row, {}).items():
-            outcome = _OUTCOMES.get(name, "ignored")
-            self._tally.add("ignored field", f"with an unusable {name!r}", outcome, f"{value} of {where}")
+    def _count_forms(self, records: Records, first: int, used: NDArray[np.bool_]) -> None:
+        """Count records with shapes in another form, and with fields that are ignored.
+
+        Args:
+            records: of a batch.
+            first: number of the first of them in the file.
+            used: (n,) whether each has an image and a class.
+        """
+        for row in sorted({*records.outlines_converted, *records.ignored}):
+            annotation = records.found[row]
+            if annotation is None or not used[row]:
+                continue
+            where = where_of(annotation, first + row)
+            if row in records.outlines_converted:
+                what = "with outlines or a mask in another form, such as one flat list"
+                self._tally.add("shape in another form", what, "read as what it states", where)
+            for name, value in records.ignored.get(row, {}).items():
+                outcome = _OUTCOMES.get(name, "ignored")
+                self._tally.add("ignored field", f"with an unusable {name!r}", outcome, f"{value} of {where}")
 
     def _report_stray(self, annotation: Annotation, place: int, label: int, number: int) -> None:
         """Report a record of no image or no category."""

@@ -372,7 +372,7 @@ def _first_text(shape: Mapping[str, Any]) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)[:80]
 
 
 def _outline(shape: Mapping[str, Any]) -> Box | NDArray[np.float64]:
