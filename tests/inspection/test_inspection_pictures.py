@@ -143,7 +143,7 @@ def test_an_unreadable_image_is_left_out_and_named(on_disk: Callable[..., Split]
     pictures = split_pictures(split)
     assert [image.record.id for image in pictures.shown] == [0, 3]
     assert [name for name, _ in pictures.unreadable] == ["1.png", "2.png"]
-    assert "no readable image" in pictures.unreadable[0][1]
+    assert "found a text" in pictures.unreadable[0][1]
     assert pictures.title == "train: 2 of 4 images"
 
 
