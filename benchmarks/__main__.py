@@ -25,7 +25,18 @@ from benchmarks.case import Unavailable, measure
 from benchmarks.machine import ROOT, describe_machine, machine_name
 from benchmarks.table import lines_of, write_readme
 
-PARTS = ("augmentation", "training", "inference", "neighbour", "startup", "scale", "lint", "gpu")
+PARTS = (
+    "augmentation",
+    "training",
+    "inference",
+    "neighbour",
+    "startup",
+    "scale",
+    "formats",
+    "label_files",
+    "lint",
+    "gpu",
+)
 """Modules beside this one with a function ``cases(quick: bool) -> Iterator[Case]``, if they are there."""
 HERE = Path(__file__).resolve().parent
 QUICK_ROUNDS = 3

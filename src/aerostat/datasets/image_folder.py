@@ -109,7 +109,7 @@ class ImageFolder:
             self._moved.append((file_name, name))
         if name is not None and self._claimed.setdefault(name, file_name) != file_name:
             raise InputError(
-                f"The annotations list {self._claimed[name]!r} and {file_name!r}, which both mean "
+                f"The annotations list {shown(self._claimed[name])} and {shown(file_name)}, which both mean "
                 f"{self.root / name}; keep one entry for each image, or keep the folders that the names have."
             )
         return name

@@ -339,3 +339,13 @@ def test_a_folder_of_many_texts_that_are_no_labels_is_not_read_through(make: Mak
     with pytest.raises(InputError):
         Dataset.read(folder)
     assert len(opened) <= 100
+
+
+def test_paths_of_thousands_of_folders_cost_no_more_than_their_length(make: Make) -> None:
+    deep = "images/" * 20_000
+    lists = "".join(f"{deep}{number}/x.jpg\n" for number in range(20)) + "images/a.jpg\n"
+    texts = {"data.yaml": f"path: /{deep}\ntrain: train.txt\nnames: [cat]\n", "train.txt": lists}
+    folder = put(make("pets", "images/a.jpg"), {**texts, "labels/a.txt": LINE})
+    data = Dataset.read(folder)
+    assert [image.file_name for image in data.splits["train"].images] == ["images/a.jpg"]
+    assert len(data.problems) == 20

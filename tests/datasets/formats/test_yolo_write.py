@@ -95,7 +95,7 @@ def assert_same(data: Dataset, written: dict[str, Split]) -> None:
             assert mine.instances == theirs.instances
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(written=splits(boxed))
 def test_boxes_come_back_to_the_last_bit(photos: Path, tmp_path_factory, written) -> None:
     folder = tmp_path_factory.mktemp("written")
@@ -103,7 +103,7 @@ def test_boxes_come_back_to_the_last_bit(photos: Path, tmp_path_factory, written
     assert_same(read_back(folder, photos), written)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(written=splits(outlined))
 def test_outlines_come_back_to_the_last_bit(photos: Path, tmp_path_factory, written) -> None:
     folder = tmp_path_factory.mktemp("written")

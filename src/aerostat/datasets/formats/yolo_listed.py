@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from aerostat.datasets.formats import yolo_config
@@ -12,6 +13,8 @@ from aerostat.datasets.formats.format import SplitFiles
 from aerostat.datasets.formats.yolo_config import Config
 from aerostat.datasets.formats.yolo_paths import (
     IMAGES,
+    MAX_LENGTH,
+    MAX_STARTS,
     LabelFiles,
     Listings,
     below,
@@ -233,9 +236,12 @@ def _inner(text: str) -> list[str]:
 
 def _place(path: str, root: AnyPath, listings: Listings) -> str | None:
     """Return the folder below a root that has an image or its label; None if no end of its path is one."""
+    if len(path) > MAX_LENGTH:
+        return None
     *parts, last = _inner(path) or [""]
     label = f"{last.rpartition('.')[0] or last}.txt"
-    for start in range(len(parts) + 1):
+    starts = (start for start, part in enumerate(parts) if part.lower() in listings.folders(root))
+    for start in (*islice(starts, MAX_STARTS), len(parts)):
         inner = "/".join(parts[start:])
         swapped = swap(inner)
         folder = root.joinpath(*parts[start:])

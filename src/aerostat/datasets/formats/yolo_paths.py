@@ -16,6 +16,11 @@ from aerostat.images.read import IMAGE_SUFFIXES
 IMAGES, LABELS = "images", "labels"
 """The last folder called `IMAGES` on the way to an image is called `LABELS` on the way to its label file."""
 
+MAX_STARTS = 32
+"""Ends of a path of another computer that are looked for: more would cost the square of its length."""
+MAX_LENGTH = 4096
+"""Characters of a path that can exist; Linux allows as many bytes."""
+
 _SPLIT_FOLDER = re.compile(r"(?:obj_)?(train|validation|valid|val|test)(?:[-_]?\d+)?(?:_data)?")
 
 
@@ -58,6 +63,8 @@ def resolved(text: str, bases: Sequence[AnyPath]) -> AnyPath | None:
     Roboflow writes ``../train/images`` beside ``train``; as it stands; its end below a base, because absolute
     paths come from another computer.
     """
+    if len(text) > MAX_LENGTH:
+        return None
     parts = parts_of(text)
     inner = [part for part in parts if part != ".."]
     if is_absolute(text) and not isinstance(bases[0], ArchivePath) and _exists(Path(text.strip())):
@@ -65,7 +72,8 @@ def resolved(text: str, bases: Sequence[AnyPath]) -> AnyPath | None:
     places = [base.joinpath(*inner) for base in bases]
     if len(inner) < len(parts):
         places += [climbed for base in bases if (climbed := _climbed(base, parts)) is not None]
-    places += [base.joinpath(*inner[start:]) for base in bases for start in range(1, len(inner))]
+    starts = range(max(1, len(inner) - MAX_STARTS), len(inner))
+    places += [base.joinpath(*inner[start:]) for base in bases for start in starts]
     return next((place for place in places if _exists(place)), None)
 
 
@@ -132,6 +140,7 @@ class Listings:
     """Names of the files in folders; each folder is listed once."""
 
     _names: dict[AnyPath, frozenset[str]] = field(default_factory=dict)
+    _folders: dict[AnyPath, frozenset[str]] = field(default_factory=dict)
 
     def of(self, folder: AnyPath) -> frozenset[str]:
         """Return the names of the files in a folder; none if it cannot be listed."""
@@ -141,6 +150,16 @@ class Listings:
             except (OSError, ValueError):
                 self._names[folder] = frozenset()
         return self._names[folder]
+
+    def folders(self, folder: AnyPath) -> frozenset[str]:
+        """Return the names of the folders in a folder, in lower case; with `LABELS` there is `IMAGES`, too."""
+        if folder not in self._folders:
+            try:
+                names = {name.lower() for name in entries(folder)[0]}
+            except (OSError, ValueError):
+                names = set()
+            self._folders[folder] = frozenset(names | ({IMAGES} if LABELS in names else set()))
+        return self._folders[folder]
 
 
 @dataclass(slots=True)
