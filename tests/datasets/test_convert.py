@@ -132,6 +132,24 @@ def test_crowd_regions_that_via_cannot_hold_are_not_counted_as_written(images, w
     assert done.files[0].instances == 1 and done.lost == {"crowd regions left out": 1}
 
 
+def test_splits_in_one_folder_are_told_apart_in_the_summary(pets, tmp_path) -> None:
+    lines = convert(pets, tmp_path / "out", to="yolo").lines()
+    assert lines[0].endswith("out (train): 1 image, 1 object of 1 class (cat)")
+    assert lines[1].split(": ")[0].endswith("out (val)")
+
+
+def test_the_summary_counts_what_is_lost_in_writing(images, write_json, tmp_path) -> None:
+    folder = images("photos", "a.png")
+    outline = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 4]]}
+    source = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [outline],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    done = convert(write_json(folder / "c.json", source), tmp_path / "voc", to="voc")
+    assert "lost in writing: 1 outlines" in done.lines()
+
+
 def test_an_output_that_exists_is_refused_unless_forced(pets, tmp_path) -> None:
     target = tmp_path / "out.json"
     target.write_text("mine")

@@ -45,11 +45,11 @@ def convert(
     Parameters
     ----------
     src:
-        Annotation file, or a data set folder.
+        Annotation file, data set folder, or zip archive of one.
     dst:
         File to write, or a folder for several splits or for a format with one file per image.
     to:
-        Format to write; by default the one that is a word of DST's name, as in via.json, else COCO.
+        Format to write; by default the one that DST names, as via.json and boxes.csv do, else COCO.
     area:
         "polygon" as COCO means it, or "box" as the usual balloon converter writes it.
     with_images:

@@ -22,13 +22,13 @@ def lint(
 ) -> int:
     """Check annotated images for errors.
 
-    Says first how many validation images have near-copies in training. Then names file and record of each
-    finding, and what training does about it. The exit code is 1 if there are errors.
+    The first line says how many validation images have near-copies in training. Each finding names file and
+    record, and what training does about it. The exit code is 1 if there are errors.
 
     Parameters
     ----------
     data:
-        Data set folder, or one split's annotation file.
+        Data set folder, zip archive of one, or one split's annotation file.
     pixels:
         Decode the images, which is the default, or check headers and annotations only.
     """

@@ -76,7 +76,7 @@ class Read:
     class_attribute:
         VIA region attribute that holds the class, if there are several.
     images:
-        Folder of the images, if they are not beside their annotations.
+        Folder or zip archive of the images, if they are not beside their annotations.
     strict:
         Fail if anything is wrong with the data, warnings included.
     from_format:

@@ -52,7 +52,7 @@ def split(
     test:
         Share of the images in test; 0 for none.
     folds:
-        Write this many splits instead; each image is in val once.
+        Write this many splits; each image is in val once.
     seed:
         Another seed makes another split.
     pixels:
@@ -125,7 +125,7 @@ def _write(data: list[Dataset], out: Path, *, force: bool) -> WrittenSplits:
 
     done = write_splits(data, out, force=force)
     for what, number in done.lost.items():
-        _log.warning(f"{what}: {number}")
+        _log.warning(f"lost in writing: {number} {what}")
     return done
 
 

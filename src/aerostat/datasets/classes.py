@@ -18,7 +18,7 @@ from aerostat.text import counted, listed
 
 
 def check_class_names(options: ReadOptions) -> None:
-    """Refuse class names that cannot be.
+    """Refuse invalid class names.
 
     Raises:
         InputError: a name is empty or given twice, or options contradict each other.

@@ -98,8 +98,10 @@ class Conversion:
     def lines(self) -> list[str]:
         """Return the lines of a report for a person."""
         classes = f"{counted(len(self.classes), 'class', 'classes')} ({listed(self.classes, 8)})"
+        together = len({f.path for f in self.files}) < len(self.files)
         report = [
-            f"{f.path}: {counted(f.images, 'image')}, {counted(f.instances, 'object')} of {classes}"
+            f"{f.path}{f' ({f.split})' if together else ''}: {counted(f.images, 'image')}, "
+            f"{counted(f.instances, 'object')} of {classes}"
             for f in self.files
         ]
         kinds = Counter(problem.kind for problem in self.problems if problem.kind != "not read")
@@ -107,7 +109,7 @@ class Conversion:
             first = next(problem for problem in self.problems if problem.kind == kind)
             report.append(f"{kind}: {number}, first {first.file_name}: {first.detail}")
         report += [f"not read: {number} {what}" for what, number in self.not_read.items()]
-        report += [f"{what}: {number}" for what, number in self.lost.items()]
+        report += [f"lost in writing: {number} {what}" for what, number in self.lost.items()]
         if not self.classes_stated:
             given = f"`classes={self.classes}`" if len(self.classes) <= 20 else "`classes` in this order"
             report.append(f"The files do not state this order of the classes; read them with {given}.")

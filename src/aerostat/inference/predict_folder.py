@@ -230,7 +230,7 @@ def draft_formats() -> tuple[str, ...]:
 def _notes(sink: FileSinks) -> list[str]:
     """Return what a file does not hold, for a person."""
     if isinstance(sink, DraftSink):
-        return [f"{sink.path.name} cannot hold {what}: {number}" for what, number in sink.lost.items()]
+        return [f"lost in {sink.path.name}: {number} {what}" for what, number in sink.lost.items()]
     if isinstance(sink, CocoResultSink) and sink.unknown:
         number = counted(len(sink.unknown), "photograph")
         return [f"{sink.path.name} leaves out {number} without an id, first {sink.unknown[0]}"]

@@ -247,7 +247,7 @@ def _text(text: str, scope: Scope, place: Place) -> Any:
 
 
 def _reference(name: str, default: str | None, scope: Scope, place: Place) -> Any:
-    if name.startswith("$"):  # what a variable of the environment holds is not this file's business
+    if name.startswith("$"):  # a config from somebody else may not read the environment
         if default is None:
             raise place.refusal(f"the variable {name} of the environment is not read; write down its value")
         scope.remarks.append(f"{name} of the environment is not read; its default is taken")

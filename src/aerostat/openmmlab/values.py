@@ -48,7 +48,7 @@ class Place:
         return f"{self.file}, line {self.line}"
 
     def refusal(self, why: str) -> InputError:
-        """Return the error for what stands there; `why` goes on with the sentence."""
+        """Return an error that names the place and ends with `why`."""
         return InputError(f"{self}: {why}.")
 
 

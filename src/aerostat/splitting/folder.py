@@ -147,7 +147,7 @@ def _renamed(split: Split, root: Path) -> Split:
     names = []
     for location in split.images.locations:
         path = path_of(location)
-        assert path is not None  # `_image_folder` has looked
+        assert path is not None  # `_image_folder` refuses images without a path
         names.append(Path(os.path.normpath(path.absolute())).relative_to(root).as_posix())
     return replace(split, images=replace(split.images, file_names=tuple(names)))
 

@@ -121,7 +121,7 @@ def _with_problems(
     found: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
         names = now.get(problem.file_name, []) if (problem.split, problem.file_name) in home else []
-        # Of one name in two splits the problem may be of either; it is stated for the first.
+        # If two splits have an image of this name, the problem is stated for the first of them.
         name = problem.split if problem.split in names else names[0] if names else first
         found[name].append(replace(problem, split=name))
     return {name: replace(split, problems=tuple(found[name])) for name, split in splits.items()}

@@ -150,7 +150,7 @@ def homes(members: NDArray[np.int64]) -> NDArray[np.int64]:
         gain = -(leaving[:, None] + entering)
         gain[here, old] = 0
         gain[part == 0] = 0
-        cost = part[here, old][:, None] - part  # further images that are moved; below 0 they stay
+        cost = part[here, old][:, None] - part  # more images moved than now; fewer if negative
         worth = np.where(gain > 0, gain / (np.maximum(cost, 0) + 0.5), 0.0)
         best = int(worth.argmax())
         if worth.flat[best] <= 0:

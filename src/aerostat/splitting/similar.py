@@ -35,7 +35,7 @@ class SimilarImages:
 
     @staticmethod
     def of(pool: Pool, *, pixels: bool = True) -> SimilarImages:
-        """Look at the images of a pool, and return those of the same name, bytes or pixels, or nearly so.
+        """Return which images of a pool have the same name, bytes or pixels, or nearly the same pixels.
 
         Args:
             pool: the images.

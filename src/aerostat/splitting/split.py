@@ -110,7 +110,7 @@ def arrange_folds(
 
 
 def require_shares(val: float, test: float) -> None:
-    """Refuse shares that cannot be.
+    """Refuse invalid shares.
 
     Raises:
         InputError: naming them.

@@ -94,7 +94,7 @@ def stratify(
     share = np.asarray(shares, np.float64)
     total = np.bincount(content.labels, content.counts, content.label_count)
     lacking = np.outer(share, total)
-    # A part that shall have less than one image gets one.
+    # Each part gets at least one image.
     room = np.maximum(share * content.sizes.sum(), 1.0)
     left = np.bincount(content.labels, minlength=content.label_count)
     starts = np.searchsorted(content.groups, np.arange(groups + 1))
@@ -154,7 +154,7 @@ def _neediest(lacking: NDArray[np.float64], room: NDArray[np.float64], size: int
     fits = room >= size / 2
     if not fits.any():
         return int(room.argmax())
-    # Differences of rounding are no need.
+    # Without the rounding, errors of floats would decide between parts that lack the same.
     need = np.where(fits, np.round(lacking, 6), -np.inf)
     return int(np.where(need == need.max(), np.round(room, 6), -np.inf).argmax())
 

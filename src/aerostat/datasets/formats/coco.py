@@ -141,7 +141,7 @@ def read_coco(
             targets.places.setdefault(id_, UNUSABLE)
         problems += folder.note(split)
         root = folder.root
-        del folder  # and with it the names of all files
+        del folder  # it holds the names of all files
         file.images = []
         categories = _without_placeholder(file, split, path, problems)
         categories = _without_unused_twins(categories, file.annotations, split, path, problems)

@@ -311,7 +311,7 @@ def _outlines(value: list[Any], depth: int = 0) -> list[list[float]] | None:
 
 
 def are_points(parts: Sequence[Sequence[Any]]) -> bool:
-    """Say whether lists are points of one outline, and no outlines: three or more of two numbers each."""
+    """Return whether lists are points of one outline, and no outlines: three or more of two numbers each."""
     return len(parts) >= 3 and all(
         len(part) == 2 and not isinstance(part[0], list) and not isinstance(part[1], list) for part in parts
     )

@@ -45,7 +45,7 @@ class Batches(Protocol):
         """Yield them."""
 
     def drain(self) -> Iterator[bytes]:
-        """Yield them for the last time: none is kept once it has been used."""
+        """Yield the batches for the last time; each is released after its use."""
 
 
 class BatchesInMemory:

@@ -65,7 +65,7 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def has_decimal_comma(text: str) -> bool:
-    """Say whether a cell holds a number such as ``12,5``."""
+    """Return whether a cell holds a number such as ``12,5``."""
     return _DECIMAL_COMMA.fullmatch(text) is not None
 
 
@@ -156,7 +156,7 @@ def name_in_full(stated: Sequence[StatedImage], roots: Sequence[AnyPath]) -> Non
 
 
 def has_image_suffix(name: str) -> bool:
-    """Say whether a name ends with the suffix of an image format."""
+    """Return whether a name ends with the suffix of an image format."""
     return f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES if "." in name else False
 
 

@@ -42,12 +42,12 @@ _MAX_LOOKED_AT = 20
 
 
 def may_begin(head: bytes) -> bool:
-    """Say whether a file may be CVAT's by its beginning."""
+    """Return whether a file may be CVAT's by its beginning."""
     return root_tag(head) == "annotations"
 
 
 def recognise(text: AnnotationText) -> bool:
-    """Say whether a file is CVAT's."""
+    """Return whether a file is CVAT's."""
     head = text.head()
     return root_tag(head) == "annotations" and any(
         mark in head for mark in (b"<version", b"<meta", b"<image", b"<track")

@@ -105,7 +105,7 @@ def _frame(text: str | None) -> int:
 
 
 def visible(track: Track, frames: Sequence[int], last: int, step: int) -> Iterable[tuple[int, Shape]]:
-    """Yield the frames on which an object is to be seen, with its shape.
+    """Yield the frames on which an object is visible, with its shape.
 
     Args:
         track: of the object.

@@ -38,7 +38,7 @@ def write(split: Split, path: Path, options: WriteOptions) -> Counter[str]:
         for number, image in enumerate(split.images):
             file.writelines(f"{line}\n" for line in _image(number, image, split.classes, lost))
         file.write("</annotations>\n")
-    return +lost  # without what was lost no time
+    return +lost  # `+` drops counts of 0
 
 
 def _head(split: Split) -> Iterator[str]:

@@ -41,7 +41,7 @@ _DIGITS = Context(prec=20)
 
 
 def is_header(names: Iterable[str]) -> bool:
-    """Say whether a table with these columns is one of OpenImages.
+    """Return whether a table with these columns is one of OpenImages.
 
     >>> is_header(["ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"])
     True

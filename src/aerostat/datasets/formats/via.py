@@ -299,7 +299,7 @@ def _class_attributes(
 
 
 def _agree(regions: Sequence[_Region], attributes: Sequence[str]) -> bool:
-    """Say whether attributes have the same value on each region that has them, and all meet on one."""
+    """Return whether attributes have the same value on each region that has them, and all meet on one."""
     met = False
     for region in regions:
         stated = region.region_attributes or {}
@@ -430,7 +430,7 @@ def write_via(split: Split, path: Path, *, version: Literal[1, 2] = 2) -> Counte
             "regions": regions if version == 2 else {str(number): r for number, r in enumerate(regions)},
             "file_attributes": {},
         }
-    lost = +lost  # without what was counted 0 times
+    lost = +lost  # `+` drops counts of 0
     write_bytes(
         path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     )
@@ -457,7 +457,7 @@ def _region(instance: Instance, classes: tuple[str, ...], lost: Counter[str]) ->
 
 
 def _is_outlined(instance: Instance) -> bool:
-    """Say whether one polygon holds the object: its bounds are the box but for another tool's rounding."""
+    """Return whether one polygon holds the object: its bounds are the box but for another tool's rounding."""
     if len(instance.polygons) != 1 or instance.rle:
         return False
     return bool(np.abs(np.subtract(polygons.bounds(instance.polygons[0]), instance.box_xyxy)).max() <= 1)

@@ -39,12 +39,12 @@ _MANY_FILES = 2000
 
 
 def may_begin(head: bytes) -> bool:
-    """Say whether a file may be Pascal VOC by its beginning."""
+    """Return whether a file may be Pascal VOC by its beginning."""
     return is_voc(head)
 
 
 def recognise(text: AnnotationText) -> bool:
-    """Say whether a file is Pascal VOC."""
+    """Return whether a file is Pascal VOC."""
     return is_voc(text.head())
 
 

@@ -40,7 +40,7 @@ def write(split: Split, path: Path, options: WriteOptions) -> Counter[str]:
     write_text(path / "ImageSets" / "Main" / f"{name}.txt", "".join(f"{place}\n" for place in places))
     lines = ["# label:color_rgb:parts:actions", *(f"{_one_line(name)}:::" for name in split.classes)]
     write_text(path / "labelmap.txt", "".join(f"{line}\n" for line in lines))
-    return +lost  # without what was lost no time
+    return +lost  # `+` drops counts of 0
 
 
 def _free_place(file_name: str, taken: Counter[str]) -> str:

@@ -61,7 +61,7 @@ def form_of(instance: Instance, size: tuple[int, int], lost: Counter[str]) -> Wr
 
 
 def is_around(box_xyxy: Box, bounds_xyxy: Box) -> bool:
-    """Return whether a box is that of an outline or mask but for rounding."""
+    """Return whether a box is that around an outline or mask, up to rounding."""
     return all(abs(a - b) <= _TOLERANCE for a, b in zip(box_xyxy, bounds_xyxy, strict=True))
 
 
