@@ -152,7 +152,7 @@ class Listings:
         return self._names[folder]
 
     def folders(self, folder: AnyPath) -> frozenset[str]:
-        """Return the names of the folders in a folder, in lower case; with `LABELS` there is `IMAGES`, too."""
+        """Return the names of the folders in a folder, in lower case; `LABELS` stands for `IMAGES`, too."""
         if folder not in self._folders:
             try:
                 names = {name.lower() for name in entries(folder)[0]}
