@@ -167,6 +167,12 @@ def test_files_about_different_images_are_joined(make: Callable[..., Path]) -> N
     assert [image.instances[0].box_xyxy[0] for image in split.images] == [5, 7]
 
 
+def test_files_of_a_split_are_not_joined_with_others(make: Callable[..., Path]) -> None:
+    files = {"train.json": via("a.png"), "more.json": via("b.png"), "even.json": via("c.png")}
+    root = make({"a.png": None, "b.png": None, "c.png": None, **files})
+    assert counts(Dataset.read(root)) == {"train": (1, 1), "all": (2, 2)}
+
+
 def test_json_that_holds_no_annotations_is_passed_over(make: Callable[..., Path]) -> None:
     tasks = [{"id": 1, "data": {"image": "a.png"}, "images": "annotations"}]
     settings = {"images": 3, "note": "annotations"}

@@ -23,7 +23,6 @@ _SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z
 _SPLIT_FOLDER = re.compile(r"(train|validation|valid|val|test)[-_]?\d*")
 _MAX_DESCENTS = 3
 """Folders with nothing but one folder in them that are gone through."""
-_IMAGES_LOOKED_FOR = 1000
 
 Candidates = dict[AnyPath, tuple[Format, ...]]
 """Files that look like annotations, each with the formats that may begin so."""
@@ -240,7 +239,8 @@ def _files_beside(root: AnyPath, images: AnyPath | None, deep: bool = False) -> 
     """
     candidates = _candidates(root) or (_nested(root) if deep else {})
     names = {_name_of_file(file) for file in candidates}
-    if len(candidates) > 1 and names <= set(SPLIT_NAMES) and not _per_image(candidates):
+    several = len(candidates) > 1 and (len(names) > 1 or names <= set(SPLIT_NAMES))
+    if several and not _per_image(candidates):
         return _one_for_each_split(candidates, root, images or root)
     name = split_name(root.absolute().name)
     name = name if name in SPLIT_NAMES else ONLY_SPLIT
