@@ -206,6 +206,16 @@ def test_a_test_split_that_cannot_be_read_is_left_out(
         Dataset.read(root, strict=True)
 
 
+def test_a_test_split_of_other_classes_is_left_out(make: Callable[..., Path]) -> None:
+    root = make({**TWO_SPLITS, "test/coco.json": coco("x.png", category="Cell"), "test/x.png": None})
+    data = Dataset.read(root)
+    assert list(data.splits) == ["train", "val"]
+    assert [refusal.split for refusal in data.left_out] == ["test"]
+    assert "The classes differ between the splits" in data.left_out[0].sentence
+    with pytest.raises(InputError, match="classes differ"):
+        Dataset.read(root, strict=True)
+
+
 def test_a_validation_split_that_cannot_be_read_is_refused(make: Callable[..., Path]) -> None:
     root = make({**TWO_SPLITS, "val/coco.json": json.dumps(coco("c.png"))[:90]})
     with pytest.raises(InputError, match="cut off"):

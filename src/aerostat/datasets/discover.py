@@ -68,7 +68,16 @@ def read_splits(path: AnyPath, options: ReadOptions) -> tuple[dict[str, Split], 
     splits += [_with_class_of_others(files, options, splits, error) for files, error in unstated]
     order = {files.split: place for place, files in enumerate(found)}
     splits.sort(key=lambda split: order[split.name])
-    return agree_on_classes(settle_crowd_marks(splits, options.crowd), options), tuple(left_out)
+    settled = settle_crowd_marks(splits, options.crowd)
+    try:
+        return agree_on_classes(settled, options), tuple(left_out)
+    except InputError as error:
+        kept = [split for split in settled if split.name in NEEDED_SPLITS]
+        if options.strict or not kept or len(kept) == len(settled):
+            raise
+        others = [files for files in found if files.split not in NEEDED_SPLITS]
+        left_out += [Refusal(files.split, files.annotations, str(error)) for files in others]
+        return agree_on_classes(kept, options), tuple(left_out)
 
 
 def _with_class_of_others(
