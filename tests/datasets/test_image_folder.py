@@ -106,3 +106,17 @@ def test_the_folder_that_has_the_names_with_their_folders_is_chosen(root: Path) 
     names = ["day1/d.jpg", "day2/d.jpg"]
     assert ImageFolder.choose([root / "day1", root], names).root == root
     assert ImageFolder.choose([root / "day1", root], ["x/d.jpg", "x/b.jpg"]).root == root / "day1"
+
+
+def test_of_many_files_of_one_name_the_folders_decide(tmp_path: Path) -> None:
+    places = [f"{clip}/{part}/image.jpg" for clip in ("one", "two", "Three") for part in range(3)]
+    for place in (*places, "image.jpg.txt"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"")
+    folder = ImageFolder(tmp_path)
+    for place in places:
+        assert folder.find(f"gone/{place}") == place
+        assert folder.find(f"gone/{place.upper()}") == place
+    assert folder.find("gone/four/1/image.jpg") is None
+    assert folder.find("gone/two/4/image.jpg") is None
+    assert folder.find("1/image.jpg") is None

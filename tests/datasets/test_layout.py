@@ -142,6 +142,46 @@ def test_splits_are_named_where_the_folder_does_not_tell(make: Callable[..., Pat
         Dataset.read(root, splits={"val": "three.json"})
 
 
+def test_a_split_that_was_named_from_the_working_folder_is_found_from_another(
+    make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make({"data/a.png": None, "data/b.png": None, "work/one.json": coco("a.png")})
+    monkeypatch.chdir(root / "work")
+    data = Dataset.read("../data", splits={"train": "one.json"})
+    assert data.origin is not None
+    kept = data.origin.to_dict()
+    monkeypatch.chdir(root)
+    again = Origin.from_dict(kept)
+    assert again is not None and counts(Dataset.read_again(again)) == {"train": (1, 1)}
+
+
+def test_two_names_of_one_split_are_refused(make: Callable[..., Path]) -> None:
+    root = make({"a.png": None, "b.png": None, "one.json": coco("a.png"), "two.json": coco("b.png")})
+    with pytest.raises(InputError, match=r"'val' and 'valid' in `splits` are one split, 'val'; name it once"):
+        Dataset.read(root, splits={"val": "one.json", "valid": "two.json"})
+
+
+def test_a_folder_of_two_formats_that_is_named_for_a_split_is_read_in_the_format_asked_for(
+    make: Callable[..., Path],
+) -> None:
+    root = make({"x/a.png": None, "x/via.json": via("a.png")})
+    (root / "x" / "data.yaml").write_text("train: .\nnames: [cat]\n")
+    (root / "x" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    data = Dataset.read(root, splits={"train": "x"}, from_format="via")
+    assert counts(data) == {"train": (1, 1)}
+
+
+def test_splits_in_an_archive_are_named(make: Callable[..., Path]) -> None:
+    root = make({"a.png": None, "b.png": None, "one.json": coco("a.png"), "two.json": coco("b.png")})
+    archive = root.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in root.iterdir():
+            file.write(path, f"d/{path.name}")
+    data = Dataset.read(archive, splits={"train": "d/one.json", "val": "d/two.json"})
+    assert counts(data) == {"train": (1, 1), "val": (1, 1)}
+    assert data.origin is not None and counts(Dataset.read_again(data.origin)) == counts(data)
+
+
 def test_files_with_the_same_annotations_count_once(make: Callable[..., Path]) -> None:
     root = make({"a.png": None, "via.json": via("a.png"), "coco.json": coco("a.png")})
     data = Dataset.read(root)

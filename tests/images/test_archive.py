@@ -232,3 +232,11 @@ def test_another_file_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no archive")
     assert not is_zip(tmp_path / "a.zip")
     assert not is_zip(tmp_path / "nowhere.zip")
+
+
+def test_a_name_of_very_many_folders_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a/" * 30_000 + "b.jpg", b"")
+    with pytest.raises(InputError, match=r"has a file below 30000 folders.*expected at most 99"):
+        open_archive(path)

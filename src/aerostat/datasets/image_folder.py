@@ -37,6 +37,40 @@ class _FilesBelow:
 
 
 @dataclass(slots=True)
+class _Alike:
+    """Paths that end in the same `depth` folders and in names that can mean the same.
+
+    They are divided by the folder before only once: a thousand folders may each have an `image.jpg`.
+    """
+
+    places: list[str]
+    depth: int = 0
+    _by_folder: dict[str, _Alike] | None = None
+
+    def nearest(self, folders: Sequence[str]) -> str | None:
+        """Return the path that ends in the most of `folders`; None if there is none, or two have as many."""
+        alike = self
+        for folder in reversed(folders):
+            deeper = alike._divided().get(folder) if len(alike.places) > 1 else None
+            if deeper is None:
+                break
+            alike = deeper
+        return alike.places[0] if len(alike.places) == 1 else None
+
+    def _divided(self) -> dict[str, _Alike]:
+        if self._by_folder is None:
+            self._by_folder = {}
+            for place in self.places:
+                parts = place.rsplit("/", self.depth + 2)
+                if len(parts) == self.depth + 2:
+                    parts = ["", *parts]
+                if len(parts) == self.depth + 3:
+                    group = self._by_folder.setdefault(_folded(parts[1]), _Alike([], self.depth + 1))
+                    group.places.append(place)
+        return self._by_folder
+
+
+@dataclass(slots=True)
 class ImageFolder:
     """A folder in which images are looked up by the names that annotations give them.
 
@@ -57,6 +91,7 @@ class ImageFolder:
     _listings: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     _claimed: dict[str, str] = field(default_factory=dict)
     _below: _FilesBelow | None = None
+    _alike: dict[str, _Alike] = field(default_factory=dict)
     _moved: list[tuple[str, str]] = field(default_factory=list)
     _hints: int = 0
 
@@ -151,17 +186,22 @@ class ImageFolder:
         parts = _parts(file_name, keep=True)
         if not parts:
             return None
+        last = _composed(parts[-1])
+        if last not in self._alike:
+            self._alike[last] = _Alike(self._meant_by(last))
+        return self._alike[last].nearest([_folded(part) for part in parts[:-1]])
+
+    def _meant_by(self, last: str) -> list[str]:
+        """Return all files below the folder that the last part of a name can mean."""
         below = self._all()
-        candidates = below.by_name.get(_composed(parts[-1]), [])
-        if not candidates:
-            candidates = [
-                place
-                for place in below.by_stem.get(_folded(_stem(parts[-1])), [])
-                if _folded(place.rpartition("/")[2]) == _folded(parts[-1])
-            ]
-        if not candidates and _stem(parts[-1]) == parts[-1]:
-            candidates = [p for p in below.by_stem.get(_folded(parts[-1]), []) if _is_image(p)]
-        return _longest_match(candidates, parts)
+        if found := below.by_name.get(last):
+            return found
+        folded = _folded(last)
+        same_stem = below.by_stem.get(_folded(_stem(last)), [])
+        found = [place for place in same_stem if _folded(place.rpartition("/")[2]) == folded]
+        if not found and _stem(last) == last:
+            found = [place for place in below.by_stem.get(folded, []) if _is_image(place)]
+        return found
 
     def _all(self) -> _FilesBelow:
         if self._below is None:
@@ -201,24 +241,6 @@ def spellings(file_name: str) -> list[str]:
     if (match := _UPLOAD.match(last)) is not None:
         names.append(f"{folder}/{last[match.end() :]}" if folder else last[match.end() :])
     return [name for name in names if name and name != file_name]
-
-
-def _longest_match(candidates: Sequence[str], parts: tuple[str, ...]) -> str | None:
-    """Return the candidate whose path ends with the most of `parts`; None if two have as many."""
-    if len(candidates) < 2:
-        return candidates[0] if candidates else None
-    folders = [_folded(part) for part in parts[:-1]]
-
-    def agreeing(place: str) -> int:
-        theirs = [_folded(part) for part in place.split("/")[:-1]]
-        count = 0
-        while count < min(len(folders), len(theirs)) and folders[-1 - count] == theirs[-1 - count]:
-            count += 1
-        return count
-
-    matches = [agreeing(place) for place in candidates]
-    most = max(matches)
-    return candidates[matches.index(most)] if matches.count(most) == 1 else None
 
 
 def _parts(file_name: str, keep: bool = False) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from aerostat.datasets import formats
 from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.formats.format import Format, SplitFiles
-from aerostat.datasets.origin import ReadOptions
+from aerostat.datasets.origin import ReadOptions, annotations_named
 from aerostat.datasets.records import ONLY_SPLIT, SPLIT_NAMES, split_name
 from aerostat.errors import InputError
 from aerostat.images.archive import ARCHIVE_SUFFIXES, AnyPath, ArchivePath, is_zip
@@ -39,7 +39,7 @@ def find_splits(path: AnyPath, options: ReadOptions) -> list[SplitFiles]:
         if not path.exists():
             raise InputError(f"Expected a data set, found nothing at {path}; check the path.")
         if options.splits is not None:
-            found = _named_splits(path, options.splits, images)
+            found = _named_splits(path, options.splits, images, options.from_format)
         else:
             found = _splits_at(path, images, options.from_format)
     except OSError as error:  # a folder that may not be listed, a name too long, a share that is gone
@@ -62,21 +62,29 @@ def _image_folder(options: ReadOptions) -> AnyPath | None:
     raise InputError(f"Expected a folder of images, found {what_stands_at(folder)}: {folder}.")
 
 
-def _named_splits(path: AnyPath, named: Mapping[str, Path | str], images: AnyPath | None) -> list[SplitFiles]:
+def _named_splits(
+    path: AnyPath, named: Mapping[str, Path | str], images: AnyPath | None, asked: str | None
+) -> list[SplitFiles]:
     """Return the splits whose annotations were named one by one.
 
     Raises:
-        InputError: nothing is there, or the annotations hold several splits.
+        InputError: nothing is there, the annotations hold several splits, or two names mean one split.
     """
+    if isinstance(path, Path) and path.is_file() and is_zip(path):
+        path = ArchivePath(path)
     root = path if path.is_dir() else path.parent
-    found = []
+    found: list[SplitFiles] = []
+    spelled: dict[str, str] = {}
     for name, place in named.items():
-        below = root.joinpath(*Path(place).parts) if isinstance(root, ArchivePath) else root / place
-        if not below.exists() and Path(place).exists():
-            below = Path(place)
+        if spelled.setdefault(split_name(name), name) != name:
+            raise InputError(
+                f"{spelled[split_name(name)]!r} and {name!r} in `splits` are one split, "
+                f"{split_name(name)!r}; name it once."
+            )
+        below = annotations_named(path, place)
         if not below.exists():
             raise InputError(f"Expected the annotations of {name!r} (`splits`), found nothing at {below}.")
-        parts = _splits_at(below, images or (root if path.is_dir() else None), None)
+        parts = _splits_at(below, images or (root if path.is_dir() else None), asked)
         if len(parts) > 1:
             several = ", ".join(part.split for part in parts)
             raise InputError(

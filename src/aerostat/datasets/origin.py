@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from aerostat.images.archive import AnyPath, ArchivePath, is_zip
+
 CrowdAs = Literal["auto", "region", "object"]
 """What COCO's ``iscrowd`` means; see `ReadOptions`."""
 
@@ -23,7 +25,8 @@ class ReadOptions:
         from_format: the format of the annotations, such as ``coco``; None recognises it. Files of another
             format are refused.
         splits: the annotations of each split, where a folder does not tell: a file or folder by the name of
-            the split. Paths are relative to the data's path, or absolute.
+            the split. Paths are relative to the data's path, or to the working folder if nothing is there,
+            or absolute.
         only_classes: classes whose objects are kept; the others are left out and counted.
         merge_classes: new class names, each with the names that become it.
         crowd: what a mark as crowd region means. ``region`` is COCO's own meaning: not learned, matched
@@ -62,6 +65,20 @@ class ReadOptions:
         return None if self.images is None else Path(self.images)
 
 
+def annotations_named(path: AnyPath, place: Path | str) -> AnyPath:
+    """Return the annotations that one of `ReadOptions.splits` means, whether they exist or not.
+
+    Args:
+        path: of the data.
+        place: below the data, in the working folder, or absolute.
+    """
+    if isinstance(path, Path) and path.is_file() and is_zip(path):
+        path = ArchivePath(path)
+    root = path if path.is_dir() else path.parent
+    below = root.joinpath(*Path(place).parts) if isinstance(root, ArchivePath) else root / place
+    return Path(place) if not below.exists() and Path(place).exists() else below
+
+
 _KEPT = ("path", "classes", "class_attribute", "images", "strict")
 """Keys under which a run has always kept how its data were read."""
 
@@ -89,6 +106,15 @@ class Origin:
         """Return the origin with absolute paths, so that it holds in another working folder."""
         folder = options.image_folder
         kept = replace(options, images=None if folder is None else folder.absolute())
+        if options.splits is not None:
+            named = {
+                name: (place, annotations_named(Path(path), place)) for name, place in options.splits.items()
+            }
+            # One below the data stays relative, as it was typed: the data may be moved.
+            splits = {
+                name: at.absolute() if at == Path(place) else place for name, (place, at) in named.items()
+            }
+            kept = replace(kept, splits=splits)
         return cls(Path(path).absolute(), kept)
 
     def to_dict(self) -> dict[str, Any]:

@@ -34,6 +34,10 @@ FREE_MEMORY = 64 << 20
 ARCHIVE_SUFFIXES = frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"))
 """Suffixes of archives, in lower case."""
 
+MAX_DEPTH = 100
+"""Parts of a member's name. Each folder above a member takes memory for its whole path, so a name of 30,000
+parts would take a gigabyte. Paths on disk have at most 4,096 bytes."""
+
 _ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")
 _FLAG_ENCRYPTED, _FLAG_UTF8 = 0x1, 0x800  # PKWARE's APPNOTE, section 4.4.4
 _OPEN_ARCHIVES = 8
@@ -291,12 +295,17 @@ def _safe_parts(path: Path, name: str, info: zipfile.ZipInfo) -> tuple[str, ...]
     """Return the parts of a member's name.
 
     Raises:
-        InputError: it leads out of the archive, has a control character, or is a link, encrypted, or packed
-            by another method.
+        InputError: it leads out of the archive, has too many folders or a control character, or is a link,
+            encrypted, or packed by another method.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise InputError(f"{path} names a file outside itself, {shown(name)}; do not trust it.")
+    if len(parts) > MAX_DEPTH:
+        raise InputError(
+            f"{path} has a file below {len(parts) - 1} folders, {shown(name)}, expected at most "
+            f"{MAX_DEPTH - 1}; do not trust it."
+        )
     if any(ord(letter) < 32 or letter == "\x7f" for letter in name):
         raise InputError(f"{path} names a file with a control character, {shown(name)}; pack it again.")
     if stat.S_ISLNK(info.external_attr >> 16):
