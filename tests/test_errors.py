@@ -26,3 +26,7 @@ def test_a_wrong_request_and_failed_work_have_exit_codes_of_their_own():
 )
 def test_the_nearest_name_is_suggested(name, expected):
     assert nearest(name, ["rtmdet-nano", "rtmdet-tiny"]) == expected
+
+
+def test_a_name_in_another_case_is_the_nearest() -> None:
+    assert nearest("CAT", ["dog", "Cat"]) == " Did you mean 'Cat'?"

@@ -38,5 +38,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("rtmdet-tini", ["rtmdet-tiny", "rtmdet-s"])
     " Did you mean 'rtmdet-tiny'?"
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    by_folded = {other.casefold(): other for other in known}  # names often differ in case only
+    matches = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.5)
+    return f" Did you mean {by_folded[matches[0]]!r}?" if matches else ""
