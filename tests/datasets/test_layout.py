@@ -1,6 +1,7 @@
 """Archives, named splits, several files of a split, and splits that are not needed."""
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -211,6 +212,18 @@ def test_files_of_a_split_are_not_joined_with_others(make: Callable[..., Path]) 
     files = {"train.json": via("a.png"), "more.json": via("b.png"), "even.json": via("c.png")}
     root = make({"a.png": None, "b.png": None, "c.png": None, **files})
     assert counts(Dataset.read(root)) == {"train": (1, 1), "all": (2, 2)}
+
+
+def test_the_folder_of_many_files_of_a_split_is_not_listed_for_each(
+    make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[str, Any] = {f"{n}.png": None for n in range(40)}
+    root = make(files | {f"{n}.json": via(f"{n}.png") for n in range(40)})
+    listed = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scan(path))
+    assert counts(Dataset.read(root)) == {"all": (40, 40)}
+    assert len(listed) < 40
 
 
 def test_json_that_holds_no_annotations_is_passed_over(make: Callable[..., Path]) -> None:

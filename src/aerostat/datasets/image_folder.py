@@ -18,6 +18,9 @@ from aerostat.images.kinds import UnsupportedImageError
 from aerostat.images.read import IMAGE_SUFFIXES, read_size
 from aerostat.text import counted, shown
 
+Listings = dict[AnyPath, dict[tuple[str, ...], dict[str, str]]]
+"""By a folder of images and the parts of a path below it: the files there, by their composed name."""
+
 _NAMES_TRIED = 20
 _MAX_COMPARED = 20_000
 """Names among which the nearest is looked for; a comparison takes about 20 microseconds."""
@@ -96,14 +99,22 @@ class ImageFolder:
     _hints: int = 0
 
     @classmethod
-    def choose(cls, roots: Sequence[AnyPath], file_names: Iterable[str]) -> ImageFolder:
+    def choose(
+        cls, roots: Sequence[AnyPath], file_names: Iterable[str], listings: Listings | None = None
+    ) -> ImageFolder:
         """Return the first of the folders that has most of the first names; the first one if none has any.
 
         Of two folders with as many, the one counts that has more of them by their whole names: below
         `images/train/` the name `train/a.jpg` is found by its last part, and `val/b.jpg` is not.
+
+        Args:
+            roots: the folders.
+            file_names: as annotations state them.
+            listings: what listing these folders gave before; what it gives now is added.
         """
         names = list(file_names)[:_NAMES_TRIED]
-        folders = [cls(root) for root in roots]
+        listings = {} if listings is None else listings
+        folders = [cls(root, _listings=listings.setdefault(root, {})) for root in roots]
 
         def count(folder: ImageFolder) -> tuple[int, int]:
             found = [(name, folder._exactly(name)) for name in names]

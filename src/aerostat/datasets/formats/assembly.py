@@ -168,7 +168,7 @@ def assemble(
     else:
         known = (*classes, *sorted(set(used) - set(classes)))
     labels = {name: label for label, name in enumerate(known)}
-    folder = ImageFolder.choose(files.image_roots, (image.file_name for image in stated))
+    folder = ImageFolder.choose(files.image_roots, (image.file_name for image in stated), files.listings)
     broken = BrokenRecords(findings.problems, files.annotations)
     builder = InstanceBuilder()
     names: list[str] = []

@@ -36,7 +36,7 @@ from aerostat.datasets.formats.coco_records import (
 )
 from aerostat.datasets.formats.exact_box import width_and_height
 from aerostat.datasets.formats.format import Format, SplitFiles, WriteOptions
-from aerostat.datasets.image_folder import ImageFolder, upright_size
+from aerostat.datasets.image_folder import ImageFolder, Listings, upright_size
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import (
@@ -112,6 +112,7 @@ def read_coco(
     split: str,
     classes: Sequence[str] | None = None,
     text: AnnotationText | None = None,
+    listings: Listings | None = None,
 ) -> Split:
     """Return one annotation file of COCO as a split.
 
@@ -121,6 +122,7 @@ def read_coco(
         split: name of the split.
         classes: class names in the order of the labels; by default the categories in the order of the file.
         text: of the file, if the caller has looked at it already; its content is taken.
+        listings: of the roots, as an earlier file of the split left them; this file adds its own.
 
     Raises:
         InputError: the file is no whole COCO file, or names an image, an id or a category twice.
@@ -135,7 +137,7 @@ def read_coco(
         detail = f"headers and crossing outlines are not checked beyond {CHECKED_IMAGES} images"
         problems.append(Problem(split, path.name, "not checked", detail))
     with gc_disabled():
-        folder = ImageFolder.choose(image_roots, (image.file_name for image in file.images))
+        folder = ImageFolder.choose(image_roots, (image.file_name for image in file.images), listings)
         targets = _find_images(file.images, folder, split, thorough, problems)
         for id_ in file.unusable:
             targets.places.setdefault(id_, UNUSABLE)
@@ -522,6 +524,7 @@ def _read(files: SplitFiles, options: ReadOptions) -> Split:
         split=files.split,
         classes=options.classes,
         text=text,
+        listings=files.listings,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from aerostat.datasets.annotation_text import AnnotationText
+from aerostat.datasets.image_folder import Listings
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.records import Split
 from aerostat.images.archive import AnyPath
@@ -36,6 +37,8 @@ class SplitFiles:
         classes: names that a list beside the annotations gives to the classes, in the order of their numbers.
         subset: what the annotations call the split, if one file holds several; None to read the whole file.
         listing: the file or folder that lists the splits and their images; None if no file does.
+        listings: of the folders of images. The files of a split share them, so that each of ten thousand
+            does not list ten thousand images.
     """
 
     split: str
@@ -47,6 +50,7 @@ class SplitFiles:
     classes: tuple[str, ...] = ()
     subset: str | None = None
     listing: AnyPath | None = None
+    listings: Listings = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

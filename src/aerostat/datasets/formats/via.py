@@ -38,6 +38,7 @@ from aerostat.datasets.formats.checks import (
 )
 from aerostat.datasets.formats.exact_box import CORNERS_KEY, stated_box, width_and_height
 from aerostat.datasets.formats.format import LEFT_OUT, Format, SplitFiles, WriteOptions
+from aerostat.datasets.image_folder import Listings
 from aerostat.datasets.origin import ReadOptions
 from aerostat.datasets.problems import ProblemKind
 from aerostat.datasets.records import Instance, Problem, Split, UnstatedClassError
@@ -107,6 +108,7 @@ def read_via(
     classes: Sequence[str] | None = None,
     class_attribute: str | None = None,
     content: bytes | None = None,
+    listings: Listings | None = None,
 ) -> Split:
     """Read one annotation file of VIA.
 
@@ -117,6 +119,7 @@ def read_via(
         classes: class names in the order of the labels; by default the names in use, sorted.
         class_attribute: the region attribute that holds the class, where there are several.
         content: the file's bytes, where the caller has them already.
+        listings: of the roots, as an earlier file of the split left them; this file adds its own.
 
     Raises:
         InputError: the file is no whole VIA file, names an image twice, or leaves the class open.
@@ -146,7 +149,7 @@ def read_via(
         stated.append(StatedImage(photograph.file_name, objects))
     if classes is not None:
         refuse_unlisted([name for name in sorted(shown_classes) if name not in classes], classes, path)
-    files = SplitFiles(split, path, (), tuple(image_roots))
+    files = SplitFiles(split, path, (), tuple(image_roots), listings={} if listings is None else listings)
     options = ReadOptions(classes)
     return assemble(stated, files, options, findings, format_name="via", classes=tuple(sorted(shown_classes)))
 
@@ -503,6 +506,7 @@ def _read(files: SplitFiles, options: ReadOptions) -> Split:
         classes=options.classes,
         class_attribute=options.class_attribute,
         content=text.take(),
+        listings=files.listings,
     )
 
 
