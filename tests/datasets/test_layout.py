@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.dataset import Dataset, read_what_can_be_read
 from aerostat.datasets.origin import Origin, ReadOptions
 from aerostat.errors import InputError
 from aerostat.images.location import path_of
@@ -181,6 +181,12 @@ def test_splits_in_an_archive_are_named(make: Callable[..., Path]) -> None:
     data = Dataset.read(archive, splits={"train": "d/one.json", "val": "d/two.json"})
     assert counts(data) == {"train": (1, 1), "val": (1, 1)}
     assert data.origin is not None and counts(Dataset.read_again(data.origin)) == counts(data)
+
+
+def test_an_unknown_format_is_refused_and_no_finding(make: Callable[..., Path]) -> None:
+    root = make({"a.png": None, "a.json": via("a.png")})
+    with pytest.raises(InputError, match=r"Expected a format .* found 'viaa'"):
+        read_what_can_be_read(root, ReadOptions(from_format="viaa"))
 
 
 def test_files_with_the_same_annotations_count_once(make: Callable[..., Path]) -> None:

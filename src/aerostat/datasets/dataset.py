@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from aerostat.datasets import formats
 from aerostat.datasets.crowd import settle_crowd_marks
 from aerostat.datasets.discover import Refusal, read_split, read_splits, refuse_unusable
 from aerostat.datasets.layout import find_splits
@@ -146,8 +147,10 @@ def read_what_can_be_read(path: Path, options: ReadOptions) -> tuple[list[Datase
     """Return one data set where `Dataset.read` does, else each split that can be read by itself.
 
     Raises:
-        InputError: nothing at the path can be data, or the classes must be named.
+        InputError: nothing at the path can be data, the classes must be named, or there is no such format.
     """
+    if options.from_format is not None:
+        formats.named(options.from_format)  # a slip in an option is no fault of the data
     try:
         data = read_dataset(path, options)
         return [data], list(data.left_out)
