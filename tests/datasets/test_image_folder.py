@@ -52,6 +52,14 @@ def test_a_name_finds_the_only_file_that_it_can_mean(root: Path, name: str, foun
     assert ImageFolder(root).find(name) == found
 
 
+def test_an_image_of_another_split_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/001.jpg").write_bytes(b"")
+    folder = ImageFolder(tmp_path)
+    assert folder.find("val/001.jpg") is None
+    assert folder.find("001.jpg") == folder.find("data/Train/001.jpg") == "train/001.jpg"
+
+
 def test_a_file_whose_name_has_the_letters_of_a_url_comes_first(root: Path) -> None:
     (root / "my%20cell.jpg").write_bytes(b"")
     assert ImageFolder(root).find("my%20cell.jpg") == "my%20cell.jpg"

@@ -308,6 +308,19 @@ def test_a_project_folder_names_its_data_sets(make: Callable[..., Path]) -> None
         Dataset.read(root)
 
 
+def test_labels_are_found_beside_a_folder_of_annotations(make: Callable[..., Path]) -> None:
+    root = make(
+        {
+            "images/a.png": None,
+            "labels/a.txt": "0 0.5 0.5 0.5 0.5",
+            "annotations/labels.json": coco("a.png"),
+        }
+    )
+    assert Dataset.read(root).classes == ("cell",)
+    (split,) = Dataset.read(root, from_format="yolo").splits.values()
+    assert split.images[0].instances[0].box_xyxy == (15, 10, 45, 30)
+
+
 def test_an_unknown_format_is_refused(make: Callable[..., Path]) -> None:
     root = make(TWO_SPLITS)
     with pytest.raises(InputError, match=r"Expected a format \(coco, .*, found 'cocoa'"):

@@ -39,7 +39,8 @@ def read_for(known: tuple[str, ...], data: Path, options: Read) -> Dataset:
     """Return data for a detector of the classes `known`; these are the classes of data that state none."""
     from aerostat.datasets.records import OtherClassesError
 
-    if options.chosen().classes:
+    asked = options.chosen()
+    if asked.classes or asked.only_classes or asked.merge_classes:
         return read(data, options)
     try:
         return read(data, options, classes=known)

@@ -12,7 +12,7 @@ import numpy as np
 
 from aerostat.datasets import formats
 from aerostat.datasets.origin import ReadOptions
-from aerostat.datasets.records import Problem, Split
+from aerostat.datasets.records import OtherClassesError, Problem, Split
 from aerostat.errors import InputError, nearest
 from aerostat.text import counted, listed
 
@@ -191,7 +191,7 @@ def _only_split(split: Split, names: Sequence[str]) -> Split:
 def _refuse_unknown(names: Iterable[str], known: Sequence[str], option: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(
+        raise OtherClassesError(
             f"The data have no class {unknown[0]!r} (`{option}`); they have {listed(map(repr, known), 10)}."
             f"{nearest(unknown[0], known)}"
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aerostat.datasets.problems import ProblemKind
-from aerostat.datasets.records import Problem
+from aerostat.datasets.records import SPLIT_NAMES, Problem, split_name
 from aerostat.errors import InputError, clause
 from aerostat.images.archive import AnyPath
 from aerostat.images.folders import entries, files_below
@@ -200,7 +200,9 @@ class ImageFolder:
         last = _composed(parts[-1])
         if last not in self._alike:
             self._alike[last] = _Alike(self._meant_by(last))
-        return self._alike[last].nearest([_folded(part) for part in parts[:-1]])
+        found = self._alike[last].nearest([_folded(part) for part in parts[:-1]])
+        stated, there = _splits_in(parts[:-1]), _splits_in((found or "").split("/")[:-1])
+        return None if stated and there and not stated & there else found
 
     def _meant_by(self, last: str) -> list[str]:
         """Return all files below the folder that the last part of a name can mean."""
@@ -268,6 +270,11 @@ def _parts(file_name: str, keep: bool = False) -> tuple[str, ...]:
         ".." in parts or file_name.startswith(("/", "\\")) or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", file_name)
     )
     return parts[-1:] if leaves else parts
+
+
+def _splits_in(folders: Iterable[str]) -> set[str]:
+    """Return the splits that folders are named after: ``train/1.jpg`` is not ``val/1.jpg``."""
+    return {split_name(folder) for folder in folders} & set(SPLIT_NAMES)
 
 
 def _stem(name: str) -> str:

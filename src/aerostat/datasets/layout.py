@@ -148,12 +148,35 @@ def _layout_of(folder: AnyPath, images: AnyPath | None, asked: str | None) -> li
     if found := _of_own_layout(folder, images, asked):
         return found
     found = _split_folders(folder, images, asked) or _annotations_folder(folder, images)
+    if asked is not None and not any(_may_be(files, asked) for files in found):
+        found = _in_format_folders(folder, images, asked) or found
     for name in _folders_of_formats():  # such as `labels/train/` beside `images/train/`
         if not found and (folder / name).is_dir():
             found = _split_folders(folder / name, images or folder, asked)
     if found or not _candidates(folder):
         return found
     return _files_beside(folder, images)
+
+
+def _in_format_folders(folder: AnyPath, images: AnyPath | None, asked: str) -> list[SplitFiles]:
+    """Return the splits of the format that was asked for below folders of formats, such as `labels/`."""
+    for place in (folder / name for name in _folders_of_formats()):
+        if not place.is_dir():
+            continue
+        found = _split_folders(place, images or folder, asked)
+        if not found and (candidates := _candidates_in(place) | _nested(place)):
+            roots = _image_roots(images or folder, ONLY_SPLIT)
+            found = [_split_of(ONLY_SPLIT, candidates, place, roots)]
+        if any(_may_be(files, asked) for files in found):
+            return found
+    return []
+
+
+def _may_be(files: SplitFiles, asked: str) -> bool:
+    """Return whether the annotations of a split may be of the format that was asked for."""
+    if files.format:
+        return files.format == asked
+    return any(format_.name == asked for text in files.texts for format_ in formats.claimants(text))
 
 
 def _files_of(split: str, file: AnyPath, image_roots: tuple[AnyPath, ...]) -> SplitFiles:
