@@ -458,7 +458,7 @@ def test_the_list_of_layers_needs_no_photograph(weights, capsys) -> None:
         (["W"], "IMAGE is missing"),
         (["W", "nothing.jpg"], "found nothing: nothing.jpg"),
         (["W", "."], "found a folder"),
-        (["W", "text.jpg"], "no readable image file"),
+        (["W", "text.jpg"], "found a text"),
         (["W", "cut.jpg"], "whose end is missing"),
         ([".", "party.png"], "is no run with weights"),
         (["no.pth", "party.png"], "no weights file"),

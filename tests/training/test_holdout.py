@@ -93,6 +93,7 @@ def test_of_a_few_images_none_is_held_out(drawn, start, small, tmp_path, caplog)
     assert not (tmp_path / "run" / "holdout.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made_in_memory", [False, True])
 def test_a_stopped_run_goes_on_with_the_same_images_to_the_bit(
     twelve, start, small, tmp_path, signal_at, made_in_memory
