@@ -139,3 +139,11 @@ def test_an_evaluation_that_cannot_be_done_is_refused(
     before = tree(coco.parent)
     assert_refused(aerostat("eval", weights, coco, *words), *expected)
     assert tree(coco.parent) == before
+
+
+def test_a_detector_of_some_classes_is_measured_on_these(aerostat, weights, write_coco, tmp_path):
+    data = write_coco(tmp_path / "two", {9: "disc", 3: "cat"})
+    refused = aerostat("eval", weights, data)
+    assert refused.code == 2
+    ended = aerostat("eval", weights, data, "--only-classes", "disc")
+    assert ended.code == 0, ended.err

@@ -26,6 +26,13 @@ def test_export_replaces_only_with_force_and_never_its_source(aerostat, weights,
     assert aerostat("export", weights, "--out", "a.pth", "--force").code == 0
 
 
+def test_data_without_class_names_take_those_of_the_weights(aerostat, via):
+    save_weights("one.safetensors", build("nano", 1).state_dict(), Header("nano", ("disc",), (64, 64)))
+    ended = aerostat("export", "one.safetensors", "--data", via, "--out", "one.onnx")
+    assert ended.code == 0, ended.err
+    assert Path("one.onnx").exists()
+
+
 def test_an_exported_file_keeps_the_input_size(aerostat, working_folder):
     save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (96, 96)))
     assert aerostat("export", "n.safetensors", "--to", "openmmlab").code == 0
