@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from aerostat.geometry.boxes import box_area, clip_boxes, pairwise_iou, xywh_to_xyxy, xyxy_to_xywh
+from aerostat.geometry.boxes import (
+    box_area,
+    clip_boxes,
+    mirror_boxes,
+    pairwise_iou,
+    xywh_to_xyxy,
+    xyxy_to_xywh,
+)
 from aerostat.geometry.nms import nms
 
 REFERENCE = Path(__file__).parent / "references" / "nms_3000.npz"
@@ -233,3 +240,11 @@ def test_nms_keeps_all_of_thirty_thousand_boxes_that_do_not_touch() -> None:
     scores = np.random.default_rng(0).permutation(30_000).astype(np.float32)
     assert nms(boxes, scores).tolist() == np.argsort(-scores).tolist()
     assert nms(boxes, scores, max_kept=300).tolist() == np.argsort(-scores)[:300].tolist()
+
+
+def test_mirrored_boxes_change_their_sides_and_keep_their_height_and_dtype() -> None:
+    boxes = np.asarray([[1, 2, 4, 8], [0, 0, 10, 5]], np.float32)
+    mirrored = mirror_boxes(boxes, 10)
+    assert mirrored.tolist() == [[6, 2, 9, 8], [0, 0, 10, 5]]
+    assert mirrored.dtype == np.float32
+    assert mirror_boxes(mirrored, 10).tolist() == boxes.tolist()
