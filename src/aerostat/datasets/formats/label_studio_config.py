@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
+from aerostat.datasets.xml_text import Element, read_document
+from aerostat.errors import InputError
 from aerostat.images.archive import AnyPath
 from aerostat.images.folders import entries, length_of
 
@@ -36,36 +37,21 @@ class LabelConfig:
     images: dict[str, str] = field(default_factory=dict)
 
 
-class _DoctypeError(ValueError):
-    pass
+def config_of(root: Element) -> LabelConfig:
+    """Return what a configuration says.
 
-
-def parse_config(content: bytes) -> LabelConfig | None:
-    """Return what a configuration says; None if it is broken, or declares a document type.
-
-    >>> parse_config(b'<View><RectangleLabels name="label"><Label value="kite"/></RectangleLabels></View>')
+    >>> from xml.etree.ElementTree import XML
+    >>> config_of(XML('<View><RectangleLabels name="label"><Label value="kite"/></RectangleLabels></View>'))
     LabelConfig(classes=('kite',), images={})
     """
     labels: dict[str, None] = {}
     images: dict[str, str] = {}
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        label = attributes.get("alias") or attributes.get("value")
-        if name == "Label" and label:
+    for element in root.iter():
+        label = element.get("alias") or element.get("value")
+        if element.tag == "Label" and label:
             labels[label] = None
-        elif name == "Image" and attributes.get("value", "").startswith("$"):
-            images[attributes.get("name", "")] = attributes["value"][1:]
-
-    def refuse(*_: object) -> None:
-        raise _DoctypeError  # entities could grow without end
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(content, True)
-    except (expat.ExpatError, _DoctypeError, ValueError):
-        return None
+        elif element.tag == "Image" and element.get("value", "").startswith("$"):
+            images[element.get("name", "")] = element.get("value", "")[1:]
     return LabelConfig(tuple(labels), images)
 
 
@@ -85,10 +71,10 @@ def configs_beside(path: AnyPath) -> list[LabelConfig]:
     for name in chosen[:_MAX_FILES]:
         place = path.parent / name
         try:
-            config = parse_config(place.read_bytes()) if length_of(place) <= _MAX_BYTES else None
-        except OSError:
+            if length_of(place) <= _MAX_BYTES:
+                found.append(config_of(read_document(place)))
+        except (OSError, InputError):  # a configuration that cannot be read gives no order
             continue
-        found += [config] if config is not None else []
     return found
 
 
