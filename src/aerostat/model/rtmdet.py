@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from aerostat.errors import InputError, nearest
 from aerostat.geometry.postprocess import STRIDES
 from aerostat.model.backbone import BASE_CHANNELS, CSPNeXt
-from aerostat.model.head import RTMDetSepBNHead
+from aerostat.model.head import BoxOutputs, RTMDetSepBNHead
+from aerostat.model.instance_head import InstanceOutputs, RTMDetInsSepBNHead
 from aerostat.model.neck import CSPNeXtPAFPN
 
 Size = Literal["nano", "tiny", "s", "m", "l", "x"]
@@ -61,28 +62,45 @@ ARCHITECTURES: Mapping[Size, Architecture] = MappingProxyType(
 )
 
 
+Outputs = BoxOutputs | InstanceOutputs
+"""Raw outputs of a network, without or with masks."""
+
+
 class RTMDet(nn.Module):
     """RTMDet, a one-stage detector: backbone, neck and head predict a box at every point of three levels.
 
-    Layers have OpenMMLab's names, so that published weights load. The paper is arXiv:2212.07784.
+    With masks it is RTMDet-Ins, whose head also predicts a mask at every point. Layers have OpenMMLab's
+    names, so that published weights load. The paper is arXiv:2212.07784.
 
     Args:
         architecture: of one size, see `ARCHITECTURES`.
         num_classes: K.
+        masks: whether the network predicts masks.
     """
 
-    def __init__(self, architecture: Architecture, num_classes: int) -> None:
+    def __init__(self, architecture: Architecture, num_classes: int, masks: bool = False) -> None:
         super().__init__()
         a = architecture
         low, middle, high = (int(c * a.width) for c in BASE_CHANNELS[2:])
         self.backbone = CSPNeXt(a.depth, a.width, depthwise=a.depthwise)
         self.neck = CSPNeXtPAFPN((low, middle, high), low, a.neck_blocks, depthwise=a.depthwise)
-        self.bbox_head = RTMDetSepBNHead(
-            num_classes, low, exp_on_reg=a.exp_on_reg, share_conv=a.share_conv, depthwise=a.depthwise
-        )
+        self.bbox_head: RTMDetSepBNHead | RTMDetInsSepBNHead
+        if masks:
+            self.bbox_head = RTMDetInsSepBNHead(
+                num_classes, low, share_conv=a.share_conv, depthwise=a.depthwise
+            )
+        else:
+            self.bbox_head = RTMDetSepBNHead(
+                num_classes, low, exp_on_reg=a.exp_on_reg, share_conv=a.share_conv, depthwise=a.depthwise
+            )
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return class logits and box distances per level for normalised BGR images.
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network predicts masks."""
+        return isinstance(self.bbox_head, RTMDetInsSepBNHead)
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the raw outputs per level for normalised BGR images.
 
         Args:
             images: (N, 3, H, W); H and W are multiples of 32.
@@ -90,6 +108,7 @@ class RTMDet(nn.Module):
         Returns:
             ``(cls, reg)``, for the levels of stride 8, 16 and 32: logits (N, K, h, w), and distances
             (N, 4, h, w) in input pixels from the point to the left, top, right and bottom side of its box.
+            With masks ``(cls, reg, kernels, mask_features)``; see `InstanceOutputs`.
 
         Raises:
             ValueError: the shape is not that of the arguments.
@@ -97,8 +116,8 @@ class RTMDet(nn.Module):
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
             shape = tuple(images.shape)
             raise ValueError(f"expected images (N, 3, H, W) with H and W multiples of 32, got {shape}")
-        cls, reg = self.bbox_head(self.neck(self.backbone(images)))
-        return cls, reg
+        outputs: Outputs = self.bbox_head(self.neck(self.backbone(images)))
+        return outputs
 
 
 def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
@@ -107,10 +126,10 @@ def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
     Args:
         size: nano, tiny, s, m, l or x.
         num_classes: at least 1.
-        masks: instance segmentation; not supported yet.
+        masks: whether the network also predicts instance masks (RTMDet-Ins).
 
     Raises:
-        InputError: the size is unknown, there are no classes, or masks are wanted.
+        InputError: the size is unknown, or there are no classes.
 
     Example:
         >>> net = build("nano", num_classes=3)
@@ -123,9 +142,7 @@ def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
         raise InputError(f"Unknown size {size!r}; the sizes are {', '.join(SIZES)}.{nearest(size, SIZES)}")
     if num_classes < 1:
         raise InputError(f"A detector needs at least one class, got {num_classes}.")
-    if masks:
-        raise InputError("Instance masks (RTMDet-Ins) are not supported yet; build with masks=False.")
-    return RTMDet(architecture, num_classes)
+    return RTMDet(architecture, num_classes, masks)
 
 
 def normalise(images_bgr: Tensor) -> Tensor:
