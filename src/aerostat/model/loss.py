@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aerostat.geometry.mask_targets import MaskTargets
 from aerostat.model.assigner import Assignment, assign
+from aerostat.model.instance_head import InstanceOutputs
+from aerostat.model.mask_loss import mask_loss
 from aerostat.model.overlap import generalized_iou
 from aerostat.model.rtmdet import decode_boxes, flatten_levels, level_points
 
@@ -29,6 +32,8 @@ class Matched:
     Args:
         logits: (N, P, K) float32.
         boxes_xyxy: (N, P, 4) float32, decoded, in input pixels.
+        points: (P, 3) x, y, stride.
+        gt_index: (N, P) int64; 0 is background, k the k-th box of that image.
         positive: (N, P) bool, the points that have a box.
         gt_boxes_xyxy: (N, P, 4) float32.
         gt_labels: (N, P) int64.
@@ -38,6 +43,8 @@ class Matched:
 
     logits: Tensor
     boxes_xyxy: Tensor
+    points: Tensor
+    gt_index: Tensor
     positive: Tensor
     gt_boxes_xyxy: Tensor
     gt_labels: Tensor
@@ -84,8 +91,53 @@ def detection_loss(
     labels = [numbers.long().reshape(-1) for numbers in labels]
     _check_counts(len(cls[0]), boxes, labels)
     with torch.autocast(cls[0].device.type, enabled=False):
-        matched = _match(cls, reg, boxes, labels, average)
+        matched = _match(cls, reg, boxes, labels, None, average)
         return {"loss_cls": class_loss(matched), "loss_bbox": box_loss(matched)}
+
+
+def instance_loss(
+    outputs: InstanceOutputs,
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    masks: Sequence[MaskTargets],
+    *,
+    average: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return the weighted losses of a batch of an instance network by name, float32 scalars.
+
+    Args:
+        outputs: of the network.
+        boxes: N tensors (n, 4) xyxy in input pixels; n may be 0.
+        labels: N tensors (n,) of integers below K.
+        masks: N times the masks of the same objects. Their centres of mass take the place of the boxes'
+            centres in the assignment.
+        average: averages a normaliser over the processes of a distributed run.
+
+    Returns:
+        ``{"loss_cls": scalar, "loss_bbox": scalar, "loss_mask": scalar}``.
+
+    Raises:
+        ValueError: the numbers of images or objects differ.
+    """
+    boxes = [b.float().reshape(-1, 4) for b in boxes]
+    labels = [numbers.long().reshape(-1) for numbers in labels]
+    cls, reg, kernels, mask_features = outputs
+    _check_counts(len(cls[0]), boxes, labels)
+    if [len(target) for target in masks] != [len(b) for b in boxes]:
+        raise ValueError(
+            f"expected masks of the same objects as the boxes, got {[len(target) for target in masks]} for "
+            f"{[len(b) for b in boxes]}"
+        )
+    with torch.autocast(cls[0].device.type, enabled=False):
+        centres = [torch.from_numpy(target.centres).to(cls[0].device) for target in masks]
+        matched = _match(cls, reg, boxes, labels, centres, average)
+        return {
+            "loss_cls": class_loss(matched),
+            "loss_bbox": box_loss(matched),
+            "loss_mask": mask_loss(
+                kernels, mask_features.float(), matched.gt_index, matched.points, masks, average=average
+            ),
+        }
 
 
 def class_loss(matched: Matched) -> Tensor:
@@ -107,19 +159,22 @@ def _match(
     reg: list[Tensor],
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
+    centres: Sequence[Tensor] | None,
     average: Callable[[Tensor], Tensor] | None,
 ) -> Matched:
     """Decode the points of all levels and assign them; the normaliser is the sum of IoUs, at least 1."""
     logits, distances = flatten_levels(cls), flatten_levels(reg)  # (N, P, K), (N, P, 4)
     points = level_points([(x.shape[2], x.shape[3]) for x in cls], logits.device)  # (P, 3)
     predicted = decode_boxes(points, distances)  # (N, P, 4)
-    assignment = assign(predicted.detach(), logits.detach(), points, boxes, labels)
+    assignment = assign(predicted.detach(), logits.detach(), points, boxes, labels, centres)
     normaliser = assignment.iou.sum()
     if average is not None:
         normaliser = average(normaliser)
     return Matched(
         logits,
         predicted,
+        points,
+        assignment.gt_index,
         assignment.gt_index > 0,
         *_targets(assignment, boxes, labels),
         assignment.iou,
