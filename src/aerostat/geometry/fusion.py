@@ -22,12 +22,14 @@ class Fused:
         scores: (m,).
         labels: (m,).
         best: (m,), for each fused box the index of its member with the highest score.
+        clusters: (n,), for each box that was given the index of the fused box that it became a part of.
     """
 
     boxes_xyxy: NDArray[np.float64]
     scores: NDArray[np.float64]
     labels: NDArray[np.int64]
     best: NDArray[np.int64]
+    clusters: NDArray[np.int64]
 
 
 def weighted_box_fusion(
@@ -53,28 +55,36 @@ def weighted_box_fusion(
         iou_threshold: in [0, 1).
     """
     parts = []
+    clusters, count = np.zeros(len(scores), np.int64), 0
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         members = members[np.argsort(-scores[members], kind="stable")]
-        boxes, fused, first = _fuse(
+        boxes, fused, first, mine = _fuse(
             boxes_xyxy[members].astype(np.float64), scores[members].astype(np.float64), views, iou_threshold
         )
+        clusters[members] = count + mine
+        count += len(fused)
         parts.append((boxes, fused, np.full(len(fused), label, np.int64), members[first]))
     nothing = np.zeros(0, np.int64)
     parts.append((np.zeros((0, 4)), np.zeros(0), nothing, nothing))  # without boxes there is no other part
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.argsort(-columns[1], kind="stable")
-    return Fused(*(column[order] for column in columns))
+    boxes, fused, label_of, best = (column[order] for column in columns)
+    return Fused(boxes, fused, label_of, best, np.argsort(order)[clusters] if count else clusters)
 
 
 def _fuse(
     boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], views: int, iou_threshold: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Fuse the boxes of one label, given by falling score; also return the first member of each cluster."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Fuse the boxes of one label, given by falling score.
+
+    Returns:
+        Boxes and scores of the clusters, the first member of each, and the cluster of each member.
+    """
     weights = np.maximum(scores, np.finfo(np.float64).tiny)  # a score of 0 is no weight, but no division by 0
     fused, moments = np.empty_like(boxes_xyxy), np.zeros_like(boxes_xyxy)
     total, count = np.zeros(len(scores)), np.zeros(len(scores), np.int64)
-    first = np.zeros(len(scores), np.int64)
+    first, cluster = np.zeros(len(scores), np.int64), np.zeros(len(scores), np.int64)
     clusters = 0
     for member, (box, weight) in enumerate(zip(boxes_xyxy, weights, strict=True)):
         overlap = pairwise_iou(box[None], fused[:clusters])[0]
@@ -83,9 +93,11 @@ def _fuse(
             place = clusters
             first[place] = member
             clusters += 1
+        cluster[member] = place
         moments[place] += weight * box
         total[place] += weight
         count[place] += 1
         fused[place] = moments[place] / total[place]
     count, total = count[:clusters], total[:clusters]
-    return fused[:clusters], total / count * (np.minimum(count, views) / views), first[:clusters]
+    fused_scores = total / count * (np.minimum(count, views) / views)
+    return fused[:clusters], fused_scores, first[:clusters], cluster

@@ -84,6 +84,21 @@ class Masks:
         return cls((array.shape[2], array.shape[1]), counts, offsets)
 
     @classmethod
+    def from_boundaries(
+        cls, boundaries: Sequence[NDArray[np.integer]], image_size: tuple[int, int]
+    ) -> Masks:
+        """Return masks that are given by the places where they change their value.
+
+        Args:
+            boundaries: for each mask its sorted places, counted column by column from the top left pixel; two
+                at one place cancel. See `run_lengths.boundaries_of`.
+            image_size: (width, height) of the image.
+        """
+        size = (int(image_size[0]), int(image_size[1]))
+        masks = [run_lengths.counts_between(places, size[0] * size[1]) for places in boundaries]
+        return cls(size, *_joined(masks))
+
+    @classmethod
     def from_polygons(cls, objects: Sequence[Sequence[ArrayLike]], image_size: tuple[int, int]) -> Masks:
         """Return the masks of objects that are given by their outlines, as pycocotools rasterises them.
 

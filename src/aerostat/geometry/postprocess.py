@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,27 @@ PRE_NMS = 30000
 """Maximum number of candidates of one level that suppression compares."""
 MAX_DETECTIONS = 300
 """Maximum number of detections per image."""
+MASK_NMS_IOU, MASK_PRE_NMS, MAX_MASKS = 0.6, 1000, 100
+"""The same three for networks with masks (published RTMDet-Ins configs)."""
+MASK_THRESHOLD = 0.5
+"""A pixel belongs to a mask above this probability (published RTMDet-Ins configs)."""
 STRIDES = (8, 16, 32)
 """Pixels between neighbouring points of each pyramid level."""
+
+
+class MaskMaps(Protocol):
+    """What a network says about the masks of one image, before any mask is drawn."""
+
+    def features(self) -> NDArray[np.float32]:
+        """Return the features (8, h, w) of stride 8 that all masks are made of."""
+
+    def kernels(self, levels: NDArray[np.int64], points: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the weights (n, 169) of the masks of points; see `mask_kernels`.
+
+        Args:
+            levels: (n,) from 0.
+            points: (n,) on their levels.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +60,7 @@ class Candidates:
         points: (n,) int64, the point on that level; None if it is not known. Point i of a level of (h, w)
             cells stands at row i // w and column i % w.
         columns: other columns by name, each (n, ...), such as mask coefficients.
+        mask_maps: what the masks of these boxes are made of; None for a network without masks.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -49,6 +69,7 @@ class Candidates:
     levels: NDArray[np.int64] | None = None
     points: NDArray[np.int64] | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    mask_maps: MaskMaps | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -62,6 +83,7 @@ class Candidates:
             None if self.levels is None else self.levels[rows],
             None if self.points is None else self.points[rows],
             {name: values[rows] for name, values in self.columns.items()},
+            self.mask_maps,
         )
 
     def origin(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

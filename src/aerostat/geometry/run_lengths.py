@@ -48,6 +48,24 @@ def counts_between(boundaries: NDArray[np.integer], pixels: int) -> Counts:
     return np.diff(np.concatenate([[0], places, [pixels]])).astype(np.uint32)
 
 
+def boundaries_of(columns: NDArray[np.bool_], corner: tuple[int, int], height: int) -> NDArray[np.int64]:
+    """Return where a part of a mask changes its value, for `counts_between`.
+
+    Args:
+        columns: (w, h) the part, column by column; all pixels outside of it are outside of the mask.
+        corner: x and y of the part in the image.
+        height: of the image in pixels.
+
+    Returns:
+        Sorted places in the image, counted column by column.
+    """
+    width, tall = columns.shape
+    padded = np.zeros((width, tall + 2), np.bool_)
+    padded[:, 1:-1] = columns
+    column, row = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    return (column + corner[0]) * height + (row + corner[1])
+
+
 def canonical(counts: Counts) -> Counts:
     """Return the counts of the same mask in which only the first run may have length 0."""
     ends = np.cumsum(counts, dtype=np.int64)

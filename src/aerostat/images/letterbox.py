@@ -131,6 +131,51 @@ class Letterbox:
         columns = _sampling(self.source_size[0], x1, x2, values.shape[1] / self.input_size[0], strided)
         return _interpolate(_interpolate(values.astype(dtype, copy=False), *rows, 0), *columns, 1)
 
+    def part_to_source(
+        self,
+        values: NDArray[np.float32],
+        stride: int,
+        corner: tuple[int, int],
+        part: tuple[int, int, int, int],
+        *,
+        mirrored: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return a part of a map over the input plane as a map over a part of the source image.
+
+        The values belong to the centres of the map's cells. They are interpolated linearly between the
+        centres; beyond the outermost centres the outermost values are repeated.
+
+        Args:
+            values: (h, w), some cells of the map.
+            stride: input pixels between neighbouring cells.
+            corner: column and row of the first of these cells in the whole map.
+            part: x1, y1, x2, y2 in whole pixels of the source image.
+            mirrored: whether the input shows the image mirrored, left to right, on the same place.
+
+        Returns:
+            (x2 - x1, y2 - y1), column by column.
+
+        Example:
+            >>> letterbox = Letterbox.fit((32, 32), (32, 32))
+            >>> cells = np.asarray([[0.0, 8.0], [0.0, 8.0]], np.float32)
+            >>> letterbox.part_to_source(cells, 8, (0, 0), (4, 6, 8, 7)).tolist()
+            [[0.5], [1.5], [2.5], [3.5]]
+        """
+        x1, y1, x2, y2 = part
+        if mirrored:
+            x1, x2 = self.source_size[0] - x2, self.source_size[0] - x1
+        columns = _weights(self._centres(0, x1, x2) / stride - 0.5 - corner[0], values.shape[1])
+        rows = _weights(self._centres(1, y1, y2) / stride - 0.5 - corner[1], values.shape[0])
+        # The narrower product first; matrices are faster here than picking values by index.
+        spread: NDArray[np.float32] = (columns @ values.T) @ rows.T
+        return spread[::-1] if mirrored else spread
+
+    def _centres(self, axis: int, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the places in the input of the centres of source pixels along one axis."""
+        offset = (self.pad_left, self.pad_top)[axis]
+        centres: NDArray[np.float64] = offset + (np.arange(start, stop) + 0.5) * self.scale[axis]
+        return centres
+
     def to_dict(self) -> dict[str, Any]:
         """Return the letterbox as JSON values."""
         return {
@@ -183,6 +228,19 @@ def _sampling(length: int, start: int, stop: int, cells_per_pixel: float, stride
     position = np.clip(centres * cells_per_pixel - place_in_cell, first, last)
     lower = np.floor(position).astype(np.intp)
     return lower, np.minimum(lower + 1, last), position - lower
+
+
+def _weights(positions: NDArray[np.float64], count: int) -> NDArray[np.float32]:
+    """Return the shares (n, count) of values at whole places in positions (n,) between them."""
+    clamped = np.clip(positions, 0, count - 1)
+    lower = np.minimum(clamped.astype(np.intp), max(count - 2, 0))
+    share = clamped - lower
+    weights = np.zeros((len(positions), count), np.float32)
+    rows = np.arange(len(positions))
+    weights[rows, lower] = 1 - share
+    if count > 1:
+        weights[rows, lower + 1] = share
+    return weights
 
 
 def _interpolate(

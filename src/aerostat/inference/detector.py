@@ -65,6 +65,11 @@ class Detector:
         return net  # type: ignore[no-any-return]
 
     @property
+    def has_masks(self) -> bool:
+        """Whether the network predicts masks."""
+        return self.engine.has_masks
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
         import torch
@@ -192,7 +197,7 @@ class Detector:
         Raises:
             InputError: the engine suppresses boxes by itself and cannot do what is asked.
         """
-        plan = options.plan(self.input_size)
+        plan = options.plan(self.input_size, has_masks=self.has_masks)
         if plan.view_score < self.engine.lowest_score:
             raise InputError(
                 f"This exported model has suppression inside and gives nothing below a score of "
@@ -200,10 +205,10 @@ class Detector:
                 "ask for more, or export it again without suppression, not by `export(nms=True)`."
             )
         inside = self.engine.nms_iou
-        if inside is not None and options.nms_iou > inside:
+        if inside is not None and plan.nms_iou > inside:
             raise InputError(
                 f"This exported model has suppression at an IoU of {inside:g} inside, found "
-                f"{options.nms_iou:g}; ask for no more, or export it again, not by `export(nms=True)`."
+                f"{plan.nms_iou:g}; ask for no more, or export it again, not by `export(nms=True)`."
             )
         return plan
 
@@ -224,7 +229,7 @@ class Detector:
                 kept += self._kept(engine, view[part], paths[part], plan)
             by_view.append(kept)
         return [
-            as_detections(plan.merge(views), self.classes, first.letterbox.source_size, path)
+            as_detections(plan, plan.merge(views), self.classes, first.letterbox.source_size, path)
             for views, (first, *_), path in zip(zip(*by_view, strict=True), images, paths, strict=True)
         ]
 
@@ -244,7 +249,7 @@ class Detector:
             candidates = engine.candidates(
                 images_bgr,
                 score_threshold=plan.view_score,
-                pre_nms=plan.options.pre_nms,
+                pre_nms=plan.pre_nms,
                 content_sizes=sizes,
             )
         except NotNumbersError as error:
@@ -254,7 +259,7 @@ class Detector:
                 "damaged, or were trained until they diverged."
             ) from None
         return [
-            seen.to_source(plan.keep(boxes, size))
+            seen.to_source(plan, plan.keep(boxes, size))
             for boxes, size, seen in zip(candidates, sizes, view, strict=True)
         ]
 

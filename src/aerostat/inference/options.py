@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from aerostat.errors import InputError
 from aerostat.geometry.postprocess import (
+    MASK_NMS_IOU,
+    MASK_PRE_NMS,
+    MASK_THRESHOLD,
     MAX_DETECTIONS,
+    MAX_MASKS,
     NMS_IOU,
     PRE_NMS,
     SCORE_THRESHOLD,
     Candidates,
     keep,
 )
+from aerostat.inference.instance_masks import MARGIN
 from aerostat.inference.tta import TTA, View, ViewPlan, merge_views
 
 SHOW_SCORE = 0.3
@@ -26,38 +33,75 @@ class PredictOptions:
 
     Args:
         score: detections need a higher score.
-        nms_iou: IoU above which the weaker of two detections of a class is dropped.
-        max_detections: maximum number of detections per image; the best are kept.
+        nms_iou: IoU above which the weaker of two detections of a class is dropped; None is the published
+            value, 0.65 for boxes and 0.6 with masks.
+        max_detections: maximum number of detections per image, of which the best are kept; None is the
+            published value, 300 for boxes and 100 with masks.
         tta: test-time augmentation: False for one view, True for the default views, or a `TTA`.
-        pre_nms: maximum number of candidates of each pyramid level that suppression compares.
+        pre_nms: maximum number of candidates of each pyramid level that suppression compares; None is the
+            published value, 30000 for boxes and 1000 with masks.
+        masks: whether detections have masks; None if the model has them.
+        mask_threshold: a pixel belongs to a mask above this probability, in (0, 1).
+        mask_margin: share of a box's sides by which its mask may reach beyond it. None draws each mask over
+            the whole photograph, as the reference does.
     """
 
     score: float = SHOW_SCORE
-    nms_iou: float = NMS_IOU
-    max_detections: int = MAX_DETECTIONS
+    nms_iou: float | None = None
+    max_detections: int | None = None
     tta: TTA | bool = False
-    pre_nms: int = PRE_NMS
+    pre_nms: int | None = None
+    masks: bool | None = None
+    mask_threshold: float = MASK_THRESHOLD
+    mask_margin: float | None = MARGIN
 
-    def plan(self, input_size: tuple[int, int]) -> PredictPlan:
+    def plan(self, input_size: tuple[int, int], *, has_masks: bool = False) -> PredictPlan:
         """Return what the options come to for a model with test inputs of (width, height) pixels.
 
+        Args:
+            input_size: of the model.
+            has_masks: whether the model has masks.
+
         Raises:
-            InputError: a scale of the augmentation is too large.
+            InputError: a scale of the augmentation is too large, or masks are asked of a model without them.
         """
-        if not self.tta:
-            return PredictPlan(self, ViewPlan((View(input_size),)))
+        if self.masks and not has_masks:
+            raise InputError(
+                "This model has no masks; leave `masks` out, or take one that was trained with masks."
+            )
+        if not 0 < self.mask_threshold < 1:
+            raise InputError(
+                f"Expected a mask threshold between 0 and 1, found {self.mask_threshold:g}."
+            )
+        if self.mask_margin is not None and not 0 <= self.mask_margin < math.inf:
+            raise InputError(f"Expected a mask margin of 0 or more, found {self.mask_margin:g}.")
+        published = (MASK_NMS_IOU, MAX_MASKS, MASK_PRE_NMS) if has_masks else (NMS_IOU, MAX_DETECTIONS, PRE_NMS)
+        nms_iou, max_detections, pre_nms = (
+            value if asked is None else asked
+            for asked, value in zip((self.nms_iou, self.max_detections, self.pre_nms), published, strict=True)
+        )
         tta = TTA() if self.tta is True else self.tta
-        return PredictPlan(self, tta.plan(input_size, self.nms_iou))
+        return PredictPlan(
+            options=self,
+            views=tta.plan(input_size, nms_iou) if tta else ViewPlan((View(input_size),)),
+            nms_iou=nms_iou,
+            max_detections=int(max_detections),
+            pre_nms=int(pre_nms),
+            masks=has_masks and self.masks is not False,
+        )
 
 
 class PredictArguments(TypedDict, total=False):
     """Keyword arguments of functions that predict; they make a `PredictOptions`, which describes them."""
 
     score: float
-    nms_iou: float
-    max_detections: int
+    nms_iou: float | None
+    max_detections: int | None
     tta: TTA | bool
-    pre_nms: int
+    pre_nms: int | None
+    masks: bool | None
+    mask_threshold: float
+    mask_margin: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +111,16 @@ class PredictPlan:
     Args:
         options: what was asked.
         views: what it comes to for the model.
+        nms_iou, max_detections, pre_nms: as asked, or as published for the model.
+        masks: whether detections have masks.
     """
 
     options: PredictOptions
     views: ViewPlan
+    nms_iou: float = NMS_IOU
+    max_detections: int = MAX_DETECTIONS
+    pre_nms: int = PRE_NMS
+    masks: bool = False
 
     @property
     def view_score(self) -> float:
@@ -83,14 +133,14 @@ class PredictPlan:
 
     def keep(self, candidates: Candidates, content_size: tuple[int, int]) -> Candidates:
         """Return the candidates of one view that are kept, still in input pixels; see `postprocess.keep`."""
-        count = self.options.max_detections
+        count = self.max_detections
         if len(self.views.views) > 1:  # a box that one view ranks low may count in the merge
             count = max(count, MAX_DETECTIONS)
-        return keep(candidates, content_size, nms_iou=self.options.nms_iou, max_detections=count)
+        return keep(candidates, content_size, nms_iou=self.nms_iou, max_detections=count)
 
     def merge(self, views: Sequence[Candidates]) -> Candidates:
         """Return one result for the kept boxes of all views, given in pixels of the photograph."""
         merged = merge_views(views, merge=self.views.merge, iou_threshold=self.views.merge_iou)
         above = int((merged.scores > self.options.score).sum())  # the best score comes first
-        rows = merged.take(slice(min(above, self.options.max_detections)))
+        rows = merged.take(slice(min(above, self.max_detections)))
         return replace(rows, levels=None, points=None)

@@ -18,6 +18,7 @@ from aerostat.errors import InputError
 from aerostat.geometry.fusion import weighted_box_fusion
 from aerostat.geometry.postprocess import NMS_IOU, Candidates, suppress
 from aerostat.images.letterbox import Letterbox
+from aerostat.inference.instance_masks import PATCHES, joined_patches
 from aerostat.text import counted, listed
 
 Merge = Literal["nms", "wbf"]
@@ -166,7 +167,7 @@ def merge_views(
 
     A single view is returned as it is. NMS keeps scores and boxes as they are, class by class, as published
     (MMDetection 3.x, ``DetTTAModel``). Weighted box fusion is described in `aerostat.geometry.fusion`; other
-    columns of a fused box are those of its best member.
+    columns of a fused box are those of its best member, but its mask is made from those of all members.
 
     Args:
         views: for each view its boxes, in pixels of the photograph.
@@ -185,6 +186,9 @@ def merge_views(
     merged = replace(
         together.take(fused.best).with_boxes(fused.boxes_xyxy), scores=fused.scores.astype(np.float32)
     )
+    if PATCHES in together.columns:
+        patches = joined_patches(together.columns[PATCHES], fused.clusters, len(fused.scores))
+        merged = replace(merged, columns={**merged.columns, PATCHES: patches})
     return merged.take(slice(max_detections))
 
 

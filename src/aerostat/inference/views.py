@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from aerostat.geometry.boxes import clip_boxes, mirror_boxes
 from aerostat.geometry.postprocess import Candidates
 from aerostat.images.letterbox import Letterbox
+from aerostat.inference.instance_masks import masks_of, with_patches
+from aerostat.inference.options import PredictPlan
 from aerostat.inference.tta import View, mirror_content
 from aerostat.results.detections import Detections
 
@@ -29,8 +31,12 @@ class SeenImage(NamedTuple):
     letterbox: Letterbox
     flip: bool
 
-    def to_source(self, boxes: Candidates) -> Candidates:
-        """Return boxes of the network's input in pixels of the photograph, clipped to it."""
+    def to_source(self, plan: PredictPlan, boxes: Candidates) -> Candidates:
+        """Return boxes of the network's input in pixels of the photograph, clipped to it, and their masks."""
+        if plan.masks:
+            boxes = with_patches(
+                boxes, self.letterbox, flip=self.flip, margin=plan.options.mask_margin
+            )
         return boxes_in_source(boxes, self.letterbox, flip=self.flip)
 
 
@@ -63,7 +69,14 @@ def boxes_in_source(boxes: Candidates, letterbox: Letterbox, *, flip: bool = Fal
 
 
 def as_detections(
-    boxes: Candidates, classes: tuple[str, ...], image_size: tuple[int, int], path: Path | None = None
+    plan: PredictPlan,
+    boxes: Candidates,
+    classes: tuple[str, ...],
+    image_size: tuple[int, int],
+    path: Path | None = None,
 ) -> Detections:
     """Return boxes in pixels of a photograph of (width, height) as `Detections`, in the same order."""
-    return Detections(boxes.boxes_xyxy, boxes.scores, boxes.labels, classes, image_size=image_size, path=path)
+    masks = masks_of(boxes, image_size, plan.options.mask_threshold) if plan.masks else None
+    return Detections(
+        boxes.boxes_xyxy, boxes.scores, boxes.labels, classes, masks, image_size=image_size, path=path
+    )

@@ -2,12 +2,15 @@
 
 from aerostat.model.assigner import Assignment, assign
 from aerostat.model.decode import candidate_boxes, decode
-from aerostat.model.loss import detection_loss, quality_focal_loss
+from aerostat.model.head import BoxOutputs
+from aerostat.model.instance_head import InstanceOutputs
+from aerostat.model.loss import detection_loss, instance_loss, quality_focal_loss
 from aerostat.model.rtmdet import (
     ARCHITECTURES,
     MEAN_BGR,
     SIZES,
     STD_BGR,
+    Outputs,
     RTMDet,
     Size,
     build,
@@ -23,6 +26,9 @@ __all__ = [
     "SIZES",
     "STD_BGR",
     "Assignment",
+    "BoxOutputs",
+    "InstanceOutputs",
+    "Outputs",
     "RTMDet",
     "Size",
     "assign",
@@ -32,6 +38,7 @@ __all__ = [
     "decode_boxes",
     "detection_loss",
     "flatten_levels",
+    "instance_loss",
     "level_points",
     "normalise",
     "quality_focal_loss",

@@ -23,6 +23,10 @@ class Engine(Protocol):
         """torch, onnx or openvino."""
 
     @property
+    def has_masks(self) -> bool:
+        """Whether the network predicts masks."""
+
+    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """The only (width, height) of its input; None if any multiples of 32 will do."""
 
@@ -50,6 +54,8 @@ class Engine(Protocol):
         content_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> list[Candidates]:
         """Return the candidates of each image in input pixels, before clipping and suppression.
+
+        With masks they have `mask_maps`, or masks that the graph has drawn, in the column ``mask_logits``.
 
         Args:
             images_bgr: (N, H, W, 3), letterboxed, 0-255.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aerostat.geometry.mask_kernels import KERNEL_PARAMETERS
 from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
-from aerostat.model import normalise
+from aerostat.model import InstanceOutputs, Outputs, normalise
 from aerostat.model.decode import candidate_boxes
 from aerostat.model.folding import folded
 
@@ -36,6 +38,11 @@ class TorchEngine:
         self._folded: nn.Module | None = None
         self._threads = threading.local()
         self._shared = False
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network predicts masks."""
+        return bool(getattr(self.net, "has_masks", False))
 
     @property
     def device(self) -> torch.device:
@@ -68,30 +75,55 @@ class TorchEngine:
         content_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> list[Candidates]:
         """Return the candidates of each image; see `Engine.candidates`."""
-        cls, reg = self.outputs(images_bgr)
+        outputs = self.outputs(images_bgr)
+        cls, reg = outputs.cls, outputs.reg
         require_numbers([*cls, *reg])
-        return [
+        found = [
             candidate_boxes(
                 [x[i] for x in cls], [x[i] for x in reg], score_threshold=score_threshold, pre_nms=pre_nms
             )
             for i in range(len(images_bgr))
         ]
+        if isinstance(outputs, InstanceOutputs):
+            require_numbers([*outputs.kernels, outputs.mask_features])
+            return [replace(boxes, mask_maps=_TorchMaskMaps(outputs, i)) for i, boxes in enumerate(found)]
+        return found
 
     @torch.inference_mode()
-    def outputs(self, images_bgr: NDArray[np.uint8]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the head's logits and distances per level for images (N, H, W, 3) uint8."""
+    def outputs(self, images_bgr: NDArray[np.uint8]) -> Outputs:
+        """Return the head's raw outputs for images (N, H, W, 3) uint8."""
         if self._shared and not hasattr(self._threads, "one"):
             torch.set_num_threads(1)  # of the calling thread
             self._threads.one = True
         # As seen by torch the pixels already lie channels last: normalising keeps that.
         planes = torch.from_numpy(images_bgr).to(self.device).permute(0, 3, 1, 2)
-        cls, reg = self._prepared()(normalise(planes))
-        return cls, reg
+        outputs: Outputs = self._prepared()(normalise(planes))
+        return outputs
 
     def _prepared(self) -> nn.Module:
         if self._folded is None:
             self._folded = folded(self.net)
         return self._folded
+
+
+@dataclass(frozen=True, slots=True)
+class _TorchMaskMaps:
+    """What a network says about the masks of one image of a batch; see `MaskMaps`."""
+
+    outputs: InstanceOutputs
+    image: int
+
+    def features(self) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = self.outputs.mask_features[self.image].cpu().numpy()
+        return np.ascontiguousarray(features)
+
+    def kernels(self, levels: NDArray[np.int64], points: NDArray[np.int64]) -> NDArray[np.float32]:
+        kernels = np.empty((len(levels), KERNEL_PARAMETERS), np.float32)
+        for level, values in enumerate(self.outputs.kernels):
+            rows = np.flatnonzero(levels == level)
+            cells = values[self.image].flatten(1)  # (169, h * w)
+            kernels[rows] = cells[:, torch.from_numpy(points[rows]).to(cells.device)].T.float().cpu().numpy()
+        return kernels
 
 
 def require_numbers(outputs: list[Tensor]) -> None:
