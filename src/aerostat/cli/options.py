@@ -182,11 +182,12 @@ class Predict:
     score:
         Keep detections above this score.
     nms_iou:
-        Overlap above which the weaker of two detections of a class is dropped.
+        Overlap above which the weaker of two detections of a class is dropped; by default 0.65, and 0.6 for
+        models with masks.
     """
 
     score: float = 0.3
-    nms_iou: float = 0.65
+    nms_iou: Annotated[float | None, Parameter(show_default=False)] = None
 
     def check(self) -> None:
         """Refuse numbers that cannot be.
@@ -194,7 +195,7 @@ class Predict:
         Raises:
             InputError: naming both.
         """
-        if not 0 <= self.score < 1 or not 0 < self.nms_iou <= 1:
+        if not 0 <= self.score < 1 or not (self.nms_iou is None or 0 < self.nms_iou <= 1):
             raise InputError(
                 f"Expected a score in [0, 1) and an NMS IoU in (0, 1], found {self.score} and {self.nms_iou}."
             )
@@ -238,6 +239,8 @@ class Fields:
         Precision of the forward pass; losses are always float32.
     freeze_backbone:
         Leave the backbone as it is.
+    masks:
+        Also train instance masks, which needs outlines, or boxes alone; by default what the weights have.
     """
 
     epochs: int | None = None
@@ -246,6 +249,7 @@ class Fields:
     device: RecipeDevice = None
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
     freeze_backbone: Flag = False
+    masks: Annotated[bool | None, Parameter(show_default=False)] = None
 
 
 READ, PREDICT, ONE_VIEW, RECIPE, FIELDS = Read(), Predict(), Tta(), Recipe(), Fields()

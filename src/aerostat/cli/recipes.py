@@ -104,4 +104,5 @@ def _fields(options: Recipe, fields: Fields) -> list[tuple[str, str, Any]]:
         ("run", "device", fields.device),
         ("optim", "precision", fields.precision),
         ("model", "freeze", "backbone" if fields.freeze_backbone else None),
+        ("model", "masks", fields.masks),
     ]

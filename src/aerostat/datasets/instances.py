@@ -236,6 +236,13 @@ class Instances(Sequence[Instance]):
         """Number of outlines (n,) of each."""
         return self._columns.outline_counts[self._start : self._stop]
 
+    def has_masks(self) -> NDArray[np.bool_]:
+        """Return whether each (n,) has an outline or a run-length mask."""
+        found: NDArray[np.bool_] = (self.outline_counts > 0) | (
+            self._columns.masks[self._start : self._stop] >= 0
+        )
+        return found
+
     def outlines(self) -> list[Floats]:
         """Return the outlines (k, 2) of all objects, one object after the other."""
         starts = self._columns.outline_starts[self._start : self._stop].tolist()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aerostat.deploy.parity import Parity, compare
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import replacing
-from aerostat.geometry.postprocess import MAX_DETECTIONS, SCORE_THRESHOLD
+from aerostat.geometry.postprocess import MAX_DETECTIONS, MAX_MASKS, SCORE_THRESHOLD
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.backends.exported import KEY, Exported
 from aerostat.inference.backends.pytorch import TorchEngine
@@ -110,6 +110,7 @@ def export(
         score_threshold=None if graph.nms_iou is None else graph.score_threshold,
         nms_iou=graph.nms_iou,
         weights_sha256=hashlib.sha256(weights_path(source).read_bytes()).hexdigest(),
+        masks=header.masks,
     )
     model = _float32_model(net, exported)
     if calibration_bgr is not None:
@@ -138,7 +139,8 @@ def _float32_model(net: RTMDet, exported: Exported) -> ModelProto:
 
     suppression = None
     if exported.nms_iou is not None and exported.score_threshold is not None:
-        suppression = Suppression(exported.score_threshold, exported.nms_iou, MAX_DETECTIONS)
+        most = MAX_MASKS if exported.masks else MAX_DETECTIONS
+        suppression = Suppression(exported.score_threshold, exported.nms_iou, most)
     return onnx_model(
         net,
         input_size=exported.input_size,

@@ -7,23 +7,27 @@ https://cocodataset.org/#detection-eval as pycocotools computes it, which the te
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from faster_coco_eval.core import mask as mask_tools
 from numpy.typing import NDArray
 
+from aerostat.datasets.instances import Instance
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
 from aerostat.evaluation.coco_protocol import (
     AREA_RANGES,
     DetectionColumns,
+    Rle,
     TruthColumns,
     precision_and_recall,
 )
 from aerostat.evaluation.coco_protocol import UNDEFINED as UNDEFINED
 from aerostat.evaluation.table import text_table
 from aerostat.geometry.boxes import xyxy_to_xywh
+from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
 from aerostat.text import counted, html_table, listed
 
@@ -66,6 +70,7 @@ class CocoResult:
         left_out: number of detections of other classes, which are not evaluated.
         max_dets: maximum numbers of detections per image and class.
         unreadable: names of images that could not be read; they and their objects do not count.
+        masks: the same figures with the IoU of masks in place of that of boxes; None without masks.
     """
 
     ap: float
@@ -87,40 +92,47 @@ class CocoResult:
     left_out: int = 0
     max_dets: tuple[int, int, int] = MAX_DETS
     unreadable: tuple[str, ...] = ()
+    masks: CocoResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values.
 
         An undefined figure is None, because a -1 would be averaged and plotted. ``unreadable`` is there only
-        if an image could not be read.
+        if an image could not be read, ``masks`` only if there are masks.
         """
-        plain: dict[str, Any] = _undefined_as_none(asdict(self))
+        plain: dict[str, Any] = _undefined_as_none(asdict(replace(self, masks=None)))
+        del plain["masks"]
         unreadable = {"unreadable": list(plain.pop("unreadable"))}
         return plain | {
             "per_class": [_undefined_as_none(row) for row in plain["per_class"]],
             "max_dets": list(self.max_dets),
             **(unreadable if self.unreadable else {}),
+            **({"masks": self.masks.to_dict()} if self.masks is not None else {}),
         }
 
     def __repr__(self) -> str:
         """Return the result in one line."""
         left_out = f", {counted(len(self.unreadable), 'image')} unreadable" if self.unreadable else ""
-        return (
-            f"CocoResult(AP {self.ap:.3f}, AP50 {self.ap50:.3f} on {counted(self.images, 'image')}{left_out})"
-        )
+        masks = f", mask AP {self.masks.ap:.3f}" if self.masks is not None else ""
+        on = counted(self.images, "image")
+        return f"CocoResult(AP {self.ap:.3f}, AP50 {self.ap50:.3f}{masks} on {on}{left_out})"
 
     def _repr_html_(self) -> str:
         """Return the figures and the table of classes for a notebook."""
         figures = [(title.strip(), _figure(value)) for title, value in self._coco_lines()]
-        return html_table(("COCO", "figure"), figures, self._totals()) + html_table(
+        page = html_table(("COCO", "figure"), figures, self._totals()) + html_table(
             CLASS_HEADER, self._class_rows()
         )
+        if self.masks is None:
+            return page
+        return f"<b>Boxes</b>{page}<b>Masks</b>{self.masks._repr_html_()}"
 
     def render(self) -> str:
         """Return COCO's twelve lines, a table of the classes, and the counts."""
         lines = [f"{title} = {value:0.3f}" for title, value in self._coco_lines()]
         table = text_table(CLASS_HEADER, self._class_rows(), width=80)
-        return "\n".join(lines) + f"\n\n{table}\n\n{self._totals()}"
+        text = "\n".join(lines) + f"\n\n{table}\n\n{self._totals()}"
+        return text if self.masks is None else f"Boxes\n\n{text}\n\nMasks\n\n{self.masks.render()}"
 
     def _coco_lines(self) -> list[tuple[str, float]]:
         """Return the title and value of each of COCO's twelve lines."""
@@ -158,8 +170,9 @@ def evaluate_detections(
     *,
     max_dets: Sequence[int] = MAX_DETS,
     progress: bool = False,
+    masks: bool | None = None,
 ) -> CocoResult:
-    """Return the figures of detections by the COCO protocol for boxes.
+    """Return the figures of detections by the COCO protocol for boxes, and for masks where there are any.
 
     A detection within a crowd region is not evaluated. Images without objects count: their detections are
     false. An annotated area of 0 means "not stated" and is replaced by the area of the box. Images are
@@ -171,14 +184,42 @@ def evaluate_detections(
         classes: names that the labels of `images` index; figures are averages over those with instances.
         max_dets: three ascending limits on the detections per image and class; AP uses the last.
         progress: whether progress is shown if it takes more than a moment.
+        masks: whether masks are evaluated, too; None if all detections have masks and an object has one. An
+            object without a mask then counts as a crowd region in its box: it is neither found nor missed.
 
     Raises:
-        InputError: lengths differ, a label has no class, the limits are not three ascending numbers, or
-            the detector knows none of the classes.
+        InputError: lengths differ, a label has no class, the limits are not three ascending numbers,
+            the detector knows none of the classes, or masks are asked for but missing.
     """
     limits = _check_limits(max_dets)
     truth, found = _columns(images, detections, tuple(classes))
-    left_out = sum(map(len, detections)) - len(found.score)
+    total = sum(map(len, detections))
+    result = _figures(truth, found, classes, limits, len(images), total, progress)
+    if masks is not False and (masks or (_have_masks(detections) and _any_mask(images))):
+        mask_truth, mask_found = with_masks(images, detections, tuple(classes), truth, found)
+        masks_result = _figures(mask_truth, mask_found, classes, limits, len(images), total, progress)
+        result = replace(result, masks=masks_result)
+    return result
+
+
+def _have_masks(detections: Sequence[Detections]) -> bool:
+    return bool(detections) and all(found.masks is not None for found in detections)
+
+
+def _any_mask(images: Sequence[ImageRecord]) -> bool:
+    return any(image.instances.has_masks().any() for image in images)
+
+
+def _figures(
+    truth: TruthColumns,
+    found: DetectionColumns,
+    classes: Sequence[str],
+    limits: tuple[int, int, int],
+    images: int,
+    detections: int,
+    progress: bool,
+) -> CocoResult:
+    left_out = detections - len(found.score)
     precision, recall = precision_and_recall(truth, found, len(classes), limits, progress=progress)
     counts = np.bincount(truth.label[~truth.crowd], minlength=len(classes))
     return CocoResult(
@@ -200,7 +241,7 @@ def evaluate_detections(
             )
             for k, name in enumerate(classes)
         ),
-        images=len(images),
+        images=images,
         instances=int(counts.sum()),
         detections=len(found.score),
         left_out=left_out,
@@ -257,6 +298,90 @@ def _columns(
         _truth([images[i] for i in order], len(classes)),
         _found([detections[i] for i in order], [labels[i] for i in order]),
     )
+
+
+def with_masks(
+    images: Sequence[ImageRecord],
+    detections: Sequence[Detections],
+    classes: tuple[str, ...],
+    truth: TruthColumns,
+    found: DetectionColumns,
+) -> tuple[TruthColumns, DetectionColumns]:
+    """Return objects and detections as `_columns` has them, with their masks.
+
+    Args:
+        images, detections, classes: as for `evaluate_detections`.
+        truth, found: the columns without masks.
+
+    Raises:
+        InputError: detections of an image have no masks.
+    """
+    order = coco_order(images, detections)
+    labels = list(labels_among(detections, classes))
+    theirs: list[Rle] = []
+    for i in order:
+        masks = detections[i].masks
+        if masks is None:
+            raise InputError(
+                f"Expected detections with masks to evaluate, found none on {images[i].file_name}."
+            )
+        theirs += masks[labels[i] >= 0].to_coco()
+    areas = np.concatenate([np.zeros(0, np.int64), *(_areas(detections[i], labels[i] >= 0) for i in order)])
+    rows = [object_masks(images[i]) for i in order]
+    masks_of_objects = [mask for row in rows for mask, _ in row]
+    known = np.asarray([has for row in rows for _, has in row], np.bool_)
+    stated = np.concatenate([np.zeros(0), *(images[i].instances.areas for i in order)])
+    own = np.asarray(mask_tools.area(masks_of_objects), np.float64) if masks_of_objects else np.zeros(0)
+    return (
+        replace(
+            truth,
+            masks=masks_of_objects,
+            crowd=truth.crowd | ~known,
+            area=np.where(stated > 0, stated, own),
+        ),
+        replace(found, masks=theirs, area=areas),
+    )
+
+
+def _areas(detections: Detections, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    assert detections.masks is not None
+    return detections.masks[kept].area()
+
+
+def object_masks(image: ImageRecord) -> list[tuple[Rle, bool]]:
+    """Return the mask of each object of an image, and whether it is its own.
+
+    An object without a mask, or with a broken one, has that of its box in place of it.
+    """
+    size = image.height, image.width
+    rows: list[tuple[Rle, bool]] = []
+    for instance in image.instances:
+        mask = _object_mask(instance, size)
+        box = [
+            *instance.box_xyxy[:2],
+            *(b - a for a, b in zip(instance.box_xyxy[:2], instance.box_xyxy[2:], strict=True)),
+        ]
+        rows.append((mask, True) if mask else (_text(mask_tools.frPyObjects([box], *size)[0]), False))
+    return rows
+
+
+def _object_mask(instance: Instance, size: tuple[int, int]) -> Rle | None:
+    """Return COCO's run-length object of an object's mask; None without one, or if it is broken."""
+    outlines = [polygon.ravel().tolist() for polygon in instance.polygons if len(polygon) >= 3]
+    if outlines:
+        return _text(mask_tools.merge(mask_tools.frPyObjects(outlines, *size)))
+    if instance.rle is None:
+        return None
+    try:
+        return Masks.from_coco([instance.rle], (size[1], size[0])).to_coco()[0]
+    except InputError:
+        return None
+
+
+def _text(mask: Rle) -> Rle:
+    """Return a run-length object with counts as text."""
+    counts = mask["counts"]
+    return {"size": list(mask["size"]), "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
 def _truth(images: Sequence[ImageRecord], class_count: int) -> TruthColumns:

@@ -28,6 +28,8 @@ AT_ONCE = 20_000
 """Maximum number of boxes in a part, unless one class has more."""
 
 Ints = NDArray[np.int64]
+Rle = dict[str, Any]
+"""COCO's run-length object with compressed counts, ``{"size": [h, w], "counts": text}``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,7 @@ class TruthColumns:
         boxes_xywh: (m, 4) x, y, width, height in pixels.
         area: area in square pixels, which decides between small, medium and large.
         crowd: whether it is a crowd region.
+        masks: COCO's run-length object of each; None to compare boxes.
     """
 
     image: Ints
@@ -47,6 +50,7 @@ class TruthColumns:
     boxes_xywh: Floats
     area: NDArray[np.float64]
     crowd: NDArray[np.bool_]
+    masks: Sequence[Rle] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,12 +62,16 @@ class DetectionColumns:
         label: index into the classes.
         boxes_xywh: (n, 4) x, y, width, height in pixels.
         score: float32 score.
+        masks: COCO's run-length object of each; None to compare boxes.
+        area: (n,) area of each mask in square pixels; None takes that of the box.
     """
 
     image: Ints
     label: Ints
     boxes_xywh: Floats
     score: NDArray[np.float32]
+    masks: Sequence[Rle] | None = None
+    area: NDArray[np.int64] | None = None
 
 
 def precision_and_recall(
@@ -75,6 +83,8 @@ def precision_and_recall(
     progress: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return COCO's precision (10 IoUs, 101 recalls, k, areas, limits) and recall (10, k, areas, limits).
+
+    Objects and detections that have masks are compared by these, others by their boxes.
 
     Args:
         truth: annotated objects.
@@ -138,7 +148,7 @@ def _annotations(truth: TruthColumns, places: Ints) -> Iterator[dict[str, Any]]:
     """Yield objects in COCO's form; ids count from 1, because the annotation 0 means "no match"."""
     columns = (truth.image + 1, truth.label + 1, truth.boxes_xywh, truth.area, truth.crowd.astype(np.int64))
     rows = zip(*(column[places].tolist() for column in columns), strict=True)
-    for number, (image, category, box, area, crowd) in enumerate(rows, start=1):
+    for number, (place, (image, category, box, area, crowd)) in enumerate(zip(places, rows, strict=True), 1):
         yield {
             "id": number,
             "image_id": image,
@@ -146,15 +156,18 @@ def _annotations(truth: TruthColumns, places: Ints) -> Iterator[dict[str, Any]]:
             "bbox": box,
             "area": area,
             "iscrowd": crowd,
+            **_segmentation(truth.masks, place),
         }
 
 
 def _results(found: DetectionColumns, places: Ints) -> Iterator[dict[str, Any]]:
     """Yield detections in COCO's form."""
     areas = found.boxes_xywh[places, 2] * found.boxes_xywh[places, 3]
+    if found.area is not None:
+        areas = found.area[places].astype(np.float64)
     columns = (found.image + 1, found.label + 1, found.boxes_xywh, found.score)
     rows = zip(*(column[places].tolist() for column in columns), areas.tolist(), strict=True)
-    for number, (image, category, box, score, area) in enumerate(rows, start=1):
+    for number, (place, (image, category, box, score, area)) in enumerate(zip(places, rows, strict=True), 1):
         yield {
             "id": number,
             "image_id": image,
@@ -162,7 +175,12 @@ def _results(found: DetectionColumns, places: Ints) -> Iterator[dict[str, Any]]:
             "bbox": box,
             "area": area,
             "score": score,
+            **_segmentation(found.masks, place),
         }
+
+
+def _segmentation(masks: Sequence[Rle] | None, place: int) -> dict[str, Any]:
+    return {} if masks is None else {"segmentation": masks[place]}
 
 
 def _evaluate(
@@ -173,20 +191,30 @@ def _evaluate(
     areas: Sequence[str],
 ) -> dict[str, NDArray[np.float64]]:
     """Return the library's figures of several classes; images without boxes change nothing."""
-    images = {row["image_id"] for row in annotations} | {row["image_id"] for row in results}
+    images = {row["image_id"]: _size(row) for row in (*annotations, *results)}
     listed = {
-        "images": [{"id": image} for image in sorted(images)],
+        "images": [{"id": image, **images[image]} for image in sorted(images)],
         "categories": [{"id": k + 1, "name": str(k)} for k in classes],
     }
     truth = COCO({**listed, "annotations": annotations}, print_function=_print_nothing)
     result = COCO({**listed, "annotations": results}, print_function=_print_nothing)
-    evaluation = COCOeval_faster(truth, result, "bbox", print_function=_print_nothing)
+    kind = "segm" if "segmentation" in annotations[0] else "bbox"
+    evaluation = COCOeval_faster(truth, result, kind, print_function=_print_nothing)
     evaluation.params.maxDets = list(limits)
     evaluation.params.areaRng = evaluation.params.areaRng[: len(areas)]
     evaluation.params.areaRngLbl = list(areas)
     evaluation.evaluate()
     evaluation.accumulate()
     return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "recall")}
+
+
+def _size(row: dict[str, Any]) -> dict[str, int]:
+    """Return height and width of the image of an object with a mask."""
+    return (
+        dict(zip(("height", "width"), row["segmentation"]["size"], strict=True))
+        if "segmentation" in row
+        else {}
+    )
 
 
 def _print_nothing(*_: object, **__: object) -> None:

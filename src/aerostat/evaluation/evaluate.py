@@ -62,7 +62,7 @@ def evaluate(
     )
     if len(split) and not pairs:
         raise AerostatError(f"None of the {counted(len(split), 'image')} of {split.name} can be read.")
-    return score_detections(split, pairs, max_dets=max_dets)
+    return score_detections(split, pairs, max_dets=max_dets, masks=options.get("masks"))
 
 
 def detect(
@@ -107,10 +107,18 @@ def score_detections(
     pairs: list[tuple[ImageRecord, Detections]],
     *,
     max_dets: tuple[int, int, int] = MAX_DETS,
+    masks: bool | None = None,
 ) -> CocoResult:
-    """Return the COCO figures for what `detect` returns; images that are missing in it were unreadable."""
+    """Return the COCO figures for what `detect` returns; images that are missing in it were unreadable.
+
+    Args:
+        split: the ground truth.
+        pairs: images with their detections.
+        max_dets: COCO's ``maxDets``.
+        masks: whether masks are evaluated; None if there are any.
+    """
     images, detections = [image for image, _ in pairs], [found for _, found in pairs]
-    result = evaluate_detections(images, detections, split.classes, max_dets=max_dets)
+    result = evaluate_detections(images, detections, split.classes, max_dets=max_dets, masks=masks)
     missing = Counter(split.images.file_names) - Counter(image.file_name for image in images)
     return replace(result, unreadable=tuple(missing.elements()))
 

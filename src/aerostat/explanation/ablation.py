@@ -39,7 +39,7 @@ def ablated_values(
     with torch.no_grad():
         for without in track(torch.split(channels, batch), f"ablating channels of {layer.name}"):
             with _replaced(net, layer, plain, without):
-                cls, reg = net(images.expand(len(without), -1, -1, -1))
+                cls, reg = net(images.expand(len(without), -1, -1, -1))[:2]
             values.append(torch.stack([objective(cls, reg) for objective in objectives]))
     return torch.cat(values, dim=1)
 

@@ -61,12 +61,12 @@ def forward_from(net: RTMDet, layers: Sequence[Layer], images: Tensor) -> Forwar
         handles.append(layer.module.register_forward_hook(take))
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            cls, reg = net(images.clone())  # the clone is not an inference tensor
+            outputs = net(images.clone())  # the clone is not an inference tensor
     finally:
         for handle in handles:
             handle.remove()
     activations = {layer.path: given[layer.path][run_number(net, layer)] for layer in layers}
-    return ForwardPass(cls, reg, activations)
+    return ForwardPass(outputs.cls, outputs.reg, activations)
 
 
 def run_number(net: RTMDet, layer: Layer) -> int:

@@ -19,7 +19,7 @@ from aerostat.geometry.postprocess import NMS_IOU, PRE_NMS, keep
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import SHOW_SCORE
-from aerostat.inference.views import as_detections
+from aerostat.inference.views import boxes_as_detections
 from aerostat.results.detections import Detections
 
 MIN_SCORE = 0.01
@@ -35,7 +35,7 @@ def black_box_of(detector: Detector, *, nms_iou: float = NMS_IOU) -> BlackBox:
         answers = detector.engine.candidates(images_bgr, score_threshold=lowest, pre_nms=PRE_NMS)
         kept = [keep(boxes, (width, height), nms_iou=nms_iou) for boxes in answers]
         size = (width, height)
-        return [as_detections(boxes, detector.classes, size) for boxes in kept]
+        return [boxes_as_detections(boxes, detector.classes, size) for boxes in kept]
 
     return black_box
 

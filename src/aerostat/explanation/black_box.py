@@ -110,7 +110,7 @@ def scorer_of_detector(
         return [images_bgr[start : start + size] for start in range(0, len(images_bgr), size)]
 
     def _best_candidates(images_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
-        cls, reg = engine.outputs(images_bgr)
+        cls, reg = engine.outputs(images_bgr)[:2]
         points = level_points([(x.shape[2], x.shape[3]) for x in cls], detector.device)
         boxes = clip_boxes_to(decode_boxes(points, flatten_levels(reg)), content_size)  # (N, P, 4)
         scores = flatten_levels(cls).sigmoid()  # (N, P, K)

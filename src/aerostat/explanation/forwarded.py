@@ -18,7 +18,7 @@ from aerostat.geometry.postprocess import Candidates
 from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
 from aerostat.inference.detector import Detector
-from aerostat.inference.views import as_detections, boxes_in_source
+from aerostat.inference.views import boxes_as_detections, boxes_in_source
 from aerostat.model import RTMDet, normalise
 from aerostat.results.detections import Detections
 
@@ -60,7 +60,7 @@ class ForwardedImage:
     def detections(self, candidates: Candidates) -> Detections:
         """Return boxes of the input as detections on the photograph, in the same order."""
         boxes = boxes_in_source(candidates, self.letterbox)
-        return as_detections(boxes, self.detector.classes, self.letterbox.source_size, self.path)
+        return boxes_as_detections(boxes, self.detector.classes, self.letterbox.source_size, self.path)
 
 
 def forward_image(

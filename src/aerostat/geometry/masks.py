@@ -84,9 +84,7 @@ class Masks:
         return cls((array.shape[2], array.shape[1]), counts, offsets)
 
     @classmethod
-    def from_boundaries(
-        cls, boundaries: Sequence[NDArray[np.integer]], image_size: tuple[int, int]
-    ) -> Masks:
+    def from_boundaries(cls, boundaries: Sequence[NDArray[np.integer]], image_size: tuple[int, int]) -> Masks:
         """Return masks that are given by the places where they change their value.
 
         Args:

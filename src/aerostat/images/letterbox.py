@@ -167,14 +167,13 @@ class Letterbox:
         columns = _weights(self._centres(0, x1, x2) / stride - 0.5 - corner[0], values.shape[1])
         rows = _weights(self._centres(1, y1, y2) / stride - 0.5 - corner[1], values.shape[0])
         # The narrower product first; matrices are faster here than picking values by index.
-        spread: NDArray[np.float32] = (columns @ values.T) @ rows.T
+        spread = np.asarray((columns @ values.T) @ rows.T, np.float32)
         return spread[::-1] if mirrored else spread
 
     def _centres(self, axis: int, start: int, stop: int) -> NDArray[np.float64]:
         """Return the places in the input of the centres of source pixels along one axis."""
         offset = (self.pad_left, self.pad_top)[axis]
-        centres: NDArray[np.float64] = offset + (np.arange(start, stop) + 0.5) * self.scale[axis]
-        return centres
+        return np.asarray(offset + (np.arange(start, stop) + 0.5) * self.scale[axis], np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the letterbox as JSON values."""

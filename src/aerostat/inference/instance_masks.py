@@ -46,9 +46,7 @@ class MaskPatch:
 
     def logits_in(self, part: tuple[int, int, int, int]) -> NDArray[np.float32]:
         """Return the logits (w, h), column by column, of x1, y1, x2, y2 in pixels of the photograph."""
-        return self.letterbox.part_to_source(
-            self.logits, MASK_STRIDE, self.corner, part, mirrored=self.flip
-        )
+        return self.letterbox.part_to_source(self.logits, MASK_STRIDE, self.corner, part, mirrored=self.flip)
 
 
 def with_patches(
@@ -94,9 +92,7 @@ def _drawn(
     return drawn
 
 
-def _window(
-    box: Sequence[float], cells: tuple[int, int], margin: float | None
-) -> tuple[int, int, int, int]:
+def _window(box: Sequence[float], cells: tuple[int, int], margin: float | None) -> tuple[int, int, int, int]:
     """Return the cells x1, y1, x2, y2 that the pixels of a box and its margin are interpolated from."""
     if margin is None:
         return 0, 0, *cells

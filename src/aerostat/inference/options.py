@@ -70,12 +70,12 @@ class PredictOptions:
                 "This model has no masks; leave `masks` out, or take one that was trained with masks."
             )
         if not 0 < self.mask_threshold < 1:
-            raise InputError(
-                f"Expected a mask threshold between 0 and 1, found {self.mask_threshold:g}."
-            )
+            raise InputError(f"Expected a mask threshold between 0 and 1, found {self.mask_threshold:g}.")
         if self.mask_margin is not None and not 0 <= self.mask_margin < math.inf:
             raise InputError(f"Expected a mask margin of 0 or more, found {self.mask_margin:g}.")
-        published = (MASK_NMS_IOU, MAX_MASKS, MASK_PRE_NMS) if has_masks else (NMS_IOU, MAX_DETECTIONS, PRE_NMS)
+        published = (
+            (MASK_NMS_IOU, MAX_MASKS, MASK_PRE_NMS) if has_masks else (NMS_IOU, MAX_DETECTIONS, PRE_NMS)
+        )
         nms_iou, max_detections, pre_nms = (
             value if asked is None else asked
             for asked, value in zip((self.nms_iou, self.max_detections, self.pre_nms), published, strict=True)

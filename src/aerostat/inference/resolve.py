@@ -171,7 +171,7 @@ def _load_weights(
         )
     from aerostat.model.onnx_graph import onnx_model
 
-    exported = Exported(header.size, header.classes, size, dynamic=True, batch=None)
+    exported = Exported(header.size, header.classes, size, dynamic=True, batch=None, masks=header.masks)
     model = onnx_model(net, input_size=size, batch=None, dynamic=True)
     runner = _exported_engine(model.SerializeToString(), exported, engine)
     return Detector(runner, header.classes, size, header)
@@ -203,7 +203,7 @@ def load_network(
         )
     for remark in header.notes:
         _log.info(f"{source}: {remark}")
-    net = build(header.size, len(header.classes))
+    net = build(header.size, len(header.classes), header.masks)
     state, _ = fit_to(weights, header.size, header.classes, net.state_dict(), source)
     net.load_state_dict(state)
     size = (input_size, input_size) if input_size else header.input_size

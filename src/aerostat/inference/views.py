@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +35,7 @@ class SeenImage(NamedTuple):
     def to_source(self, plan: PredictPlan, boxes: Candidates) -> Candidates:
         """Return boxes of the network's input in pixels of the photograph, clipped to it, and their masks."""
         if plan.masks:
-            boxes = with_patches(
-                boxes, self.letterbox, flip=self.flip, margin=plan.options.mask_margin
-            )
+            boxes = with_patches(boxes, self.letterbox, flip=self.flip, margin=plan.options.mask_margin)
         return boxes_in_source(boxes, self.letterbox, flip=self.flip)
 
 
@@ -76,7 +75,14 @@ def as_detections(
     path: Path | None = None,
 ) -> Detections:
     """Return boxes in pixels of a photograph of (width, height) as `Detections`, in the same order."""
-    masks = masks_of(boxes, image_size, plan.options.mask_threshold) if plan.masks else None
-    return Detections(
-        boxes.boxes_xyxy, boxes.scores, boxes.labels, classes, masks, image_size=image_size, path=path
-    )
+    detections = boxes_as_detections(boxes, classes, image_size, path)
+    if not plan.masks:
+        return detections
+    return replace(detections, masks=masks_of(boxes, image_size, plan.options.mask_threshold))
+
+
+def boxes_as_detections(
+    boxes: Candidates, classes: tuple[str, ...], image_size: tuple[int, int], path: Path | None = None
+) -> Detections:
+    """Return boxes in pixels of a photograph of (width, height) as `Detections` without masks."""
+    return Detections(boxes.boxes_xyxy, boxes.scores, boxes.labels, classes, image_size=image_size, path=path)

@@ -1,8 +1,8 @@
 """RTMDetInsSepBNHead, the head of RTMDet-Ins: boxes, and a small network per point that draws its mask.
 
-The mask of a point is made of feature maps that all points share (`MaskFeatures`, stride 8) and of the point's
-coordinates relative to each cell. Three 1x1 convolutions with weights that the head predicts for that point
-turn both into a logit per cell (arXiv:2212.07784, section 3.4; CondInst, arXiv:2003.05664).
+The mask of a point is made of feature maps that all points share (`MaskFeatures`, stride 8), and of the
+point's coordinates relative to each cell. Three 1x1 convolutions turn both into a logit per cell; the head
+predicts their weights for each point (arXiv:2212.07784, section 3.4; CondInst, arXiv:2003.05664).
 """
 
 from __future__ import annotations

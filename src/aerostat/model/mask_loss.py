@@ -91,8 +91,8 @@ def _positive_points(
     """Return the positive points whose objects have masks. The host waits for the device here."""
     images, objects = gt_index.shape[0], max((len(target) for target in targets), default=0)
     known = torch.zeros(images, objects + 1, dtype=torch.bool)
-    for image, target in enumerate(targets):
-        known[image, 1 : len(target) + 1] = torch.from_numpy(target.known)
+    for number, target in enumerate(targets):
+        known[number, 1 : len(target) + 1] = torch.from_numpy(target.known)
     with_mask = known.to(gt_index.device).gather(1, gt_index)
     image, point = with_mask.nonzero(as_tuple=True)
     # Points of one object follow one another, so that its mask is laid out once.
@@ -232,7 +232,7 @@ class _ImageMasks:
         target = self._dense(objects, masks.dtype)  # (k, cells)
         common = torch.linalg.vecdot(masks, target)
         squares = torch.linalg.vecdot(masks, masks) + (target.sum(1) + 2 * DICE_EPS)
-        loss = (1 - 2 * common / squares).sum()
+        loss: Tensor = (1 - 2 * common / squares).sum()
         if by_kernels is None:
             return loss
         # By the masks, the loss has the gradient (4 common masks / squares - 2 target) / squares.
@@ -274,4 +274,4 @@ class _ImageMasks:
             start = int(self._starts[number])
             out[first:row, y : y + h, x : x + w] = self._bits[start : start + w * h].view(h, w)
             first = row
-        return out.view(len(objects), -1)
+        return out.flatten(1)

@@ -11,23 +11,25 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from aerostat.geometry.mask_kernels import KERNEL_PARAMETERS, MASK_STRIDE, PROTOTYPES
 from aerostat.geometry.postprocess import STRIDES
 from aerostat.model import MEAN_BGR, STD_BGR, RTMDet, level_points
 from aerostat.model.folding import FoldedConv, folded
+from aerostat.model.onnx_masks import drawn_masks
+from aerostat.model.onnx_nodes import Graph
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
 OPSET = 17
 """Version of ONNX's operators: has all that are used here, and every runtime in use reads it."""
@@ -50,29 +52,6 @@ class Suppression:
     max_detections: int
 
 
-@dataclass
-class _Graph:
-    """Nodes and constants of an unfinished graph; every method returns the name of a value."""
-
-    nodes: list[NodeProto] = field(default_factory=list)
-    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-
-    def constant(self, value: NDArray[Any] | float | int | Sequence[int], name: str = "") -> str:
-        """Add a constant: int64 for whole numbers, float32 for others."""
-        array = np.asarray(value, np.int64 if isinstance(value, list | tuple | int) else None)
-        array = array.astype(np.float32) if array.dtype == np.float64 else array
-        name = name or f"constant_{len(self.constants)}"
-        self.constants[name] = np.ascontiguousarray(array) if array.ndim else array
-        return name
-
-    def add(self, kind: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any) -> str:
-        """Add a node and return the name of its first output."""
-        name = name or f"{kind}_{len(self.nodes)}"
-        outs = [name, *(f"{name}.{i}" for i in range(1, outputs))]
-        self.nodes.append(helper.make_node(kind, list(inputs), outs, name=name, **attributes))
-        return name
-
-
 def onnx_model(
     net: RTMDet,
     *,
@@ -92,6 +71,10 @@ def onnx_model(
     has a second input, `content_sizes` (N, 2) float32: width and height of each resized photograph within its
     padded input, to which boxes are clipped first.
 
+    A network with masks has two more outputs: `kernels` (N, P, 169) and `mask_features` (N, 8, h, w) of
+    stride 8; see `geometry.mask_kernels`. With suppression it has `masks` (M, h, w) instead, logits of stride
+    8 that are `OUTSIDE` in the cells beyond each box and its margin.
+
     Args:
         net: on the CPU.
         input_size: (width, height) in pixels; ignored if `dynamic`.
@@ -100,9 +83,9 @@ def onnx_model(
         suppression: settings of suppression inside the graph; None leaves it out.
         metadata: key-value pairs stored in the file.
     """
-    graph = _Graph()
+    graph = Graph()
     width, height = input_size
-    cls, reg = _network(graph, net, _normalised(graph))
+    cls, reg, kernels, features = _network(graph, net, _normalised(graph))
     num_classes = net.bbox_head.num_classes
     logits = _points_first(graph, cls, num_classes)
     scores = graph.add("Sigmoid", logits, name="" if suppression else "scores")
@@ -113,6 +96,10 @@ def onnx_model(
     else:
         places = level_points([(height // s, width // s) for s in STRIDES])[:, :2].numpy()
         points = graph.constant(np.concatenate([places, places], 1)[None], "points")
+    if kernels:
+        name = "" if suppression else "kernels"
+        kernels = [_points_first(graph, kernels, KERNEL_PARAMETERS, name)]
+        features = graph.add("Identity", features, name="" if suppression else "mask_features")
     boxes = graph.add("Add", signed, points, name="" if suppression else "boxes")
     images: list[Any] = [batch or "N", *(("H", "W") if dynamic else (height, width)), 3]
     count = "P" if dynamic else sum((width // s) * (height // s) for s in STRIDES)
@@ -120,17 +107,24 @@ def onnx_model(
         "boxes": (TensorProto.FLOAT, [batch or "N", count, 4]),
         "scores": (TensorProto.FLOAT, [batch or "N", count, num_classes]),
     }
+    cells: list[Any] = ["h", "w"] if dynamic else [height // MASK_STRIDE, width // MASK_STRIDE]
+    if kernels:
+        outputs["kernels"] = (TensorProto.FLOAT, [batch or "N", count, KERNEL_PARAMETERS])
+        outputs["mask_features"] = (TensorProto.FLOAT, [batch or "N", PROTOTYPES, *cells])
     inputs = {"images": (TensorProto.UINT8, images)}
     if suppression is not None:
         inputs["content_sizes"] = (TensorProto.FLOAT, [batch or "N", 2])
         boxes, scores = _on_content(graph, boxes, scores)
-        _suppressed(graph, boxes, scores, suppression)
+        place = _suppressed(graph, boxes, scores, suppression)
         outputs = {
             "boxes": (TensorProto.FLOAT, ["M", 4]),
             "scores": (TensorProto.FLOAT, ["M"]),
             "labels": (TensorProto.INT64, ["M"]),
             "image_indices": (TensorProto.INT64, ["M"]),
         }
+        if kernels:
+            drawn_masks(graph, kernels[0], features, points, _strides_of(graph, cls), place)
+            outputs["masks"] = (TensorProto.FLOAT, ["M", *cells])
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -148,7 +142,7 @@ def onnx_model(
     return model
 
 
-def _normalised(graph: _Graph) -> str:
+def _normalised(graph: Graph) -> str:
     """Add the normalisation of images (N, H, W, 3) uint8; returns the network's input (N, 3, H, W)."""
     planes = graph.add("Transpose", "images", perm=[0, 3, 1, 2])
     planes = graph.add("Cast", planes, to=TensorProto.FLOAT)
@@ -173,8 +167,13 @@ class _Tracer(fx.Tracer):
         return isinstance(m, FoldedConv) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _network(graph: _Graph, net: RTMDet, images: str) -> tuple[list[str], list[str]]:
-    """Add backbone, neck and head; returns logits (N, K, h, w) and distances (N, 4, h, w) per level."""
+def _network(graph: Graph, net: RTMDet, images: str) -> tuple[list[str], list[str], list[str], str]:
+    """Add backbone, neck and head.
+
+    Returns:
+        Per level logits (N, K, h, w), distances (N, 4, h, w) and kernels (N, 169, h, w), and the mask
+        features (N, 8, h, w). Without masks there are no kernels, and the name of the features is empty.
+    """
     trunk = _Trunk(folded(net.eval()))  # type: ignore[arg-type]
     values: dict[fx.Node, Any] = {}
     for node in _Tracer().trace(trunk).nodes:
@@ -187,12 +186,13 @@ def _network(graph: _Graph, net: RTMDet, images: str) -> tuple[list[str], list[s
         elif node.op in ("call_function", "call_method"):
             values[node] = _OPERATIONS[node.target](graph, *arguments, **node.kwargs)
         elif node.op == "output":
-            cls, reg = arguments[0]
-            return list(cls), list(reg)
+            cls, reg, *masks = arguments[0]
+            kernels, features = masks or ((), "")
+            return list(cls), list(reg), list(kernels), features
     raise AssertionError("a trace without an output")
 
 
-def _module(graph: _Graph, module: nn.Module, x: str, name: str) -> str:
+def _module(graph: Graph, module: nn.Module, x: str, name: str) -> str:
     if isinstance(module, FoldedConv):
         y = _convolution(graph, module.conv, x, f"{name}.conv")
         return graph.add("Mul", y, graph.add("Sigmoid", y, name=f"{name}.sigmoid"), name=name)
@@ -206,7 +206,7 @@ def _module(graph: _Graph, module: nn.Module, x: str, name: str) -> str:
     raise AssertionError(f"no ONNX for {type(module).__name__}")
 
 
-def _convolution(graph: _Graph, conv: nn.Conv2d, x: str, name: str) -> str:
+def _convolution(graph: Graph, conv: nn.Conv2d, x: str, name: str) -> str:
     weight = graph.constant(conv.weight.detach().cpu().numpy(), f"{name}.weight")
     assert conv.bias is not None
     bias = graph.constant(conv.bias.detach().cpu().numpy(), f"{name}.bias")
@@ -224,11 +224,19 @@ def _convolution(graph: _Graph, conv: nn.Conv2d, x: str, name: str) -> str:
     )
 
 
-def _mean(graph: _Graph, x: str, *_: Any, **__: Any) -> str:
+def _mean(graph: Graph, x: str, *_: Any, **__: Any) -> str:
     return graph.add("GlobalAveragePool", x)  # the network's only mean is over height and width
 
 
-def _doubled(graph: _Graph, x: str, **_: Any) -> str:
+def _resized(graph: Graph, x: str, **how: Any) -> str:
+    """Add the upsampling of the neck, which doubles a level, or of the mask branch, to the first level."""
+    if how.get("mode") == "bilinear":
+        whole = graph.add("Shape", x)
+        first = graph.add("Slice", whole, graph.constant([0]), graph.constant([2]))
+        sizes = graph.add("Concat", first, how["size"], axis=0)
+        return graph.add(
+            "Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel"
+        )
     scales = graph.constant(np.asarray([1, 1, 2, 2], np.float32))
     return graph.add(
         "Resize",
@@ -241,11 +249,11 @@ def _doubled(graph: _Graph, x: str, **_: Any) -> str:
     )
 
 
-def _times(graph: _Graph, x: str, y: str | float) -> str:
+def _times(graph: Graph, x: str, y: str | float) -> str:
     return graph.add("Mul", x, y if isinstance(y, str) else graph.constant(float(y)))
 
 
-def _same(graph: _Graph, x: Any, *_: Any, **__: Any) -> Any:
+def _same(graph: Graph, x: Any, *_: Any, **__: Any) -> Any:
     return x
 
 
@@ -253,8 +261,12 @@ _OPERATIONS: dict[Any, Callable[..., Any]] = {
     torch.cat: lambda graph, parts, dim=1: graph.add("Concat", *parts, axis=dim),
     operator.add: lambda graph, x, y: graph.add("Add", x, y),
     operator.mul: _times,
-    functional.interpolate: _doubled,
-    getattr: lambda graph, x, attribute: attribute,  # the network reads no attribute but dtypes
+    functional.interpolate: _resized,
+    functional.relu: lambda graph, x, **_: graph.add("Relu", x),
+    getattr: lambda graph, x, attribute: graph.add("Shape", x) if attribute == "shape" else attribute,
+    operator.getitem: lambda graph, shape, part: graph.add(
+        "Slice", shape, graph.constant([part.start]), graph.constant([4])
+    ),
     "mean": _mean,
     "to": _same,
     "float": _same,
@@ -263,14 +275,14 @@ _OPERATIONS: dict[Any, Callable[..., Any]] = {
 """Functions and methods in the trace of an RTMDet, in addition to modules."""
 
 
-def _points_first(graph: _Graph, levels: Sequence[str], channels: int) -> str:
+def _points_first(graph: Graph, levels: Sequence[str], channels: int, name: str = "") -> str:
     """Return levels (N, C, h, w) as (N, P, C)."""
     shape = graph.constant([0, -1, channels])
     rows = [graph.add("Reshape", graph.add("Transpose", x, perm=[0, 2, 3, 1]), shape) for x in levels]
-    return graph.add("Concat", *rows, axis=1)
+    return graph.add("Concat", *rows, axis=1, name=name)
 
 
-def _points_of(graph: _Graph, levels: Sequence[str]) -> str:
+def _points_of(graph: Graph, levels: Sequence[str]) -> str:
     """Return the points x, y, x, y (1, P, 4) of levels (N, C, h, w) of any size."""
     zero, one = graph.constant(0), graph.constant(1)
     flat = graph.constant([1, -1, 1])
@@ -288,7 +300,7 @@ def _points_of(graph: _Graph, levels: Sequence[str]) -> str:
     return graph.add("Concat", *parts, axis=1)
 
 
-def _on_content(graph: _Graph, boxes: str, scores: str) -> tuple[str, str]:
+def _on_content(graph: Graph, boxes: str, scores: str) -> tuple[str, str]:
     """Return boxes clipped to `content_sizes`, and scores, set to 0 for boxes of no area."""
     limits = graph.add("Concat", "content_sizes", "content_sizes", axis=1)
     limits = graph.add("Unsqueeze", limits, graph.constant([1]))  # (N, 1, 4)
@@ -303,8 +315,23 @@ def _on_content(graph: _Graph, boxes: str, scores: str) -> tuple[str, str]:
     return clipped, graph.add("Mul", scores, solid)
 
 
-def _suppressed(graph: _Graph, boxes: str, scores: str, how: Suppression) -> None:
-    """Add class-wise suppression and the best boxes of each image, with the outputs of `onnx_model`."""
+def _strides_of(graph: Graph, levels: Sequence[str]) -> str:
+    """Return the stride (P,) of each point of levels (N, C, h, w)."""
+    parts = []
+    for level, stride in zip(levels, STRIDES, strict=True):
+        shape = graph.add("Shape", level)
+        size = graph.add("Slice", shape, graph.constant([2]), graph.constant([4]))
+        count = graph.add("ReduceProd", size, axes=[0], keepdims=1)
+        parts.append(graph.add("Expand", graph.constant(float(stride)), count))
+    return graph.add("Concat", *parts, axis=0)
+
+
+def _suppressed(graph: Graph, boxes: str, scores: str, how: Suppression) -> str:
+    """Add class-wise suppression and the best boxes of each image, with the outputs of `onnx_model`.
+
+    Returns:
+        Image and point (M, 2) of each kept box.
+    """
     picked = graph.add(
         "NonMaxSuppression",
         boxes,
@@ -331,9 +358,10 @@ def _suppressed(graph: _Graph, boxes: str, scores: str, how: Suppression) -> Non
     graph.add("Gather", score, order, axis=0, name="scores")
     graph.add("Gather", label, order, axis=0, name="labels")
     graph.add("Identity", where, name="image_indices")
+    return place
 
 
-def _best_of_each(graph: _Graph, image: str, boxes: str, number: str, how: Suppression) -> str:
+def _best_of_each(graph: Graph, image: str, boxes: str, number: str, how: Suppression) -> str:
     """Return the places (m,) in sorted order of each image's best `max_detections`; `image` is unsorted."""
     sorted_image = graph.add("Gather", image, "sorted.1", axis=0)
     shape = graph.add("Shape", boxes)
@@ -349,5 +377,5 @@ def _best_of_each(graph: _Graph, image: str, boxes: str, number: str, how: Suppr
     return graph.add("Compress", place, good, axis=0)
 
 
-def _column(graph: _Graph, values: str) -> str:
+def _column(graph: Graph, values: str) -> str:
     return graph.add("Unsqueeze", values, graph.constant([1]))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.geometry.boxes import box_area
+from aerostat.geometry.outlines import Outlines
 from aerostat.pipeline.layout import Size
 from aerostat.pipeline.render import Image, jitter_hsv
 
@@ -129,6 +130,21 @@ def paste(
     blended = (patch * alpha + target * (255 - alpha) + 127) // 255
     np.copyto(target, blended.astype(np.uint8))
     return np.asarray([x, y, x + width, y + height], np.float32)
+
+
+def pasted_outlines(cut_out: CutOut, at: tuple[int, int]) -> Outlines:
+    """Return the outline of a pasted object in pixels of the sample.
+
+    Args:
+        cut_out: the object.
+        at: x, y of the object's corner in the sample.
+    """
+    x1, y1, _, _ = cut_out.instance.box_xyxy
+    size, scale = cut_out.pasted_size, cut_out.scale
+    outlines = Outlines.of([cut_out.instance.polygons], {}, cut_out.size)
+    pasted = outlines.moved((scale, scale), (-x1 * scale, -y1 * scale)).within((0.0, 0.0, *size))
+    pasted = pasted.mirrored(size[0]) if cut_out.flip else pasted
+    return pasted.moved((1.0, 1.0), at)
 
 
 def _mask(cut_out: CutOut, size: Size, corner: tuple[float, float]) -> Image:

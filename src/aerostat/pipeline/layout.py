@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.geometry.boxes import clip_boxes, mirror_boxes
+from aerostat.geometry.outlines import Outlines
 from aerostat.images.resize import scaled_size
 from aerostat.pipeline.policy import Augmentation, Plan
 
@@ -82,12 +83,14 @@ class Layout:
         tiles: parts of images, before the flip.
         boxes_xyxy: (n, 4) float32, pixels of the window, after the flip.
         labels: (n,) int64.
+        objects: (n,) int64, ascending, the place of each among the objects of all sources.
     """
 
     size: Size
     tiles: tuple[Tile, ...]
     boxes_xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
+    objects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +119,15 @@ def arrange(plan: Plan, augmentation: Augmentation, stage: int, sources: Sequenc
         canvas = (2 * side, 2 * side)
         centre = int(plan.mosaic_centre[0] * side), int(plan.mosaic_centre[1] * side)
         places = _mosaic_places(capped, centre, side)
-    boxes, labels = _placed_boxes(sources, capped, places)
+    boxes, objects = _placed_boxes(sources, capped, places)
     if plan.mosaic_partners is not None:
-        boxes, labels = cut(boxes, labels, canvas)
+        boxes, objects = cut(boxes, objects, canvas)
     largest = max(int((2 * side if stage == 1 else side) * plan.resize_ratio), 1)
     whole = scaled_size(canvas, min(largest / canvas[0], largest / canvas[1]))
     boxes = boxes * np.asarray(_scales(canvas, whole) * 2, np.float32)
     crop = choose_crop(boxes, whole, side, plan.crop_offsets, augmentation.min_box_size)
     size = min(side, whole[0] - crop[0]), min(side, whole[1] - crop[1])
-    boxes, labels = cut(boxes - np.asarray(crop * 2, np.float32), labels, size)
+    boxes, objects = cut(boxes - np.asarray(crop * 2, np.float32), objects, size)
     if plan.flip:
         boxes = mirror_boxes(boxes, size[0])
     kept = large(boxes, augmentation.min_box_size)
@@ -139,7 +142,41 @@ def arrange(plan: Plan, augmentation: Augmentation, stage: int, sources: Sequenc
         columns, rows = spans
         if columns.start < columns.stop and rows.start < rows.stop:
             tiles.append(Tile(number, read_at, columns, rows))
-    return Layout(size, tuple(tiles), boxes[kept], labels[kept])
+    labels = np.concatenate([source.labels for source in sources])
+    return Layout(size, tuple(tiles), boxes[kept], labels[objects[kept]], objects[kept])
+
+
+def placed_outlines(
+    layout: Layout, sources: Sequence[Source], outlines: Sequence[Outlines], flip: bool
+) -> Outlines:
+    """Return the outlines of a layout's objects in pixels of the window.
+
+    Every step of the layout is affine, so an outline is moved once. It is cut to what the window shows of its
+    image.
+
+    Args:
+        layout: of the sample.
+        sources: that it was made from.
+        outlines: of all objects of each source, in pixels of its image.
+        flip: whether the sample is mirrored.
+    """
+    tiles = {tile.source: tile for tile in layout.tiles}
+    first, moved = 0, []
+    for number, (source, mine) in enumerate(zip(sources, outlines, strict=True)):
+        start, stop = np.searchsorted(layout.objects, [first, first + len(mine)])
+        chosen = mine.chosen(layout.objects[start:stop] - first)
+        tile = tiles.get(number)
+        if tile is None:  # its boxes touch the window, but no pixel centre does
+            moved.append(chosen.within((0.0, 0.0, 0.0, 0.0)))
+        else:
+            spans = tile.columns, tile.rows
+            scale = [tile.size[i] / source.size[i] / spans[i].scale for i in (0, 1)]
+            shift = [-spans[i].origin / spans[i].scale for i in (0, 1)]
+            visible = (spans[0].start, spans[1].start, spans[0].stop, spans[1].stop)
+            moved.append(chosen.moved((scale[0], scale[1]), (shift[0], shift[1])).within(visible))
+        first += len(mine)
+    whole = Outlines.joined(moved)
+    return whole.mirrored(layout.size[0]) if flip else whole
 
 
 def choose_crop(
@@ -168,12 +205,12 @@ def choose_crop(
 
 
 def cut(
-    boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64], size: Size
+    boxes_xyxy: NDArray[np.float32], numbers: NDArray[np.int64], size: Size
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return boxes (n, 4) clipped to an image of `size` and labels (n,), without boxes outside."""
+    """Return boxes (n, 4) clipped to an image of `size` and their numbers (n,), without boxes outside."""
     boxes = np.asarray(clip_boxes(boxes_xyxy, *size), np.float32)
     kept = large(boxes, 0.0)
-    return boxes[kept], labels[kept]
+    return boxes[kept], numbers[kept]
 
 
 def large(boxes_xyxy: NDArray[np.floating], min_size: float) -> NDArray[np.bool_]:
@@ -217,7 +254,7 @@ def _mosaic_places(sizes: Sequence[Size], centre: Size, side: int) -> list[_Plac
 def _placed_boxes(
     sources: Sequence[Source], capped: Sequence[Size], places: Sequence[_Place]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the boxes of all images on the canvas, clipped to their images, and their labels.
+    """Return the boxes of all images on the canvas, clipped to their images, and their numbers.
 
     A box is scaled twice, like its image: first on reading, then for the canvas.
     """
@@ -228,11 +265,10 @@ def _placed_boxes(
     counts = [len(source.labels) for source in sources]
     of_box = np.repeat(np.asarray(rows, np.float32).reshape(-1, 4, 4), counts, axis=0)
     boxes = np.concatenate([source.boxes_xyxy for source in sources])
-    labels = np.concatenate([source.labels for source in sources])
     boxes = np.minimum(np.maximum(boxes, np.float32(0)), of_box[:, 0])
     kept = large(boxes, 0.0)
     boxes = boxes * of_box[:, 1] * of_box[:, 2] + of_box[:, 3]
-    return boxes[kept], labels[kept]
+    return boxes[kept], np.flatnonzero(kept)
 
 
 def read_size_for(source: Size, placed: Size, largest: int) -> Size:

@@ -24,16 +24,36 @@ from numpy.typing import NDArray
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
 from aerostat.geometry.boxes import mirror_boxes
+from aerostat.geometry.mask_targets import MaskTargets
+from aerostat.geometry.outlines import Outlines, rasterise
 from aerostat.images.prefetch import BATCHES_AHEAD, prefetch
-from aerostat.pipeline.copy_paste import CutOut, outlined, paste, place_for
-from aerostat.pipeline.layout import Layout, arrange, fitted_size, read_size_for
+from aerostat.pipeline.copy_paste import CutOut, outlined, paste, pasted_outlines, place_for
+from aerostat.pipeline.layout import Size, arrange, fitted_size, placed_outlines, read_size_for
 from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.policy import Augmentation, Plan, Sample, draw_plan
 from aerostat.pipeline.render import Image, mix, render
 from aerostat.pipeline.training_images import TrainingImages
 
-Objects = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Boxes (n, 4) xyxy in pixels of the input, and labels (n,)."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """The objects of a sample.
+
+    Args:
+        boxes_xyxy: (n, 4) float32, in pixels of the input.
+        labels: (n,) int64.
+        outlines: of the n objects; None if they are not wanted.
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    outlines: Outlines | None = None
+
+    def targets(self, side: int, stride: int) -> MaskTargets:
+        """Return the masks at a stride on a square sample of `side` pixels."""
+        assert self.outlines is not None
+        return rasterise(self.outlines, self.boxes_xyxy, (side, side), stride)
+
 
 RECENT_IMAGES = 64
 """Images that pass through even a small cache: Mosaic's partners lie up to 20 or 40 positions back."""
@@ -50,12 +70,14 @@ class Batch:
         boxes: for each image (n, 4) float32 xyxy in pixels of the input.
         labels: for each image (n,) int64.
         file_names: for each image the file at its position; Mosaic and MixUp add pixels of other files.
+        masks: for each image the masks of its n objects; None if they are not wanted.
     """
 
     images: torch.Tensor
     boxes: list[torch.Tensor]
     labels: list[torch.Tensor]
     file_names: list[str]
+    masks: list[MaskTargets] | None = None
 
 
 class TrainLoader:
@@ -72,6 +94,7 @@ class TrainLoader:
         threads: that decode and augment; with 0 the caller's thread does.
         cache_bytes: size of the cache of decoded images, each at the size that a sample needed.
         rank, world_size: number of this process and of all; each takes its share of every global batch.
+        mask_stride: stride of the masks in each batch; None for boxes alone.
 
     Raises:
         InputError: there is no image, or a number is out of range.
@@ -88,6 +111,7 @@ class TrainLoader:
         cache_bytes: int = 1 << 30,
         rank: int = 0,
         world_size: int = 1,
+        mask_stride: int | None = None,
     ) -> None:
         if not images:
             raise InputError("Expected at least one image to train on, found none.")
@@ -103,6 +127,7 @@ class TrainLoader:
         self.threads = threads
         self.rank = rank
         self.world_size = world_size
+        self.mask_stride = mask_stride
         # MixUp looks back `mixup_cache` positions from any sample of the batches in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
         self._pixels = TrainingImages(
@@ -137,26 +162,27 @@ class TrainLoader:
         batches = [self.positions(epoch, batch) for batch in range(start_batch, len(self))]
         drawn_to: deque[torch.Tensor] = deque()  # (N, S, S, 3) of each batch in the making
 
-        def jobs() -> Iterator[list[Callable[[], Objects]]]:
+        def jobs() -> Iterator[list[Callable[[], tuple[Objects, MaskTargets | None]]]]:
             for batch in batches:
                 drawn_to.append(self._empty_batch())
                 rows = drawn_to[-1].numpy()
-                yield [partial(self._draw, at, stage, row) for at, row in zip(batch, rows, strict=True)]
+                yield [partial(self._made, at, stage, row) for at, row in zip(batch, rows, strict=True)]
 
         with closing(prefetch(jobs(), self.threads)) as made:
             for positions, objects in zip(batches, made, strict=True):
                 yield Batch(
                     images=drawn_to.popleft().permute(0, 3, 1, 2),
                     # Positions may share objects through the cache; tensors must not be shared.
-                    boxes=[torch.tensor(boxes) for boxes, _ in objects],
-                    labels=[torch.tensor(labels) for _, labels in objects],
+                    boxes=[torch.tensor(each.boxes_xyxy) for each, _ in objects],
+                    labels=[torch.tensor(each.labels) for each, _ in objects],
                     file_names=[self.images[self.index_at(position)].file_name for position in positions],
+                    masks=[mask for _, mask in objects if mask is not None] if self.mask_stride else None,
                 )
 
     def sample(self, position: int, stage: int) -> Sample:
         """Return the augmented sample at a position of the run, its image (S, S, 3)."""
         image_bgr = self._empty_image()
-        return Sample(image_bgr, *self._draw(position, stage, image_bgr))
+        return _sample(image_bgr, self._draw(position, stage, image_bgr))
 
     def index_at(self, position: int) -> int:
         """Return the index of the image at a position of the run; positions before 0 have an order, too."""
@@ -187,6 +213,12 @@ class TrainLoader:
         side = self.augmentation.input_size
         return np.empty((side, side, 3), np.uint8)
 
+    def _made(self, position: int, stage: int, out_bgr: Image) -> tuple[Objects, MaskTargets | None]:
+        """Draw the sample at a position into `out_bgr`, and return its objects and their masks."""
+        objects = self._draw(position, stage, out_bgr)
+        side = self.augmentation.input_size
+        return objects, objects.targets(side, self.mask_stride) if self.mask_stride else None
+
     def _draw(self, position: int, stage: int, out_bgr: Image) -> Objects:
         """Draw the sample at a position into `out_bgr` (S, S, 3) and return its objects."""
         plan = draw_plan(self.augmentation, self.seed, stage, position)
@@ -195,20 +227,27 @@ class TrainLoader:
         sample = self._kept_before_mixup(position, stage, plan)
         if plan.mixup_partner is None:
             np.copyto(out_bgr, sample.image_bgr)
-            return sample.boxes_xyxy, sample.labels
+            return Objects(sample.boxes_xyxy, sample.labels, sample.outlines)
         partner = self._kept_before_mixup(position - plan.mixup_partner, stage)
-        image_bgr, boxes = partner.image_bgr, partner.boxes_xyxy
+        image_bgr, boxes, outlines = partner.image_bgr, partner.boxes_xyxy, partner.outlines
         if plan.mixup_flip:
+            side = self.augmentation.input_size
             image_bgr = np.asarray(cv2.flip(image_bgr, 1), np.uint8)
-            boxes = mirror_boxes(boxes, self.augmentation.input_size)
+            boxes = mirror_boxes(boxes, side)
+            outlines = None if outlines is None else outlines.mirrored(side)
         mix(sample.image_bgr, image_bgr, out_bgr)
-        return np.concatenate([sample.boxes_xyxy, boxes]), np.concatenate([sample.labels, partner.labels])
+        both = [each for each in (sample.outlines, outlines) if each is not None]
+        return Objects(
+            np.concatenate([sample.boxes_xyxy, boxes]),
+            np.concatenate([sample.labels, partner.labels]),
+            Outlines.joined(both) if both else None,
+        )
 
     def _kept_before_mixup(self, position: int, stage: int, plan: Plan | None = None) -> Sample:
         def make() -> Sample:
             drawn = plan or draw_plan(self.augmentation, self.seed, stage, position)
             image_bgr = self._empty_image()
-            return Sample(image_bgr, *self._draw_before_mixup(position, stage, drawn, image_bgr))
+            return _sample(image_bgr, self._draw_before_mixup(position, stage, drawn, image_bgr))
 
         return self._before_mixup.get((stage, position), make)
 
@@ -230,13 +269,18 @@ class TrainLoader:
             whole = [image for image in images if image is not None]
             if len(whole) == len(images):
                 render(layout, whole, plan.hsv_gains, plan.flip, out_bgr)
-                return self._pasted(position, plan, layout, out_bgr)
+                outlines = None
+                if self.mask_stride:
+                    stated = [self._pixels.outlines(index) for index in indices]
+                    outlines = placed_outlines(layout, sources, stated, plan.flip)
+                objects = Objects(layout.boxes_xyxy, layout.labels, outlines)
+                return self._pasted(position, plan, layout.size, objects, out_bgr)
             broken |= {index for (index, _), image in zip(read, images, strict=True) if image is None}
 
-    def _pasted(self, position: int, plan: Plan, layout: Layout, out_bgr: Image) -> Objects:
+    def _pasted(self, position: int, plan: Plan, window: Size, objects: Objects, out_bgr: Image) -> Objects:
         """Paste objects of other images into a drawn sample, and return all its objects."""
         side = self.augmentation.input_size
-        boxes, labels = layout.boxes_xyxy, layout.labels
+        boxes, labels, outlines = objects.boxes_xyxy, objects.labels, objects.outlines
         for pasting in plan.pastings:
             index = self._pixels.usable(self.index_at(position - pasting.back), set())
             size, found = self._pixels.size(index), outlined(self.images[index])
@@ -245,10 +289,16 @@ class TrainLoader:
             instance = found[int(pasting.choice * len(found))]
             fitted = fitted_size(size, side)
             cut_out = CutOut(instance, size, fitted[0] / size[0] * pasting.ratio, pasting.flip)
-            at = place_for(cut_out.pasted_size, layout.size, boxes, pasting.places, side)
+            at = place_for(cut_out.pasted_size, window, boxes, pasting.places, side)
             image = None if at is None else self._pixels.read(index, read_size_for(size, fitted, side))
             if at is None or image is None:
                 continue
             box = paste(cut_out, image, at, plan.hsv_gains, out_bgr)
             boxes, labels = np.concatenate([boxes, box[None]]), np.append(labels, instance.label)
-        return boxes, labels
+            if outlines is not None:
+                outlines = outlines.with_on_top(pasted_outlines(cut_out, at))
+        return Objects(boxes, labels, outlines)
+
+
+def _sample(image_bgr: Image, objects: Objects) -> Sample:
+    return Sample(image_bgr, objects.boxes_xyxy, objects.labels, objects.outlines)

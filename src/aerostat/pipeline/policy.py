@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import InputError
+from aerostat.geometry.outlines import Outlines
 
 STAGES = (1, 2)
 """1 has Mosaic and MixUp; 2, at the end of a run, has single images."""
@@ -39,11 +40,13 @@ class Sample:
         image_bgr: (H, W, 3) uint8.
         boxes_xyxy: (n, 4) float32, pixels of the image.
         labels: (n,) int64.
+        outlines: of the n objects, in pixels of the image; None if they are not wanted.
     """
 
     image_bgr: NDArray[np.uint8]
     boxes_xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
+    outlines: Outlines | None = None
 
     @property
     def size(self) -> tuple[int, int]:

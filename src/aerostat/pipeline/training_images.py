@@ -9,14 +9,40 @@ from functools import partial
 
 import numpy as np
 
+from aerostat.datasets.instances import Rle
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import AerostatError, InputError, clause
+from aerostat.geometry.outlines import Outlines
 from aerostat.images.read import read_resized, read_size
 from aerostat.pipeline.layout import Size, Source
 from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.render import Image
 
 _log = logging.getLogger(__name__)
+
+
+OUTLINE_BYTES = 64 << 20
+"""Size of the cache of outlines: those of about 100,000 objects drawn by hand."""
+
+
+def outlines_of(record: ImageRecord, size: Size | None = None) -> Outlines:
+    """Return the outlines of the objects of an image that are trained on, in the order of its boxes.
+
+    Args:
+        record: of the image; crowd regions are left out.
+        size: (width, height) of the image; None takes the size that its record states.
+    """
+    instances = record.instances
+    if instances.crowd.any():
+        instances = instances.chosen(np.flatnonzero(~instances.crowd))
+    shapes = instances.outlines()
+    ends = np.cumsum(instances.outline_counts).tolist()
+    starts = [0, *ends[:-1]] if ends else []
+    polygons = [shapes[start:end] for start, end in zip(starts, ends, strict=True)]
+    masks = {
+        row: mask.as_found() if isinstance(mask, Rle) else mask for row, mask in instances.masks().items()
+    }
+    return Outlines.of(polygons, masks, size or (record.width, record.height))
 
 
 class TrainingImages:
@@ -36,6 +62,7 @@ class TrainingImages:
         self._pixels: Memo[tuple[int, Size], Image] = Memo(
             cache_bytes, lambda image: image.nbytes, stay=cache_bytes - recent_bytes
         )
+        self._outlines: Memo[int, Outlines] = Memo(OUTLINE_BYTES, lambda outlines: outlines.nbytes)
         self._sizes = np.zeros((len(records), 2), np.int32)  # (0, 0): not read yet; (-1, -1): unreadable
         self._unreadable: set[int] = set()
         self._lock = threading.Lock()
@@ -61,6 +88,10 @@ class TrainingImages:
         record, size = self.records[index], self.size(index)
         assert size is not None
         return Source(size, record.boxes_xyxy(), record.labels())
+
+    def outlines(self, index: int) -> Outlines:
+        """Return the outlines of an image's objects, in the order of its boxes."""
+        return self._outlines.get(index, partial(outlines_of, self.records[index], self.size(index)))
 
     def size(self, index: int) -> Size | None:
         """Return the size in an image's header; None if the header is unreadable."""

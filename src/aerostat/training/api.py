@@ -44,6 +44,7 @@ def train(
             `lr`, `seed`, `device`, `precision`, `freeze`. Presets derive warm-up and stage 2 from `epochs`;
             ``small`` also derives averaging. `val` is no field of the recipe: it is the share of the images
             that is held out of data without a validation split, by default 0.2; 0 holds nothing out.
+            With ``masks=True`` the network also learns instance masks, by default if its weights have them.
 
     Raises:
         InputError: the request does not fit; nothing is written.
@@ -55,10 +56,11 @@ def train(
         PosixPath('runs/train/best.safetensors')
     """
     val = fields.pop("val", None)
+    masks = fields.pop("masks", None)
     values = values_of_fields(fields)
     given = recipe if isinstance(recipe, Recipe) else None
     preset = recipe if isinstance(recipe, str) else "auto"
-    request = TrainRequest(model, weights, preset, given, values, val)
+    request = TrainRequest(model, weights, preset, given, values, val, masks)
     return start_run(data, Path(out), request, RunOptions(tuple(loggers), progress))
 
 

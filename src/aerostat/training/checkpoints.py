@@ -238,6 +238,7 @@ class Checkpoints:
             input_size=(size, size),
             recipe=recipe.to_dict(),
             metrics={"epoch": position.epoch, **figures},
+            masks=recipe.model.masks,
         )
         return self.learner.ema.net.state_dict(), header
 

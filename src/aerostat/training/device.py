@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aerostat.geometry.mask_targets import MaskTargets
 from aerostat.pipeline.loader import Batch
 
 
@@ -20,12 +21,14 @@ class DeviceBatch:
         images: (N, 3, S, S) uint8.
         boxes: for each image (n, 4) float32.
         labels: for each image (n,) int64.
+        masks: for each image the masks of its objects, in the host's memory; None without masks.
     """
 
     batch: Batch
     images: Tensor
     boxes: list[Tensor]
     labels: list[Tensor]
+    masks: list[MaskTargets] | None = None
 
 
 def to_device(batches: Iterable[Batch], device: torch.device) -> Generator[DeviceBatch]:
@@ -53,13 +56,14 @@ def to_device(batches: Iterable[Batch], device: torch.device) -> Generator[Devic
 def place(batch: Batch, device: torch.device) -> DeviceBatch:
     """Return a batch with its tensors on the device, without waiting for a copy to a GPU."""
     if device.type == "cpu":
-        return DeviceBatch(batch, batch.images, batch.boxes, batch.labels)
+        return DeviceBatch(batch, batch.images, batch.boxes, batch.labels, batch.masks)
     counts = [len(boxes) for boxes in batch.boxes]
     # All boxes in one copy: a copy for each image would be two launches per image.
     images, boxes, labels = (
         _sent(x, device) for x in (batch.images, torch.cat(batch.boxes), torch.cat(batch.labels))
     )
-    return DeviceBatch(batch, images, list(torch.split(boxes, counts)), list(torch.split(labels, counts)))
+    split = list(torch.split(boxes, counts)), list(torch.split(labels, counts))
+    return DeviceBatch(batch, images, *split, batch.masks)
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -21,7 +21,7 @@ from aerostat.errors import AerostatError
 from aerostat.evaluation.coco import CocoResult
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
-from aerostat.model import RTMDet, detection_loss
+from aerostat.model import RTMDet
 from aerostat.pipeline.loader import TrainLoader
 from aerostat.pipeline.policy import Augmentation
 from aerostat.training.checkpoints import Checkpoints
@@ -38,13 +38,25 @@ from aerostat.training.progress import EpochProgress, showing
 from aerostat.training.recipe import Recipe
 from aerostat.training.schedule import lr_factor
 from aerostat.training.signals import InterruptedRunError, stop_requests
-from aerostat.training.step import Learner, Losses
+from aerostat.training.step import Learner, Losses, batch_losses
 from aerostat.training.validation import Validation, Validator, score
 
 _log = logging.getLogger(__name__)
 
 ITERATIONS_PER_AGREEMENT = 16
 """Several processes ask each other this often whether to stop, because each waits for all others then."""
+
+
+MASK_FIGURES = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+"""Figures of masks that a record holds beside those of boxes, as ``mask_ap`` and so on."""
+
+
+def primary_ap(result: CocoResult) -> float:
+    """Return the AP that decides which weights are the best: that of masks if there are masks."""
+    return result.ap if result.masks is None else result.masks.ap
 
 
 class Trainer:
@@ -57,7 +69,7 @@ class Trainer:
         losses: returns the losses of a batch by name.
     """
 
-    def __init__(self, fabric: Fabric, net: RTMDet, job: Job, *, losses: Losses = detection_loss) -> None:
+    def __init__(self, fabric: Fabric, net: RTMDet, job: Job, *, losses: Losses = batch_losses) -> None:
         self.fabric, self.job, self.processes = fabric, job, Processes(fabric)
         self.position, self.monitor = Position(), Monitor(commands=job.commands)
         self.result: CocoResult | None = None
@@ -222,10 +234,15 @@ class Trainer:
         self.result, self._scored_at = result, position.place
         figures = result.to_dict()
         per_class = {row["name"]: row["ap"] for row in figures.pop("per_class")}
+        of_masks = figures.pop("masks", {})
+        figures |= {f"mask_{name}": of_masks[name] for name in MASK_FIGURES if of_masks}
         self.loggers.log({"kind": "val", "epoch": position.epoch, **figures, "per_class": per_class})
-        best = position.see_ap(result.ap, patience=recipe.schedule.patience)
+        best = position.see_ap(primary_ap(result), patience=recipe.schedule.patience)
         mark = "  best so far" if best else f"  (best {position.best_ap:.3f}, epoch {position.best_epoch})"
-        _log.info(f"  validation  AP {result.ap:.3f}  AP50 {result.ap50:.3f}  AP75 {result.ap75:.3f}{mark}")
+        masks = f"  mask AP {result.masks.ap:.3f}" if result.masks is not None else ""
+        _log.info(
+            f"  validation  AP {result.ap:.3f}  AP50 {result.ap50:.3f}  AP75 {result.ap75:.3f}{masks}{mark}"
+        )
         for text in self.monitor.see_validation(
             best_ap=position.best_ap,
             same_scores=validation.same_scores,
@@ -255,7 +272,11 @@ class Trainer:
     def figures(self) -> dict[str, float]:
         """What validation found of the present weights, empty if they were not validated."""
         result = self.result if self._scored_at == self.position.place else None
-        return {k: v for k, v in result.to_dict().items() if isinstance(v, float | int)} if result else {}
+        if result is None:
+            return {}
+        of_masks = result.masks.to_dict() if result.masks is not None else {}
+        figures = result.to_dict() | {f"mask_{name}": of_masks[name] for name in MASK_FIGURES if of_masks}
+        return {k: v for k, v in figures.items() if isinstance(v, float | int)}
 
     def _leave(self, signal_number: int) -> None:
         """Save the state and end the process."""
@@ -322,4 +343,5 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
         cache_bytes=recipe.data.cache_mb << 20,
         rank=rank,
         world_size=world_size,
+        mask_stride=recipe.optim.mask_loss_stride if recipe.model.masks else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aerostat.model import RTMDet, normalise
+from aerostat.model import Outputs, RTMDet, normalise
 from aerostat.model.cpu_training import use_fast_training
 from aerostat.model.folding import folded
 
@@ -27,16 +27,17 @@ class TrainedNetwork(nn.Module):
         self.net = net
         self._frozen: list[nn.Module] = []  # in a list, so that it is not part of this module's state
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, images: Tensor) -> Outputs:
         """Return the outputs of `RTMDet.forward` for BGR images (N, 3, H, W), 0-255."""
         inputs = normalise(images).contiguous(memory_format=torch.channels_last)
+        outputs: Outputs
         if self.net.backbone.training:
-            cls, reg = self.net(inputs)
+            outputs = self.net(inputs)
         else:
             with torch.no_grad():
                 features = self._backbone()(inputs)
-            cls, reg = self.net.bbox_head(self.net.neck(features))
-        return cls, reg
+            outputs = self.net.bbox_head(self.net.neck(features))
+        return outputs
 
     def forget_folded(self) -> None:
         """Forget the folded backbone, because its weights have changed. The next use folds again."""

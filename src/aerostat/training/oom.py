@@ -26,4 +26,5 @@ def in_parts(batch: DeviceBatch, parts: int) -> Iterator[DeviceBatch]:
         return
     for first in range(0, len(batch.boxes), size):
         part = slice(first, first + size)
-        yield DeviceBatch(batch.batch, batch.images[part], batch.boxes[part], batch.labels[part])
+        masks = None if batch.masks is None else batch.masks[part]
+        yield DeviceBatch(batch.batch, batch.images[part], batch.boxes[part], batch.labels[part], masks)

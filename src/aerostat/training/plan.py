@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import Split
 from aerostat.datasets.summary import data_card, require_usable
 from aerostat.errors import InputError, nearest
+from aerostat.geometry.postprocess import MASK_NMS_IOU, MAX_MASKS
 from aerostat.inference.resolve import weights_path
 from aerostat.lint.listing import LintReport
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 NANO_WEIGHTS = "rtmdet-nano-person"
 """There is no nano of COCO's 80 classes. The person detector has seen the most images of those there are."""
+MASK_STEP_COST = 1.3
+"""Time of a training step with masks, relative to one without (benchmarks/README.md)."""
 DEFAULT_SIZE = "tiny"
 """The smallest size with published weights of COCO's 80 classes."""
 
@@ -45,6 +48,8 @@ class TrainRequest:
         values: recipe fields that override those.
         val: share of the images that is held out for validation where the data have no split for it; 0 for
             none, None for a fifth of ten images or more.
+        masks: whether the network also learns instance masks; None takes the task of the recipe or of the
+            weights, else boxes alone.
     """
 
     model: str | None = None
@@ -53,6 +58,7 @@ class TrainRequest:
     recipe: Recipe | None = None
     values: Values = field(default_factory=dict)
     val: float | None = None
+    masks: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -100,13 +106,57 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     data, holdout = _with_validation(data, request.val)
     train_split, val_split = choose_splits(data)
     choice = _start_of(request, size, source, loaded, train_split, commands)
+    masks, about_masks = _choose_masks(request, explicit, loaded, train_split, commands)
+    if masks and request.recipe is None:
+        recipe = choice.recipe.override({"eval": {"nms_iou": MASK_NMS_IOU, "max_detections": MAX_MASKS}})
+        choice = replace(choice, recipe=recipe)
     differing = _differing(choice.recipe, explicit)
-    explicit.setdefault("model", {}).update(size=size, weights=source)
+    explicit.setdefault("model", {}).update(size=size, weights=source, masks=masks)
     recipe = choice.recipe.override(explicit)
     if loaded is not None:
-        fit_to(loaded, size, data.classes, build(size, len(data.classes)).state_dict(), source)
-    reasons = (*choice.reasons, why, *differing)
+        fit_to(loaded, size, data.classes, build(size, len(data.classes), masks).state_dict(), source)
+    reasons = (*choice.reasons, why, *about_masks, *differing)
     return Plan(recipe, reasons, train_split, val_split, loaded, data, holdout)
+
+
+def _choose_masks(
+    request: TrainRequest,
+    explicit: Values,
+    loaded: Weights | None,
+    train_split: Split,
+    commands: Commands,
+) -> tuple[bool, list[str]]:
+    """Return whether the network has masks, and what there is to say about that.
+
+    Raises:
+        InputError: masks are asked for, but no object has an outline.
+    """
+    asked = request.masks
+    if asked is None:
+        asked = explicit.get("model", {}).get("masks")
+    if asked is None and request.recipe is not None:
+        asked = request.recipe.model.masks
+    wanted = asked if asked is not None else loaded is not None and loaded.header.masks
+    trained = sum(int((~image.instances.crowd).sum()) for image in train_split.images)
+    outlined = sum(
+        int((image.instances.has_masks() & ~image.instances.crowd).sum()) for image in train_split.images
+    )
+    if wanted and not outlined:
+        leave = "leave `masks` out" if asked else "or train without masks, by `masks=False`"
+        raise InputError(
+            f"Masks cannot be learned: none of the {counted(trained, 'object')} of {train_split.name} has an "
+            f"outline or a mask; annotate outlines, {leave}."
+        )
+    if not wanted:
+        hint = (
+            f"{outlined} of {counted(trained, 'object')} have outlines: {commands.parameter('masks')} would "
+        )
+        hint += f"also train instance masks; a step then takes about {MASK_STEP_COST:g} times as long"
+        return False, [hint] if outlined and asked is None else []
+    text = f"instance masks: {outlined} of {counted(trained, 'object')} have outlines"
+    if outlined < trained:
+        text += f"; the other {trained - outlined} train boxes and are left out of the mask loss"
+    return True, [text]
 
 
 def _with_validation(data: Dataset, val: float | None) -> tuple[Dataset, Holdout | None]:
@@ -228,7 +278,7 @@ def _show_holdout(holdout: Holdout, commands: Commands) -> None:
 def start_network(planned: Plan, classes: tuple[str, ...]) -> tuple[RTMDet, str]:
     """Return the network in the weights that a run starts from, and a sentence about its head."""
     recipe = planned.recipe
-    net = build(recipe.model.size, len(classes))
+    net = build(recipe.model.size, len(classes), recipe.model.masks)
     if planned.weights is None:
         return net, "fresh weights"
     state, report = fit_to(

@@ -41,11 +41,13 @@ class ModelRecipe:
         size: nano, tiny, s, m, l or x.
         weights: file or zoo name to start from; empty for fresh weights.
         freeze: ``backbone`` keeps the backbone's weights and batch statistics as they are.
+        masks: whether the network also predicts instance masks (RTMDet-Ins).
     """
 
     size: Literal["nano", "tiny", "s", "m", "l", "x"] = "tiny"
     weights: str = ""
     freeze: Freeze = "none"
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ class OptimRecipe:
         weight_decay: on convolution weights; never on norms and biases.
         clip_grad_norm: largest gradient norm, 0 for no clipping.
         precision: of the forward pass; losses and assignment are always float32.
+        mask_loss_stride: pixels between neighbouring cells at which masks are compared: 8, 4 as published,
+            2 or 1.
     """
 
     batch_size: int = 32
@@ -134,10 +138,13 @@ class OptimRecipe:
     weight_decay: float = 0.05
     clip_grad_norm: float = 0.0
     precision: Precision = "32-true"
+    mask_loss_stride: int = 4
 
     def __post_init__(self) -> None:
         _require("optim", self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require("optim", self.accumulate >= 1, "accumulate", "at least 1", self.accumulate)
+        stride = self.mask_loss_stride
+        _require("optim", stride in (1, 2, 4, 8), "mask_loss_stride", "1, 2, 4 or 8", stride)
         _require("optim", 0 < self.lr < 1, "lr", "above 0 and below 1", self.lr)
         for key in ("weight_decay", "clip_grad_norm", "backbone_lr_factor"):
             value = getattr(self, key)

@@ -173,7 +173,7 @@ def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
         loggers=options.loggers,
         commands=options.commands,
     )
-    trainer = Trainer(fabric, build(recipe.model.size, len(data.classes)), job)
+    trainer = Trainer(fabric, build(recipe.model.size, len(data.classes), recipe.model.masks), job)
     trainer.restore()
     if fabric.is_global_zero:
         if moved:

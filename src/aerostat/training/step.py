@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from aerostat.errors import AerostatError
-from aerostat.model import RTMDet, detection_loss
+from aerostat.model import InstanceOutputs, Outputs, RTMDet, detection_loss, instance_loss
 from aerostat.pipeline.loader import Batch
 from aerostat.text import counted
 from aerostat.training.device import DeviceBatch
@@ -33,7 +33,23 @@ TOTAL = "loss"
 """Name of the sum of all losses."""
 
 Losses = Callable[..., Mapping[str, Tensor]]
-"""Returns the losses of a batch by name; see `aerostat.model.loss.detection_loss`."""
+"""Takes outputs, a batch and `average`, and returns the losses by name; see `batch_losses`."""
+
+
+def batch_losses(
+    outputs: Outputs, batch: DeviceBatch, *, average: Callable[[Tensor], Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return the losses of a batch by name; see `aerostat.model.loss`.
+
+    Args:
+        outputs: of the network.
+        batch: with masks if the network has masks.
+        average: averages a normaliser over the processes of a distributed run.
+    """
+    if isinstance(outputs, InstanceOutputs):
+        assert batch.masks is not None
+        return instance_loss(outputs, batch.boxes, batch.labels, batch.masks, average=average)
+    return detection_loss(*outputs, batch.boxes, batch.labels, average=average)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +105,7 @@ class Learner:
         recipe: Recipe,
         *,
         warn: Callable[[str, int], None],
-        losses: Losses = detection_loss,
+        losses: Losses = batch_losses,
     ) -> None:
         self.fabric, self.recipe, self.losses = fabric, recipe, losses
         self.parts = 1
@@ -178,14 +194,8 @@ class Learner:
         sums: Tensor | None = None
         several = self.fabric.world_size > 1
         for part in in_parts(batch, self.parts):
-            cls, reg = self.wrapped(part.images)
-            losses = self.losses(
-                cls,
-                reg,
-                part.boxes,
-                part.labels,
-                average=Processes(self.fabric).average if several else None,
-            )
+            outputs = self.wrapped(part.images)
+            losses = self.losses(outputs, part, average=Processes(self.fabric).average if several else None)
             total = functools.reduce(operator.add, losses.values())
             share = len(part.boxes) / len(batch.boxes)
             self.fabric.backward(total * (share / in_group))

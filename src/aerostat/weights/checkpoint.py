@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from aerostat.model.rtmdet import ARCHITECTURES, SIZES, build
 from aerostat.text import counted, listed, shown
 from aerostat.weights import container as safe_file
 from aerostat.weights import openmmlab, pth
+from aerostat.weights.tasks import for_task
 
 KEY = "aerostat"
 _WHAT = "a weights file of aerostat or OpenMMLab"
@@ -44,6 +45,7 @@ class Header:
         source: ``aerostat`` or ``openmmlab``.
         notes: remarks on the weights, a clause each.
         version: of aerostat that wrote the file.
+        masks: whether the network predicts instance masks (RTMDet-Ins).
     """
 
     size: str
@@ -56,6 +58,7 @@ class Header:
     source: str = "aerostat"
     notes: tuple[str, ...] = ()
     version: str = field(default_factory=safe_file.version)
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def save_weights(
     _check_header(header, f"the header for {path}")
     _check_against(header, state, path)
     document = _plain({f.name: getattr(header, f.name) for f in fields(header)})
+    if not header.masks:  # as files without masks have always been written
+        del document["masks"]
     safe_file.write(path, {name: _stored(tensor, dtype) for name, tensor in state.items()}, KEY, document)
 
 
@@ -179,6 +184,7 @@ def _load_openmmlab(path: Path) -> Weights:
         kind=identity.kind,
         source="openmmlab",
         notes=notes,
+        masks=identity.masks,
     )
     return Weights({name: _float32(tensor) for name, tensor in state.items()}, header)
 
@@ -210,6 +216,8 @@ def _check_header(header: Header, where: str) -> None:
         )
     if header.kind not in ("detector", "backbone"):
         raise InputError(f"In {where} the kind is {shown(header.kind, 42)}; expected detector or backbone.")
+    if not isinstance(header.masks, bool):
+        raise InputError(f"In {where} 'masks' is {shown(header.masks, 42)}; expected true or false.")
     classes = header.classes
     if not isinstance(classes, tuple) or not all(isinstance(name, str) and name for name in classes):
         raise InputError(f"In {where} the classes are {shown(classes)}; expected a list of names.")
@@ -248,6 +256,12 @@ def _check_against(header: Header, state: Mapping[str, Tensor], path: Path) -> N
                 f"The header of {path} states {header.size} weights, but they are {identity.size}; "
                 f"save them again."
             )
+        if header.kind == "detector" and identity.masks != header.masks:
+            states, holds = ("with", "none") if header.masks else ("without", "a mask branch")
+            raise InputError(
+                f"The header of {path} states a network {states} masks, but its tensors have {holds}; save "
+                "them again."
+            )
 
 
 # ----------------------------------------------------------------------------- weights meet a network
@@ -268,19 +282,24 @@ def check_size(header: Header, size: str, source: str | Path) -> None:
 
 @dataclass(frozen=True)
 class ClassReport:
-    """Class names of a head's rows that were kept from the file, rebuilt, and dropped."""
+    """Class names of a head's rows that were kept from the file, rebuilt, and dropped.
+
+    `task` says what was taken from weights of the other task, without masks or with them.
+    """
 
     kept: tuple[str, ...]
     rebuilt: tuple[str, ...]
     dropped: tuple[str, ...] = ()
+    task: str = ""
 
     @property
     def sentence(self) -> str:
         """The report as a clause, such as ``head rebuilt for balloon``."""
+        task = f"; {self.task}" if self.task else ""
         if not self.rebuilt:
-            return f"head kept for {listed(self.kept)}"
+            return f"head kept for {listed(self.kept)}{task}"
         kept = f", rows kept for {listed(self.kept)}" if self.kept else ""
-        return f"head rebuilt for {listed(self.rebuilt)}{kept}"
+        return f"head rebuilt for {listed(self.rebuilt)}{kept}{task}"
 
 
 def adapt_classes(
@@ -348,6 +367,8 @@ def fit_to(
         report = ClassReport((), tuple(classes))
     else:
         state, report = adapt_classes(weights.state, weights.header.classes, classes, fresh)
+        state, taken = for_task(state, fresh, weights.header.size)  # type: ignore[arg-type]
+        report = replace(report, task=taken)
     missing = [name for name in fresh if name not in state]
     unexpected = [name for name in state if name not in fresh]
     if missing or unexpected:
@@ -373,6 +394,6 @@ def in_published_order(weights: Weights, source: str | Path) -> dict[str, Tensor
     """
     header = weights.header
     with torch.device("meta"):  # names and shapes alone
-        network = build(header.size, len(header.classes)).state_dict()
+        network = build(header.size, len(header.classes), header.masks).state_dict()
     state, _ = fit_to(weights, header.size, header.classes, network, source)
     return {name: state[name] for name in network}

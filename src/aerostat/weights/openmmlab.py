@@ -27,11 +27,13 @@ class Identity:
         kind: ``detector``, or ``backbone`` if there is no neck and no head.
         size: nano, tiny, s, m, l or x.
         num_classes: 0 for a backbone.
+        masks: whether it predicts instance masks (RTMDet-Ins).
     """
 
     kind: Literal["detector", "backbone"]
     size: Size
     num_classes: int
+    masks: bool = False
 
 
 _MMYOLO = (
@@ -111,13 +113,8 @@ def identify(state: Mapping[str, Tensor], source: str | Path) -> Identity:
         source: name of the file in a message.
 
     Raises:
-        InputError: the weights are of instance segmentation, of another network, or of no published size.
+        InputError: the weights are of another network, or of no published size.
     """
-    if any(".kernel_convs." in name or ".mask_head." in name for name in state):
-        raise InputError(
-            f"{source} holds RTMDet-Ins weights (instance masks), which are not supported yet; "
-            f"take the detection weights of that size, such as rtmdet-tiny."
-        )
     stem = state.get("backbone.stem.2.conv.weight")
     depthwise = "backbone.stage1.0.depthwise_conv.conv.weight" in state
     if stem is None or not (depthwise or "backbone.stage1.0.conv.weight" in state):
@@ -139,7 +136,12 @@ def identify(state: Mapping[str, Tensor], source: str | Path) -> Identity:
     head = state.get("bbox_head.rtm_cls.0.weight")
     if head is None or head.ndim != 4 or head.shape[0] < 1:
         raise InputError(f"{source} lacks its classification layer bbox_head.rtm_cls.0; fetch it again.")
-    return Identity("detector", sizes[0], int(head.shape[0]))
+    return Identity("detector", sizes[0], int(head.shape[0]), has_masks(state))
+
+
+def has_masks(state: Mapping[str, Tensor]) -> bool:
+    """Return whether a state dict under MMDetection's names is of a network with masks (RTMDet-Ins)."""
+    return any(name.startswith(("bbox_head.kernel_convs.", "bbox_head.mask_head.")) for name in state)
 
 
 def class_names(meta: Mapping[str, Any], num_classes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -38,6 +38,7 @@ class Exported:
         score_threshold: of the suppression in the graph, below which nothing leaves it; None without one.
         nms_iou: of the suppression in the graph; None without one.
         weights_sha256: of the weights file that it was made from.
+        masks: whether it gives masks.
     """
 
     size: str
@@ -49,6 +50,7 @@ class Exported:
     score_threshold: float | None = None
     nms_iou: float | None = None
     weights_sha256: str = ""
+    masks: bool = False
 
     @property
     def suppressed(self) -> bool:
@@ -57,7 +59,10 @@ class Exported:
 
     def to_json(self) -> str:
         """Return the text of the metadata entry."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        entry = {"format": FORMAT, **asdict(self)}
+        if not self.masks:  # as files without masks have always been written
+            del entry["masks"]
+        return json.dumps(entry, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> Exported:
@@ -103,6 +108,7 @@ def _is_sound(said: Exported) -> bool:
         and all(isinstance(name, str) and name for name in names)
         and all(isinstance(text, str) for text in (said.size, said.precision, said.weights_sha256))
         and isinstance(said.dynamic, bool)
+        and isinstance(said.masks, bool)
         and (said.batch is None or (type(said.batch) is int and 0 < said.batch < 1 << 16))
         and all(share is None or (type(share) in (int, float) and 0 <= share <= 1) for share in shares)
     )

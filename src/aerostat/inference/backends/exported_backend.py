@@ -39,6 +39,11 @@ class ExportedEngine:
         self._twins: dict[int, ExportedEngine] = {}
 
     @property
+    def has_masks(self) -> bool:
+        """Whether the graph gives masks."""
+        return self.exported.masks
+
+    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """The only (width, height) of its input; None if any multiples of 32 will do."""
         return None if self.exported.dynamic else self.exported.input_size

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import InputError
-from aerostat.geometry.postprocess import Candidates, select
+from aerostat.geometry.postprocess import STRIDES, Candidates, select
 from aerostat.inference.backends.engine import NotNumbersError
 from aerostat.inference.backends.exported import Exported
+from aerostat.inference.instance_masks import MASK_LOGITS
 
 Inputs = dict[str, NDArray[Any]]
 """By name: `images`, and `content_sizes` where suppression is in the graph."""
@@ -77,7 +79,30 @@ def _all_points(
     scores, boxes_xyxy = np.asarray(outputs["scores"][place]), np.asarray(outputs["boxes"][place])
     if np.isnan(scores.sum()) or np.isnan(boxes_xyxy.sum()):
         raise NotNumbersError(place)
-    return select(scores, boxes_xyxy, size, score_threshold=score_threshold, pre_nms=pre_nms)
+    found = select(scores, boxes_xyxy, size, score_threshold=score_threshold, pre_nms=pre_nms)
+    if "kernels" not in outputs:
+        return found
+    kernels, features = np.asarray(outputs["kernels"][place]), np.asarray(outputs["mask_features"][place])
+    if np.isnan(kernels.sum()) or np.isnan(features.sum()):
+        raise NotNumbersError(place)
+    return replace(found, mask_maps=_MaskMaps(kernels, features, size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _MaskMaps:
+    """What a graph says about the masks of one image; see `MaskMaps`."""
+
+    of_points: NDArray[np.float32]
+    mask_features: NDArray[np.float32]
+    size: tuple[int, int]
+
+    def features(self) -> NDArray[np.float32]:
+        return self.mask_features
+
+    def kernels(self, levels: NDArray[np.int64], points: NDArray[np.int64]) -> NDArray[np.float32]:
+        counts = [(self.size[0] // stride) * (self.size[1] // stride) for stride in STRIDES]
+        starts = np.cumsum([0, *counts[:-1]])
+        return np.asarray(self.of_points[starts[levels] + points], np.float32)
 
 
 def _suppressed(
@@ -86,4 +111,6 @@ def _suppressed(
     scores = np.asarray(outputs["scores"])
     mine = np.flatnonzero((outputs["image_indices"] == place) & (scores > score_threshold))
     boxes_xyxy = np.asarray(outputs["boxes"])[mine]
-    return Candidates(boxes_xyxy, scores[mine], np.asarray(outputs["labels"])[mine].astype(np.int64))
+    labels = np.asarray(outputs["labels"])[mine].astype(np.int64)
+    drawn = {MASK_LOGITS: np.asarray(outputs["masks"])[mine]} if "masks" in outputs else {}
+    return Candidates(boxes_xyxy, scores[mine], labels, columns=drawn)

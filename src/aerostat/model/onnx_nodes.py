@@ -1,0 +1,37 @@
+"""Nodes and constants of an ONNX graph in the making."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import helper
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+
+@dataclass
+class Graph:
+    """Nodes and constants of an unfinished graph; every method returns the name of a value."""
+
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def constant(self, value: NDArray[Any] | float | int | Sequence[int], name: str = "") -> str:
+        """Add a constant: int64 for whole numbers, float32 for others."""
+        array = np.asarray(value, np.int64 if isinstance(value, list | tuple | int) else None)
+        array = array.astype(np.float32) if array.dtype == np.float64 else array
+        name = name or f"constant_{len(self.constants)}"
+        self.constants[name] = np.ascontiguousarray(array) if array.ndim else array
+        return name
+
+    def add(self, kind: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any) -> str:
+        """Add a node and return the name of its first output."""
+        name = name or f"{kind}_{len(self.nodes)}"
+        outs = [name, *(f"{name}.{i}" for i in range(1, outputs))]
+        self.nodes.append(helper.make_node(kind, list(inputs), outs, name=name, **attributes))
+        return name
