@@ -264,7 +264,6 @@ HEAD = "dict(type='RTMDet', bbox_head=dict(type='RTMDetSepBNHead'), "
     [
         ("dict(type='FasterRCNN', roi_head=dict())", "config of 'FasterRCNN'; only RTMDet"),
         ("dict(type='YOLODetector', bbox_head=dict(type='YOLOv8Head'))", "YOLODetector with YOLOv8Head"),
-        ("dict(type='RTMDet', bbox_head=dict(type='RTMDetInsSepBNHead'))", "RTMDet-Ins"),
         ("dict(type='mmdet.RTMDet', bbox_head=dict(type='RotatedRTMDetSepBNHead'))", "rotated RTMDet"),
         (
             HEAD + "backbone=dict(type='SwinTransformer'))",

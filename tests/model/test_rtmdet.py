@@ -80,8 +80,6 @@ def test_what_cannot_be_built_is_refused_in_a_sentence():
         build("tinny", 1)
     with pytest.raises(InputError, match="at least one class, got 0"):
         build("tiny", 0)
-    with pytest.raises(InputError, match="masks"):
-        build("tiny", 1, masks=True)
 
 
 def test_an_input_that_the_pyramid_does_not_divide_is_refused():

@@ -17,7 +17,14 @@ import torch
 from aerostat.errors import InputError
 from aerostat.weights import inert_pickle
 from aerostat.weights.coco_classes import COCO_CLASSES
-from aerostat.weights.openmmlab import class_names, drop_preprocessor, identify, to_mmdet_names, write_pth
+from aerostat.weights.openmmlab import (
+    Identity,
+    class_names,
+    drop_preprocessor,
+    identify,
+    to_mmdet_names,
+    write_pth,
+)
 from aerostat.weights.pth import read_pth
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -435,11 +442,11 @@ def test_large_sizes_are_told_apart_by_their_stem_and_depth() -> None:
             identify(state, "x")
 
 
-def test_instance_segmentation_and_other_networks_are_refused_by_name() -> None:
-    with pytest.raises(
-        InputError, match=r"RTMDet-Ins weights \(instance masks\), which are not supported yet"
-    ):
-        identify(names_and_shapes("tiny_ins_1.npz"), "ins.pth")
+def test_a_network_with_masks_is_known_by_its_names() -> None:
+    assert identify(names_and_shapes("tiny_ins_1.npz"), "ins.pth") == Identity("detector", "tiny", 1, True)
+
+
+def test_other_networks_are_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"yolo.pth does not hold RTMDet weights.*'conv1.weight'"):
         identify({"conv1.weight": torch.empty(1)}, "yolo.pth")
     with pytest.raises(InputError, match="found 'nothing'"):

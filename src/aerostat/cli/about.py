@@ -16,13 +16,12 @@ def models(*, json_: JsonFlag = False) -> None:
     if json_:
         print(document([row.to_dict() for row in zoo_table()]))
         return
-    print(f"{'name':<21}{'classes':<12}{'input':>6}{'box AP':>8}{'M params':>10}  here")
+    print(f"{'name':<21}{'classes':<12}{'input':>6}{'box AP':>8}{'mask AP':>9}{'M params':>10}  here")
     for row in zoo_table():
         entry = row.entry
-        ap = "-" if entry.box_ap is None else f"{entry.box_ap:.1f}"
-        parameters = "-" if entry.parameters_m is None else f"{entry.parameters_m:.1f}"
-        here = ("yes" if row.here else "no") if entry.supported else "not yet: masks"
-        print(f"{entry.name:<21}{entry.classes:<12}{entry.input_size[0]:>6}{ap:>8}{parameters:>10}  {here}")
+        box, mask = ("-" if ap is None else f"{ap:.1f}" for ap in (entry.box_ap, entry.mask_ap))
+        about = f"{entry.name:<21}{entry.classes:<12}{entry.input_size[0]:>6}{box:>8}{mask:>9}"
+        print(f"{about}{entry.parameters_m:>10.1f}  {'yes' if row.here else 'no'}")
     print("A model is downloaded when it is named as weights; --json has the addresses.")
     console.tell(f"They stand in {weights_folder()} (AEROSTAT_HOME changes that).")
 

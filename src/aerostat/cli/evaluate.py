@@ -12,7 +12,19 @@ from aerostat.cli import console
 from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
-from aerostat.cli.options import ONE_VIEW, READ, Device, Engine, Force, InputSize, JsonFlag, Read, Tta
+from aerostat.cli.options import (
+    MASKS,
+    ONE_VIEW,
+    READ,
+    Device,
+    Engine,
+    Force,
+    InputSize,
+    JsonFlag,
+    Masks,
+    Read,
+    Tta,
+)
 from aerostat.cli.reading import held_out_apart, read_for, split_to_evaluate, tell_losses
 from aerostat.cli.refusals import require_free
 from aerostat.errors import AerostatError, InputError, clause
@@ -34,6 +46,7 @@ def evaluate(
     split: str | None = None,
     reading: Read = READ,
     views: Tta = ONE_VIEW,
+    drawn: Masks = MASKS,
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
     force: Force = False,
@@ -78,12 +91,23 @@ def evaluate(
         unreadable.append(record.file_name)
         _log.warning(f"{part.name}: {record.file_name} is left out with its objects: {clause(error)}")
 
-    found = detect(detector, part, tta=tta or False, on_unreadable=leave_out)
+    found = detect(
+        detector,
+        part,
+        tta=tta or False,
+        masks=drawn.masks,
+        mask_threshold=drawn.mask_threshold,
+        on_unreadable=leave_out,
+    )
     if not found:
         raise AerostatError(f"None of the {counted(len(part), 'image')} of {part.name} can be read.")
     records = [record for record, _ in found]
     result = evaluate_detections(
-        records, [detections for _, detections in found], part.classes, max_dets=max_dets
+        records,
+        [detections for _, detections in found],
+        part.classes,
+        max_dets=max_dets,
+        masks=drawn.masks,
     )
     if save is not None:
         _save_results(save, part, found)

@@ -82,7 +82,7 @@ def export(
         Photographs, or folders of them, to compare on instead of data.
     """
     from aerostat.deploy.export import GraphOptions
-    from aerostat.geometry.postprocess import NMS_IOU, SCORE_THRESHOLD
+    from aerostat.geometry.postprocess import SCORE_THRESHOLD
     from aerostat.inference.backends.exported import SUFFIXES as EXPORTED
     from aerostat.inference.resolve import weights_path
 
@@ -126,8 +126,9 @@ def export(
         graph=GraphOptions(
             batch=1 if batch is None else batch or None,
             dynamic=dynamic,
-            nms_iou=(NMS_IOU if nms_iou is None else nms_iou) if nms else None,
+            nms_iou=nms_iou if nms else None,
             score_threshold=SCORE_THRESHOLD if score is None else score,
+            nms=nms,
         ),
     )
 

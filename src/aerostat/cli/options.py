@@ -203,6 +203,23 @@ class Predict:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Masks:
+    """Masks of detections, for models that have them.
+
+    Parameters
+    ----------
+    masks:
+        Draw masks, which is the default for models that have them, or boxes alone.
+    mask_threshold:
+        A pixel belongs to a mask above this probability.
+    """
+
+    masks: Annotated[bool | None, Parameter(show_default=False)] = None
+    mask_threshold: float = 0.5
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Recipe:
     """What is trained, and from where."""
 
@@ -253,6 +270,7 @@ class Fields:
 
 
 READ, PREDICT, ONE_VIEW, RECIPE, FIELDS = Read(), Predict(), Tta(), Recipe(), Fields()
+MASKS = Masks()
 """Nothing asked for."""
 
 

@@ -13,6 +13,7 @@ from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
 from aerostat.cli.options import (
+    MASKS,
     ONE_VIEW,
     PREDICT,
     READ,
@@ -21,6 +22,7 @@ from aerostat.cli.options import (
     Flag,
     InputSize,
     JsonFlag,
+    Masks,
     Predict,
     Switch,
     Tta,
@@ -44,6 +46,7 @@ def predict(
     *sources: str,
     keep: Predict = PREDICT,
     views: Tta = ONE_VIEW,
+    drawn: Masks = MASKS,
     out: Path = Path("predictions"),
     format_: Annotated[list[str] | None, Parameter(name="--format", negative=())] = None,
     pictures: Switch = True,
@@ -93,6 +96,8 @@ def predict(
         score=keep.score,
         nms_iou=keep.nms_iou,
         tta=tta or False,
+        masks=drawn.masks,
+        mask_threshold=drawn.mask_threshold,
         formats=[_with_ids(name, truth, sort) for name in names],
         pictures=pictures,
         judge=judge,

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from aerostat.deploy.parity import Parity, compare
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import replacing
-from aerostat.geometry.postprocess import MAX_DETECTIONS, MAX_MASKS, SCORE_THRESHOLD
+from aerostat.geometry.postprocess import (
+    MASK_NMS_IOU,
+    MAX_DETECTIONS,
+    MAX_MASKS,
+    NMS_IOU,
+    SCORE_THRESHOLD,
+)
 from aerostat.images.letterbox import Letterbox
 from aerostat.inference.backends.exported import KEY, Exported
 from aerostat.inference.backends.pytorch import TorchEngine
@@ -39,14 +45,23 @@ class GraphOptions:
     Args:
         batch: images per call; None for any number.
         dynamic: whether it takes any number of images, whose sides are any multiples of 32.
-        nms_iou: IoU threshold of non-maximum suppression inside the graph; None leaves suppression out.
+        nms_iou: IoU threshold of non-maximum suppression inside the graph; None leaves suppression out, unless
+            `nms` is set.
         score_threshold: of the suppression inside the graph.
+        nms: whether suppression is inside the graph, at the published IoU of the network if `nms_iou` is None.
     """
 
     batch: int | None = 1
     dynamic: bool = False
     nms_iou: float | None = None
     score_threshold: float = SCORE_THRESHOLD
+    nms: bool = False
+
+    def iou(self, masks: bool) -> float | None:
+        """Return the IoU threshold of the suppression inside the graph of a network, None without one."""
+        if self.nms_iou is not None or not self.nms:
+            return self.nms_iou
+        return MASK_NMS_IOU if masks else NMS_IOU
 
 
 @dataclass(frozen=True)
@@ -101,14 +116,15 @@ def export(
             raise InputError(f"Export to {to} needs {package}; install it with: pip install {package}")
     net, weights, size = load_network(source, input_size=input_size)
     header = weights.header
+    nms_iou = graph.iou(header.masks)
     exported = Exported(
         header.size,
         header.classes,
         size,
         dynamic=graph.dynamic,
         batch=None if graph.dynamic else graph.batch,
-        score_threshold=None if graph.nms_iou is None else graph.score_threshold,
-        nms_iou=graph.nms_iou,
+        score_threshold=None if nms_iou is None else graph.score_threshold,
+        nms_iou=nms_iou,
         weights_sha256=hashlib.sha256(weights_path(source).read_bytes()).hexdigest(),
         masks=header.masks,
     )

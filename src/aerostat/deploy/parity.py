@@ -18,6 +18,8 @@ SCORE = 0.05
 """Detections with a higher score are compared; below it rounding decides which ones there are."""
 BOX_TOLERANCE, SCORE_TOLERANCE = 0.5, 0.005
 """Largest difference of a corner in pixels of the photograph, and of a score, that is still rounding."""
+MASK_IOU, MASK_PIXELS = 0.9, 256
+"""Smallest IoU of two masks that is still rounding, and pixels below which a single one decides."""
 SAME_PLACE = 0.5
 """IoU from which two detections of one class count as the same object."""
 
@@ -33,6 +35,7 @@ class Parity:
         extra: of the other detector, clearly above `SCORE`, without a partner.
         box_difference: largest difference of a corner in pixels of the photograph, among pairs.
         score_difference: largest difference of the scores, among pairs.
+        mask_iou: smallest IoU of the masks of a pair, of masks of at least `MASK_PIXELS`; None without masks.
 
     Example:
         >>> parity = Parity(1, detections=5, found_again=4, extra=0, box_difference=0, score_difference=0)
@@ -46,6 +49,7 @@ class Parity:
     extra: int
     box_difference: float
     score_difference: float
+    mask_iou: float | None = None
 
     @property
     def same(self) -> bool:
@@ -55,6 +59,7 @@ class Parity:
             and not self.extra
             and self.box_difference <= BOX_TOLERANCE
             and self.score_difference <= SCORE_TOLERANCE
+            and (self.mask_iou is None or self.mask_iou >= MASK_IOU)
         )
 
     def describe(self) -> str:
@@ -64,6 +69,8 @@ class Parity:
         if self.found_again:
             text += f", boxes within {_shown(self.box_difference)} px, scores within "
             text += _shown(self.score_difference)
+            if self.mask_iou is not None:
+                text += f", IoU of masks at least {self.mask_iou:.3f}"
         return text + (f", {self.extra} more" if self.extra else "")
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +82,7 @@ class Parity:
             "extra": self.extra,
             "box_difference": self.box_difference,
             "score_difference": self.score_difference,
+            **({} if self.mask_iou is None else {"mask_iou": self.mask_iou}),
             "same": self.same,
         }
 
@@ -82,7 +90,9 @@ class Parity:
 def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[np.uint8]]) -> Parity:
     """Return the parity of two detectors on photographs (H, W, 3) uint8 BGR."""
     total = again = extra = 0
+    masks = reference.has_masks and other.has_masks
     box = score = 0.0
+    mask_ious: list[float] = []
     for image_bgr in images_bgr:
         # The other threshold is lower, so that rounding of a score at the threshold loses no partner.
         ours = reference.predict(image_bgr, score=SCORE)
@@ -92,11 +102,26 @@ def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[n
         for mine, theirs in pairs:
             box = max(box, float(np.abs(ours.boxes_xyxy[mine] - low.boxes_xyxy[theirs]).max()))
             score = max(score, float(abs(ours.scores[mine] - low.scores[theirs])))
+        mask_ious += _mask_ious(ours, low, pairs)
         taken = {theirs for _, theirs in pairs}
         extra += sum(
             float(low.scores[i]) > SCORE + SCORE_TOLERANCE for i in range(len(low)) if i not in taken
         )
-    return Parity(len(images_bgr), total, again, extra, box, score)
+    return Parity(
+        len(images_bgr), total, again, extra, box, score, min(mask_ious, default=1.0) if masks else None
+    )
+
+
+def _mask_ious(ours: Detections, theirs: Detections, pairs: Sequence[tuple[int, int]]) -> list[float]:
+    """Return the IoU of the masks of each pair, without masks of a few pixels."""
+    if ours.masks is None or theirs.masks is None or not pairs:
+        return []
+    mine, other = (np.asarray(rows) for rows in zip(*pairs, strict=True))
+    large = (ours.masks.area()[mine] >= MASK_PIXELS) | (theirs.masks.area()[other] >= MASK_PIXELS)
+    return [
+        float(ours.masks[[a]].iou(theirs.masks[[b]])[0, 0])
+        for a, b in zip(mine[large].tolist(), other[large].tolist(), strict=True)
+    ]
 
 
 def _pairs(ours: Detections, theirs: Detections) -> list[tuple[int, int]]:

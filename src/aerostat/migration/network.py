@@ -16,6 +16,16 @@ from aerostat.openmmlab.values import type_name
 from aerostat.text import shown
 from aerostat.weights import zoo
 
+_INSTANCE_HEAD = {
+    "loss_mask": {"type": "DiceLoss", "loss_weight": 2.0, "eps": 5e-6, "reduction": "mean"},
+    "mask_loss_stride": 4,
+    "num_prototypes": 8,
+    "dyconv_channels": 8,
+    "num_dyconvs": 3,
+    "pred_kernel_size": 1,
+    "share_conv": True,
+}
+"""What the published head of RTMDet-Ins has in addition (MMDetection 3, configs/rtmdet/rtmdet-ins_*)."""
 _INSTANCE_HEADS = ("RTMDetInsHead", "RTMDetInsSepBNHead", "RTMDetInsSepBNHeadModule", "RTMDetInsHeadModule")
 _ROTATED_HEADS = ("RotatedRTMDetHead", "RotatedRTMDetSepBNHead", "RTMDetRotatedHead")
 _HEADS = ("RTMDetSepBNHead", "RTMDetHead")
@@ -69,19 +79,15 @@ def require_rtmdet(config: Config) -> None:
     heads = [type_name(head.get("type")), type_name((head.get("head_module") or {}).get("type"))] if (
         isinstance(head, dict) and isinstance(head.get("head_module"), dict | None)
     ) else [""]  # fmt: skip
-    if any(name in _INSTANCE_HEADS for name in heads):
-        what = "RTMDet-Ins, which segments instances"
-    elif any(name in _ROTATED_HEADS for name in heads):
-        what = "a rotated RTMDet"
-    elif heads[0] not in _HEADS or kind not in ("RTMDet", "YOLODetector"):
+    if any(name in _ROTATED_HEADS for name in heads):
+        raise InputError(
+            f"{config.path} is the config of a rotated RTMDet; that is not supported yet, only RTMDet for "
+            "upright boxes and RTMDet-Ins are."
+        )
+    if heads[0] not in (*_HEADS, *_INSTANCE_HEADS) or kind not in ("RTMDet", "YOLODetector"):
         named = " with ".join(filter(None, (kind, heads[0]))) or "no detector"
         raise InputError(f"{config.path} is the config of {shown(named, 80)}; only RTMDet can be migrated.")
-    else:
-        _require_backbone(config, model)
-        return
-    raise InputError(
-        f"{config.path} is the config of {what}; that is not supported yet, only RTMDet for boxes is."
-    )
+    _require_backbone(config, model)
 
 
 def _require_backbone(config: Config, model: dict[str, Any]) -> None:
@@ -124,9 +130,22 @@ def map_network(config: Config, draft: Draft) -> None:
     factors = f"{backbone.get('deepen_factor', 1.0)} x {backbone.get('widen_factor', 1.0)}"
     draft.set("model.size", size)
     draft.rows.append(Row("taken over", "model.backbone depth x width", factors, f"model.size = {size!r}"))
+    _masks(config, draft)
     _weights(config, draft)
     _freezing(backbone, draft)
     _differences(config, size, draft)
+
+
+def _masks(config: Config, draft: Draft) -> None:
+    """Map the head of RTMDet-Ins."""
+    head = config.get("model", "bbox_head")
+    kind = type_name(head.get("type"))
+    if kind not in _INSTANCE_HEADS:
+        return
+    draft.take("model.masks", True, "model.bbox_head.type", kind)
+    stride = head.get("mask_loss_stride", 4)
+    if stride in (1, 2, 4, 8):
+        draft.take("optim.mask_loss_stride", stride, "model.bbox_head.mask_loss_stride", stride)
 
 
 # --- weights
@@ -162,7 +181,7 @@ def _start_from(source: str, key: str, config: Config, draft: Draft) -> None:
         return
     name = source.replace("\\", "/").rpartition("/")[2]
     for entry in zoo.entries():
-        if entry.file_name == name and entry.supported:
+        if entry.file_name == name:
             draft.take(
                 "model.weights",
                 entry.name,
@@ -225,6 +244,12 @@ def _differences(config: Config, size: str, draft: Draft) -> None:
     name = f"rtmdet_{size}_8xb32-300e_coco"
     values = find(name, flavour)
     assert values is not None
+    if isinstance(head, dict) and type_name(head.get("type")) in _INSTANCE_HEADS:
+        values["model"]["bbox_head"] = {
+            **values["model"]["bbox_head"],
+            **_INSTANCE_HEAD,
+            "type": head["type"],
+        }
     reference = dict(_leaves(values["model"]))
     same = 0
     for key, value in _leaves(config.get("model")):

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from aerostat.geometry.mask_kernels import KERNEL_PARAMETERS, MASK_STRIDE, PROTOTYPES
 from aerostat.geometry.postprocess import STRIDES
-from aerostat.model import MEAN_BGR, STD_BGR, RTMDet, level_points
+from aerostat.model import MEAN_BGR, STD_BGR, BoxOutputs, InstanceOutputs, RTMDet, level_points
 from aerostat.model.folding import FoldedConv, folded
 from aerostat.model.onnx_masks import drawn_masks
 from aerostat.model.onnx_nodes import Graph
@@ -99,7 +99,8 @@ def onnx_model(
     if kernels:
         name = "" if suppression else "kernels"
         kernels = [_points_first(graph, kernels, KERNEL_PARAMETERS, name)]
-        features = graph.add("Identity", features, name="" if suppression else "mask_features")
+        if suppression is None:
+            features = graph.renamed(features, "mask_features")
     boxes = graph.add("Add", signed, points, name="" if suppression else "boxes")
     images: list[Any] = [batch or "N", *(("H", "W") if dynamic else (height, width)), 3]
     count = "P" if dynamic else sum((width // s) * (height // s) for s in STRIDES)
@@ -184,7 +185,8 @@ def _network(graph: Graph, net: RTMDet, images: str) -> tuple[list[str], list[st
             module = trunk.get_submodule(str(node.target))
             values[node] = _module(graph, module, arguments[0], str(node.target))
         elif node.op in ("call_function", "call_method"):
-            values[node] = _OPERATIONS[node.target](graph, *arguments, **node.kwargs)
+            named = fx.map_arg(node.kwargs, lambda n: values[n])
+            values[node] = _OPERATIONS[node.target](graph, *arguments, **named)
         elif node.op == "output":
             cls, reg, *masks = arguments[0]
             kernels, features = masks or ((), "")
@@ -267,6 +269,8 @@ _OPERATIONS: dict[Any, Callable[..., Any]] = {
     operator.getitem: lambda graph, shape, part: graph.add(
         "Slice", shape, graph.constant([part.start]), graph.constant([4])
     ),
+    BoxOutputs: lambda graph, *parts: parts,
+    InstanceOutputs: lambda graph, *parts: parts,
     "mean": _mean,
     "to": _same,
     "float": _same,

@@ -35,3 +35,14 @@ class Graph:
         outs = [name, *(f"{name}.{i}" for i in range(1, outputs))]
         self.nodes.append(helper.make_node(kind, list(inputs), outs, name=name, **attributes))
         return name
+
+    def renamed(self, value: str, name: str) -> str:
+        """Give another name to a value that no node takes yet, and return the name.
+
+        A node that only renames would be left out by a runtime, and its name with it.
+        """
+        for node in self.nodes:
+            for place, output in enumerate(node.output):
+                if output == value:
+                    node.output[place] = name
+        return name

@@ -101,7 +101,8 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     train_split, val_split = choose_splits(data)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     size, asked = _size_and_weights(request, explicit.get("model", {}))
-    source, why = _choose_weights(size, asked, commands)
+    with_masks = request.masks or explicit.get("model", {}).get("masks")
+    source, why = _choose_weights(size, asked, commands, masks=bool(with_masks))
     loaded = load_weights(weights_path(source)) if source else None
     data, holdout = _with_validation(data, request.val)
     train_split, val_split = choose_splits(data)
@@ -311,12 +312,14 @@ def _differing(recipe: Recipe, values: Values) -> list[str]:
     return [f"asked for instead: {', '.join(asked)}"] if asked else []
 
 
-def _choose_weights(size: str, weights: str | None, commands: Commands) -> tuple[str, str]:
-    """Return what to start from, empty for fresh weights, and why."""
+def _choose_weights(
+    size: str, weights: str | None, commands: Commands, *, masks: bool = False
+) -> tuple[str, str]:
+    """Return what to start from, empty for fresh weights, and why; weights with masks for a run with masks."""
     if weights:
         return weights, f"starting from {weights}"
     if weights is None:
-        name = NANO_WEIGHTS if size == "nano" else f"rtmdet-{size}"
+        name = NANO_WEIGHTS if size == "nano" else f"rtmdet-{'ins-' * masks}{size}"
         known = [entry for entry in zoo.entries() if entry.name == name]
         if known and zoo.cached_path(known[0]).is_file():
             return name, f"starting from {name}'s published weights, which are in the cache"

@@ -56,14 +56,15 @@ class ZooEntry:
 
     Args:
         name: what a person types.
-        task: what the weights do; only detection and backbone are supported so far.
+        task: what the weights do.
         size: nano, tiny, s, m, l or x.
         classes: what it finds, for people: ``COCO (80)``, ``person``, ``hand``.
         input_size: (width, height) in pixels.
         box_ap: published COCO box AP in percent, or None.
-        parameters_m: millions of parameters, or None where unpublished.
+        parameters_m: millions of parameters.
         path: of the file below the base URL.
         licence: of the weights.
+        mask_ap: published COCO mask AP in percent, or None.
     """
 
     name: str
@@ -72,9 +73,10 @@ class ZooEntry:
     classes: str
     input_size: tuple[int, int]
     box_ap: float | None
-    parameters_m: float | None
+    parameters_m: float
     path: str
     licence: str = "Apache-2.0"
+    mask_ap: float | None = None
 
     @property
     def sha256_prefix(self) -> str:
@@ -91,11 +93,6 @@ class ZooEntry:
         """Where the file is published, or the mirror's address for it if AEROSTAT_MIRROR is set."""
         return f"{_base()}/{self.path}"
 
-    @property
-    def supported(self) -> bool:
-        """Whether this version can use the weights."""
-        return self.task != "instance segmentation"
-
 
 def _detector(size: str, stamp: str, ap: float, parameters_m: float) -> ZooEntry:
     folder = f"rtmdet_{size}_8xb32-300e_coco"
@@ -103,11 +100,21 @@ def _detector(size: str, stamp: str, ap: float, parameters_m: float) -> ZooEntry
     return ZooEntry(f"rtmdet-{size}", "detection", size, "COCO (80)", (640, 640), ap, parameters_m, path)
 
 
-def _segmenter(size: str, stamp: str, ap: float, parameters_m: float | None) -> ZooEntry:
+def _segmenter(size: str, stamp: str, box_ap: float, mask_ap: float, parameters_m: float) -> ZooEntry:
     folder = f"rtmdet-ins_{size}_8xb{16 if size == 'x' else 32}-300e_coco"
     path = f"{_DETECTION}/{folder}/{folder}_{stamp}.pth"
     task: Task = "instance segmentation"
-    return ZooEntry(f"rtmdet-ins-{size}", task, size, "COCO (80)", (640, 640), ap, parameters_m, path)
+    return ZooEntry(
+        f"rtmdet-ins-{size}",
+        task,
+        size,
+        "COCO (80)",
+        (640, 640),
+        box_ap,
+        parameters_m,
+        path,
+        mask_ap=mask_ap,
+    )
 
 
 def _single(name: str, classes: str, side: int, parameters_m: float, file_name: str) -> ZooEntry:
@@ -137,11 +144,11 @@ _ENTRIES = (
         2.3487,
         f"{_DETECTION}/cspnext_rsb_pretrain/cspnext-tiny_imagenet_600e.pth",
     ),
-    _segmenter("tiny", "20221130_151727-ec670f7e", 40.5, 5.638187),
-    _segmenter("s", "20221121_212604-fdc5d7ec", 44.0, 10.183311),
-    _segmenter("m", "20221123_001039-6eba602e", 48.8, None),
-    _segmenter("l", "20221124_103237-78d1d652", 51.2, None),
-    _segmenter("x", "20221124_111313-33d4595b", 52.4, None),
+    _segmenter("tiny", "20221130_151727-ec670f7e", 40.5, 35.4, 5.638187),
+    _segmenter("s", "20221121_212604-fdc5d7ec", 44.0, 38.7, 10.183311),
+    _segmenter("m", "20221123_001039-6eba602e", 48.8, 42.1, 27.575111),
+    _segmenter("l", "20221124_103237-78d1d652", 51.2, 43.7, 57.365663),
+    _segmenter("x", "20221124_111313-33d4595b", 52.4, 44.6, 102.703767),
 )
 
 
@@ -159,7 +166,7 @@ class ZooRow:
             **asdict(self.entry),
             "url": self.entry.url,
             "sha256_prefix": self.entry.sha256_prefix,
-            "supported": self.entry.supported,
+            "supported": True,
             "file": str(self.path),
             "here": self.here,
         }
@@ -213,17 +220,13 @@ def fetch(name_or_url: str) -> Path:
         name_or_url: a name of the zoo, or an ``https://`` address of a weights file.
 
     Raises:
-        InputError: for an unknown name, weights that this version cannot use, or an address of another kind.
+        InputError: for an unknown name, or an address of another kind.
         AerostatError: if the file cannot be had; the message says which file to put where.
     """
     if "://" in name_or_url:
         name, url, path = _of_url(name_or_url)
     else:
         entry = find(name_or_url)
-        if not entry.supported:
-            raise InputError(
-                f"{entry.name} is for {entry.task}, which is not supported yet; take rtmdet-{entry.size}."
-            )
         name, url, path = entry.name, entry.url, cached_path(entry)
     if not path.is_file():
         with _locked(path):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aerostat.geometry.mask_kernels import KERNEL_PARAMETERS
 from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
-from aerostat.model import InstanceOutputs, Outputs, normalise
+from aerostat.model import BoxOutputs, InstanceOutputs, Outputs, normalise
 from aerostat.model.decode import candidate_boxes
 from aerostat.model.folding import folded
 
@@ -97,8 +97,9 @@ class TorchEngine:
             self._threads.one = True
         # As seen by torch the pixels already lie channels last: normalising keeps that.
         planes = torch.from_numpy(images_bgr).to(self.device).permute(0, 3, 1, 2)
-        outputs: Outputs = self._prepared()(normalise(planes))
-        return outputs
+        outputs = self._prepared()(normalise(planes))
+        # A network of somebody else may give the two lists as a plain pair.
+        return outputs if isinstance(outputs, InstanceOutputs) else BoxOutputs(*outputs)
 
     def _prepared(self) -> nn.Module:
         if self._folded is None:
