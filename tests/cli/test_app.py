@@ -51,6 +51,7 @@ def test_no_option_can_be_said_in_an_undocumented_way():
     assert {n for n in names if n.startswith(("--no-", "--empty-"))} == {
         "--no-pictures",
         "--no-flip",
+        "--no-masks",
         "--no-pixels",
     }
 

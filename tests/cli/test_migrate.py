@@ -102,7 +102,7 @@ def test_train_takes_data_and_recipe_of_a_config(aerostat, coco):
     ended = aerostat("train", config_of(coco), "--dry-run", "--epochs", "3")
     assert ended.code == 0
     recipe = tomllib.loads(ended.out)
-    assert recipe["model"] == {"size": "nano", "weights": "", "freeze": "none"}
+    assert recipe["model"] == {"size": "nano", "weights": "", "freeze": "none", "masks": False}
     assert (recipe["data"]["input_size"], recipe["run"]["seed"]) == (64, 7)
     assert recipe["schedule"]["epochs"] == 3  # options beat the config
     for words in ("settings taken over", "adapted (", "disc", "nothing uses"):

@@ -14,7 +14,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(aerostat, via, working_folde
     assert ended.code == 0
     recipe = tomllib.loads(ended.out)
     assert recipe["schedule"]["epochs"] == 7
-    assert recipe["model"] == {"size": "nano", "weights": "", "freeze": "backbone"}
+    assert recipe["model"] == {"size": "nano", "weights": "", "freeze": "backbone", "masks": False}
     assert (recipe["augment"]["flip"], recipe["optim"]["lr"]) == (0.25, 0.0003)
     for words_of_card in ("train", "val", "disc", "7 epochs", "preset small: 3 training images"):
         assert words_of_card in ended.err

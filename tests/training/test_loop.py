@@ -24,6 +24,7 @@ from aerostat.training.job import Job
 from aerostat.training.loop import Trainer
 from aerostat.training.recipe import Recipe
 from aerostat.training.signals import InterruptedRunError
+from aerostat.training.step import batch_losses
 from aerostat.weights.checkpoint import read_header
 from aerostat.weights.training_state import load_state
 
@@ -228,7 +229,7 @@ def test_in_bfloat16_the_network_is_narrow_and_the_losses_are_float32(discs, tra
     inside, losses = set(), []
 
     def recording(*args, **kwargs):
-        losses.append(detection_loss(*args, **kwargs))
+        losses.append(batch_losses(*args, **kwargs))
         return losses[-1]
 
     trainer = trainer_for(discs, optim={"precision": "bf16-mixed"}, options={"losses": recording})

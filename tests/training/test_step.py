@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from aerostat.model import detection_loss
 from aerostat.runs.curves import loss_curve
 from aerostat.training.device import place
+from aerostat.training.step import batch_losses
 
 
 def with_a_third(*args, **kwargs):
     """RTMDet's losses and a third one, as a function of the model would return them."""
-    losses = detection_loss(*args, **kwargs)
+    losses = batch_losses(*args, **kwargs)
     return {**losses, "loss_size": 0.25 * losses["loss_bbox"]}
 
 
@@ -34,7 +34,7 @@ def test_a_new_loss_is_in_the_metrics_the_progress_and_the_curves_by_its_name(di
 
 def test_a_new_loss_changes_the_gradients(discs, trainer_for, monkeypatch):
     gradients = {}
-    for name, losses in (("two", detection_loss), ("three", with_a_third)):
+    for name, losses in (("two", batch_losses), ("three", with_a_third)):
         trainer = trainer_for(discs, name=name, optim={"lr": 1e-12}, options={"losses": losses})
         weight = trainer.learner.net.get_parameter("bbox_head.rtm_reg.0.weight")
         optimiser = trainer.learner.optimiser.optimizer

@@ -45,10 +45,10 @@ class GraphOptions:
     Args:
         batch: images per call; None for any number.
         dynamic: whether it takes any number of images, whose sides are any multiples of 32.
-        nms_iou: IoU threshold of non-maximum suppression inside the graph; None leaves suppression out, unless
-            `nms` is set.
+        nms_iou: IoU threshold of non-maximum suppression inside the graph; None leaves suppression out,
+            unless `nms` is set.
         score_threshold: of the suppression inside the graph.
-        nms: whether suppression is inside the graph, at the published IoU of the network if `nms_iou` is None.
+        nms: whether suppression is inside the graph; without `nms_iou` at the published IoU of the network.
     """
 
     batch: int | None = 1

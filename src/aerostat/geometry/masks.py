@@ -84,19 +84,6 @@ class Masks:
         return cls((array.shape[2], array.shape[1]), counts, offsets)
 
     @classmethod
-    def from_boundaries(cls, boundaries: Sequence[NDArray[np.integer]], image_size: tuple[int, int]) -> Masks:
-        """Return masks that are given by the places where they change their value.
-
-        Args:
-            boundaries: for each mask its sorted places, counted column by column from the top left pixel; two
-                at one place cancel. See `run_lengths.boundaries_of`.
-            image_size: (width, height) of the image.
-        """
-        size = (int(image_size[0]), int(image_size[1]))
-        masks = [run_lengths.counts_between(places, size[0] * size[1]) for places in boundaries]
-        return cls(size, *_joined(masks))
-
-    @classmethod
     def from_polygons(cls, objects: Sequence[Sequence[ArrayLike]], image_size: tuple[int, int]) -> Masks:
         """Return the masks of objects that are given by their outlines, as pycocotools rasterises them.
 
@@ -275,6 +262,18 @@ class Masks:
         pixels = self.image_size[0] * self.image_size[1]
         ends = np.cumsum(self.counts, dtype=np.int64)[inside] - mask * pixels
         return mask, ends - self.counts[inside], ends
+
+
+def masks_between(boundaries: Sequence[NDArray[np.integer]], image_size: tuple[int, int]) -> Masks:
+    """Return masks that are given by the places where they change their value.
+
+    Args:
+        boundaries: for each mask its places, counted column by column from the top left pixel; two at one
+            place cancel. See `run_lengths.boundaries_of`.
+        image_size: (width, height) of the image.
+    """
+    pixels = image_size[0] * image_size[1]
+    return Masks(image_size, *_joined([run_lengths.counts_between(places, pixels) for places in boundaries]))
 
 
 def _intersections(one: Masks, other: Masks) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ class Detector:
     @property
     def has_masks(self) -> bool:
         """Whether the network predicts masks."""
-        return self.engine.has_masks
+        return bool(getattr(self.engine, "has_masks", False))  # engines of others may know nothing of masks
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aerostat.geometry import run_lengths
 from aerostat.geometry.mask_kernels import MASK_STRIDE, mask_logits
-from aerostat.geometry.masks import Masks
+from aerostat.geometry.masks import Masks, masks_between
 from aerostat.geometry.postprocess import STRIDES, Candidates
 from aerostat.images.letterbox import Letterbox
 
@@ -156,7 +156,7 @@ def masks_of(candidates: Candidates, image_size: tuple[int, int], threshold: flo
         threshold: probability above which a pixel belongs to a mask, in (0, 1).
     """
     boundaries = [_boundaries(patches, image_size[1], threshold) for patches in candidates.columns[PATCHES]]
-    return Masks.from_boundaries(boundaries, image_size)
+    return masks_between(boundaries, image_size)
 
 
 def _boundaries(patches: Sequence[MaskPatch], height: int, threshold: float) -> NDArray[np.int64]:

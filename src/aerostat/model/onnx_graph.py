@@ -103,29 +103,14 @@ def onnx_model(
             features = graph.renamed(features, "mask_features")
     boxes = graph.add("Add", signed, points, name="" if suppression else "boxes")
     images: list[Any] = [batch or "N", *(("H", "W") if dynamic else (height, width)), 3]
-    count = "P" if dynamic else sum((width // s) * (height // s) for s in STRIDES)
-    outputs = {
-        "boxes": (TensorProto.FLOAT, [batch or "N", count, 4]),
-        "scores": (TensorProto.FLOAT, [batch or "N", count, num_classes]),
-    }
-    cells: list[Any] = ["h", "w"] if dynamic else [height // MASK_STRIDE, width // MASK_STRIDE]
-    if kernels:
-        outputs["kernels"] = (TensorProto.FLOAT, [batch or "N", count, KERNEL_PARAMETERS])
-        outputs["mask_features"] = (TensorProto.FLOAT, [batch or "N", PROTOTYPES, *cells])
     inputs = {"images": (TensorProto.UINT8, images)}
     if suppression is not None:
         inputs["content_sizes"] = (TensorProto.FLOAT, [batch or "N", 2])
         boxes, scores = _on_content(graph, boxes, scores)
         place = _suppressed(graph, boxes, scores, suppression)
-        outputs = {
-            "boxes": (TensorProto.FLOAT, ["M", 4]),
-            "scores": (TensorProto.FLOAT, ["M"]),
-            "labels": (TensorProto.INT64, ["M"]),
-            "image_indices": (TensorProto.INT64, ["M"]),
-        }
         if kernels:
             drawn_masks(graph, kernels[0], features, points, _strides_of(graph, cls), place)
-            outputs["masks"] = (TensorProto.FLOAT, ["M", *cells])
+    outputs = _outputs(net, images, dynamic=dynamic, suppressed=suppression is not None)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -141,6 +126,41 @@ def onnx_model(
     helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model)
     return model
+
+
+def _outputs(
+    net: RTMDet, images: Sequence[Any], *, dynamic: bool, suppressed: bool
+) -> dict[str, tuple[int, list[Any]]]:
+    """Return type and shape of each output by name.
+
+    Args:
+        net: the network.
+        images: shape of the input (N, H, W, 3).
+        dynamic: whether the sides are names.
+        suppressed: whether suppression is in the graph.
+    """
+    n, height, width, _ = images
+    cells = ["h", "w"] if dynamic else [height // MASK_STRIDE, width // MASK_STRIDE]
+    outputs: dict[str, tuple[int, list[Any]]]
+    if suppressed:
+        outputs = {
+            "boxes": (TensorProto.FLOAT, ["M", 4]),
+            "scores": (TensorProto.FLOAT, ["M"]),
+            "labels": (TensorProto.INT64, ["M"]),
+            "image_indices": (TensorProto.INT64, ["M"]),
+        }
+        if net.has_masks:
+            outputs["masks"] = (TensorProto.FLOAT, ["M", *cells])
+        return outputs
+    count = "P" if dynamic else sum((width // s) * (height // s) for s in STRIDES)
+    outputs = {
+        "boxes": (TensorProto.FLOAT, [n, count, 4]),
+        "scores": (TensorProto.FLOAT, [n, count, net.bbox_head.num_classes]),
+    }
+    if net.has_masks:
+        outputs["kernels"] = (TensorProto.FLOAT, [n, count, KERNEL_PARAMETERS])
+        outputs["mask_features"] = (TensorProto.FLOAT, [n, PROTOTYPES, *cells])
+    return outputs
 
 
 def _normalised(graph: Graph) -> str:

@@ -94,7 +94,6 @@ class TrainLoader:
         threads: that decode and augment; with 0 the caller's thread does.
         cache_bytes: size of the cache of decoded images, each at the size that a sample needed.
         rank, world_size: number of this process and of all; each takes its share of every global batch.
-        mask_stride: stride of the masks in each batch; None for boxes alone.
 
     Raises:
         InputError: there is no image, or a number is out of range.
@@ -111,7 +110,6 @@ class TrainLoader:
         cache_bytes: int = 1 << 30,
         rank: int = 0,
         world_size: int = 1,
-        mask_stride: int | None = None,
     ) -> None:
         if not images:
             raise InputError("Expected at least one image to train on, found none.")
@@ -127,7 +125,6 @@ class TrainLoader:
         self.threads = threads
         self.rank = rank
         self.world_size = world_size
-        self.mask_stride = mask_stride
         # MixUp looks back `mixup_cache` positions from any sample of the batches in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
         self._pixels = TrainingImages(
@@ -176,7 +173,9 @@ class TrainLoader:
                     boxes=[torch.tensor(each.boxes_xyxy) for each, _ in objects],
                     labels=[torch.tensor(each.labels) for each, _ in objects],
                     file_names=[self.images[self.index_at(position)].file_name for position in positions],
-                    masks=[mask for _, mask in objects if mask is not None] if self.mask_stride else None,
+                    masks=[mask for _, mask in objects if mask is not None]
+                    if self.augmentation.mask_stride
+                    else None,
                 )
 
     def sample(self, position: int, stage: int) -> Sample:
@@ -217,7 +216,9 @@ class TrainLoader:
         """Draw the sample at a position into `out_bgr`, and return its objects and their masks."""
         objects = self._draw(position, stage, out_bgr)
         side = self.augmentation.input_size
-        return objects, objects.targets(side, self.mask_stride) if self.mask_stride else None
+        return objects, objects.targets(
+            side, self.augmentation.mask_stride
+        ) if self.augmentation.mask_stride else None
 
     def _draw(self, position: int, stage: int, out_bgr: Image) -> Objects:
         """Draw the sample at a position into `out_bgr` (S, S, 3) and return its objects."""
@@ -270,7 +271,7 @@ class TrainLoader:
             if len(whole) == len(images):
                 render(layout, whole, plan.hsv_gains, plan.flip, out_bgr)
                 outlines = None
-                if self.mask_stride:
+                if self.augmentation.mask_stride:
                     stated = [self._pixels.outlines(index) for index in indices]
                     outlines = placed_outlines(layout, sources, stated, plan.flip)
                 objects = Objects(layout.boxes_xyxy, layout.labels, outlines)

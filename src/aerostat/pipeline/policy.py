@@ -69,6 +69,7 @@ class Augmentation:
         mixup_cache: largest distance in positions of MixUp's partner; 20 for the published s to x.
         min_box_size: smallest width and height in pixels of a box that is kept after all steps.
         copy_paste: outlined objects of other images pasted into a sample of stage 1, at most.
+        mask_stride: pixels between neighbouring cells of the masks of samples; None for boxes alone.
     """
 
     input_size: int = 640
@@ -81,6 +82,7 @@ class Augmentation:
     mixup_cache: int = 10
     min_box_size: float = 1.0
     copy_paste: int = 0
+    mask_stride: int | None = None
 
     def __post_init__(self) -> None:
         low, high = self.resize_ratio
@@ -94,6 +96,7 @@ class Augmentation:
             "mosaic_cache": (self.mosaic_cache >= 1, "at least 1"),
             "mixup_cache": (self.mixup_cache >= 1, "at least 1"),
             "copy_paste": (self.copy_paste >= 0, "a number that is not negative"),
+            "mask_stride": (self.mask_stride in (None, 1, 2, 4, 8), "1, 2, 4, 8 or none"),
             "min_box_size": (self.min_box_size >= 0, "a number that is not negative"),
         }
         for name, (holds, expected) in checks.items():

@@ -336,6 +336,7 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
             mosaic_cache=a.mosaic_cache,
             mixup_cache=a.mixup_cache,
             copy_paste=a.copy_paste,
+            mask_stride=recipe.optim.mask_loss_stride if recipe.model.masks else None,
         ),
         batch_size=math.ceil(recipe.optim.batch_size / world_size),
         seed=recipe.run.seed,
@@ -343,5 +344,4 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
         cache_bytes=recipe.data.cache_mb << 20,
         rank=rank,
         world_size=world_size,
-        mask_stride=recipe.optim.mask_loss_stride if recipe.model.masks else None,
     )

@@ -315,7 +315,7 @@ def _differing(recipe: Recipe, values: Values) -> list[str]:
 def _choose_weights(
     size: str, weights: str | None, commands: Commands, *, masks: bool = False
 ) -> tuple[str, str]:
-    """Return what to start from, empty for fresh weights, and why; weights with masks for a run with masks."""
+    """Return what to start from, empty for fresh weights, and why; with masks for a run with masks."""
     if weights:
         return weights, f"starting from {weights}"
     if weights is None:
