@@ -1,0 +1,131 @@
+"""Outlines as edges, and their masks on a coarse grid, against pycocotools' rule and cases worked by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aerostat as ae
+from aerostat.geometry.masks import Masks
+from aerostat.geometry.outlines import Outlines, rasterise
+
+SQUARE = np.asarray([(2.0, 1.0), (6.0, 1.0), (6.0, 5.0), (2.0, 5.0)])
+
+
+def dense(outlines, size, stride=1, boxes=None):
+    boxes = np.zeros((len(outlines), 4)) if boxes is None else boxes
+    targets = rasterise(outlines, boxes, size, stride)
+    return targets.dense((size[0] // stride, size[1] // stride))
+
+
+def test_a_pixel_belongs_to_an_outline_that_has_its_centre_inside():
+    mask = dense(Outlines.of([[SQUARE]], {}, (8, 8)), (8, 8))[0]
+    expected = np.zeros((8, 8))
+    expected[1:5, 2:6] = 1
+    assert np.array_equal(mask, expected)
+    # The left and the top edge count as inside, the right and the bottom edge as outside.
+    assert np.array_equal(dense(Outlines.of([[SQUARE + 0.5]], {}, (8, 8)), (8, 8))[0], expected)
+
+
+def test_cells_are_sampled_where_the_published_loss_reads_masks():
+    square = Outlines.of([[SQUARE * 4]], {}, (32, 32))
+    full = dense(square, (32, 32))[0]
+    for stride in (2, 4, 8):
+        assert np.array_equal(
+            dense(square, (32, 32), stride)[0], full[stride // 2 :: stride, stride // 2 :: stride]
+        )
+
+
+def test_several_outlines_are_united_and_one_that_crosses_itself_is_even_odd():
+    both = dense(Outlines.of([[SQUARE, SQUARE + 2]], {}, (10, 10)), (10, 10))[0]
+    assert both.sum() == 16 + 16 - 4
+    twice = np.concatenate([SQUARE, SQUARE[1:-1] - (0, 0), SQUARE[:1]])
+    assert dense(Outlines.of([[twice]], {}, (10, 10)), (10, 10))[0].max() == 1
+
+
+def test_windows_follow_the_objects_and_centres_are_means_of_pixels():
+    outlines = Outlines.of([[SQUARE], [SQUARE + 20], []], {}, (40, 40))
+    targets = rasterise(outlines, np.asarray([[0, 0, 1, 1], [0, 0, 1, 1], [4, 6, 8, 10]]), (40, 40), 1)
+    assert targets.windows.tolist() == [[2, 1, 4, 4], [22, 21, 4, 4], [0, 0, 0, 0]]
+    assert targets.known.tolist() == [True, True, False]
+    assert targets.centres.tolist() == [[3.5, 2.5], [23.5, 22.5], [6.0, 8.0]]
+    assert len(targets.bits) == 32
+
+
+def test_no_object_and_an_object_outside_are_no_pixels():
+    nothing = rasterise(Outlines.of([], {}, (8, 8)), np.zeros((0, 4)), (8, 8), 4)
+    assert len(nothing) == 0 and nothing.bits.size == 0
+    outside = rasterise(Outlines.of([[SQUARE + 100]], {}, (8, 8)), np.zeros((1, 4)), (8, 8), 1)
+    assert outside.known.all() and not outside.bits.any()
+
+
+def test_a_broken_outline_costs_only_itself():
+    whole = Masks.from_polygons([[SQUARE]], (8, 8)).to_coco()[0]
+    polygons = [[SQUARE[:2]], [SQUARE * np.nan], [SQUARE], [], [], []]
+    masks = {3: {"size": [9, 8], "counts": whole["counts"]}, 4: {"size": [8, 8], "counts": "]"}, 5: whole}
+    outlines = Outlines.of(polygons, masks, (8, 8))
+    assert outlines.known.tolist() == [False, False, True, False, False, True]
+    assert [int(mask.sum()) for mask in dense(outlines, (8, 8))] == [0, 0, 16, 0, 0, 16]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_run_length_masks_with_holes_come_back_exactly(seed):
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 30)), int(rng.integers(1, 30))
+    masks = rng.random((3, size[1], size[0])) < rng.random()
+    masks[0, :, : size[0] // 2] = True
+    coco = Masks.from_dense(masks).to_coco()
+    outlines = Outlines.of([()] * 3, dict(enumerate(coco)), size)
+    assert np.array_equal(dense(outlines, size), masks)
+
+
+def test_outlines_of_photographs_are_filled_as_pycocotools_fills_them(balloon):
+    data = ae.Dataset.read(balloon, classes=["balloon"])
+    ious = []
+    for image in data.split("val").images:
+        polygons, size = [each.polygons for each in image.instances], (image.width, image.height)
+        ours = Masks.from_dense(dense(Outlines.of(polygons, {}, size), size))
+        ious += np.diag(ours.iou(Masks.from_polygons(polygons, size))).tolist()
+    assert np.mean(ious) > 0.995 and min(ious) > 0.97
+
+
+def test_moved_and_mirrored_outlines_are_moved_and_mirrored_masks():
+    outlines = Outlines.of([[SQUARE]], {}, (8, 8))
+    plain = dense(outlines, (8, 8))
+    assert np.array_equal(dense(outlines.mirrored(8), (8, 8)), plain[:, :, ::-1])
+    assert np.array_equal(dense(outlines.moved((2, 2), (0, 0)), (16, 16)), plain.repeat(2, 1).repeat(2, 2))
+    assert np.array_equal(dense(outlines.moved((1, 1), (2, 3)), (12, 12))[0, 3:11, 2:10], plain[0])
+
+
+def test_limits_move_with_the_outline():
+    half = Outlines.of([[SQUARE]], {}, (8, 8)).within((0, 0, 4, 8))
+    assert dense(half, (8, 8))[0].sum() == 8
+    assert dense(half.mirrored(8), (8, 8))[0, :, 4:].sum() == 8
+    assert dense(half.moved((2, 2), (1, 0)), (20, 20))[0].sum() == 32
+    assert dense(half.within((0, 0, 3, 2)), (8, 8))[0].sum() == 1
+
+
+def test_an_object_on_top_takes_its_pixels_from_those_below():
+    below = Outlines.of([[SQUARE], [SQUARE + 10]], {}, (20, 20))
+    whole = below.with_on_top(Outlines.of([[SQUARE + 2]], {}, (20, 20)))
+    masks = dense(whole, (20, 20))
+    assert [int(mask.sum()) for mask in masks] == [12, 16, 16]
+    assert not (masks[0] & masks[2]).any()
+    # Objects of another image that is blended in are not hidden.
+    blended = Outlines.joined([below, whole])
+    assert [int(mask.sum()) for mask in dense(blended, (20, 20))] == [16, 16, 12, 16, 16]
+
+
+def test_chosen_objects_keep_their_parts():
+    outlines = Outlines.of([[SQUARE], [], [SQUARE, SQUARE + 5], [SQUARE * 2]], {}, (20, 20))
+    chosen = outlines.chosen(np.asarray([1, 2]))
+    assert chosen.known.tolist() == [False, True]
+    assert np.array_equal(dense(chosen, (20, 20)), dense(outlines, (20, 20))[1:3])
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_huge_outline_takes_memory_of_the_sample_alone(stride):
+    angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1) * 1e6 + 32
+    assert dense(Outlines.of([[circle]], {}, (64, 64)), (64, 64), stride).all()
