@@ -141,7 +141,7 @@ def test_crowd_regions_and_boxes_alone_have_no_masks(tmp_path):
         Instance((20, 20, 70, 70), 0),
         Instance((10, 10, 60, 60), 0, (square,)),
     )
-    record = ImageRecord("a.png", str(path), 100, 100, objects)
+    record = ImageRecord(path, "a.png", 100, 100, objects)
     augmentation = Augmentation(input_size=96, mosaic=0.0, mixup=0.0, mask_stride=4)
     loader = TrainLoader([record], augmentation=augmentation, batch_size=1, threads=0)
     (batch,) = loader.epoch(0, 2)
