@@ -274,3 +274,33 @@ def test_dense_masks_have_three_axes_and_pixels():
         Masks.from_dense(np.zeros((5, 7)))
     with pytest.raises(InputError, match="7 x 0"):
         Masks.from_dense(np.zeros((2, 0, 7)))
+
+
+@given(data=st.data(), width=st.integers(1, 12), height=st.integers(1, 12))
+def test_patches_are_cut_at_the_image(data, width, height):
+    sides, places = st.integers(0, 9), st.integers(-10, 14)
+    corners = data.draw(st.lists(st.tuples(places, places), max_size=4))
+    patches = []
+    dense = np.zeros((len(corners), height, width), bool)
+    for place, (x, y) in enumerate(corners):
+        patch = noise(1, data.draw(sides), data.draw(sides), 0.6, seed=place)[0]
+        patches.append(patch)
+        for row, column in zip(*np.nonzero(patch), strict=True):
+            if 0 <= row + y < height and 0 <= column + x < width:
+                dense[place, row + y, column + x] = True
+    masks = Masks.from_patches(patches, corners, (width, height))
+    assert masks.image_size == (width, height)
+    np.testing.assert_array_equal(masks.to_dense(), dense)
+
+
+def test_a_small_patch_of_a_huge_image_takes_little_memory():
+    masks = Masks.from_patches([np.ones((10, 10), bool)] * 50, [(60_000, 60_000)] * 50, (65_000, 65_000))
+    assert masks.area().tolist() == [100] * 50
+    assert masks.nbytes < 10_000
+
+
+def test_patches_without_a_corner_or_of_another_shape_are_refused():
+    with pytest.raises(InputError, match="a corner for each of 1 patches, found 0"):
+        Masks.from_patches([np.ones((2, 2), bool)], [], SIZE)
+    with pytest.raises(InputError, match=r"found \(2,\) for mask 0"):
+        Masks.from_patches([np.ones(2, bool)], [(0, 0)], SIZE)

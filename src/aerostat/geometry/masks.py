@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aerostat.errors import InputError
-from aerostat.geometry import run_lengths
+from aerostat.geometry import coco_masks, run_lengths
 from aerostat.geometry.run_lengths import Counts
 
 
@@ -41,27 +41,9 @@ class Masks:
     offsets: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        width, height = (int(side) for side in self.image_size)
-        if min(width, height) < 1 or width * height > run_lengths.MAX_PIXELS:
-            raise InputError(f"Expected masks of an image with pixels, found the size {width} x {height}.")
-        counts, offsets = np.asarray(self.counts, np.uint32), np.asarray(self.offsets, np.int64)
-        if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(counts) or (np.diff(offsets) < 1).any():
-            raise InputError(f"Expected ascending offsets from 0 to {len(counts)}, found {offsets.tolist()}.")
-        sums = np.add.reduceat(counts, offsets[:-1], dtype=np.int64) if len(offsets) > 1 else offsets[:0]
-        wrong = np.flatnonzero(sums != width * height)
-        if len(wrong):
-            raise InputError(
-                f"Expected run lengths of {width * height} pixels ({width} x {height}), found "
-                f"{sums[wrong[0]]} pixels in mask {wrong[0]}."
-            )
-        empty_run = counts == 0
-        empty_run[offsets[:-1]] = False
-        if empty_run.any():
-            counts, offsets = _joined(
-                [run_lengths.canonical(counts[start:stop]) for start, stop in pairwise(offsets)]
-            )
+        size, counts, offsets = _checked(self.image_size, self.counts, self.offsets)
         set_field = object.__setattr__  # a frozen dataclass normalises its own fields this way
-        set_field(self, "image_size", (width, height))
+        set_field(self, "image_size", size)
         set_field(self, "counts", counts)
         set_field(self, "offsets", offsets)
 
@@ -82,6 +64,28 @@ class Masks:
             raise InputError(f"Expected dense masks of shape (n, h, w), found {array.shape}.")
         counts, offsets = _joined([run_lengths.counts_of(mask.astype(bool, copy=False)) for mask in array])
         return cls((array.shape[2], array.shape[1]), counts, offsets)
+
+    @classmethod
+    def from_patches(
+        cls,
+        patches: Sequence[NDArray[np.bool_]],
+        corners_xy: Sequence[tuple[int, int]] | NDArray[np.integer],
+        image_size: tuple[int, int],
+    ) -> Masks:
+        """Return masks that are given within a rectangle each; memory follows the rectangles.
+
+        >>> Masks.from_patches([np.ones((2, 3), bool)], [(-1, 4)], (9, 5)).boxes_xyxy().tolist()
+        [[0.0, 4.0, 2.0, 5.0]]
+
+        Args:
+            patches: n arrays (h_i, w_i) of booleans.
+            corners_xy: (n, 2) the top left pixel of each; what lies outside of the image is cut off.
+            image_size: (width, height) of the image.
+
+        Raises:
+            InputError: there are not as many corners as patches, or a patch is no array of two dimensions.
+        """
+        return masks_between(_boundaries_of_patches(patches, corners_xy, image_size), image_size)
 
     @classmethod
     def from_polygons(cls, objects: Sequence[Sequence[ArrayLike]], image_size: tuple[int, int]) -> Masks:
@@ -115,19 +119,8 @@ class Masks:
         Raises:
             InputError: an object is broken or has another size, or there is neither an object nor a size.
         """
-        if image_size is None:
-            if not objects:
-                raise InputError("Expected `image_size` for masks without any object, found none.")
-            image_size = _coco_size(objects[0], 0)
-        masks = []
-        for index, one in enumerate(objects):
-            if _coco_size(one, index) != tuple(image_size):
-                raise InputError(
-                    f"Expected masks of one size (height, width) {[image_size[1], image_size[0]]}, found "
-                    f"{one['size']} for mask {index}."
-                )
-            masks.append(_coco_counts(one, index))
-        return cls(image_size, *_joined(masks))
+        size, masks = coco_masks.decode(objects, image_size)
+        return cls(size, *_joined(masks))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Masks]) -> Masks:
@@ -212,21 +205,7 @@ class Masks:
 
     def boxes_xyxy(self) -> NDArray[np.float32]:
         """Return the box (n, 4) around each mask in pixel edges, float32; zeros for a mask without pixels."""
-        height = self.image_size[1]
-        boxes = np.zeros((len(self), 4), np.float32)
-        mask, start, stop = self.runs()
-        if not len(mask):
-            return boxes
-        owner, first = np.unique(mask, return_index=True)
-        left, right = start // height, (stop - 1) // height
-        several = left != right  # such a run reaches the bottom of one column and the top of the next
-        top = np.where(several, 0, start % height)
-        bottom = np.where(several, height, (stop - 1) % height + 1)
-        boxes[owner, 0] = np.minimum.reduceat(left, first)
-        boxes[owner, 1] = np.minimum.reduceat(top, first)
-        boxes[owner, 2] = np.maximum.reduceat(right, first) + 1
-        boxes[owner, 3] = np.maximum.reduceat(bottom, first)
-        return boxes
+        return _boxes(self)
 
     def iou(self, other: Masks, crowd: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the intersection over union (n, m) with other masks of the same image size.
@@ -276,6 +255,50 @@ def masks_between(boundaries: Sequence[NDArray[np.integer]], image_size: tuple[i
     return Masks(image_size, *_joined([run_lengths.counts_between(places, pixels) for places in boundaries]))
 
 
+def _checked(
+    image_size: tuple[int, int], counts: Counts, offsets: NDArray[np.int64]
+) -> tuple[tuple[int, int], Counts, NDArray[np.int64]]:
+    """Return the fields of masks in their own types, without runs of length 0 but a first one."""
+    width, height = (int(side) for side in image_size)
+    if min(width, height) < 1 or width * height > run_lengths.MAX_PIXELS:
+        raise InputError(f"Expected masks of an image with pixels, found the size {width} x {height}.")
+    counts, offsets = np.asarray(counts, np.uint32), np.asarray(offsets, np.int64)
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(counts) or (np.diff(offsets) < 1).any():
+        raise InputError(f"Expected ascending offsets from 0 to {len(counts)}, found {offsets.tolist()}.")
+    sums = np.add.reduceat(counts, offsets[:-1], dtype=np.int64) if len(offsets) > 1 else offsets[:0]
+    wrong = np.flatnonzero(sums != width * height)
+    if len(wrong):
+        raise InputError(
+            f"Expected run lengths of {width * height} pixels ({width} x {height}), found "
+            f"{sums[wrong[0]]} pixels in mask {wrong[0]}."
+        )
+    empty_run = counts == 0
+    empty_run[offsets[:-1]] = False
+    if empty_run.any():
+        counts, offsets = _joined(
+            [run_lengths.canonical(counts[start:stop]) for start, stop in pairwise(offsets)]
+        )
+    return (width, height), counts, offsets
+
+
+def _boxes(masks: Masks) -> NDArray[np.float32]:
+    height = masks.image_size[1]
+    boxes = np.zeros((len(masks), 4), np.float32)
+    mask, start, stop = masks.runs()
+    if not len(mask):
+        return boxes
+    owner, first = np.unique(mask, return_index=True)
+    left, right = start // height, (stop - 1) // height
+    several = left != right  # such a run reaches the bottom of one column and the top of the next
+    top = np.where(several, 0, start % height)
+    bottom = np.where(several, height, (stop - 1) % height + 1)
+    boxes[owner, 0] = np.minimum.reduceat(left, first)
+    boxes[owner, 1] = np.minimum.reduceat(top, first)
+    boxes[owner, 2] = np.maximum.reduceat(right, first) + 1
+    boxes[owner, 3] = np.maximum.reduceat(bottom, first)
+    return boxes
+
+
 def _intersections(one: Masks, other: Masks) -> NDArray[np.int64]:
     """Return the number of common pixels (n, m); masks whose boxes do not meet are not compared."""
     common = np.zeros((len(one), len(other)), np.int64)
@@ -304,6 +327,27 @@ def _pixels_before(counts: Counts, places: NDArray[np.int64]) -> NDArray[np.int6
     return pixels[run] - (ends[run] - places) * inside[run]
 
 
+def _boundaries_of_patches(
+    patches: Sequence[NDArray[np.bool_]],
+    corners_xy: Sequence[tuple[int, int]] | NDArray[np.integer],
+    image_size: tuple[int, int],
+) -> list[NDArray[np.int64]]:
+    """Return where the mask in each patch changes its value, for `masks_between`."""
+    corners = np.asarray(corners_xy).reshape(-1, 2).tolist()
+    if len(corners) != len(patches):
+        raise InputError(f"Expected a corner for each of {len(patches)} patches, found {len(corners)}.")
+    width, height = (int(side) for side in image_size)
+    boundaries = []
+    for index, (patch, (x, y)) in enumerate(zip(patches, corners, strict=True)):
+        part = np.asarray(patch)
+        if part.ndim != 2:
+            raise InputError(f"Expected patches of shape (h, w), found {part.shape} for mask {index}.")
+        part = part[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
+        columns = part.T.astype(bool, copy=False)
+        boundaries.append(run_lengths.boundaries_of(columns, (max(0, x), max(0, y)), height))
+    return boundaries
+
+
 def _joined(masks: Sequence[Counts]) -> tuple[Counts, NDArray[np.int64]]:
     """Return the counts of masks one after the other, and their offsets."""
     offsets = np.cumsum([0, *map(len, masks)])
@@ -321,32 +365,3 @@ def _outline(outline: ArrayLike, index: int) -> NDArray[np.float64]:
             f"Expected outlines of pairs x, y of finite numbers, found another one for object {index}."
         )
     return points.reshape(-1, 2)
-
-
-def _coco_size(one: Mapping[str, Any], index: int) -> tuple[int, int]:
-    """Return (width, height) of a COCO run-length object."""
-    try:
-        height, width = one["size"]
-        return int(width), int(height)
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f'Expected run lengths as {{"size": [h, w], "counts": ...}}, found no size for mask {index}.'
-        ) from None
-
-
-def _coco_counts(one: Mapping[str, Any], index: int) -> Counts:
-    counts = one.get("counts")
-    try:
-        if isinstance(counts, str):
-            return run_lengths.decompress(counts.encode("ascii"))
-        if isinstance(counts, bytes):
-            return run_lengths.decompress(counts)
-        numbers = np.asarray(counts)
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers) or numbers.min() < 0:
-            raise ValueError("its counts are not a list of whole numbers from 0")
-        return numbers.astype(np.uint32)
-    except (UnicodeEncodeError, ValueError, OverflowError) as error:
-        why = "it is not ASCII text" if isinstance(error, UnicodeEncodeError) else error
-        raise InputError(
-            f"Expected run lengths as COCO writes them, found mask {index} broken: {why}."
-        ) from None
