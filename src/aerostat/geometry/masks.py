@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aerostat.errors import InputError
-from aerostat.geometry import coco_masks, run_lengths
+from aerostat.geometry import coco_masks, mask_outlines, run_lengths
+from aerostat.geometry.mask_columns import ColumnSpans
 from aerostat.geometry.run_lengths import Counts
 
 
@@ -198,6 +199,27 @@ class Masks:
         texts = run_lengths.compress(self.counts, self.offsets)
         return [{"size": size, "counts": text.decode("ascii")} for text in texts]
 
+    def to_polygons(self, tolerance: float = 0.0, *, single: bool = False) -> list[list[NDArray[np.float64]]]:
+        """Return for each mask its outlines (k, 2), x and y in pixel edges; `from_polygons` reads them.
+
+        Each part of a mask has one outline, clockwise as the picture is seen. A hole is joined to it by a
+        bridge without width, so the even-odd rule leaves it out. A mask without pixels has no outline.
+
+        Args:
+            tolerance: pixels by which an outline may leave out points; with 0 it gives the mask back exactly.
+            single: whether to join the parts, too, for formats of one outline for each object.
+        """
+        rings = mask_outlines.simplified(self.rings(), tolerance)
+        return mask_outlines.polygons_of(rings, len(self), single=single)
+
+    def rings(self) -> mask_outlines.Rings:
+        """Return the outlines of all masks along pixel edges, outer ones and holes apart."""
+        return mask_outlines.trace(self.spans())
+
+    def spans(self) -> ColumnSpans:
+        """Return the pixels of all masks as spans within columns."""
+        return ColumnSpans.of_runs(self.runs(), self.image_size, len(self))
+
     def area(self) -> NDArray[np.int64]:
         """Return the number of pixels (n,) of each mask."""
         inside, counts = self._inside(), self.counts.astype(np.int64)
@@ -217,16 +239,7 @@ class Masks:
         Raises:
             InputError: sizes differ.
         """
-        if self.image_size != other.image_size:
-            raise InputError(
-                f"Expected masks of one image size, found {self.image_size} and {other.image_size}."
-            )
-        common = _intersections(self, other).astype(np.float64)
-        mine = self.area().astype(np.float64)[:, None]
-        union = mine + other.area()[None, :] - common
-        if crowd is not None:
-            union = np.where(np.asarray(crowd, bool)[None, :], mine, union)
-        return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+        return _iou(self, other, crowd)
 
     def _inside(self) -> NDArray[np.bool_]:
         """Return for each count whether it is a run of ones."""
@@ -297,6 +310,19 @@ def _boxes(masks: Masks) -> NDArray[np.float32]:
     boxes[owner, 2] = np.maximum.reduceat(right, first) + 1
     boxes[owner, 3] = np.maximum.reduceat(bottom, first)
     return boxes
+
+
+def _iou(masks: Masks, other: Masks, crowd: ArrayLike | None) -> NDArray[np.float64]:
+    if masks.image_size != other.image_size:
+        raise InputError(
+            f"Expected masks of one image size, found {masks.image_size} and {other.image_size}."
+        )
+    common = _intersections(masks, other).astype(np.float64)
+    mine = masks.area().astype(np.float64)[:, None]
+    union = mine + other.area()[None, :] - common
+    if crowd is not None:
+        union = np.where(np.asarray(crowd, bool)[None, :], mine, union)
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
 def _intersections(one: Masks, other: Masks) -> NDArray[np.int64]:
