@@ -58,9 +58,25 @@ class ColumnSpans:
         )
         return found - 1
 
+    def pixels_before(self, mask: Ints, column: Ints, row: Ints) -> Ints:
+        """Return for each place (k,) how many pixels of all masks come before it, in the order of spans.
+
+        Args:
+            mask, column, row: (k,) each; a column or a row may lie one beside the image.
+        """
+        keys = self._key(self.mask, self.column, self.top)
+        place = self._key(mask, column, row)
+        span = np.searchsorted(keys, place, "right") - 1
+        lengths = self.bottom - self.top
+        ends = np.concatenate([np.cumsum(lengths), [0]])
+        beyond = np.where(
+            span < 0, 0, np.maximum(np.append(keys, 0)[span] + np.append(lengths, 0)[span] - place, 0)
+        )
+        return ends[span] - beyond
+
     def _key(self, mask: Ints, column: Ints, row: Ints) -> Ints:
-        width, height = self.image_size
-        return (mask * (width + 1) + column) * (height + 1) + row
+        width, height = self.image_size  # with a row on each side of a column, and a column behind the last
+        return (mask * (width + 1) + column) * (height + 2) + row + 1
 
     def patches(self) -> Iterator[tuple[NDArray[np.bool_], tuple[int, int]]]:
         """Yield each mask within the box around it (h, w), and the column and row of the box's first pixel.
