@@ -11,6 +11,7 @@ from aerostat.draw import boxes as drawing
 from aerostat.draw.boxes import draw_boxes, line_width, text_size
 from aerostat.draw.palette import class_colour
 from aerostat.draw.saving import save_image
+from aerostat.draw.shapes import FILL_OPACITY
 from aerostat.draw.text import drawable, elide, paint_text, text_mask, text_width
 from aerostat.errors import InputError
 
@@ -175,7 +176,7 @@ def test_polygons_are_filled_half_transparently_and_only_there() -> None:
     triangle = np.asarray([[50.0, 50], [150, 50], [50, 150]])
     for outline in (triangle, [triangle], (triangle, triangle + 2)):
         drawn = draw_boxes(image, [[50, 50, 150, 150]], [0], ["balloon"], polygons=[outline])
-        expected = 127 + (np.asarray(class_colour(0)) - 127) * drawing.FILL_OPACITY
+        expected = 127 + (np.asarray(class_colour(0)) - 127) * FILL_OPACITY
         if not isinstance(outline, tuple):
             np.testing.assert_allclose(drawn[85, 85], expected, atol=1)
         assert (drawn[130, 130] == 127).all()

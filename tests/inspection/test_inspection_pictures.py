@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco_masks
 
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.draw.palette import class_colour
@@ -18,7 +16,6 @@ from aerostat.inspection.pictures import (
     PICTURE_PIXELS,
     choose_images,
     draw_labels,
-    outlines,
     read_shown,
     sheet_layout,
     split_pictures,
@@ -171,30 +168,6 @@ def test_a_crowd_region_is_called_one(on_disk: Callable[..., Split], monkeypatch
     image = replace(image, instances=(Instance((0, 0, 9, 9), 0), Instance((0, 0, 9, 9), 1, crowd=True)))
     draw_labels(np.zeros((48, 64, 3), np.uint8), image, ("car", "person"))
     assert told == [["car", "person (crowd)"]]
-
-
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_run_length_mask_is_outlined(packed: bool) -> None:
-    filled = np.zeros((40, 60), np.uint8)
-    filled[10:20, 5:25] = 1
-    filled[30:38, 40:55] = 1
-    if packed:
-        rle = coco_masks.encode(np.asfortranarray(filled))
-        rle["counts"] = rle["counts"].decode()
-    else:
-        flat = filled.T.ravel()
-        changes = np.flatnonzero(np.diff(np.concatenate([[0], flat, [0]])))
-        rle = {"size": [40, 60], "counts": np.diff([0, *changes.tolist(), flat.size]).tolist()}
-    found = outlines(Instance((5, 10, 55, 38), 0, rle=rle))
-    drawn = np.zeros((40, 60), np.uint8)
-    cv2.fillPoly(drawn, [np.floor(polygon).astype(np.int32) for polygon in found], 1)
-    assert np.array_equal(drawn, filled)
-
-
-def test_polygons_go_before_masks_and_a_mask_too_large_to_decode_is_left_to_its_box() -> None:
-    polygon = np.asarray([[0.0, 0], [4, 0], [4, 4]])
-    assert outlines(Instance((0, 0, 4, 4), 0, (polygon,), rle={"size": [4, 4], "counts": [16]})) == (polygon,)
-    assert outlines(Instance((0, 0, 4, 4), 0, rle={"size": [9000, 9000], "counts": [81_000_000]})) == ()
 
 
 def test_batches_become_pictures_whose_pixels_are_the_tensors(make_batch: Callable[..., Batch]) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.datasets.drawn_outlines import drawn_outline
 from aerostat.datasets.summary import DataCard, SplitCard, card_of, data_card
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
@@ -101,5 +102,5 @@ def _labelled(record: ImageRecord, classes: Sequence[str]) -> NDArray[np.uint8] 
         record.boxes_xyxy(crowd=True) * np.tile(factors, 2),
         record.labels(crowd=True),
         classes,
-        polygons=[[polygon * factors for polygon in i.polygons] for i in record.instances],
+        polygons=[drawn_outline(i, (factors[0], factors[1])) for i in record.instances],
     )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aerostat.draw.palette import Colour, class_colour, text_colour_on
+from aerostat.draw.shapes import Outline, Shape, paint_shape, parts_of
 from aerostat.draw.text import elide, paint_text, text_mask
 from aerostat.errors import InputError
 
-Outline = NDArray[np.floating] | Sequence[NDArray[np.floating]] | None
-"""The outline of one object: one polygon (n, 2), several, or None."""
-
-FILL_OPACITY = 0.22
-"""Opacity of a filled outline."""
 EDGE_OPACITY = 0.5
 """Opacity of the edge around a line of one pixel."""
 MAX_TAGGED = 0.08
@@ -34,12 +32,43 @@ MIN_TEXT = 9
 """Smallest legible text, in pixels per em."""
 
 
+MAX_BOXED = 15
+"""Number of objects with masks up to which their boxes are drawn, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How objects are drawn.
+
+    Args:
+        width: of the lines in pixels; None chooses it from the image's size.
+        colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own.
+        boxes: whether objects with masks have boxes, too; None draws them for few objects.
+    """
+
+    width: int | None = None
+    colours: Literal["class", "instance"] = "class"
+    boxes: bool | None = None
+
+
+PLAIN = Style()
+
+
 def line_width(height: int, width: int, count: int = 1) -> int:
     """Return the line width in pixels for an image with `count` boxes: 1 at 100, 2 at 640, 20 at 8000 pixels.
 
     Many boxes get thinner lines, which hide less.
     """
     return max(1, round(math.ceil(_extent(height, width) / 400) * _crowding(count)))
+
+
+def edge_width(height: int, width: int, count: int = 1) -> int:
+    """Return the width of the edge of a mask: 1 to 600 pixels, 2 to 1200, 3 to 3000, 8 at 8000 pixels.
+
+    It is thinner than the line of a box, because it lies on the object itself.
+    """
+    extent = _extent(height, width)
+    return max(1, round(max(min(3, math.ceil(extent / 600)), extent / 1000) * _crowding(count)))
 
 
 def text_size(height: int, width: int, count: int = 1) -> int:
@@ -65,7 +94,7 @@ def draw_boxes(
     polygons: Sequence[Outline] | None = None,
     *,
     names: Sequence[str] | None = None,
-    width: int | None = None,
+    style: Style = PLAIN,
 ) -> NDArray[np.uint8]:
     """Return a copy of the image with boxes, filled outlines and label tags.
 
@@ -82,9 +111,10 @@ def draw_boxes(
         labels: (n,) indices into `classes`.
         classes: class names in any script; if no font has the script, the tag is ``class 3``.
         scores: (n,) in [0, 1], shown as per cent, or None.
-        polygons: (n,) outlines in pixels, each one polygon (k, 2), several, or None; None for no outlines.
+        polygons: (n,) outlines in pixel edges, each one polygon (k, 2), several, the `Shape` of a mask, or
+            None; None for no outlines.
         names: (n,) shown in place of the class names, or None.
-        width: of the lines in pixels; None chooses it from the image's size.
+        style: width and colours.
 
     Raises:
         InputError: the arguments differ in length, a box is not finite, or a label has no class.
@@ -95,16 +125,22 @@ def draw_boxes(
     if not len(boxes):
         return image
     high, wide = image.shape[:2]
-    stroke = _stroke_for(boxes, line_width(high, wide, len(boxes))) if width is None else max(1, width)
+    stroke = style.width or _stroke_for(boxes, line_width(high, wide, len(boxes)))
     size = text_size(high, wide, len(boxes))
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
-    colours = {i: class_colour(int(labels[i])) for i in order}
+    colours = {i: class_colour(i if style.colours == "instance" else int(labels[i])) for i in order}
+    outlines = [None] * len(boxes) if polygons is None else polygons
+    masked = {i for i in order if isinstance(outlines[i], Shape) and parts_of(outlines[i])}
+    edge = edge_width(high, wide, len(boxes))
     for i in order:
-        for polygon in _polygons(polygons[i] if polygons is not None else None):
-            _fill(image, polygon, colours[i], stroke)
+        own_edge = _edge_for(boxes[i], edge) if i in masked else max(1, stroke // 2)
+        for shape in parts_of(outlines[i]):
+            paint_shape(image, shape, colours[i], own_edge)
+    boxed = len(masked) <= MAX_BOXED if style.boxes is None else style.boxes
     for i in order:
-        _rectangle(image, boxes[i], colours[i], stroke)
+        if boxed or i not in masked:
+            _rectangle(image, boxes[i], colours[i], max(1, stroke // 2) if i in masked else stroke)
     called = [classes[int(label)] for label in labels] if names is None else names
     texts = [
         elide(called[i], size, _name_room(wide, size, scores is not None), f"class {int(labels[i])}")
@@ -122,6 +158,11 @@ def _stroke_for(boxes: NDArray[np.float64], stroke: int) -> int:
     """Return the line width, reduced to a third at most for small boxes, which it would fill."""
     sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
     return max(1, stroke // 3, min(stroke, int(np.median(sides)) // 16))
+
+
+def _edge_for(box: NDArray[np.float64], edge: int) -> int:
+    """Return the width of a mask's edge, reduced for a small object, which it would hide."""
+    return max(1, min(edge, int((box[2:] - box[:2]).min()) // 16))
 
 
 def _ranked(
@@ -231,31 +272,6 @@ def _check(
     for label in labels:
         if not 0 <= int(label) < len(classes):
             raise InputError(f"Expected labels from 0 to {len(classes) - 1} to draw, found {int(label)}.")
-
-
-def _polygons(outline: Outline) -> list[NDArray[np.floating]]:
-    if outline is None:
-        return []
-    if isinstance(outline, np.ndarray) and outline.ndim == 2:
-        return [outline]
-    return [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in outline]
-
-
-def _fill(image: NDArray[np.uint8], polygon: NDArray[np.floating], colour: Colour, stroke: int) -> None:
-    """Fill a polygon translucently and draw its outline, in place."""
-    if len(polygon) < 3 or not np.isfinite(polygon).all():
-        return
-    high, wide = image.shape[:2]
-    x1, y1 = np.clip(np.floor(polygon.min(0)) - stroke, 0, (wide, high)).astype(int)
-    x2, y2 = np.clip(np.ceil(polygon.max(0)) + stroke + 1, 0, (wide, high)).astype(int)
-    if x1 >= x2 or y1 >= y2:
-        return
-    points = [np.rint((np.clip(polygon, -(2**14), 2**14) - (x1, y1)) * 16).astype(np.int32)]
-    part = image[y1:y2, x1:x2]
-    filled = cv2.fillPoly(part.copy(), points, colour, cv2.LINE_AA, shift=4)
-    cv2.addWeighted(filled, FILL_OPACITY, part, 1 - FILL_OPACITY, 0, dst=filled)
-    cv2.polylines(filled, points, True, colour, max(1, stroke // 2), cv2.LINE_AA, shift=4)
-    part[:] = filled
 
 
 def _rectangle(image: NDArray[np.uint8], box: NDArray[np.float64], colour: Colour, stroke: int) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aerostat.datasets.drawn_outlines import drawn_outline
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
@@ -28,8 +29,6 @@ MAX_CELL, MIN_CELL = 960, 160
 """Width of a picture on a sheet in pixels."""
 PICTURE_PIXELS, PICTURE_SIDE = 1600 * 1200, 6400
 """Maximum number of pixels, and maximum longer side, of the picture of a single image."""
-MAX_MASK_PIXELS = 1 << 24
-"""Maximum size of a run-length mask whose outline is drawn; a larger one would take too much memory."""
 MIN_SHARE_WITH_OBJECTS = 0.5
 """Minimum share of images with objects on a sheet, if there are enough."""
 
@@ -287,36 +286,14 @@ def draw_labels(
         classes: names that the labels index.
         scale: factors (x, y) from the original to `image_bgr`.
     """
-    factors = np.asarray(scale, np.float64)
     return draw_boxes(
         image_bgr,
-        record.boxes_xyxy(crowd=True) * np.tile(factors, 2),
+        record.boxes_xyxy(crowd=True) * np.tile(np.asarray(scale, np.float64), 2),
         record.labels(crowd=True),
         classes,
-        polygons=[[polygon * factors for polygon in outlines(i)] for i in record.instances],
+        polygons=[drawn_outline(i, scale) for i in record.instances],
         names=[classes[i.label] + (" (crowd)" if i.crowd else "") for i in record.instances],
     )
-
-
-def outlines(instance: Instance) -> tuple[NDArray[np.float64], ...]:
-    """Return the polygons (n, 2) of an object, or the outlines of its mask if it has no polygons."""
-    if instance.polygons or instance.rle is None:
-        return instance.polygons
-    from faster_coco_eval.core import mask as masks
-
-    high, wide = instance.rle["size"]
-    if high * wide > MAX_MASK_PIXELS:
-        return ()
-    counts = instance.rle["counts"]
-    try:
-        packed = (
-            instance.rle if isinstance(counts, str) else masks.frPyObjects(dict(instance.rle), high, wide)
-        )
-        filled = np.ascontiguousarray(masks.decode(packed), np.uint8).reshape(high, wide)
-    except (ValueError, RuntimeError, TypeError, OverflowError):  # the runs do not make a mask of this size
-        return ()
-    found, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return tuple(np.asarray(contour, np.float64).reshape(-1, 2) + 0.5 for contour in found)
 
 
 def stage_pictures(

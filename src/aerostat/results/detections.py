@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -283,26 +283,25 @@ class Detections:
         """
         return interop.to_pandas(self)
 
-    def draw(self, image_bgr: NDArray[np.uint8] | None = None) -> Picture:
-        """Return the image with the boxes, class names and scores on it.
+    def draw(
+        self,
+        image_bgr: NDArray[np.uint8] | None = None,
+        *,
+        masks: bool = True,
+        colours: Literal["class", "instance"] = "class",
+    ) -> Picture:
+        """Return the image with the boxes, masks, class names and scores on it.
 
         Args:
             image_bgr: (H, W, 3) uint8, the original image; None reads it from `path`.
+            masks: whether to draw the masks, if there are any. Many objects with masks have no boxes.
+            colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own.
 
         Raises:
-            InputError: no image is given and `path` is not known or cannot be read.
+            InputError: no image is given and `path` is not known or cannot be read, or the image has not the
+                size of the masks.
         """
-        from aerostat.draw.boxes import draw_boxes
-
-        if image_bgr is None:
-            if self.path is None:
-                raise InputError(
-                    "Expected an image to draw on, found none: these detections do not know a path."
-                )
-            from aerostat.images.read import read_image
-
-            image_bgr = read_image(self.path)
-        return Picture(draw_boxes(image_bgr, self.boxes_xyxy, self.labels, self.classes, self.scores))
+        return Picture(_drawn(self, image_bgr, masks, colours))
 
     def save(self, path: Path | str) -> Path:
         """Write the detections as .json (`to_dict`) or .csv, whole or not at all, and return the path.
@@ -311,6 +310,41 @@ class Detections:
             InputError: the suffix is neither.
         """
         return io.save(self, Path(path))
+
+
+def _drawn(
+    detections: Detections,
+    image_bgr: NDArray[np.uint8] | None,
+    masks: bool,
+    colours: Literal["class", "instance"],
+) -> NDArray[np.uint8]:
+    """Return the image with the detections on it; see `Detections.draw`."""
+    from aerostat.draw.boxes import Style, draw_boxes
+    from aerostat.draw.shapes import shapes_of
+
+    if image_bgr is None:
+        if detections.path is None:
+            raise InputError("Expected an image to draw on, found none: these detections do not know a path.")
+        from aerostat.images.read import read_image
+
+        image_bgr = read_image(detections.path)
+    shapes = None
+    if masks and detections.masks is not None:
+        size = (image_bgr.shape[1], image_bgr.shape[0])
+        if detections.masks.image_size != size:
+            raise InputError(
+                f"Expected an image of the size of the masks {detections.masks.image_size}, found {size}."
+            )
+        shapes = shapes_of(detections.masks)
+    return draw_boxes(
+        image_bgr,
+        detections.boxes_xyxy,
+        detections.labels,
+        detections.classes,
+        detections.scores,
+        shapes,
+        style=Style(colours=colours),
+    )
 
 
 def _row(detections: Detections, index: int) -> Detection:
