@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.per_image import image_evaluator
+from aerostat.geometry.mask_measures import PixelSize
 from aerostat.images.frame import Frame
 from aerostat.inference.predict_folder import Outcome, predict_to_folder
-from aerostat.inference.sinks import Judge
+from aerostat.inference.sinks import FileForm, Judge, PictureFiles
 from aerostat.results.detections import Detections
 
 CLASSES = ("balloon", "kite")
@@ -319,3 +321,62 @@ def test_sorting_that_cannot_be_is_refused_before_the_detector_is_loaded(
     picture = photograph(tmp_path / "a.png")
     assert main(["predict", "no-weights.safetensors", str(picture), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+# --- masks ---
+
+
+class MaskingDetector(KnownDetector):
+    """Finds a mask within each box, too, if it has masks."""
+
+    def __init__(self, has_masks: bool = True) -> None:
+        self.has_masks = has_masks
+
+    def predict_images(self, frames: Any, **options: Any) -> Iterator[tuple[Frame, Detections]]:
+        for frame, found in super().predict_images(frames, **options):
+            masks = np.zeros((2, 64, 80), bool)
+            masks[0, 22:58, 12:48] = True
+            masks[1, 8:38, 8:28] = True
+            yield frame, replace(found, masks=masks)
+
+
+def predict_masks(folder: Path, detector: MaskingDetector, **options: Any) -> Outcome:
+    photograph(folder / "photos" / "a.jpg")
+    return predict_to_folder(
+        lambda: detector,  # type: ignore[arg-type, return-value]
+        [str(folder / "photos")],
+        folder / "out",
+        progress=False,
+        **options,
+    )
+
+
+def test_masks_are_written_as_images_beside_the_pictures(tmp_path: Path) -> None:
+    done = predict_masks(
+        tmp_path, MaskingDetector(), pictures=PictureFiles(drawn=False, label_maps=True, cut_outs=True)
+    )
+    assert files_below(tmp_path / "out") == [
+        *("cut-outs/a/0001.png", "cut-outs/a/0002.png"),
+        *("detections.json", "label-maps/a.png"),
+    ]
+    names = ("detections.json", "label-maps", "cut-outs")
+    assert done.lines()[-3:] == [f"wrote {tmp_path / 'out' / name}" for name in names]
+    assert predict_masks(tmp_path, MaskingDetector(), pictures=PictureFiles(label_maps=True)).pictures
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"pictures": PictureFiles(label_maps=True)}, "label_maps"),
+        ({"pictures": PictureFiles(cut_outs=True)}, "cut_outs"),
+        ({"formats": [FileForm("csv", pixel_size=PixelSize(1.0, "um"))]}, "pixel_size"),
+    ],
+)
+def test_what_needs_masks_is_refused_without_them_and_nothing_is_written(
+    tmp_path: Path, options: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(InputError, match=f"Expected masks for `{name}`, found that this model has none"):
+        predict_masks(tmp_path, MaskingDetector(has_masks=False), **options)
+    with pytest.raises(InputError, match=f"Expected masks for `{name}`, found that `masks` is off"):
+        predict_masks(tmp_path, MaskingDetector(), masks=False, **options)
+    assert not (tmp_path / "out").exists() or files_below(tmp_path / "out") == []

@@ -10,11 +10,21 @@ import torch
 from PIL import Image
 
 from aerostat.errors import InputError
+from aerostat.geometry.mask_measures import PixelSize
 from aerostat.images.frame import Frame
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.inference.predict_folder import predict_to_sinks
-from aerostat.inference.sinks import FileSink, ListSink, PictureSink, SortedPictureSink, picture_path
+from aerostat.inference.sinks import (
+    CutOutSink,
+    FileForm,
+    FileSink,
+    LabelMapSink,
+    ListSink,
+    PictureSink,
+    SortedPictureSink,
+    picture_path,
+)
 from aerostat.model import build
 from aerostat.results.detections import Detections
 
@@ -163,3 +173,66 @@ def test_a_frame_without_a_file_is_not_annotated(tmp_path: Path):
 )
 def test_a_picture_has_the_name_of_its_frame_and_stays_in_its_folder(name: str, picture: str):
     assert picture_path(Path("out"), name) == Path("out") / picture
+
+
+# --- masks as images ---
+
+
+def masked(count: int) -> Detections:
+    """Return detections on 64 x 48 pixels; the second has an empty mask."""
+    dense = np.zeros((count, 48, 64), bool)
+    for place in range(count):
+        dense[place, 5 : 10 + place, 4 + 10 * place : 9 + 10 * place] = place != 1
+    boxes = [[4 + 10 * place, 5, 9 + 10 * place, 10 + place] for place in range(count)]
+    return Detections(boxes, np.linspace(0.9, 0.5, count), [0] * count, ("kite",), masks=dense)
+
+
+def frame(name: str, index: int = 0) -> Frame:
+    return Frame(np.full((48, 64, 3), 90, np.uint8), name, index)
+
+
+def test_each_frame_gets_a_map_of_sixteen_bits(tmp_path: Path):
+    sink = LabelMapSink(tmp_path / "maps")
+    for index, name in enumerate(("a.jpg", "sub/a.png", "b.jpg")):
+        sink.write(frame(name, index), masked(3) if index < 2 else Detections.empty(("kite",)))
+    sink.close()
+    assert sorted(path.name for path in sink.path.iterdir()) == ["a-1.png", "a.png", "b.png"]
+    read = np.asarray(Image.open(sink.path / "a.png"))
+    assert read.shape == (48, 64) and np.unique(read).tolist() == [0, 1, 3]
+    assert read[7, 5] == 1 and read[7, 26] == 3
+    assert "16" in Image.open(sink.path / "a.png").mode
+    assert not np.asarray(Image.open(sink.path / "b.png")).any()
+
+
+def test_detections_are_cut_out_and_those_of_an_earlier_call_are_removed(tmp_path: Path):
+    CutOutSink(tmp_path).write(frame("a.jpg"), masked(4))
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["0001.png", "0003.png", "0004.png"]
+    (tmp_path / "a" / "mine.png").write_bytes(b"precious")
+    sink = CutOutSink(tmp_path)
+    sink.write(frame("a.jpg"), masked(2))
+    sink.write(frame("none.jpg", 1), Detections.empty(("kite",)))
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["0001.png", "mine.png"]
+    assert not (tmp_path / "none").exists()
+    assert sink.empty == 1
+    read = np.asarray(Image.open(tmp_path / "a" / "0001.png"))
+    assert read.shape == (5, 5, 4) and (read == (90, 90, 90, 255)).all()
+
+
+@pytest.mark.parametrize("name", ["../../up.jpg", "/etc/x.png", ".."])
+def test_no_name_of_a_frame_leads_out_of_the_folder(tmp_path: Path, name: str):
+    LabelMapSink(tmp_path / "in" / "maps").write(frame(name), masked(1))
+    CutOutSink(tmp_path / "in" / "cut").write(frame(name), masked(1))
+    written = [path.relative_to(tmp_path / "in").parts for path in tmp_path.rglob("*.png")]
+    assert sorted(parts[0] for parts in written) == ["cut", "maps"]
+    assert sorted(map(len, written)) == [2, 3]
+
+
+def test_a_file_says_of_masks_what_its_form_asks_for(tmp_path: Path):
+    table = FileSink(tmp_path / "all.csv", FileForm("csv", pixel_size=PixelSize(2.0, "mm")))
+    coco = FileSink(tmp_path / "all.json", FileForm("coco", mask_format="polygons"))
+    for sink in (table, coco):
+        sink.write(frame("a.jpg"), masked(1))
+        sink.close()
+    assert "area_mm2" in table.path.read_text().splitlines()[0].split(",")
+    [row] = json.loads(coco.path.read_text())["annotations"]
+    assert row["segmentation"] == [[4, 5, 9, 5, 9, 10, 4, 10]]

@@ -107,7 +107,8 @@ def test_a_data_frame_has_a_row_per_detection() -> None:
     frame = tracked().to_pandas()
     assert list(frame) == [
         *("file", "class", "score", "x1", "y1", "x2", "y2"),
-        *("track_id", "mask_area", "speed", "vector"),
+        *("track_id", "mask_area", "mask_perimeter", "mask_centroid_x", "mask_centroid_y"),
+        *("mask_equivalent_diameter", "mask_orientation", "speed", "vector"),
     ]
     assert list(frame["class"]) == ["balloon", "person"]
     assert list(frame["x2"]) == [5, 8]

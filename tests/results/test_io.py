@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from aerostat.errors import InputError
+from aerostat.geometry.mask_measures import PixelSize
 from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
 from aerostat.results.io import write_coco, write_csv, write_json
@@ -57,10 +58,56 @@ def test_csv_has_columns_for_tracks_and_masks_where_any_image_has_them(tmp_path:
     write_csv(tmp_path / "all.csv", [("a.jpg", tracked()), ("b.jpg", plain())])
     with (tmp_path / "all.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["file", "class", "score", "x1", "y1", "x2", "y2", "track_id", "segmentation"]
+    assert head == [
+        *("file", "class", "score", "x1", "y1", "x2", "y2", "track_id"),
+        *("area", "perimeter", "centroid_x", "centroid_y", "equivalent_diameter", "orientation"),
+        "segmentation",
+    ]
     assert [row[7] for row in rows] == ["7", "12", ""]
-    assert json.loads(rows[0][8]) == tracked().masks.to_coco()[0]
-    assert rows[2][8] == ""
+    assert [row[8] for row in rows] == ["9", "1", ""]
+    assert json.loads(rows[0][-1]) == tracked().masks.to_coco()[0]
+    assert rows[2][8:] == [""] * 7
+
+
+def test_csv_has_measures_in_the_unit_of_the_pixels_and_empty_fields_for_an_empty_mask(
+    tmp_path: Path,
+) -> None:
+    bar, empty = np.zeros((6, 8), bool), np.zeros((6, 8), bool)
+    bar[1:3, 2:6] = True
+    found = Detections([[2, 1, 6, 3]] * 2, [0.9, 0.5], [0, 1], CLASSES, masks=[bar, empty])
+    write_csv(tmp_path / "all.csv", [("a.jpg", found)], PixelSize.parse("0.5um"))
+    with (tmp_path / "all.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["area"] == "8" and first["area_um2"] == "2"
+    assert (first["centroid_x"], first["centroid_y"], first["orientation"]) == ("4", "2", "0")
+    assert (first["centroid_x_um"], first["centroid_y_um"]) == ("2", "1")
+    assert float(first["perimeter_um"]) == pytest.approx(float(first["perimeter"]) / 2)
+    assert second["area"] == second["area_um2"] == "0"
+    assert {
+        second[name] for name in second if name.startswith(("perimeter", "centroid", "equiv", "orient"))
+    } == {""}
+
+
+def test_coco_polygons_are_the_same_pixels_and_an_empty_mask_stays_empty(tmp_path: Path) -> None:
+    dense = np.random.default_rng(0).random((3, 6, 8)) < [[[0.4]], [[0.7]], [[0.0]]]
+    found = Detections(
+        [[0, 0, 8, 6]] * 3, [0.9, 0.5, 0.4], [0, 1, 1], CLASSES, masks=dense, image_size=(8, 6)
+    )
+    rows = found.to_coco(1, mask_format="polygons")
+    assert [type(row["segmentation"]) for row in rows] == [list, list, dict]
+    write_coco(tmp_path / "all.json", [("a.jpg", found)], mask_format="polygons")
+    read = COCO(str(tmp_path / "all.json"))
+    for number, mask in enumerate(dense, start=1):
+        np.testing.assert_array_equal(read.annToMask(read.anns[number]), mask)
+    truth = COCO()
+    truth.dataset = {"images": [{"id": 1, "width": 8, "height": 6}], "annotations": [], "categories": []}
+    truth.createIndex()
+    write_coco(tmp_path / "results.json", [(1, found)], mask_format="polygons")
+    results = truth.loadRes(str(tmp_path / "results.json"))
+    for number, mask in enumerate(dense, start=1):
+        np.testing.assert_array_equal(results.annToMask(results.anns[number]), mask)
+    with pytest.raises(InputError, match="`mask_format` as rle or polygons, found 'png'"):
+        found.to_coco(1, mask_format="png")
 
 
 def test_coco_rows_hold_masks_that_pycocotools_reads(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from cyclopts import Parameter
 from aerostat.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aerostat.datasets.origin import ReadOptions
     from aerostat.inference.tta import TTA
 
@@ -220,6 +222,40 @@ class Masks:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class MaskFiles:
+    """How masks are written, for models that have them.
+
+    Parameters
+    ----------
+    mask_format:
+        How --format coco states masks: rle (run lengths) or polygons. Both are exact.
+    pixel_size:
+        Side of a pixel, such as 0.35um. --format csv then states the measures of masks in this unit, too.
+    label_maps:
+        Also write label-maps/NAME.png: 16 bits a pixel, the number of its detection from 1, 0 elsewhere.
+    cut_outs:
+        Also write cut-outs/NAME/0001.png and so on: each detection alone, the rest transparent.
+    """
+
+    mask_format: Annotated[Literal["rle", "polygons"], Parameter(show_default=True)] = "rle"
+    pixel_size: str | None = None
+    label_maps: Flag = False
+    cut_outs: Flag = False
+
+    def check(self, formats: Sequence[str]) -> None:
+        """Refuse options that would be ignored.
+
+        Raises:
+            InputError: naming the option and the format that it is for.
+        """
+        if self.mask_format != "rle" and "coco" not in formats:
+            raise InputError(f"--mask-format {self.mask_format} is for --format coco, which was not given.")
+        if self.pixel_size is not None and "csv" not in formats:
+            raise InputError(f"--pixel-size {self.pixel_size} is for --format csv, which was not given.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Recipe:
     """What is trained, and from where."""
 
@@ -270,6 +306,7 @@ class Fields:
 
 
 READ, PREDICT, ONE_VIEW, RECIPE, FIELDS = Read(), Predict(), Tta(), Recipe(), Fields()
+MASK_FILES = MaskFiles()
 MASKS = Masks()
 """Nothing asked for."""
 

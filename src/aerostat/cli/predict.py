@@ -13,6 +13,7 @@ from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
 from aerostat.cli.options import (
+    MASK_FILES,
     MASKS,
     ONE_VIEW,
     PREDICT,
@@ -22,6 +23,7 @@ from aerostat.cli.options import (
     Flag,
     InputSize,
     JsonFlag,
+    MaskFiles,
     Masks,
     Predict,
     Switch,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from aerostat.inference.annotation_sinks import CocoResults
     from aerostat.inference.detector import Detector
-    from aerostat.inference.sinks import Judge
+    from aerostat.inference.sinks import FileForm, Judge
 
 
 @app.command(sort_key=6, usage="Usage: aerostat predict WEIGHTS SOURCE... [OPTIONS]")
@@ -47,6 +49,7 @@ def predict(
     keep: Predict = PREDICT,
     views: Tta = ONE_VIEW,
     drawn: Masks = MASKS,
+    written: MaskFiles = MASK_FILES,
     out: Path = Path("predictions"),
     format_: Annotated[list[str] | None, Parameter(name="--format", negative=())] = None,
     pictures: Switch = True,
@@ -59,7 +62,7 @@ def predict(
 ) -> None:
     """Detect objects on photographs.
 
-    Writes pictures with boxes, and a file with the detections.
+    Writes pictures with boxes or masks, and a file with the detections.
 
     Parameters
     ----------
@@ -74,7 +77,7 @@ def predict(
         File with the detections: json (default), csv or coco. The name of an annotation format (see
         `aerostat convert --help`) writes drafts that its tool opens. Several with commas: csv,json.
     pictures:
-        Draw the boxes on the photographs, which is the default, or do not.
+        Draw the detections on the photographs, which is the default, or do not.
     sort:
         Sort the pictures into correct/ (every object found, nothing else), errors/ and not-annotated/.
     truth:
@@ -82,6 +85,7 @@ def predict(
         SOURCE). Without --sort, --format coco takes their ids and writes the bare list that loadRes takes.
     """
     from aerostat.inference.predict_folder import predict_to_folder
+    from aerostat.inference.sinks import PictureFiles
 
     keep.check()
     tta = views.chosen()
@@ -89,6 +93,8 @@ def predict(
     names = _formats(format_, sources)
     if not sort and "coco" not in names:
         refuse({"--truth": truth}, "is for --sort and for --format coco; neither was given")
+    written.check(names)
+    forms = [_form(name, truth if not sort else None, written) for name in names]
     done = predict_to_folder(
         lambda: load_for_use(weights, device, input_size, engine, tta),
         sources,
@@ -98,8 +104,8 @@ def predict(
         tta=tta or False,
         masks=drawn.masks,
         mask_threshold=drawn.mask_threshold,
-        formats=[_with_ids(name, truth, sort) for name in names],
-        pictures=pictures,
+        formats=forms,
+        pictures=PictureFiles(pictures, written.label_maps, written.cut_outs),
         judge=judge,
     )
     if json_:
@@ -139,14 +145,25 @@ def _formats(words: list[str] | None, sources: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _with_ids(name: str, truth: Path | None, sort: bool) -> str | CocoResults:
-    """Return a format; COCO with the ids of the annotations that were named, unless these are to sort by."""
-    if name != "coco" or truth is None or sort:
-        return name
-    from aerostat.cli.reading import read
-    from aerostat.inference.annotation_sinks import CocoResults
+def _form(name: str, truth: Path | None, written: MaskFiles) -> str | FileForm | CocoResults:
+    """Return a format; COCO with the ids of annotations, if these are named.
 
-    return CocoResults(read(truth, READ))
+    Raises:
+        InputError: the pixel size is none, or the annotations cannot be read.
+    """
+    if name == "coco" and truth is not None:
+        from aerostat.cli.reading import read
+        from aerostat.inference.annotation_sinks import CocoResults
+
+        return CocoResults(read(truth, READ), written.mask_format)
+    from aerostat.geometry.mask_measures import PixelSize
+    from aerostat.inference.sinks import FileForm
+
+    if name == "coco":
+        return FileForm("coco", written.mask_format)
+    if name == "csv" and written.pixel_size is not None:
+        return FileForm("csv", pixel_size=PixelSize.parse(written.pixel_size))
+    return name
 
 
 def _judge(sources: tuple[str, ...], truth: Path | None, pictures: bool) -> Callable[[Detector], Judge]:

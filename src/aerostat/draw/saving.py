@@ -22,8 +22,10 @@ _OPTIONS = {
 }
 
 
-def save_image(path: Path | str, image_bgr: NDArray[np.uint8]) -> Path:
-    """Write an image (H, W, 3) or (H, W) uint8 in the format of the suffix, and return the path.
+def save_image(path: Path | str, image_bgr: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
+    """Write an image in the format of the suffix, and return the path.
+
+    The image is (H, W, 3) or (H, W) uint8. A PNG takes (H, W, 4) with opacity, and (H, W) uint16, too.
 
     Python writes the file, because OpenCV's writer refuses some file names outside ASCII on Windows.
 

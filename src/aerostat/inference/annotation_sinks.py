@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.datasets import formats
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.formats.format import Format, WriteOptions
 from aerostat.datasets.records import ONLY_SPLIT, ImageRecord, Images, Instance, Split
 from aerostat.errors import InputError, nearest
+from aerostat.geometry import polygons
 from aerostat.images.frame import Frame
 from aerostat.images.location import path_of
 from aerostat.results.detections import Detections
-from aerostat.results.io import decimals, write_coco
+from aerostat.results.io import MaskFormat, decimals, write_coco
 from aerostat.text import listed
 
 
@@ -45,8 +49,39 @@ def with_extent(detections: Detections) -> Detections:
     return detections[(boxes[:, :2] < boxes[:, 2:]).all(axis=1)]
 
 
+MOVED = 1.0
+"""Pixels by which the side of a box may move without notice."""
+OUTLINE_TOLERANCE = 0.75
+"""Pixels by which the outlines of drafts may leave out points: a person moves them one by one.
+
+It leaves the steps of the pixels out, which are 0.71 at most on a slanted edge.
+"""
+
+
+def as_outlined(detections: Detections, *, single: bool = False) -> tuple[Instance, ...]:
+    """Return detections with masks as annotated objects with outlines, and the box around these.
+
+    A hole, which outlines cannot say, is joined to its outline by a bridge without width. An empty mask
+    leaves the box that was detected, without an outline.
+
+    Args:
+        detections: with masks.
+        single: whether to join the parts of a mask by bridges, too.
+    """
+    assert detections.masks is not None
+    found = []
+    outlines = detections.masks.to_polygons(OUTLINE_TOLERANCE, single=single)
+    for plain, mine in zip(as_instances(detections), outlines, strict=True):
+        box = polygons.bounds(np.concatenate(mine)) if mine else plain.box_xyxy
+        found.append(replace(plain, box_xyxy=box, polygons=tuple(mine), rle=None))
+    return tuple(found)
+
+
 class DraftSink:
     """Annotations of all frames in the form that an annotation tool opens, written at the end.
+
+    Masks become outlines where the format holds them. An object then has the box around its outline, as
+    annotation tools draw it, and `lost` counts the boxes that this has moved by more than a pixel.
 
     Args:
         folder: gets a file, or a folder with one file per image, named after the format.
@@ -67,8 +102,8 @@ class DraftSink:
         number = len(self._records) + 1
         location = frame.path.absolute() if frame.path else frame.location
         kept = with_extent(detections)
-        objects = as_instances(kept)
-        self._scores += decimals(kept.scores)
+        objects, numbers = self._objects(kept)
+        self._scores += decimals(kept.scores[numbers])
         self._records.append(ImageRecord(location, frame.location, width, height, objects, number))
         self._classes = detections.classes
 
@@ -78,9 +113,28 @@ class DraftSink:
         split = Split(ONLY_SPLIT, self._classes, ids, Images.of(self._records))
         options = WriteOptions(scores=self._scores, model="aerostat")
         if self.format.write_all is None:
-            self.lost = self.format.write(split, self.path, options)
+            self.lost += self.format.write(split, self.path, options)
         else:
-            self.lost = self.format.write_all({ONLY_SPLIT: split}, self.path, options)[ONLY_SPLIT]
+            self.lost += self.format.write_all({ONLY_SPLIT: split}, self.path, options)[ONLY_SPLIT]
+
+    def _objects(self, detections: Detections) -> tuple[tuple[Instance, ...], NDArray[np.int64]]:
+        """Return the objects to write, and their numbers among the detections."""
+        numbers = np.arange(len(detections))
+        if detections.masks is None or self.format.outlines in ("box", "masks"):
+            return as_instances(detections), numbers
+        empty = detections.masks.area() == 0
+        if self.format.name == "yolo" and empty.any():
+            # Its label files hold outlines or boxes. One box would cost all other objects their outlines.
+            self.lost["objects with an empty mask left out"] += int(empty.sum())
+            detections, numbers = detections[~empty], numbers[~empty]
+        else:
+            self.lost["empty masks written as a box"] += int(empty.sum())
+        objects = as_outlined(detections, single=self.format.outlines == "one")
+        boxes = np.asarray([one.box_xyxy for one in objects]).reshape(-1, 4)
+        moved = np.abs(boxes - detections.boxes_xyxy).max(axis=1, initial=0) > MOVED
+        self.lost["boxes replaced by those around their masks"] += int(moved.sum())
+        self.lost = +self.lost  # `+` drops counts of 0
+        return objects, numbers
 
 
 def _size_of(frame: Frame) -> tuple[int, int]:
@@ -94,9 +148,11 @@ class CocoResults:
 
     Args:
         truth: the annotations.
+        mask_format: how masks are stated.
     """
 
     truth: Dataset
+    mask_format: MaskFormat = "rle"
 
     def sink(self, path: Path, photographs: Sequence[Path]) -> CocoResultSink:
         """Return the sink that writes the results on photographs to a file.
@@ -113,7 +169,7 @@ class CocoResults:
                 f"Expected the photographs in one split of `truth`, found them in {names}; name the "
                 "annotation file of the photographs."
             )
-        return CocoResultSink(path, self.truth.splits[holding[0]], ids[holding[0]])
+        return CocoResultSink(path, self.truth.splits[holding[0]], ids[holding[0]], self.mask_format)
 
 
 class CocoResultSink:
@@ -125,10 +181,13 @@ class CocoResultSink:
         path: the file.
         truth: the annotations.
         ids: of the images by their resolved paths.
+        mask_format: how masks are stated.
     """
 
-    def __init__(self, path: Path, truth: Split, ids: Mapping[Path, int]) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, truth: Split, ids: Mapping[Path, int], mask_format: MaskFormat = "rle"
+    ) -> None:
+        self.path, self.mask_format = path, mask_format
         self.unknown: list[str] = []
         self._category_ids = dict(zip(truth.classes, truth.category_ids, strict=True))
         self._ids = ids
@@ -156,7 +215,8 @@ class CocoResultSink:
     def close(self) -> None:
         """Write the list."""
         classes = self._found[0][1].classes if self._found else ()
-        write_coco(self.path, self._found, [self._category_ids[name] for name in classes])
+        ids = [self._category_ids[name] for name in classes]
+        write_coco(self.path, self._found, ids, self.mask_format)
 
 
 def _ids_by_path(split: Split) -> dict[Path, int]:

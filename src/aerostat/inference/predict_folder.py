@@ -16,11 +16,17 @@ from aerostat.inference.annotation_sinks import CocoResults, CocoResultSink, Dra
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictArguments, PredictOptions
 from aerostat.inference.sinks import (
+    CUT_OUTS,
     FILES,
     FOLDERS,
+    LABEL_MAPS,
+    CutOutSink,
+    FileForm,
     FileSink,
     Judge,
+    LabelMapSink,
     ListSink,
+    PictureFiles,
     PictureSink,
     Sink,
     SortedPictureSink,
@@ -145,8 +151,8 @@ def predict_to_folder(
     sources: Sequence[str],
     out: Path,
     *,
-    formats: Sequence[str | CocoResults] = ("json",),
-    pictures: bool = True,
+    formats: Sequence[str | FileForm | CocoResults] = ("json",),
+    pictures: bool | PictureFiles = True,
     judge: Callable[[Detector], Judge] | None = None,
     progress: bool = True,
     **options: Unpack[PredictArguments],
@@ -160,27 +166,33 @@ def predict_to_folder(
         sources: images, folders, or patterns.
         out: folder for pictures and files; made if need be. Pictures of an earlier call are replaced.
         formats: of the files with the detections: ``json``, ``csv``, ``coco``, or the name of an annotation
-            format, whose files an annotation tool opens. `CocoResults` writes COCO's ids of annotations.
-        pictures: whether to draw.
+            format, whose files an annotation tool opens. `FileForm` says more of masks, and `CocoResults`
+            writes COCO's ids of annotations.
+        pictures: whether to draw; `PictureFiles` asks for other images, too.
         judge: makes of the detector the function that returns the verdict on a photograph; pictures are then
             sorted into the folders `FOLDERS` below `out`. None leaves them in one folder.
         progress: whether to show progress.
         **options: see `PredictOptions`.
 
     Raises:
-        InputError: a source does not exist, names no image, or would be written over.
+        InputError: a source does not exist, names no image, or would be written over; or what is asked for
+            needs masks, and there are none.
     """
     source = Files(find_images(sources, out))
+    wanted = pictures if isinstance(pictures, PictureFiles) else PictureFiles(drawn=pictures)
     files = [_file_sink(out, kind, source.paths) for kind in formats]
+    files += [LabelMapSink(out / LABEL_MAPS)] * wanted.label_maps
+    files += [CutOutSink(out / CUT_OUTS)] * wanted.cut_outs
     require_folder(out)
-    if pictures:
+    if wanted.drawn:
         folders = [out] if judge is None else [out / folder for folder in FOLDERS]
         drawn = [picture_path(folder, name) for name in source.names for folder in folders]
         _spare_photographs(source.paths, drawn, out)
     # The detector is loaded only when the folder is known to be free.
     detector = load_detector()
+    _require_masks(detector, formats, wanted, options.get("masks"))
     picture_sink: PictureSink | SortedPictureSink | None = None
-    if pictures:
+    if wanted.drawn:
         picture_sink = PictureSink(out) if judge is None else SortedPictureSink(out, judge(detector))
     kept = ListSink()
     failed: list[tuple[str, str]] = []
@@ -204,10 +216,32 @@ def predict_to_folder(
     )
 
 
-FileSinks = FileSink | DraftSink | CocoResultSink
+FileSinks = FileSink | DraftSink | CocoResultSink | LabelMapSink | CutOutSink
 
 
-def _file_sink(out: Path, kind: str | CocoResults, photographs: Sequence[Path]) -> FileSinks:
+def _require_masks(
+    detector: Detector,
+    formats: Sequence[str | FileForm | CocoResults],
+    pictures: PictureFiles,
+    masks: bool | None,
+) -> None:
+    """Refuse what cannot be written without masks.
+
+    Raises:
+        InputError: naming the first of them, if the detections will have no masks.
+    """
+    asked = {
+        "label_maps": pictures.label_maps,
+        "cut_outs": pictures.cut_outs,
+        "pixel_size": any(isinstance(form, FileForm) and form.pixel_size for form in formats),
+    }
+    first = next((name for name, given in asked.items() if given), None)
+    if first is not None and (masks is False or not detector.has_masks):
+        why = "`masks` is off" if masks is False else "this model has none"
+        raise InputError(f"Expected masks for `{first}`, found that {why}; leave `{first}` out.")
+
+
+def _file_sink(out: Path, kind: str | FileForm | CocoResults, photographs: Sequence[Path]) -> FileSinks:
     """Return the sink of a format.
 
     Raises:
@@ -215,6 +249,8 @@ def _file_sink(out: Path, kind: str | CocoResults, photographs: Sequence[Path]) 
     """
     if isinstance(kind, CocoResults):
         return kind.sink(out / FILES["coco"], photographs)
+    if isinstance(kind, FileForm):
+        return FileSink(out / FILES[kind.kind], kind)
     if (known := next((name for name in FILES if name == kind), None)) is not None:
         return FileSink(out / FILES[known], known)
     if (format_ := draft_format(kind)) is not None:
@@ -231,6 +267,8 @@ def _notes(sink: FileSinks) -> list[str]:
     """Return what a file does not hold, for a person."""
     if isinstance(sink, DraftSink):
         return [f"lost in {sink.path.name}: {number} {what}" for what, number in sink.lost.items()]
+    if isinstance(sink, CutOutSink) and sink.empty:
+        return [f"{sink.path.name} leaves out {counted(sink.empty, 'detection')} with an empty mask"]
     if isinstance(sink, CocoResultSink) and sink.unknown:
         number = counted(len(sink.unknown), "photograph")
         return [f"{sink.path.name} leaves out {number} without an id, first {sink.unknown[0]}"]

@@ -1,14 +1,20 @@
-"""Sinks of detections: pictures, folders sorted by verdict, and files in JSON, CSV and COCO."""
+"""Sinks of detections: pictures, folders sorted by verdict, files in JSON, CSV and COCO, masks as images."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from aerostat.draw.saving import save_image
+from aerostat.files import file_stem
+from aerostat.geometry.mask_measures import PixelSize
 from aerostat.images.frame import Frame
 from aerostat.results.detections import Detections
-from aerostat.results.io import write_coco, write_csv, write_json
+from aerostat.results.io import MaskFormat, write_coco, write_csv, write_json
+from aerostat.results.mask_pictures import cut_outs, label_map
 
 ResultFormat = Literal["json", "csv", "coco"]
 FILES: dict[ResultFormat, str] = {
@@ -17,6 +23,9 @@ FILES: dict[ResultFormat, str] = {
     "coco": "detections_coco.json",
 }
 """Name of the file with detections in each form."""
+
+LABEL_MAPS, CUT_OUTS = "label-maps", "cut-outs"
+"""Folders for masks as images."""
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Formats that pictures are written in; the picture of any other file is a JPEG."""
@@ -75,16 +84,47 @@ class ListSink:
         """Do nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """A file with detections, and what it says of masks.
+
+    Args:
+        kind: its format.
+        mask_format: how a COCO file states masks.
+        pixel_size: adds measures in its unit to a CSV file.
+    """
+
+    kind: ResultFormat
+    mask_format: MaskFormat = "rle"
+    pixel_size: PixelSize | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFiles:
+    """Which images are written of each photograph.
+
+    Args:
+        drawn: the photograph with its detections drawn on it.
+        label_maps: a map of the numbers of the detections, see `LabelMapSink`.
+        cut_outs: each detection alone, see `CutOutSink`.
+    """
+
+    drawn: bool = True
+    label_maps: bool = False
+    cut_outs: bool = False
+
+
 class FileSink:
     """One file with the detections of all frames, written whole at the end.
 
     Args:
         path: the file.
-        kind: its format.
+        form: its format; a name will do.
     """
 
-    def __init__(self, path: Path, kind: ResultFormat) -> None:
-        self.path, self.kind = path, kind
+    def __init__(self, path: Path, form: FileForm | ResultFormat) -> None:
+        self.path = path
+        self.form = form if isinstance(form, FileForm) else FileForm(form)
         self.results: list[tuple[str, Detections]] = []
 
     def write(self, frame: Frame, detections: Detections) -> None:
@@ -93,7 +133,12 @@ class FileSink:
 
     def close(self) -> None:
         """Write the file."""
-        {"json": write_json, "csv": write_csv, "coco": write_coco}[self.kind](self.path, self.results)
+        if self.form.kind == "csv":
+            write_csv(self.path, self.results, self.form.pixel_size)
+        elif self.form.kind == "coco":
+            write_coco(self.path, self.results, mask_format=self.form.mask_format)
+        else:
+            write_json(self.path, self.results)
 
 
 class PictureSink:
@@ -118,6 +163,75 @@ class PictureSink:
 
     def close(self) -> None:
         """Do nothing: every picture is written when its frame comes."""
+
+
+class LabelMapSink:
+    """A PNG of 16 bits for each frame: a pixel is the number of its detection from 1, see `label_map`.
+
+    Args:
+        path: the folder; made if need be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._taken = set[str]()
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Write the map of one frame, named after it.
+
+        Raises:
+            InputError: there are detections without masks.
+        """
+        size = None
+        if detections.masks is None and detections.image_size is None:
+            height, width = frame.read().shape[:2]
+            size = (width, height)
+        save_image(self.path / f"{_own_stem(frame, self._taken)}.png", label_map(detections, size))
+
+    def close(self) -> None:
+        """Do nothing: every map is written when its frame comes."""
+
+
+class CutOutSink:
+    """A folder for each frame with a transparent PNG for each detection, named by its number from 1.
+
+    Args:
+        path: the folder; made if need be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.empty = 0
+        self._taken = set[str]()
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Write the detections of one frame, and remove those of an earlier call.
+
+        Raises:
+            InputError: there are detections without masks.
+        """
+        folder = self.path / _own_stem(frame, self._taken)
+        written = set[str]()
+        for number, picture in cut_outs(detections, frame.read()) if len(detections) else ():
+            place = folder / f"{number:04d}.png"
+            save_image(place, picture)
+            written.add(place.name)
+        self.empty += len(detections) - len(written)
+        for old in folder.glob("*.png") if folder.is_dir() else ():
+            if re.fullmatch(r"[0-9]{4,5}\.png", old.name) and old.name not in written:
+                old.unlink()
+
+    def close(self) -> None:
+        """Do nothing: every picture is written when its frame comes."""
+
+
+def _own_stem(frame: Frame, taken: set[str]) -> str:
+    """Return the name of a frame without its suffix; a name that is taken gets the index of the frame."""
+    stem = file_stem(Path(Path(frame.name).name).stem)
+    if stem.lower() in taken:
+        stem = f"{stem}-{frame.index}"
+    taken.add(stem.lower())
+    return stem
 
 
 class SortedPictureSink:

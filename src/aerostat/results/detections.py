@@ -219,19 +219,26 @@ class Detections:
         """
         return self[_wanted(self, score, classes)]
 
-    def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    def to_coco(
+        self,
+        image_id: int,
+        category_ids: Sequence[int] | None = None,
+        mask_format: io.MaskFormat = "rle",
+    ) -> list[dict[str, Any]]:
         """Return COCO results, each with image_id, category_id, bbox (x, y, width, height) and score.
 
-        Masks are added as ``segmentation`` (compressed run lengths), track ids as ``track_id``.
+        Masks are added as ``segmentation``, track ids as ``track_id``.
 
         Args:
             image_id: COCO's id of the image.
             category_ids: parallel to `classes`; None numbers the classes from 1.
+            mask_format: ``rle`` writes masks as compressed run lengths, ``polygons`` as outlines that give
+                the same pixels. An empty mask has run lengths in both.
 
         Raises:
-            InputError: there are not as many ids as classes.
+            InputError: there are not as many ids as classes, or no such format of masks.
         """
-        return io.coco_rows(self, image_id, category_ids)
+        return io.coco_rows(self, image_id, category_ids, mask_format)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes: lists, numbers and strings, as any JSON writer takes them.
@@ -275,8 +282,8 @@ class Detections:
     def to_pandas(self) -> pandas.DataFrame:
         """Return a data frame with a row per detection.
 
-        Its columns are file, class, score, x1, y1, x2, y2, then ``track_id``, ``mask_area`` and the free
-        columns, as far as there are any.
+        Its columns are file, class, score, x1, y1, x2, y2, then as far as there are any ``track_id``,
+        ``mask_area`` and the other measures of `MaskMeasures`, and the free columns.
 
         Raises:
             InputError: the package pandas is not installed.
@@ -298,8 +305,7 @@ class Detections:
             colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own.
 
         Raises:
-            InputError: no image is given and `path` is not known or cannot be read, or the image has not the
-                size of the masks.
+            InputError: no image is given and `path` cannot be read, or the masks are of another size.
         """
         return Picture(_drawn(self, image_bgr, masks, colours))
 

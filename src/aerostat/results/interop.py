@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aerostat.errors import InputError
+from aerostat.geometry.mask_measures import measure
 
 if TYPE_CHECKING:
     import pandas
@@ -85,7 +86,9 @@ def to_pandas(detections: Detections) -> pandas.DataFrame:
     if detections.track_ids is not None:
         columns["track_id"] = detections.track_ids
     if detections.masks is not None:
-        columns["mask_area"] = detections.masks.area()
+        measured = measure(detections.masks).columns()
+        columns.update({f"mask_{name}": values for name, values in measured.items()})
+        columns["mask_area"] = detections.masks.area()  # whole numbers
     for name, values in detections.data.items():
         columns[name] = values if values.ndim == 1 else list(values)
     return pandas.DataFrame(columns)

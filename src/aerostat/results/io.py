@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aerostat.errors import InputError
 from aerostat.files import write_bytes, write_text
 from aerostat.geometry.boxes import xyxy_to_xywh
+from aerostat.geometry.mask_measures import PixelSize, measure
 from aerostat.geometry.masks import Masks
 from aerostat.text import counted
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from aerostat.results.detections import Detections
 
 CSV_COLUMNS = ("file", "class", "score", "x1", "y1", "x2", "y2")
+
+MaskFormat = Literal["rle", "polygons"]
+"""How COCO files state masks: as compressed run lengths, or as outlines along pixel edges. Both are exact."""
 
 Results = Sequence[tuple["str | Path | int", "Detections"]]
 """Images by file name or COCO image id, each with its detections."""
@@ -40,21 +44,25 @@ def write_json(path: Path | str, results: Results) -> None:
     write_bytes(Path(path), msgspec.json.encode({"images": images}) + b"\n")
 
 
-def write_csv(path: Path | str, results: Results) -> None:
+def write_csv(path: Path | str, results: Results, pixel_size: PixelSize | None = None) -> None:
     """Write the results of many images as CSV, one row per detection: file, class, score, x1, y1, x2, y2.
 
-    Where any image has track ids or masks, the columns ``track_id`` and ``segmentation`` follow (COCO's
-    compressed run lengths as JSON); a field is empty where there is no value.
+    Where any image has track ids, ``track_id`` follows. Where any has masks, their measures follow (area,
+    perimeter, centroid_x, centroid_y, equivalent_diameter, orientation; see `MaskMeasures`), and
+    ``segmentation`` (COCO's compressed run lengths as JSON). A field is empty where there is no value, as
+    the perimeter of an empty mask.
 
     Args:
         path: the file (UTF-8); it is written whole or not at all.
         results: images with their detections; an image without detections has no row.
+        pixel_size: adds the measures in its unit, such as ``area_um2``.
     """
     tracked = any(detections.track_ids is not None for _, detections in results)
     masked = any(detections.masks is not None for _, detections in results)
+    columns = list(measure(Masks.empty((1, 1))).columns(pixel_size)) if masked else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*CSV_COLUMNS, *["track_id"] * tracked, *["segmentation"] * masked))
+    writer.writerow((*CSV_COLUMNS, *["track_id"] * tracked, *columns, *["segmentation"] * masked))
     for key, detections in results:
         names = [detections.classes[label] for label in detections.labels.tolist()]
         rows = [
@@ -63,25 +71,44 @@ def write_csv(path: Path | str, results: Results) -> None:
                 names, decimals(detections.scores), decimals(detections.boxes_xyxy), strict=True
             )
         ]
-        for row, extra in zip(rows, _optional_fields(detections), strict=True):
+        measures = _measures(detections, columns, pixel_size)
+        for row, extra, values in zip(rows, _optional_fields(detections), measures, strict=True):
             row += [extra.get("track_id", "")] * tracked
+            row += values
             row += [json.dumps(extra["segmentation"]) if "segmentation" in extra else ""] * masked
         writer.writerows(rows)
     write_text(Path(path), text.getvalue())
 
 
-def write_coco(path: Path | str, results: Results, category_ids: Sequence[int] | None = None) -> None:
+def _measures(
+    detections: Detections, columns: Sequence[str], pixel_size: PixelSize | None
+) -> list[list[str]]:
+    """Return the fields of the measures of each detection."""
+    if detections.masks is None:
+        return [[""] * len(columns)] * len(detections)
+    measured = measure(detections.masks).columns(pixel_size)
+    rows = np.stack([measured[name] for name in columns], axis=1).tolist()
+    return [["" if value != value else f"{value:.10g}" for value in row] for row in rows]
+
+
+def write_coco(
+    path: Path | str,
+    results: Results,
+    category_ids: Sequence[int] | None = None,
+    mask_format: MaskFormat = "rle",
+) -> None:
     """Write the results of many images in COCO's form.
 
     Images given by COCO id make a results file, a list of ``image_id, category_id, bbox, score``, as
     evaluation servers and ``loadRes`` take it. Images given by file name, which have no ids elsewhere, make a
     whole COCO document with images, categories and annotations (each with its ``score``), as ``COCO(path)``
-    takes it. Masks are written as ``segmentation`` (compressed run lengths), track ids as ``track_id``.
+    takes it. Masks are written as ``segmentation``, track ids as ``track_id``.
 
     Args:
         path: the file; it is written whole or not at all.
         results: images, all by id or all by name, with their detections, all of the same classes.
         category_ids: parallel to the classes; None numbers them from 1.
+        mask_format: of the masks; see `Detections.to_coco`.
 
     Raises:
         InputError: ids and names are mixed, class lists differ, or the category ids do not fit the classes.
@@ -96,21 +123,23 @@ def write_coco(path: Path | str, results: Results, category_ids: Sequence[int] |
                 f"{results[0][0]} and another list of {len(detections.classes)} for {key}: write two files."
             )
     if all(by_id):
-        rows = (detections.to_coco(int(str(key)), category_ids) for key, detections in results)
+        rows = (detections.to_coco(int(str(key)), category_ids, mask_format) for key, detections in results)
         document: Any = list(chain.from_iterable(rows))
     else:
-        document = _coco_document(results, category_ids)
+        document = _coco_document(results, category_ids, mask_format)
     write_bytes(Path(path), msgspec.json.encode(document) + b"\n")
 
 
-def _coco_document(results: Results, category_ids: Sequence[int] | None) -> dict[str, Any]:
+def _coco_document(
+    results: Results, category_ids: Sequence[int] | None, mask_format: MaskFormat
+) -> dict[str, Any]:
     classes = results[0][1].classes
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, (key, detections) in enumerate(results, start=1):
         width, height = detections.image_size or (None, None)
         images.append({"id": image_id, "file_name": _readable(key), "width": width, "height": height})
-        rows = detections.to_coco(image_id, category_ids)
+        rows = detections.to_coco(image_id, category_ids, mask_format)
         areas = [row["bbox"][2] * row["bbox"][3] for row in rows]
         if detections.masks is not None:
             areas = detections.masks.area().tolist()
@@ -137,13 +166,17 @@ def save(detections: Detections, path: Path) -> Path:
 
 
 def coco_rows(
-    detections: Detections, image_id: int, category_ids: Sequence[int] | None = None
+    detections: Detections,
+    image_id: int,
+    category_ids: Sequence[int] | None = None,
+    mask_format: MaskFormat = "rle",
 ) -> list[dict[str, Any]]:
     """Return COCO results; see `Detections.to_coco`."""
     ids = _category_ids(detections.classes, category_ids)
     boxes_xywh = xyxy_to_xywh(detections.boxes_xyxy.astype(np.float64)).tolist()
     rows = zip(
-        *(boxes_xywh, detections.scores.tolist(), detections.labels.tolist(), _optional_fields(detections)),
+        *(boxes_xywh, detections.scores.tolist(), detections.labels.tolist()),
+        _optional_fields(detections, mask_format),
         strict=True,
     )
     return [
@@ -203,16 +236,27 @@ def fields_of_dict(content: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"Expected detections as to_dict() gives them, found otherwise: {error}.") from None
 
 
-def _optional_fields(detections: Detections) -> list[dict[str, Any]]:
+def _optional_fields(detections: Detections, mask_format: MaskFormat = "rle") -> list[dict[str, Any]]:
     """Return for each detection the fields that only some models and trackers give."""
     fields: list[dict[str, Any]] = [{} for _ in range(len(detections))]
     if detections.masks is not None:
-        for row, segmentation in zip(fields, detections.masks.to_coco(), strict=True):
+        for row, segmentation in zip(fields, _segmentations(detections.masks, mask_format), strict=True):
             row["segmentation"] = segmentation
     if detections.track_ids is not None:
         for row, track_id in zip(fields, detections.track_ids.tolist(), strict=True):
             row["track_id"] = track_id
     return fields
+
+
+def _segmentations(masks: Masks, mask_format: MaskFormat) -> list[Any]:
+    """Return masks as COCO states them. No outline stands for an empty mask, so it has run lengths."""
+    run_lengths: list[Any] = masks.to_coco()
+    if mask_format == "rle":
+        return run_lengths
+    if mask_format != "polygons":
+        raise InputError(f"Expected `mask_format` as rle or polygons, found {mask_format!r}.")
+    outlines = [[ring.ravel().tolist() for ring in mine] for mine in masks.to_polygons()]
+    return [mine or empty for mine, empty in zip(outlines, run_lengths, strict=True)]
 
 
 def _category_ids(classes: Sequence[str], category_ids: Sequence[int] | None) -> list[int]:

@@ -545,5 +545,6 @@ FORMAT = Format(
     _write,
     states_classes=True,
     keeps_category_ids=True,
+    outlines="masks",
     file_prefix="instances",  # COCO ships captions and key points of the same images beside the objects
 )

@@ -202,4 +202,6 @@ def _frames(
     return stated
 
 
-FORMAT = Format("cvat", "CVAT", may_begin, recognise, read, write, suffix=".xml", find=find)
+FORMAT = Format(
+    "cvat", "CVAT", may_begin, recognise, read, write, suffix=".xml", outlines="several", find=find
+)

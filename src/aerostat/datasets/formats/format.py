@@ -89,6 +89,8 @@ class Format:
         suffix: of written files.
         states_classes: whether its files state all classes, and not only show those in use.
         keeps_category_ids: whether its categories have ids of their own, which are kept on output.
+        outlines: what of an object's extent it states beside the box: nothing (``box``), one outline at most
+            (``one``), several outlines (``several``), or run lengths, too (``masks``).
         whole_pixels: whether tools write coordinates as numbers of pixels, so that the middle of a pixel is
             half a pixel further.
         folders: names of folders beside the images in which its files may be, such as ``labels``.
@@ -113,6 +115,7 @@ class Format:
     suffix: str = ".json"
     states_classes: bool = False
     keeps_category_ids: bool = False
+    outlines: Literal["box", "one", "several", "masks"] = "box"
     whole_pixels: bool = False
     folders: tuple[str, ...] = ()
     file_prefix: str = ""

@@ -388,5 +388,6 @@ def _is_annotated(raw: bytes | msgspec.Raw) -> bool:
 
 
 FORMAT = Format(
-    *("label-studio", "Label Studio", _may_begin, _recognise, read_label_studio, write_label_studio)
+    *("label-studio", "Label Studio", _may_begin, _recognise, read_label_studio, write_label_studio),
+    outlines="several",
 )

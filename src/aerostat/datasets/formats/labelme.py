@@ -260,5 +260,6 @@ def _recognise(text: AnnotationText) -> bool:
 FORMAT = Format(
     *("labelme", "LabelMe", _may_begin, _recognise, read_labelme, write_labelme),
     per_image=True,
+    outlines="several",
     folders=("json", "annotations", "labels"),
 )

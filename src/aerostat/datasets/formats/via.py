@@ -514,4 +514,4 @@ def _write(split: Split, path: Path, options: WriteOptions) -> Counter[str]:
     return write_via(split, path)
 
 
-FORMAT = Format("via", "VIA", _may_begin, _recognise, _read, _write, whole_pixels=True)
+FORMAT = Format("via", "VIA", _may_begin, _recognise, _read, _write, outlines="one", whole_pixels=True)

@@ -174,6 +174,7 @@ FORMAT = Format(
     _write,
     per_image=True,
     suffix=".txt",
+    outlines="one",
     find=find,
     write_all=_write_all,
     image_places=image_places,
