@@ -35,6 +35,7 @@ PARTS = (
     "formats",
     "label_files",
     "lint",
+    "masks",
     "gpu",
 )
 """Modules beside this one with a function ``cases(quick: bool) -> Iterator[Case]``, if they are there."""
