@@ -1,8 +1,16 @@
 """The verb `predict`."""
 
+import csv
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
+
+from aerostat.model import build
+from aerostat.weights.checkpoint import Header, save_weights
 
 
 def test_predict_reports_the_broken_and_does_the_rest(aerostat, via, weights):
@@ -49,6 +57,11 @@ def test_predict_says_when_nothing_was_found(aerostat, via, weights):
         (["x.png", "--out", "."], ["photographs", "--out"]),
         (["x.png", "--out", "x.png"], ["x.png is a file"]),
         (["x.png", "--input-size", "33"], ["multiple of 32"]),
+        (["x.png", "--label-maps"], ["Expected masks for --label-maps", "this model has none"]),
+        (["x.png", "--cut-outs", "--no-pictures"], ["--cut-outs"]),
+        (["x.png", "--mask-format", "polygons"], ["--mask-format polygons is for --format coco"]),
+        (["x.png", "--pixel-size", "1um"], ["--pixel-size 1um is for --format csv"]),
+        (["x.png", "--pixel-size", "1 cubit", "--format", "csv"], ["--pixel-size", "0.35um", "1 cubit"]),
     ],
 )
 def test_a_prediction_that_cannot_be_done_is_refused(
@@ -59,3 +72,34 @@ def test_a_prediction_that_cannot_be_done_is_refused(
     before = tree(working_folder)
     assert_refused(aerostat("predict", weights, *words), *expected)
     assert tree(working_folder) == before
+
+
+@pytest.fixture(scope="module")
+def mask_weights(tmp_path_factory):
+    """A network that finds something with a mask everywhere."""
+    torch.manual_seed(0)
+    net = build("nano", 1, masks=True)
+    for level in range(3):
+        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
+        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
+    path = tmp_path_factory.mktemp("weights") / "masks.safetensors"
+    save_weights(path, net.state_dict(), Header("nano", ("disc",), (64, 64), masks=True))
+    return path
+
+
+def test_masks_are_written_in_every_form_that_is_asked_for(aerostat, via, mask_weights):
+    photograph = via / "val" / "0.jpg"
+    words = ["--format", "csv,coco,labelme", "--mask-format", "polygons", "--pixel-size", "0.5mm"]
+    ended = aerostat("predict", mask_weights, photograph, *words, "--label-maps", "--cut-outs")
+    assert ended.code == 0, ended.err
+    with Path("predictions/detections.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows and all(float(row["area_mm2"]) == float(row["area"]) / 4 for row in rows)
+    annotations = json.loads(Path("predictions/detections_coco.json").read_text())["annotations"]
+    filled = [row for row in annotations if row["area"]]
+    assert len(annotations) == len(rows) and all(isinstance(row["segmentation"], list) for row in filled)
+    labels = cv2.imread("predictions/label-maps/0.png", cv2.IMREAD_UNCHANGED)
+    assert labels.dtype == np.uint16 and labels.max() <= len(rows)
+    assert len(list(Path("predictions/cut-outs/0").iterdir())) == len(filled)
+    ended = aerostat("predict", mask_weights, photograph, "--no-masks", "--label-maps")
+    assert ended.code == 2 and "Expected masks for --label-maps" in ended.err

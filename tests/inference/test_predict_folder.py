@@ -380,3 +380,16 @@ def test_what_needs_masks_is_refused_without_them_and_nothing_is_written(
     with pytest.raises(InputError, match=f"Expected masks for `{name}`, found that `masks` is off"):
         predict_masks(tmp_path, MaskingDetector(), masks=False, **options)
     assert not (tmp_path / "out").exists() or files_below(tmp_path / "out") == []
+
+
+def test_masks_are_not_written_where_the_photographs_are(tmp_path: Path) -> None:
+    photo = photograph(tmp_path / "out" / "label-maps" / "a.png")
+    before = photo.read_bytes()
+    with pytest.raises(InputError, match="beside the photograph"):
+        predict_to_folder(
+            lambda: MaskingDetector(),  # type: ignore[arg-type, return-value]
+            [str(photo)],
+            tmp_path / "out",
+            pictures=PictureFiles(drawn=False, label_maps=True),
+        )
+    assert photo.read_bytes() == before

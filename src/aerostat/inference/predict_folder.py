@@ -188,6 +188,8 @@ def predict_to_folder(
         folders = [out] if judge is None else [out / folder for folder in FOLDERS]
         drawn = [picture_path(folder, name) for name in source.names for folder in folders]
         _spare_photographs(source.paths, drawn, out)
+    if wanted.label_maps or wanted.cut_outs:
+        _spare_sources(source.paths, out)
     # The detector is loaded only when the folder is known to be free.
     detector = load_detector()
     _require_masks(detector, formats, wanted, options.get("masks"))
@@ -290,6 +292,18 @@ def _spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Pat
         raise InputError(
             f"{taken} exists, but {out} has no detections of an earlier prediction; choose another `out`."
         )
+
+
+def _spare_sources(paths: Sequence[Path], out: Path) -> None:
+    """Refuse photographs in the folders that masks are written to as images.
+
+    Raises:
+        InputError: a source stands in one of them.
+    """
+    folders = [(out / name).resolve() for name in (LABEL_MAPS, CUT_OUTS)]
+    taken = next((path for path in paths for place in folders if path.resolve().is_relative_to(place)), None)
+    if taken is not None:
+        raise InputError(f"Masks would be written beside the photograph {taken}; choose another `out`.")
 
 
 def _count(detections: Detections) -> str:
