@@ -6,30 +6,27 @@ https://cocodataset.org/#detection-eval as pycocotools computes it, which the te
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from faster_coco_eval.core import mask as mask_tools
 from numpy.typing import NDArray
 
-from aerostat.datasets.instances import Instance
 from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
+from aerostat.evaluation.coco_columns import box_columns
 from aerostat.evaluation.coco_protocol import (
     AREA_RANGES,
     DetectionColumns,
-    Rle,
     TruthColumns,
     precision_and_recall,
 )
 from aerostat.evaluation.coco_protocol import UNDEFINED as UNDEFINED
+from aerostat.evaluation.object_masks import mask_columns, whether_masks
 from aerostat.evaluation.table import text_table
-from aerostat.geometry.boxes import xyxy_to_xywh
-from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
-from aerostat.text import counted, html_table, listed
+from aerostat.text import counted, html_table
 
 MAX_DETS = (1, 10, 100)
 """Maximum numbers of detections per image and class, best first."""
@@ -71,6 +68,8 @@ class CocoResult:
         max_dets: maximum numbers of detections per image and class.
         unreadable: names of images that could not be read; they and their objects do not count.
         masks: the same figures with the IoU of masks in place of that of boxes; None without masks.
+        without_mask: in the figures of masks, the number of objects that have none. They count as crowd
+            regions in their boxes.
     """
 
     ap: float
@@ -93,15 +92,18 @@ class CocoResult:
     max_dets: tuple[int, int, int] = MAX_DETS
     unreadable: tuple[str, ...] = ()
     masks: CocoResult | None = None
+    without_mask: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values.
 
         An undefined figure is None, because a -1 would be averaged and plotted. ``unreadable`` is there only
-        if an image could not be read, ``masks`` only if there are masks.
+        if an image could not be read, ``masks`` only if there are masks, and ``without_mask`` only in it.
         """
         plain: dict[str, Any] = _undefined_as_none(asdict(replace(self, masks=None)))
         del plain["masks"]
+        if not self.without_mask:
+            del plain["without_mask"]
         unreadable = {"unreadable": list(plain.pop("unreadable"))}
         return plain | {
             "per_class": [_undefined_as_none(row) for row in plain["per_class"]],
@@ -160,6 +162,8 @@ class CocoResult:
         totals = ", ".join(counted(number, noun) for number, noun in counts)
         if self.left_out:
             totals += f"; {counted(self.left_out, 'detection')} of other classes left out"
+        if self.without_mask:
+            totals += f"; {counted(self.without_mask, 'object')} without a mask left out"
         return totals
 
 
@@ -186,28 +190,22 @@ def evaluate_detections(
         progress: whether progress is shown if it takes more than a moment.
         masks: whether masks are evaluated, too; None if all detections have masks and an object has one. An
             object without a mask then counts as a crowd region in its box: it is neither found nor missed.
+            Areas that are not stated are those of masks.
 
     Raises:
         InputError: lengths differ, a label has no class, the limits are not three ascending numbers,
             the detector knows none of the classes, or masks are asked for but missing.
     """
     limits = _check_limits(max_dets)
-    truth, found = _columns(images, detections, tuple(classes))
     total = sum(map(len, detections))
-    result = _figures(truth, found, classes, limits, len(images), total, progress)
-    if masks is not False and (masks or (_have_masks(detections) and _any_mask(images))):
-        mask_truth, mask_found = with_masks(images, detections, tuple(classes), truth, found)
-        masks_result = _figures(mask_truth, mask_found, classes, limits, len(images), total, progress)
-        result = replace(result, masks=masks_result)
-    return result
-
-
-def _have_masks(detections: Sequence[Detections]) -> bool:
-    return bool(detections) and all(found.masks is not None for found in detections)
-
-
-def _any_mask(images: Sequence[ImageRecord]) -> bool:
-    return any(image.instances.has_masks().any() for image in images)
+    columns = box_columns(images, detections, tuple(classes))
+    result = _figures(*columns, classes, limits, len(images), total, progress)
+    if not whether_masks(images, detections, masks):
+        return result
+    truth, found = mask_columns(images, detections, tuple(classes), columns)
+    of_masks = _figures(truth, found, classes, limits, len(images), total, progress)
+    without = int((truth.crowd & ~columns[0].crowd).sum())
+    return replace(result, masks=replace(of_masks, without_mask=without))
 
 
 def _figures(
@@ -255,6 +253,7 @@ def precision_by_recall(
     classes: Sequence[str],
     *,
     max_detections: int = MAX_DETS[-1],
+    masks: bool = False,
 ) -> NDArray[np.float64]:
     """Return COCO's precision (10, 101, k): at each IoU, at each recall, of each class.
 
@@ -265,190 +264,15 @@ def precision_by_recall(
     Args:
         images, detections, classes: as for `evaluate_detections`.
         max_detections: maximum number per image and class, best first.
+        masks: whether the IoU is that of masks.
 
     Raises:
         InputError: as for `evaluate_detections`.
     """
-    truth, found = _columns(images, detections, tuple(classes))
+    columns = box_columns(images, detections, tuple(classes))
+    truth, found = mask_columns(images, detections, tuple(classes), columns) if masks else columns
     precision, _ = precision_and_recall(truth, found, len(classes), (max_detections,), AREA_RANGES[:1])
     return precision[..., 0, 0]
-
-
-def coco_order(images: Sequence[ImageRecord], detections: Sequence[Detections]) -> list[int]:
-    """Return the indices of images by ascending id, the order of the COCO protocol.
-
-    Raises:
-        InputError: there are not as many detections as images.
-    """
-    if len(images) != len(detections):
-        raise InputError(
-            f"Expected detections for each of {counted(len(images), 'image')}, "
-            f"found those of {len(detections)}."
-        )
-    return sorted(range(len(images)), key=lambda i: images[i].id)
-
-
-def _columns(
-    images: Sequence[ImageRecord], detections: Sequence[Detections], classes: tuple[str, ...]
-) -> tuple[TruthColumns, DetectionColumns]:
-    """Return objects and detections as columns, the images numbered by ascending id."""
-    order = coco_order(images, detections)
-    labels = list(labels_among(detections, classes))
-    return (
-        _truth([images[i] for i in order], len(classes)),
-        _found([detections[i] for i in order], [labels[i] for i in order]),
-    )
-
-
-def with_masks(
-    images: Sequence[ImageRecord],
-    detections: Sequence[Detections],
-    classes: tuple[str, ...],
-    truth: TruthColumns,
-    found: DetectionColumns,
-) -> tuple[TruthColumns, DetectionColumns]:
-    """Return objects and detections as `_columns` has them, with their masks.
-
-    Args:
-        images, detections, classes: as for `evaluate_detections`.
-        truth, found: the columns without masks.
-
-    Raises:
-        InputError: detections of an image have no masks.
-    """
-    order = coco_order(images, detections)
-    labels = list(labels_among(detections, classes))
-    theirs: list[Rle] = []
-    for i in order:
-        masks = detections[i].masks
-        if masks is None:
-            raise InputError(
-                f"Expected detections with masks to evaluate, found none on {images[i].file_name}."
-            )
-        theirs += masks[labels[i] >= 0].to_coco()
-    areas = np.concatenate([np.zeros(0, np.int64), *(_areas(detections[i], labels[i] >= 0) for i in order)])
-    rows = [object_masks(images[i]) for i in order]
-    masks_of_objects = [mask for row in rows for mask, _ in row]
-    known = np.asarray([has for row in rows for _, has in row], np.bool_)
-    stated = np.concatenate([np.zeros(0), *(images[i].instances.areas for i in order)])
-    own = np.asarray(mask_tools.area(masks_of_objects), np.float64) if masks_of_objects else np.zeros(0)
-    return (
-        replace(
-            truth,
-            masks=masks_of_objects,
-            crowd=truth.crowd | ~known,
-            area=np.where(stated > 0, stated, own),
-        ),
-        replace(found, masks=theirs, area=areas),
-    )
-
-
-def _areas(detections: Detections, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    assert detections.masks is not None
-    return detections.masks[kept].area()
-
-
-def object_masks(image: ImageRecord) -> list[tuple[Rle, bool]]:
-    """Return the mask of each object of an image, and whether it is its own.
-
-    An object without a mask, or with a broken one, has that of its box in place of it.
-    """
-    size = image.height, image.width
-    rows: list[tuple[Rle, bool]] = []
-    for instance in image.instances:
-        mask = _object_mask(instance, size)
-        box = [
-            *instance.box_xyxy[:2],
-            *(b - a for a, b in zip(instance.box_xyxy[:2], instance.box_xyxy[2:], strict=True)),
-        ]
-        rows.append((mask, True) if mask else (_text(mask_tools.frPyObjects([box], *size)[0]), False))
-    return rows
-
-
-def _object_mask(instance: Instance, size: tuple[int, int]) -> Rle | None:
-    """Return COCO's run-length object of an object's mask; None without one, or if it is broken."""
-    outlines = [polygon.ravel().tolist() for polygon in instance.polygons if len(polygon) >= 3]
-    if outlines:
-        return _text(mask_tools.merge(mask_tools.frPyObjects(outlines, *size)))
-    if instance.rle is None:
-        return None
-    try:
-        return Masks.from_coco([instance.rle], (size[1], size[0])).to_coco()[0]
-    except InputError:
-        return None
-
-
-def _text(mask: Rle) -> Rle:
-    """Return a run-length object with counts as text."""
-    counts = mask["counts"]
-    return {"size": list(mask["size"]), "counts": counts.decode() if isinstance(counts, bytes) else counts}
-
-
-def _truth(images: Sequence[ImageRecord], class_count: int) -> TruthColumns:
-    for image in images:
-        check_labels(image, class_count)
-    columns = [image.instances for image in images]
-    boxes_xywh = xyxy_to_xywh(np.concatenate([np.zeros((0, 4)), *(c.boxes_xyxy for c in columns)]))
-    stated = np.concatenate([np.zeros(0), *(c.areas for c in columns)])
-    return TruthColumns(
-        image=np.repeat(np.arange(len(images)), list(map(len, columns))),
-        label=np.concatenate([np.zeros(0, np.int64), *(c.labels for c in columns)]),
-        boxes_xywh=boxes_xywh,
-        area=np.where(stated > 0, stated, boxes_xywh[:, 2] * boxes_xywh[:, 3]),
-        crowd=np.concatenate([np.zeros(0, np.bool_), *(c.crowd for c in columns)]),
-    )
-
-
-def _found(detections: Sequence[Detections], labels: Sequence[NDArray[np.int64]]) -> DetectionColumns:
-    """Return the detections of all images without those of other classes, whose label is negative."""
-    label = np.concatenate([np.zeros(0, np.int64), *labels])
-    boxes_xyxy = np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes_xyxy for found in detections)])
-    score = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
-    image = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
-    kept = label >= 0
-    boxes_xywh = xyxy_to_xywh(boxes_xyxy[kept].astype(np.float64))
-    return DetectionColumns(image[kept], label[kept], boxes_xywh, score[kept])
-
-
-def check_labels(image: ImageRecord, class_count: int) -> None:
-    """Check that the label of each object has a class.
-
-    Raises:
-        InputError: a label has none.
-    """
-    for instance in image.instances:
-        if not 0 <= instance.label < class_count:
-            raise InputError(
-                f"Expected labels that index {counted(class_count, 'class', 'classes')}, "
-                f"found {instance.label} on {image.file_name}."
-            )
-
-
-def labels_among(detections: Sequence[Detections], classes: tuple[str, ...]) -> Iterator[NDArray[np.int64]]:
-    """Yield for each image the labels (n,) of its detections as indices into `classes`, -1 for others.
-
-    Classes are matched by name.
-
-    Raises:
-        InputError: no class of the detections is among `classes`.
-    """
-    known = {found.classes: _category_of_label(found.classes, classes) for found in detections}
-    if known and classes and not any(categories.any() for categories in known.values()):
-        theirs = next(iter(known))
-        raise InputError(
-            f"Expected a detector of {listed(classes)}, found one of {listed(theirs)}: "
-            "no class name is in both, so every figure would be 0."
-        )
-    for found in detections:
-        yield known[found.classes][found.labels] - 1
-
-
-def _category_of_label(theirs: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return for each class of a detector its category (from 1) among `classes`, 0 for others."""
-    if theirs == classes:  # holds for repeated names, too
-        return np.arange(1, len(classes) + 1)
-    category = {name: k for k, name in enumerate(classes, start=1)}
-    return np.asarray([category.get(name, 0) for name in theirs], np.int64)
 
 
 def _check_limits(max_dets: Sequence[int]) -> tuple[int, int, int]:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.records import ImageRecord
-from aerostat.evaluation.coco import MAX_DETS, check_labels, coco_order, labels_among
+from aerostat.evaluation.coco import MAX_DETS
+from aerostat.evaluation.coco_columns import check_labels, coco_order, labels_among
 from aerostat.evaluation.coco_protocol import UNDEFINED
 from aerostat.geometry.boxes import Floats, xyxy_to_xywh
 from aerostat.results.detections import Detections

@@ -13,7 +13,8 @@ from aerostat.draw.evaluation import Mark, confusion_chart, precision_recall_cha
 from aerostat.draw.figure import png_bytes
 from aerostat.draw.text import drawable
 from aerostat.errors import InputError, clause
-from aerostat.evaluation.coco import UNDEFINED, labels_among, precision_by_recall
+from aerostat.evaluation.coco import UNDEFINED, precision_by_recall
+from aerostat.evaluation.coco_columns import labels_among
 from aerostat.evaluation.confusion import Confusion, confusion_matrix
 from aerostat.evaluation.tide import KINDS, BadImage, Kind, Mistake, TideResult, tide, worst_images
 from aerostat.geometry.boxes import Floats
