@@ -57,7 +57,9 @@ MODEL_TESTS = (
     "model/test_decode.py",
     "model/test_parity.py",
 )
+MASK_TESTS = ("model/test_mask_loss.py", "model/test_instance_parity.py")
 COCO_TESTS = (
+    "datasets/formats/test_coco_decode.py",
     "datasets/formats/test_coco_records.py",
     "datasets/formats/test_coco_format.py",
     "datasets/formats/test_exact_box.py",
@@ -106,12 +108,15 @@ CORE = (
     _target("geometry.fusion", "geometry/test_fusion.py"),
     _target("model.assigner", *MODEL_TESTS),
     _target("model.overlap", *MODEL_TESTS),
-    _target("model.loss", *MODEL_TESTS),
+    _target("model.loss", *MODEL_TESTS, *MASK_TESTS),
     _target("model.decode", *MODEL_TESTS),
     _target("images.letterbox", "images/test_letterbox.py"),
-    _target("images.resize", "images/test_letterbox.py", "images/test_read.py"),
+    _target("images.resize", "images/test_resize.py", "images/test_letterbox.py", "images/test_read.py"),
     _target("datasets.formats.coco", *COCO_TESTS),
+    _target("datasets.formats.coco_decode", *COCO_TESTS),
+    _target("datasets.formats.coco_ids", *COCO_TESTS),
     _target("datasets.formats.coco_records", *COCO_TESTS),
+    _target("datasets.formats.coco_shapes", *COCO_TESTS),
     _target("datasets.formats.exact_box", *COCO_TESTS),
     _target("evaluation.coco", *EVALUATION_TESTS),
     _target("evaluation.coco_protocol", *EVALUATION_TESTS),

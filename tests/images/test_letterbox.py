@@ -253,3 +253,20 @@ def test_a_letterbox_that_is_given_no_padding_has_none_and_pads_with_114():
     letterbox = Letterbox((10, 10), (20, 20), (10, 10))
     assert (letterbox.pad_left, letterbox.pad_top, letterbox.pad_value) == (0, 0, 114)
     assert letterbox.content_box == (0, 0, 10, 10)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("part", [(30, 20, 60, 45), (0, 0, 100, 75), (7, 71, 8, 75), (99, 0, 100, 2)])
+@pytest.mark.parametrize("shape", [(6, 9), (2, 2), (1, 1)])
+def test_a_part_of_a_slope_comes_back_as_the_same_slope(shape, part, mirrored):
+    # Each cell holds the weighted place of its centre in the input. Beyond the outermost centres it is flat.
+    letterbox = Letterbox((100, 75), (128, 192), (80, 45), pad_left=21, pad_top=42)
+    xs, ys = 8 * (np.arange(shape[1]) + 3.5), 8 * (np.arange(shape[0]) + 5.5)  # the map's cell (3, 5) is first
+    back = letterbox.part_to_source(
+        (3 * xs + 7 * ys[:, None]).astype(np.float32), 8, (3, 5), part, mirrored=mirrored
+    )
+    across, down = np.arange(part[0], part[2]) + 0.5, np.arange(part[1], part[3]) + 0.5
+    in_x, in_y = 21 + (100 - across if mirrored else across) * 0.8, 42 + down * 0.6
+    expected = 3 * np.clip(in_x, xs[0], xs[-1])[:, None] + 7 * np.clip(in_y, ys[0], ys[-1])
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, expected, rtol=1e-5)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from aerostat.model.overlap import generalized_iou, pairwise_iou
+from aerostat.model.overlap import clip_boxes_to, generalized_iou, pairwise_iou
 
 CASES = {
     "the same": ([0, 0, 10, 10], [0, 0, 10, 10], 1, 1),
@@ -64,3 +64,9 @@ def test_given_boxes_stay_as_they_are() -> None:
     a, b = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[2.0, 2, 6, 6], [9, 9, 9, 9]])
     pairwise_iou(a, b)
     assert a.tolist() == [[0, 0, 4, 4]] and b.tolist() == [[2, 2, 6, 6], [9, 9, 9, 9]]
+
+
+def test_corners_are_moved_into_the_image() -> None:
+    boxes = torch.tensor([[[-3.0, -4, 50, 60], [1, 2, 3, 5]], [[0.5, 0.25, 20, 30], [45, 70, -1, 0.75]]])
+    expected = [[[0, 0, 40, 50], [1, 2, 3, 5]], [[0.5, 0.25, 20, 30], [40, 50, 0, 0.75]]]
+    assert clip_boxes_to(boxes, (40, 50)).tolist() == expected

@@ -100,8 +100,16 @@ def test_of_two_categories_of_one_name_that_without_objects_is_left_out(read) ->
     categories = [{"id": 4, "name": "cell"}, {"id": 1, "name": "cell"}]
     split = read(document({"bbox": BOX}, categories=categories))
     assert (split.category_ids, kinds(split)) == ((1,), ["repeated category"])
+    (problem,) = split.problems
+    assert (problem.split, problem.file_name, problem.record) == ("train", "coco.json", "category 4")
+    more = [{"id": 5, "name": "cell"}, *categories, {"id": 2, "name": "dot"}]
+    split = read(document({"bbox": BOX}, categories=more))
+    assert (split.category_ids, kinds(split)) == ((1, 2), ["repeated category"] * 2)
     with pytest.raises(InputError, match="1 category more than once"):
         read(document({"bbox": BOX}, {"bbox": BOX, "category_id": 4}, categories=categories))
+    twice = [*CELL, {"id": 1, "name": "dot"}, {"id": 2, "name": "dot"}]
+    with pytest.raises(InputError, match="1 category id more than once"):
+        read(document({"bbox": BOX, "category_id": 2}, categories=twice))
 
 
 @pytest.mark.parametrize("category", [None, ""])
@@ -109,10 +117,16 @@ def test_objects_without_a_category_are_taken_for_the_only_class(read, category)
     rows = [{"bbox": BOX, "category_id": category}] * 2
     for split in (read(document(*rows)), read(document(*rows, categories=[]), ["cell"])):
         assert (split.classes, len(boxes(split)), kinds(split)) == (("cell",), 2, ["class not stated"])
+        assert [instance.label for instance in split.images[0].instances] == [0, 0]
+        (problem,) = split.problems
+        assert (problem.split, problem.file_name) == ("train", "coco.json")
     with pytest.raises(OtherClassesError, match=r"first annotation 1.*`classes=NAME`"):
         read(document(*rows, categories=[]))
+    with pytest.raises(OtherClassesError, match=r"first annotations\[0\]"):
+        read(document({"bbox": BOX, "id": None, "category_id": category}, categories=[]))
     two = read(document(*rows, categories=[*CELL, {"id": 2, "name": "dot"}]))
-    assert kinds(two) == ["malformed record"] * 2
+    named = read(document(*rows, categories=[]), ["cell", "dot"])
+    assert kinds(two) == kinds(named) == ["malformed record"] * 2
 
 
 def test_one_object_without_a_category_beside_others_is_left_out(read) -> None:
@@ -124,6 +138,18 @@ def test_one_object_without_a_category_beside_others_is_left_out(read) -> None:
 def test_annotations_none_of_which_names_an_image_are_refused_with_their_keys(read) -> None:
     with pytest.raises(InputError, match=r"the key 'image_id'.*'item_id'"):
         read({**document(), "annotations": [{"id": 1, "item_id": 1, "bbox": BOX}]})
+    many = {f"{n}{'k' * 40}": n for n in range(9)}
+    with pytest.raises(InputError, match=rf"the first has '0{'k' * 39}', .*, '7{'k' * 39}' and 1 more;"):
+        read({**document(), "annotations": [many]})
+    with pytest.raises(InputError, match="the first has no keys"):
+        read({**document(), "annotations": [7, {"bbox": BOX}]})
+
+
+def test_a_record_that_is_no_object_costs_itself(read) -> None:
+    split = read({**document(), "annotations": [{"image_id": 1, "bbox": BOX, "score": 0.5}, 7, "x"]})
+    assert boxes(split) == [(10, 20, 40, 60)]
+    assert kinds(split) == ["malformed record", "malformed record", "class not stated", "not read"]
+    assert [p.record for p in split.problems[:2]] == ["annotations[1]", "annotations[2]"]
 
 
 # --------------------------------------------------------------------------- boxes that are derived
@@ -186,21 +212,63 @@ def test_a_field_of_another_form_costs_no_object(read, field, told) -> None:
     assert kinds(split) == told
 
 
+TRIANGLE = [10, 20, 40, 20, 40, 60]
+
+
 @pytest.mark.parametrize(
-    "shape",
+    ("shape", "kept", "told"),
     [
-        SQUARE,
-        [[SQUARE]],
-        [[[SQUARE]]],
-        [[10, 20], [40, 20], [40, 60], [10, 60]],
-        [[[10, 20], [40, 20], [40, 60], [10, 60]]],
-        [str(number) for number in SQUARE],
+        (SQUARE, [SQUARE], ["shape in another form"]),
+        ([[SQUARE]], [SQUARE], ["shape in another form"]),
+        ([[[[SQUARE], [TRIANGLE]]]], [SQUARE, TRIANGLE], ["shape in another form"]),
+        ([[[[[SQUARE]]]]], [], ["unusable mask"]),
+        ([[10, 20], [40, 20], [40, 60], [10, 60]], [SQUARE], []),
+        ([[10, 20], [40, 20], [40, 60]], [TRIANGLE], []),
+        ([[[10, 20], [40, 20], [40, 60]]], [TRIANGLE], ["shape in another form"]),
+        ([[1, 2], [3, 4], SQUARE], [SQUARE], ["degenerate polygon"]),
+        ([str(number) for number in SQUARE], [SQUARE], ["shape in another form"]),
+        ([[SQUARE], ["x"]], [], ["unusable mask"]),
+        ([[10, 20], [40, 20], 5], [], ["unusable mask"]),
     ],
 )
-def test_outlines_in_lists_of_another_depth_are_read(read, shape) -> None:
+def test_outlines_in_lists_of_another_depth_are_read(read, shape, kept, told) -> None:
     split = read(document({"bbox": BOX, "segmentation": shape}))
     (instance,) = split.images[0].instances
-    assert [outline.ravel().tolist() for outline in instance.polygons] == [SQUARE]
+    assert [outline.ravel().tolist() for outline in instance.polygons] == kept
+    assert kinds(split) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("no?", "'no?'"),
+        ([1, "a"], "'[1, \"a'"),
+        ("x" * 70, f"'{'x' * 16}..."),
+        ("\u00e9" * 40, f"'{'\u00e9' * 16}..."),
+        ({}, "'{}'"),
+    ],
+)
+def test_a_field_that_is_ignored_is_told_with_its_beginning(read, value, told: str) -> None:
+    split = read(document({"bbox": BOX}, {"bbox": BOX, "area": value}, {"bbox": BOX, "area": "?"}))
+    (problem,) = split.problems
+    assert (problem.split, problem.file_name, problem.kind) == ("train", "coco.json", "ignored field")
+    assert problem.detail == (
+        f"2 objects with an unusable 'area', first {told} of annotation 2; worked out from the shape"
+    )
+
+
+def test_numbers_in_another_form_are_read_beside_a_field_that_is_ignored(read) -> None:
+    exact = [10, 20, 40.0000005, 60]
+    size = {"size": ["80", 100], "counts": RLE["counts"]}
+    split = read(
+        document(
+            {"bbox": ["10", 20, 30, 40], "aerostat_box_xyxy": exact, "iscrowd": "no"},
+            {"bbox": BOX, "segmentation": size, "iscrowd": "no"},
+        )
+    )
+    first, second = split.images[0].instances
+    assert (first.box_xyxy, second.rle) == (tuple(exact), RLE)
+    assert kinds(split) == ["number in another form", "ignored field", "shape in another form"]
 
 
 def test_what_is_nested_a_thousand_times_costs_its_outline_alone(read, images) -> None:
@@ -221,6 +289,8 @@ def test_names_sizes_and_categories_of_another_form_are_read(read, images) -> No
         document({"bbox": BOX}, images=[{"id": 1, "file_name": 17}, {"id": 2, "file_name": "a.png"}])
     )
     assert kinds(split) == ["number in another form", "other name"] and len(split) == 2
+    told = split.problems[0]
+    assert (told.split, told.file_name, told.record) == ("train", "coco.json", "images[0]")
 
 
 def test_lists_that_are_null_are_empty(read) -> None:
@@ -234,15 +304,16 @@ def test_lists_that_are_null_are_empty(read) -> None:
 def test_what_is_not_read_is_counted_by_its_kind(read) -> None:
     split = read(
         document(
-            {"bbox": BOX, "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0], "num_keypoints": 2},
+            {"bbox": BOX, "keypoints": [0, 2, 2, 0, 4, 1, 5, 0, 0], "num_keypoints": 2},
+            {"bbox": BOX, "keypoints": [["nose", 2, 2], ["ear", 4, 1], ["tail", 0, 0]], "attributes": 7},
             {"bbox": BOX, "attributes": {"occluded": False, "colour": "red"}, "score": 0.5},
             {"bbox": BOX, "attributes": {}, "keypoints": [], "score": None, "caption": "a cell"},
             {"bbox": "none", "score": 1},
         )
     )
     told = [p.detail for p in split.problems if p.kind == "not read"]
-    assert told == ["2 key points", "2 attributes", "2 scores", "1 captions"]
-    assert len(boxes(split)) == 3
+    assert told == ["5 key points", "2 attributes", "2 scores", "1 captions"]
+    assert len(boxes(split)) == 4
 
 
 @pytest.mark.parametrize(

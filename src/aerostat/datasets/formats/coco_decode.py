@@ -240,8 +240,6 @@ def _loose(raw: msgspec.Raw) -> _Loose | None:
     annotation.segmentation, found.segmentation = _segmentation(fields.get("segmentation"))
     if not box_stands and annotation.segmentation is None:
         return None
-    if not box_stands:
-        annotation.bbox = []
     for name, type_ in (("iscrowd", int | bool | None), ("area", float | None)):
         if not _take(found, fields.get(name), name, type_):
             found.ignored[name] = _excerpt(fields[name])
