@@ -656,8 +656,7 @@ def _try_all(targets: Sequence[Target], results: Results, options: argparse.Name
         try:
             plugin = Hot(targets, results, options.jobs, deadline, options.function)
             tests = _there(path for target in targets for path in target.tests)
-            pytest.main([*PYTEST, "-s", *map(str, tests)], plugins=[plugin, plugin.first])
-            status = 0
+            status = int(pytest.main([*PYTEST, "-s", *map(str, tests)], plugins=[plugin, plugin.first]))
         finally:
             sys.stdout.flush()
             os._exit(status)

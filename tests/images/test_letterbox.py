@@ -261,7 +261,10 @@ def test_a_letterbox_that_is_given_no_padding_has_none_and_pads_with_114():
 def test_a_part_of_a_slope_comes_back_as_the_same_slope(shape, part, mirrored):
     # Each cell holds the weighted place of its centre in the input. Beyond the outermost centres it is flat.
     letterbox = Letterbox((100, 75), (128, 192), (80, 45), pad_left=21, pad_top=42)
-    xs, ys = 8 * (np.arange(shape[1]) + 3.5), 8 * (np.arange(shape[0]) + 5.5)  # the map's cell (3, 5) is first
+    xs, ys = (
+        8 * (np.arange(shape[1]) + 3.5),
+        8 * (np.arange(shape[0]) + 5.5),
+    )  # the map's cell (3, 5) is first
     back = letterbox.part_to_source(
         (3 * xs + 7 * ys[:, None]).astype(np.float32), 8, (3, 5), part, mirrored=mirrored
     )

@@ -64,6 +64,7 @@ def test_ids_match_whatever_form_they_have_and_it_is_reported_once(read, one, ot
         "2 objects with the image id in a",
         "2 objects with the category id i",
     ]
+    assert [(p.split, p.file_name) for p in split.problems] == [("train", "coco.json")] * 2
 
 
 def test_an_id_that_may_mean_two_is_not_guessed(read) -> None:
@@ -146,10 +147,31 @@ def test_annotations_none_of_which_names_an_image_are_refused_with_their_keys(re
 
 
 def test_a_record_that_is_no_object_costs_itself(read) -> None:
-    split = read({**document(), "annotations": [{"image_id": 1, "bbox": BOX, "score": 0.5}, 7, "x"]})
+    split = read({**document(), "annotations": [7, {"image_id": 1, "bbox": BOX, "score": 0.5}, "x"]})
     assert boxes(split) == [(10, 20, 40, 60)]
-    assert kinds(split) == ["malformed record", "malformed record", "class not stated", "not read"]
-    assert [p.record for p in split.problems[:2]] == ["annotations[1]", "annotations[2]"]
+    assert [(p.split, p.file_name, p.kind, p.record) for p in split.problems] == [
+        ("train", "coco.json", "malformed record", "annotations[0]"),
+        ("train", "coco.json", "malformed record", "annotations[2]"),
+        ("train", "coco.json", "class not stated", "without a category"),
+        ("train", "coco.json", "not read", "scores"),
+    ]
+    assert "first annotations[1];" in split.problems[2].detail
+
+
+def test_a_record_of_no_image_and_no_category_is_told_by_its_image(read) -> None:
+    split = read(document({"bbox": BOX, "image_id": None}, {"bbox": BOX, "image_id": 9, "category_id": 9}))
+    assert [p.detail.partition(";")[0] for p in split.problems] == [
+        "annotations[0] states no image (image_id is null or missing)",
+        "annotation 2 names the image id 9, but no image has it",
+    ]
+    split = read(document({"bbox": BOX, "category_id": None}, {"image_id": 9, "category_id": None}))
+    assert kinds(split) == ["unknown image", "class not stated"]
+
+
+def test_what_is_unusual_about_a_record_that_is_dropped_is_not_told(read) -> None:
+    odd = {"segmentation": SQUARE, "area": "?"}
+    split = read(document({"bbox": BOX, "category_id": 9, **odd}, {"bbox": BOX, "image_id": 9, **odd}))
+    assert kinds(split) == ["unknown category", "unknown image"]
 
 
 # --------------------------------------------------------------------------- boxes that are derived
@@ -242,9 +264,8 @@ def test_outlines_in_lists_of_another_depth_are_read(read, shape, kept, told) ->
     ("value", "told"),
     [
         ("no?", "'no?'"),
-        ([1, "a"], "'[1, \"a'"),
+        ([1, "a"], "'[1, \"a\"]'"),
         ("x" * 70, f"'{'x' * 16}..."),
-        ("\u00e9" * 40, f"'{'\u00e9' * 16}..."),
         ({}, "'{}'"),
     ],
 )
@@ -255,6 +276,30 @@ def test_a_field_that_is_ignored_is_told_with_its_beginning(read, value, told: s
     assert problem.detail == (
         f"2 objects with an unusable 'area', first {told} of annotation 2; worked out from the shape"
     )
+
+
+def test_the_first_record_of_a_field_that_is_ignored_is_told(read) -> None:
+    odd = {1: {"area": "?", "id": None}, 8: {"area": "x"}, 9: {"id": [1]}}
+    split = read(document(*({"bbox": BOX, **odd.get(n, {})} for n in range(10))))
+    assert [p.detail for p in split.problems] == [
+        "2 objects with an unusable 'area', first '?' of annotations[1]; worked out from the shape",
+        "1 object with an unusable 'id', first '[1]' of annotations[9]; ignored",
+    ]
+
+
+def test_a_field_that_is_cut_within_a_letter_is_told(read, images) -> None:
+    path = images("data", "a.png") / "letters.json"
+    text = json.dumps(document({"bbox": BOX, "area": "\u00e9" * 40}), ensure_ascii=False)
+    path.write_text(text, "utf-8")
+    (problem,) = read_coco(path, [path.parent], split="train").problems
+    assert "\u00e9" * 16 + "..." in problem.detail
+
+
+def test_points_of_one_outline_beside_records_with_outlines_are_read(read) -> None:
+    points = [[10, 20], [40, 20], [40, 60], [10, 60]]
+    split = read(document(*({"bbox": BOX, "segmentation": shape} for shape in (points, [TRIANGLE], points))))
+    outlines = [[p.ravel().tolist() for p in i.polygons] for i in split.images[0].instances]
+    assert outlines == [[SQUARE], [TRIANGLE], [SQUARE]]
 
 
 def test_numbers_in_another_form_are_read_beside_a_field_that_is_ignored(read) -> None:

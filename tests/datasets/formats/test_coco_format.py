@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from aerostat.datasets import annotation_text, json_stream
+from aerostat.datasets.annotation_text import AnnotationText
 from aerostat.datasets.formats import coco
 from aerostat.datasets.formats import coco_records as coco_annotations
-from aerostat.datasets.formats.coco import read_coco, write_coco
+from aerostat.datasets.formats.coco import FORMAT, read_coco, write_coco
 from aerostat.datasets.formats.coco_shapes import rle_area
+from aerostat.datasets.formats.format import WriteOptions
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 
@@ -135,6 +137,8 @@ def test_outlines_make_the_box_and_the_area_where_none_is_stated(read) -> None:
         ({"bbox": [2.0**40, 1, 5, 5]}, None, ["outside the image"]),
         ({"bbox": [1, 1, 5, 5], "image_id": 99}, None, ["unknown image"]),
         ({"bbox": [1, 1, 5, 5], "category_id": 99}, None, ["unknown category"]),
+        ({"bbox": [1, 1, 5, 5], "area": 25, "category_id": 99}, None, ["unknown category"]),
+        ({"bbox": [1, 1, 5, 5], "area": 25, "image_id": 99}, None, ["unknown image"]),
         ({"bbox": [1, 1, 5, 5], "category_id": None}, None, ["malformed record"]),
     ],
 )
@@ -410,6 +414,39 @@ def test_written_files_load_in_pycocotools(tmp_path: Path) -> None:
     loaded = COCO(str(tmp_path / "c.json"))
     assert loaded.getAnnIds(iscrowd=False) == [1] and loaded.getCatIds() == [3, 7]
     loaded.loadRes([{"image_id": 11, "category_id": 7, "bbox": [5, 6, 20, 10], "score": 0.5}])
+
+
+@pytest.mark.parametrize(
+    ("options", "offset", "area", "number"),
+    [
+        (WriteOptions(), 0, 105, 1),
+        (WriteOptions("box"), 0, 210, 1),
+        (WriteOptions("polygon", whole_pixels=True), 0, 105, 1),
+        (WriteOptions("box", whole_pixels=True), 0.5, 210, 0),  # as the usual balloon converter does
+    ],
+)
+def test_options_of_writing_say_which_area_is_stated(tmp_path: Path, options, offset, area, number) -> None:
+    assert not FORMAT.write(two_objects(), tmp_path / "c.json", options)
+    row = json.loads((tmp_path / "c.json").read_text())["annotations"][0]
+    outline = [value + offset for value in (5, 6, 25, 6, 5, 16.5)]
+    assert (row["segmentation"], row["area"], row["id"]) == ([outline], area, number)
+
+
+@pytest.mark.parametrize(
+    ("content", "may_begin", "is_coco"),
+    [
+        (b'{"images": [], "annotations": []}', True, True),
+        (b'{"images": [], "annotations": [], "info": {}}', True, True),
+        (b'{"info": {}, "categories": []}', True, False),
+        (b'["images", "annotations"]', True, False),
+        (b'{"shapes": []}', False, False),
+        (b'x {"images": [], "annotations": []}', False, False),
+    ],
+)
+def test_a_file_is_recognised_by_its_keys(tmp_path: Path, content: bytes, may_begin: bool, is_coco) -> None:
+    (tmp_path / "c.json").write_bytes(content)
+    assert FORMAT.may_begin(content) == may_begin
+    assert FORMAT.recognise(AnnotationText(tmp_path / "c.json")) == is_coco
 
 
 def test_a_split_without_images_is_written_as_one(tmp_path: Path) -> None:

@@ -433,13 +433,24 @@ def test_places_are_counted_through_all_batches(read, monkeypatch) -> None:
     assert len(split.images[0].instances) == 6
 
 
-@pytest.mark.parametrize(("most", "told"), [(3, []), (2, ["reading coco.json"])])
-def test_how_far_it_is_is_shown_where_there_are_many_batches(read, monkeypatch, most: int, told) -> None:
+@pytest.mark.parametrize(
+    ("count", "most", "told"), [(5, 5, []), (3, 1, ["reading coco.json"]), (9, 4, ["reading coco.json"])]
+)
+def test_how_far_it_is_is_shown_where_there_are_many_batches(
+    read, monkeypatch, count: int, most: int, told
+) -> None:
     said: list[str] = []
-    monkeypatch.setattr(coco_annotations, "BATCH", 1)
+
+    def track(items, title: str, total: int) -> list[bytes]:
+        batches = list(items)
+        said.append(title)
+        assert total == len(batches)
+        return batches
+
+    monkeypatch.setattr(coco_annotations, "BATCH", 2)
     monkeypatch.setattr(coco, "SILENT_BATCHES", most)
-    monkeypatch.setattr(coco, "track", lambda items, title, total: said.append(title) or items)
-    assert len(read(document(BOX, BOX, BOX)).images[0].instances) == 3
+    monkeypatch.setattr(coco, "track", track)
+    assert len(read(document(*[{"bbox": [1, 2, 3, 4]}] * count)).images[0].instances) == count
     assert said == told
 
 
