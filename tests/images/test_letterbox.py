@@ -264,7 +264,7 @@ def test_a_part_of_a_slope_comes_back_as_the_same_slope(shape, part, mirrored):
     xs, ys = (
         8 * (np.arange(shape[1]) + 3.5),
         8 * (np.arange(shape[0]) + 5.5),
-    )  # the map's cell (3, 5) is first
+    )  # from cell (3, 5) on
     back = letterbox.part_to_source(
         (3 * xs + 7 * ys[:, None]).astype(np.float32), 8, (3, 5), part, mirrored=mirrored
     )

@@ -1,6 +1,7 @@
 import gc
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -426,7 +427,7 @@ def test_written_files_load_in_pycocotools(tmp_path: Path) -> None:
     ],
 )
 def test_options_of_writing_say_which_area_is_stated(tmp_path: Path, options, offset, area, number) -> None:
-    assert not FORMAT.write(two_objects(), tmp_path / "c.json", options)
+    assert FORMAT.write(two_objects(), tmp_path / "c.json", options) == Counter()
     row = json.loads((tmp_path / "c.json").read_text())["annotations"][0]
     outline = [value + offset for value in (5, 6, 25, 6, 5, 16.5)]
     assert (row["segmentation"], row["area"], row["id"]) == ([outline], area, number)
