@@ -279,10 +279,11 @@ def test_a_field_that_is_ignored_is_told_with_its_beginning(read, value, told: s
 
 
 def test_the_first_record_of_a_field_that_is_ignored_is_told(read) -> None:
-    odd = {1: {"area": "?", "id": None}, 8: {"area": "x"}, 9: {"id": [1]}}
+    odd = {1: {"area": "?", "id": None}, 8: {"area": "x", "iscrowd": "?"}, 9: {"id": [1]}}
     split = read(document(*({"bbox": BOX, **odd.get(n, {})} for n in range(10))))
     assert [p.detail for p in split.problems] == [
         "2 objects with an unusable 'area', first '?' of annotations[1]; worked out from the shape",
+        "1 object with an unusable 'iscrowd', first '?' of annotation 9; taken for no crowd region",
         "1 object with an unusable 'id', first '[1]' of annotations[9]; ignored",
     ]
 

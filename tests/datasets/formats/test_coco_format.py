@@ -11,6 +11,7 @@ from PIL import Image
 
 from aerostat.datasets import annotation_text, json_stream
 from aerostat.datasets.annotation_text import AnnotationText
+from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.formats import coco
 from aerostat.datasets.formats import coco_records as coco_annotations
 from aerostat.datasets.formats.coco import FORMAT, read_coco, write_coco
@@ -196,6 +197,13 @@ def test_missing_and_broken_images_are_named_and_left_out_with_their_objects(rea
 def test_what_must_be_unique_is_refused_twice(read, content, found: str) -> None:
     with pytest.raises(InputError, match=found):
         read(content)
+
+
+def test_a_file_of_missing_images_has_no_objects(read) -> None:
+    listed = [{"id": 1, "file_name": "gone.png"}]
+    box = {"bbox": [1, 2, 3, 4], "area": 12}
+    split = read(document({**box, "image_id": 1}, {**box, "image_id": 99}, images=listed))
+    assert [p.kind for p in split.problems] == ["missing image", "unknown image"] and len(split) == 0
 
 
 def test_images_in_sub_folders_of_one_name_are_two_images(images, write_json) -> None:
@@ -448,6 +456,21 @@ def test_a_file_is_recognised_by_its_keys(tmp_path: Path, content: bytes, may_be
     (tmp_path / "c.json").write_bytes(content)
     assert FORMAT.may_begin(content) == may_begin
     assert FORMAT.recognise(AnnotationText(tmp_path / "c.json")) == is_coco
+
+
+def test_a_folder_is_read_by_its_objects_and_not_by_its_key_points(images, write_json) -> None:
+    folder = images("data", "a.png")
+    for name, count in (("instances_train", 2), ("person_keypoints_train", 1)):
+        write_json(folder / f"{name}.json", document(*[{"bbox": [1, 2, 3, 4], "id": 5}] * count))
+    assert Dataset.read(folder).split("train").box_count == 2
+
+
+def test_splits_that_list_their_categories_in_another_order_have_one_order(images, write_json) -> None:
+    root = images("data", "train/a.png", "val/a.png")
+    write_json(root / "train" / "c.json", document({"bbox": [1, 2, 3, 4]}))
+    write_json(root / "val" / "c.json", document({"bbox": [1, 2, 3, 4]}, categories=CATS[::-1]))
+    val = Dataset.read(root).split("val")
+    assert (val.classes, val.category_ids, only(val).label) == (("cat", "dog"), (3, 7), 1)
 
 
 def test_a_split_without_images_is_written_as_one(tmp_path: Path) -> None:
