@@ -123,3 +123,14 @@ def test_what_was_fused_away_in_one_class_takes_no_place_in_another():
     np.testing.assert_allclose(boxes, [[30, 30, 40, 40], [0, 0, 10, 10], [50, 50, 60, 60]])
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.1])
     assert labels.tolist() == [1, 0, 1]
+
+
+def test_each_box_knows_what_it_became_a_part_of():
+    boxes = [[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 11], [0, 0, 10, 10], [50, 0, 60, 10], [0, 0, 11, 10]]
+    scores, labels = np.array([0.5, 0.3, 0.9, 0.8, 0.2, 0.4]), np.array([2, 0, 1, 1, 1, 2])
+    fused = weighted_box_fusion(np.array(boxes, float), scores, labels, views=1, iou_threshold=0.55)
+    np.testing.assert_allclose(fused.scores, [0.85, 0.45, 0.3, 0.2])
+    assert fused.clusters.tolist() == [1, 2, 0, 0, 3, 1]
+    assert fused.best.tolist() == [2, 0, 1, 4]
+    nothing = weighted_box_fusion(np.zeros((0, 4)), scores[:0], labels[:0], views=1, iou_threshold=0.55)
+    assert nothing.clusters.shape == (0,)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aerostat.geometry import postprocess
 from aerostat.geometry.postprocess import Candidates, keep, select, suppress
 
 SIDE = (32, 32)  # 16 + 4 + 1 points
@@ -134,6 +135,13 @@ def test_without_a_word_the_settings_are_the_published_ones_for_ap():
     same = np.asarray([[0, 0, 100, 100], [0, 0, 100, 64], [0, 0, 100, 66]], np.float32)  # IoU 0.64 and 0.66
     found = keep(Candidates(same, np.asarray([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64)), (100, 100))
     np.testing.assert_allclose(found.scores, [0.9, 0.8])
+
+
+def test_the_settings_of_networks_with_masks_are_the_published_ones():
+    # MMDetection 3.3.0, configs/rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py: nms_pre, max_per_img, iou_threshold
+    # and mask_thr_binary.
+    assert (postprocess.MASK_PRE_NMS, postprocess.MAX_MASKS) == (1000, 100)
+    assert (postprocess.MASK_NMS_IOU, postprocess.MASK_THRESHOLD) == (0.6, 0.5)
 
 
 def table_of(count: int, **more: object) -> Candidates:
