@@ -273,3 +273,10 @@ def test_a_part_of_a_slope_comes_back_as_the_same_slope(shape, part, mirrored):
     expected = 3 * np.clip(in_x, xs[0], xs[-1])[:, None] + 7 * np.clip(in_y, ys[0], ys[-1])
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, expected, rtol=1e-5)
+
+
+def test_a_peak_in_a_map_comes_back_between_its_neighbours():
+    letterbox = Letterbox.fit((32, 8), (32, 8))
+    back = letterbox.part_to_source(np.asarray([[0, 8, 0]], np.float32), 8, (0, 0), (2, 3, 24, 4))[:, 0]
+    ways = [*([0] * 2), *np.arange(0.5, 8), *np.arange(7.5, 0, -1), *([0] * 4)]  # centres at 4, 12 and 20
+    np.testing.assert_allclose(back, ways)
