@@ -138,7 +138,7 @@ def test_without_a_word_the_settings_are_the_published_ones_for_ap():
 
 
 def test_the_settings_of_networks_with_masks_are_the_published_ones():
-    # MMDetection 3.3.0, rtmdet-ins_l_8xb32-300e_coco.py: nms_pre, max_per_img, iou_threshold, mask_thr_binary.
+    # MMDetection 3.3.0, rtmdet-ins_l_8xb32-300e_coco.py: nms_pre, max_per_img, iou_threshold, mask_thr_binary
     assert (postprocess.MASK_PRE_NMS, postprocess.MAX_MASKS) == (1000, 100)
     assert (postprocess.MASK_NMS_IOU, postprocess.MASK_THRESHOLD) == (0.6, 0.5)
 

@@ -140,3 +140,23 @@ def test_masks_of_other_objects_than_the_boxes_are_refused():
     outputs = net(normalise(torch.zeros(1, 3, 64, 64)))
     with pytest.raises(ValueError, match="masks of the same objects"):
         instance_loss(outputs, [torch.zeros(2, 4)], [torch.zeros(2)], [targets_of(torch.ones(1, 16, 16), 4)])
+
+
+def test_a_box_without_a_label_is_refused_beside_masks_too():
+    outputs = build("nano", 1, masks=True)(normalise(torch.zeros(1, 3, 64, 64)))
+    with pytest.raises(ValueError, match="expected a label for each box"):
+        instance_loss(outputs, [torch.zeros(1, 4)], [torch.zeros(2)], [targets_of(torch.ones(1, 16, 16), 4)])
+
+
+def test_half_precision_in_gives_float32_losses_of_masks_too():
+    torch.manual_seed(3)
+    outputs = build("nano", 1, masks=True)(normalise(torch.randint(0, 255, (1, 3, 64, 64))))
+    boxes, labels = [torch.tensor([[8.0, 8, 40, 40]])], [torch.zeros(1)]
+    masks = [targets_of(torch.ones(1, 16, 16), 4)]
+    expected = instance_loss(outputs, boxes, labels, masks)
+    cls, reg, kernels, features = outputs
+    half = tuple([x.bfloat16() for x in levels] for levels in (cls, reg, kernels))
+    found = instance_loss((*half, features.bfloat16()), [boxes[0].bfloat16()], labels, masks)
+    for name, value in found.items():
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(expected[name].item(), rel=2e-2)
