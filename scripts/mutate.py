@@ -119,6 +119,7 @@ CORE = (
     _target("datasets.formats.coco_shapes", *COCO_TESTS),
     _target("datasets.formats.exact_box", *COCO_TESTS),
     _target("evaluation.coco", *EVALUATION_TESTS),
+    _target("evaluation.coco_columns", *EVALUATION_TESTS),
     _target("evaluation.coco_protocol", *EVALUATION_TESTS),
 )
 
