@@ -1,10 +1,13 @@
 """How classes are put together to be scored, worked by hand; the figures are tested in the file beside it."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from aerostat.evaluation import coco_protocol as protocol
-from aerostat.evaluation.coco import CocoResult
+from aerostat.evaluation.coco import ClassResult, CocoResult
 from aerostat.evaluation.coco_protocol import DetectionColumns, TruthColumns, precision_and_recall
 
 
@@ -83,3 +86,18 @@ def test_a_result_made_by_hand_has_left_nothing_out_and_cocos_limits() -> None:
     result = CocoResult(*[0.5] * 12, per_class=(), images=1, instances=1, detections=1)
     assert (result.left_out, result.max_dets) == (0, (1, 10, 100))
     assert "left out" not in result.render()
+
+
+def test_tables_of_a_result_have_a_header_and_fit_a_terminal() -> None:
+    rows = (ClassResult("cat", 0.25, -1.0, 3), ClassResult("a" * 60, 0.5, 0.75, 4))
+    result = CocoResult(*[0.5] * 12, per_class=rows, images=1, instances=7, detections=2)
+    assert max(map(len, result.render().splitlines()[13:])) == 80
+    cells = re.findall(r"<(t[hd]|caption)[^>]*>(.*?)</", result._repr_html_())
+    texts = [text for _, text in cells]
+    assert texts[:3] == ["1 image, 7 instances, 2 detections", "COCO", "figure"]
+    assert texts[3].startswith("Average Precision") and texts[4] == "0.500" and len(texts) == 3 + 24 + 12
+    assert texts[-12:-4] == ["class", "instances", "AP", "AP50", "cat", "3", "0.250", "-"]
+    assert [tag for tag, _ in cells].count("th") == 6
+    both = replace(result, masks=replace(result, ap=0.625))
+    page = both._repr_html_()
+    assert page.index("<b>Boxes</b>") < page.index("0.500") < page.index("<b>Masks</b>") < page.index("0.625")
