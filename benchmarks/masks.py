@@ -216,5 +216,3 @@ def _augmentation(side: int) -> Case:
         goal="at least 0.8 times the rate of boxes alone",
         rounds=7,
     )
-
-

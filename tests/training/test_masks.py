@@ -141,7 +141,5 @@ def test_a_checkpoint_of_other_classes_gets_fresh_rows(outlined, tmp_path, start
 
 def test_a_header_that_contradicts_its_tensors_is_refused(tmp_path):
     net = build("nano", 1, masks=True)
-    with pytest.raises(
-        InputError, match="without masks, but its tensors have a mask branch"
-    ):
+    with pytest.raises(InputError, match="without masks, but its tensors have a mask branch"):
         save_weights(tmp_path / "a.safetensors", net.state_dict(), Header("nano", ("a",), (64, 64)))

@@ -73,7 +73,7 @@ def evaluate(
     """
     from aerostat.datasets.summary import require_usable
     from aerostat.evaluation.coco import evaluate_detections
-    from aerostat.evaluation.evaluate import detect
+    from aerostat.evaluation.evaluate import detect, mask_remark
 
     tta = views.chosen()
     if save is not None:
@@ -102,13 +102,10 @@ def evaluate(
     if not found:
         raise AerostatError(f"None of the {counted(len(part), 'image')} of {part.name} can be read.")
     records = [record for record, _ in found]
-    result = evaluate_detections(
-        records,
-        [detections for _, detections in found],
-        part.classes,
-        max_dets=max_dets,
-        masks=drawn.masks,
-    )
+    of_images = [detections for _, detections in found]
+    result = evaluate_detections(records, of_images, part.classes, max_dets=max_dets, masks=drawn.masks)
+    if remark := mask_remark(part, of_images, result, drawn.masks):
+        _log.warning(remark)
     if save is not None:
         _save_results(save, part, found)
     planned = None if tta is None else tta.plan(detector.input_size)

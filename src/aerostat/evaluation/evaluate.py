@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Unpack
 
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
+from aerostat.evaluation.object_masks import have_masks
 from aerostat.geometry.postprocess import SCORE_THRESHOLD
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictArguments
@@ -111,6 +112,8 @@ def score_detections(
 ) -> CocoResult:
     """Return the COCO figures for what `detect` returns; images that are missing in it were unreadable.
 
+    A warning is logged about objects whose masks are not evaluated.
+
     Args:
         split: the ground truth.
         pairs: images with their detections.
@@ -119,8 +122,31 @@ def score_detections(
     """
     images, detections = [image for image, _ in pairs], [found for _, found in pairs]
     result = evaluate_detections(images, detections, split.classes, max_dets=max_dets, masks=masks)
+    if remark := mask_remark(split, detections, result, masks):
+        _log.warning(remark)
     missing = Counter(split.images.file_names) - Counter(image.file_name for image in images)
     return replace(result, unreadable=tuple(missing.elements()))
+
+
+def mask_remark(
+    split: Split, detections: Sequence[Detections], result: CocoResult, masks: bool | None = None
+) -> str:
+    """Return a sentence about objects whose masks are not evaluated; empty if there is nothing to say.
+
+    Args:
+        split: the ground truth.
+        detections: detections on its images.
+        result: their figures.
+        masks: whether masks were asked for.
+    """
+    if result.masks is None:
+        if masks is False or not have_masks(detections):
+            return ""
+        return f"{split.name}: the masks are not evaluated, because no object has an outline."
+    if not result.masks.without_mask:
+        return ""
+    some = f"{result.masks.without_mask} of {counted(result.instances, 'object')}"
+    return f"{split.name}: {some} have no mask; in the figures of masks they are neither found nor missed."
 
 
 def _require_classes(detector: Detector, split: Split) -> None:

@@ -7,7 +7,7 @@ both give the same AP50.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import MAX_DETS
 from aerostat.evaluation.coco_columns import check_labels, coco_order, labels_among
 from aerostat.evaluation.coco_protocol import UNDEFINED
+from aerostat.evaluation.object_masks import mask_iou, masks_of, object_masks
 from aerostat.geometry.boxes import Floats, xyxy_to_xywh
 from aerostat.results.detections import Detections
 
@@ -103,6 +104,7 @@ def match(
     score: float | None = None,
     within_class: bool = True,
     max_detections: int = MAX_DETS[-1],
+    masks: bool = False,
 ) -> Matching:
     """Return the matches of detections and objects at IoU 0.5 by COCO's rules.
 
@@ -116,9 +118,11 @@ def match(
         score: minimum score of the detections; None takes all.
         within_class: whether a detection only takes objects of its own class, as in COCO.
         max_detections: maximum number per image and class, best first; COCO's ``maxDets``.
+        masks: whether the IoU is that of masks. An object without a mask then is a crowd region in its box.
 
     Raises:
-        InputError: lengths differ, a label has no class, or the detector knows none of the classes.
+        InputError: lengths differ, a label has no class, the detector knows none of the classes, or masks
+            are asked for and detections lack them.
     """
     order = coco_order(images, detections)
     labels = list(labels_among(detections, tuple(classes)))
@@ -127,10 +131,9 @@ def match(
     before = 0  # number of objects on earlier images
     for i in order:
         check_labels(images[i], len(classes))
-        truth = _truth(images[i])
         chosen = _best(detections[i], labels[i], score, max_detections)
-        boxes_xywh = xyxy_to_xywh(detections[i].boxes_xyxy[chosen].astype(np.float64))
-        one = _match_image(boxes_xywh, labels[i][chosen], truth, within_class)
+        truth, overlaps = _overlaps(images[i], detections[i], chosen, masks)
+        one = _match_image(overlaps, labels[i][chosen], truth, within_class)
         columns = (np.where(c >= 0, c + before, UNMATCHED) if c.dtype == np.int64 else c for c in one)
         found.append(
             (np.full(len(chosen), i), chosen, labels[i][chosen], detections[i].scores[chosen], *columns)
@@ -162,15 +165,35 @@ def _columns(rows: Sequence[Sequence[NDArray[np.generic]]], types: Sequence[type
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Truth:
-    """The objects of one image: boxes (m, 4) x, y, width, height; labels (m,); crowd (m,)."""
+    """The objects of one image: labels (m,); crowd (m,)."""
 
-    boxes_xywh: Floats
     labels: Ints
     crowd: NDArray[np.bool_]
 
 
-def _truth(image: ImageRecord) -> _Truth:
-    return _Truth(xyxy_to_xywh(image.instances.boxes_xyxy), image.instances.labels, image.instances.crowd)
+_Overlaps = Callable[[slice], Floats]
+"""Returns COCO's overlaps (r, m) of a slice of an image's detections, best score first, with its objects."""
+
+
+def _overlaps(
+    image: ImageRecord, detections: Detections, chosen: Ints, masks: bool
+) -> tuple[_Truth, _Overlaps]:
+    """Return the objects of an image and what computes the overlaps of chosen detections with them."""
+    instances = image.instances
+    if masks:
+        theirs = object_masks(image)
+        crowd = instances.crowd | ~theirs.own
+        of_image = masks_of(image, detections)
+        return (
+            _Truth(instances.labels, crowd),
+            lambda rows: mask_iou(of_image[chosen[rows]].to_coco(), theirs.rles, crowd),
+        )
+    boxes_xywh = xyxy_to_xywh(detections.boxes_xyxy[chosen].astype(np.float64))
+    objects_xywh = xyxy_to_xywh(instances.boxes_xyxy)
+    return (
+        _Truth(instances.labels, instances.crowd),
+        lambda rows: _coco_iou(boxes_xywh[rows], objects_xywh, instances.crowd),
+    )
 
 
 def _best(found: Detections, labels: Ints, score: float | None, max_detections: int) -> Ints:
@@ -189,7 +212,7 @@ def _best(found: Detections, labels: Ints, score: float | None, max_detections: 
 
 
 def _match_image(
-    boxes_xywh: Floats, labels: Ints, truth: _Truth, within_class: bool
+    overlaps: _Overlaps, labels: Ints, truth: _Truth, within_class: bool
 ) -> tuple[Ints, NDArray[np.bool_], Ints, Floats, Ints, Floats]:
     """Return the last six columns of `MatchedDetections` for one image's detections, best score first."""
     count = len(labels)
@@ -201,7 +224,7 @@ def _match_image(
     free = ~truth.crowd
     step = max(1, PAIRS_AT_ONCE // len(truth.labels))
     for rows in (slice(start, start + step) for start in range(0, count, step)):
-        iou = _coco_iou(boxes_xywh[rows], truth)
+        iou = overlaps(rows)
         same = labels[rows, None] == truth.labels
         regular = np.where(truth.crowd, 0.0, iou)
         own[rows], own_iou[rows] = _most(np.where(same, regular, 0.0))
@@ -238,17 +261,17 @@ def _most(iou: Floats) -> tuple[Ints, Floats]:
     return np.where(overlap > 0, best, UNMATCHED), overlap
 
 
-def _coco_iou(boxes_xywh: Floats, truth: _Truth) -> Floats:
+def _coco_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> Floats:
     """Return COCO's overlaps (n, m): IoU, or the share of the detection within a crowd region.
 
     They are computed from x, y, width and height, so that an overlap at a threshold is rounded as in COCO.
     """
-    (x, y, w, h), (tx, ty, tw, th) = boxes_xywh.T[..., None], truth.boxes_xywh.T
+    (x, y, w, h), (tx, ty, tw, th) = boxes_xywh.T[..., None], objects_xywh.T
     wide = np.minimum(x + w, tx + tw) - np.maximum(x, tx)
     high = np.minimum(y + h, ty + th) - np.maximum(y, ty)
     overlap = np.maximum(wide, 0) * np.maximum(high, 0)
     area = w * h
-    union = np.where(truth.crowd, area, area + tw * th - overlap)
+    union = np.where(crowd, area, area + tw * th - overlap)
     iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return iou
 

@@ -21,6 +21,7 @@ from aerostat.datasets.records import ImageRecord
 from aerostat.errors import InputError
 from aerostat.evaluation.coco_columns import coco_order, labels_among
 from aerostat.evaluation.coco_protocol import DetectionColumns, Rle, TruthColumns
+from aerostat.geometry.boxes import Floats
 from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
 from aerostat.text import counted
@@ -73,6 +74,19 @@ def masks_of(image: ImageRecord, detections: Detections) -> Masks:
             f"{detections.masks.image_size[0]} x {detections.masks.image_size[1]}."
         )
     return detections.masks
+
+
+def mask_iou(detections: Sequence[Rle], objects: Sequence[Rle], crowd: NDArray[np.bool_]) -> Floats:
+    """Return COCO's overlaps (n, m): IoU, or the share of the detection within a crowd region.
+
+    Args:
+        detections, objects: COCO's run-length objects, all of one size.
+        crowd: (m,) whether an object is a crowd region.
+    """
+    if not detections or not objects:
+        return np.zeros((len(detections), len(objects)))
+    overlaps = mask_tools.iou(list(detections), list(objects), crowd.astype(int).tolist())
+    return np.asarray(overlaps, np.float64)
 
 
 def whether_masks(

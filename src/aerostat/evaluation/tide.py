@@ -162,6 +162,7 @@ def tide(
     classes: Sequence[str],
     *,
     score: float = SHOW_SCORE,
+    masks: bool = False,
 ) -> TideResult:
     """Return the errors of detections, their kinds, and the AP that each kind costs.
 
@@ -174,11 +175,13 @@ def tide(
         detections: detections on each image; their classes are matched by name.
         classes: names that the labels of `images` index.
         score: minimum score of the detections that are shown to a person.
+        masks: whether the IoU is that of masks. An object without a mask then is a crowd region in its box.
 
     Raises:
-        InputError: lengths differ, a label has no class, or the detector knows none of the classes.
+        InputError: lengths differ, a label has no class, the detector knows none of the classes, or masks
+            are asked for and detections lack them.
     """
-    matching = match(images, detections, classes)
+    matching = match(images, detections, classes, masks=masks)
     kinds = _kinds(matching)
     claims = _claims(matching, kinds)
     shown = matching.detections.score >= np.float32(score)
