@@ -39,15 +39,25 @@ class ImageResult:
         return ", ".join(wrong) or "correct"
 
 
-def evaluate_image(image: ImageRecord, detections: Detections, classes: tuple[str, ...]) -> ImageResult:
+def evaluate_image(
+    image: ImageRecord, detections: Detections, classes: tuple[str, ...], *, masks: bool | None = None
+) -> ImageResult:
     """Return the counts of one image; detections and objects are matched as in COCO, at IoU 0.5.
 
     Args:
         image: image with its objects; crowd regions need not be found.
         detections: detections above the score that counts; those of other classes are left out.
         classes: names that the labels of the objects index.
+        masks: whether the IoU is that of masks. None chooses masks if the detections have them and all
+            objects do, too; otherwise an object with only a box would not count.
+
+    Raises:
+        InputError: a label has no class, the detector knows none of the classes, or masks are asked for and
+            the detections lack them.
     """
-    matching = match([image], [detections], classes)
+    if masks is None:
+        masks = detections.masks is not None and bool(image.instances.has_masks().all())
+    matching = match([image], [detections], classes, masks=masks)
     there = ~matching.objects.crowd
     hits = int(matching.detections.right.sum())
     false = int((~matching.detections.right & ~matching.detections.ignored).sum())
