@@ -20,6 +20,7 @@ def test_the_demo_tells_the_whole_story_and_reaches_its_ap(tmp_path, capsys):
     run = Run(out / "run")
     validations = [record for record in run.read_metrics() if record["kind"] == "val"]
     assert max(record["ap"] for record in validations) > 0.5
+    assert max(record["mask_ap"] for record in validations) > 0.45
     assert validations[0]["images"] == 24
     assert len(json.loads((out / "coco" / "train.json").read_text())["images"]) == 160
     assert len(list((out / "predictions").glob("*.jpg"))) == NEW_SCENES
