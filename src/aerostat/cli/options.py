@@ -184,12 +184,11 @@ class Predict:
     score:
         Keep detections above this score.
     nms_iou:
-        Overlap above which the weaker of two detections of a class is dropped; by default 0.65, and 0.6 for
-        models with masks.
+        Overlap above which the weaker of two detections of a class is dropped; 0.6 for models with masks.
     """
 
     score: float = 0.3
-    nms_iou: Annotated[float | None, Parameter(show_default=False)] = None
+    nms_iou: Annotated[float | None, Parameter(show_default=lambda _: "0.65")] = None
 
     def check(self) -> None:
         """Refuse numbers that cannot be.

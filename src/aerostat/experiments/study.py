@@ -34,7 +34,7 @@ from aerostat.runs.metrics import lines_of
 from aerostat.text import counted, listed
 from aerostat.training.plan import TrainRequest, choose_splits, plan
 from aerostat.training.progress import clock
-from aerostat.training.recipe import read_recipe
+from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.training.resume_checks import Fingerprint
 from aerostat.training.runner import RunOptions, resume_run, start_run
 from aerostat.training.signals import InterruptedRunError
@@ -341,7 +341,8 @@ def _write_study(
                     f"The study in {out} has other {key} ({before.get(key)}, asked for were {record[key]}); "
                     "choose another `out`."
                 )
-        for name, recipe in before.get("recipes", {}).items():
+        for name, stored in before.get("recipes", {}).items():
+            recipe = _with_new_fields(stored)
             if name in recipes and recipes[name] != recipe:
                 other = _first_difference(recipe, recipes[name])
                 raise InputError(
@@ -443,6 +444,13 @@ def _fingerprint(split: Split) -> str:
     known = Fingerprint.of(split)
     digest = hashlib.sha256(json.dumps(known.names).encode() + known.checks.tobytes()).hexdigest()[:12]
     return f"{counted(len(split), 'image')} {digest}"
+
+
+def _with_new_fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe with the defaults of the fields that it is too old to have."""
+    defaults = json.loads(json.dumps(Recipe().to_dict()))
+    defaults["run"].pop("seed")
+    return {section: {**fields, **recipe.get(section, {})} for section, fields in defaults.items()}
 
 
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
