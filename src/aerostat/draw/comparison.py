@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aerostat.draw.palette import Colour, class_colour, text_colour_on
+from aerostat.draw.shapes import Shape, paint_shape
 from aerostat.draw.text import GAP, elide, paint_text, text_mask
 from aerostat.errors import InputError
 
@@ -47,6 +48,7 @@ class Side:
         focus_text: on its tag.
         ghost_xyxy: a box to compare with, drawn dashed, such as that of the other side.
         ghost_text: on its tag if no box is emphasised, such as "not found"; empty for no tag.
+        shapes: masks in pixels of the image, each with the label that chooses its colour; white with None.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Side:
     focus_text: str = ""
     ghost_xyxy: Sequence[float] | None = None
     ghost_text: str = ""
+    shapes: Sequence[tuple[Shape, int | None]] = ()
 
 
 def side_by_side(
@@ -131,6 +134,10 @@ def _panel(
     if len(lit):
         around = np.concatenate([lit[:, :2].min(axis=0), lit[:, 2:].max(axis=0)])
         picture = _spotlight(picture, around)
+    for shape, of_class in side.shapes:
+        rings = tuple((ring - (x1, y1)) * scale for ring in shape.rings)
+        colour = _WHITE if of_class is None else class_colour(of_class)
+        paint_shape(picture, replace(shape, rings=rings), colour, 2)
     if side.ghost_xyxy is not None:
         _dashes(picture, place(side.ghost_xyxy)[0])
     if side.focus_xyxy is not None:

@@ -9,6 +9,7 @@ from aerostat.datasets.records import ImageRecord
 from aerostat.evaluation.coco import CocoResult, evaluate_detections
 from aerostat.inference.tta import TTA
 from aerostat.reporting.error_chapters import error_chapters
+from aerostat.reporting.mask_chapters import mask_chapters
 from aerostat.reporting.page import Card, Chapter, Table
 from aerostat.reporting.run import FIGURES, three_digits
 from aerostat.reporting.subject import Subject, recorded_source
@@ -53,11 +54,12 @@ def view_card(subject: Subject) -> Card | None:
 
 
 def right_and_wrong_chapters(subject: Subject) -> Sequence[Chapter]:
-    """Return the chapters of precision, confusion and errors on the validation images."""
+    """Return the chapters of precision, confusion, errors and masks on the validation images."""
     if subject.val_split is None:
         return []
     images, detections = [record for record, _ in subject.found], [one for _, one in subject.found]
     chapters = error_chapters(images, detections, subject.shown.classes)
+    chapters += mask_chapters(images, detections, subject.shown.classes)
     if len(images) == len(subject.val_split):
         return chapters
     text = f"This is about {subject.part(len(images))}."
