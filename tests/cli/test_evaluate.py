@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 from aerostat.datasets.records import ImageRecord
+from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
 
 
 class Seer:
     """A detector that sees the annotations themselves, so that every AP is 1."""
 
-    def __init__(self, *classes: str) -> None:
+    def __init__(self, *classes: str, masks: bool = False) -> None:
         self.classes = classes
+        self.masks = masks
         self.names: tuple[str, ...] = ()
 
     def predict_images(
@@ -26,17 +29,25 @@ class Seer:
         for record in records:
             labels = [self.classes.index(self.names[label]) for label in record.labels()]
             boxes = record.boxes_xyxy()
-            yield record, Detections(boxes, np.full(len(boxes), 0.9), np.asarray(labels, int), self.classes)
+            size = record.width, record.height
+            masks = Masks.from_polygons([[corners(box)] for box in boxes], size) if self.masks else None
+            scores = np.full(len(boxes), 0.9)
+            yield record, Detections(boxes, scores, np.asarray(labels, int), self.classes, masks=masks)
+
+
+def corners(box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the outline of a box."""
+    return box[[0, 1, 2, 1, 2, 3, 0, 3]]
 
 
 @pytest.fixture
 def seer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seer]:
     """Put a detector that sees everything in the place of whatever is loaded."""
 
-    def put(*classes: str) -> Seer:
+    def put(*classes: str, masks: bool = False) -> Seer:
         from aerostat.evaluation import evaluate
 
-        detector = Seer(*classes)
+        detector = Seer(*classes, masks=masks)
         detect = evaluate.detect
 
         def detect_known(_: Any, split: Any, **options: Any) -> Any:
@@ -147,3 +158,48 @@ def test_a_detector_of_some_classes_is_measured_on_these(aerostat, weights, writ
     assert refused.code == 2
     ended = aerostat("eval", weights, data, "--only-classes", "disc")
     assert ended.code == 0, ended.err
+
+
+def with_outlines(data: Path, count: int) -> Path:
+    """Give the first objects of the validation split an outline of the upper six tenths of the box."""
+    path = data / "val" / "_annotations.coco.json"
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"][:count]:
+        x, y, w, h = annotation["bbox"]
+        low = y + 0.6 * h
+        annotation |= {"segmentation": [[x, y, x + w, y, x + w, low, x, low]], "area": 0.6 * w * h}
+    path.write_text(json.dumps(document))
+    return data
+
+
+def test_eval_prints_the_figures_of_boxes_and_then_those_of_masks(aerostat, coco, seer):
+    seer("disc", masks=True)
+    ended = aerostat("eval", "any", with_outlines(coco, 3))
+    boxes, masks = ended.out.removeprefix("Boxes\n\n").split("\nMasks\n\n")
+    ap50, ap75 = ([part.splitlines()[line][-5:] for part in (boxes, masks)] for line in (1, 2))
+    assert (ap50, ap75) == (["1.000", "1.000"], ["1.000", "0.000"])
+    assert masks.splitlines()[-1] == "3 images, 3 instances, 3 detections"
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_eval_gives_the_figures_of_masks_as_json(aerostat, coco, seer):
+    seer("disc", masks=True)
+    ended = aerostat("eval", "any", with_outlines(coco, 2), "--json")
+    assert (ended.document["ap50"], ended.document["instances"]) == (1.0, 3)
+    masks = ended.document["masks"]
+    assert (masks["ap50"], masks["ap75"], masks["instances"], masks["without_mask"]) == (1.0, 0.0, 2, 1)
+    assert masks["per_class"] == [{"name": "disc", "ap": masks["ap"], "ap50": 1.0, "instances": 2}]
+    assert "1 of 3 objects have no mask" in ended.err
+
+
+def test_eval_without_outlines_says_why_there_are_no_masks(aerostat, coco, seer):
+    seer("disc", masks=True)
+    ended = aerostat("eval", "any", coco, "--json")
+    assert "masks" not in ended.document
+    assert ended.err.count("\n") == 1
+    assert "the masks are not evaluated, because no object has an outline" in ended.err
+
+
+def test_eval_of_masks_needs_outlines(aerostat, coco, seer, assert_refused):
+    seer("disc", masks=True)
+    assert_refused(aerostat("eval", "any", coco, "--masks"), "found none among 3 objects", "--masks")

@@ -13,6 +13,7 @@ import torch
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import AerostatError, InputError
 from aerostat.evaluation.evaluate import detect, evaluate
+from aerostat.geometry.masks import Masks
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.model import build
@@ -190,3 +191,61 @@ def test_evaluating_changes_nothing_of_the_network(detector, photographs):
     after = detector.net.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not detector.net.training
+
+
+# ------------------------------------------------------------------------------------------------ masks
+
+
+def outline(box: tuple[float, ...]) -> np.ndarray:
+    x1, y1, x2, y2 = box
+    return np.asarray([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
+
+
+def masked(detections: Detections) -> Detections:
+    """Return detections whose masks fill their boxes."""
+    outlines = [[outline(box)] for box in detections.boxes_xyxy.tolist()]
+    return replace(detections, masks=Masks.from_polygons(outlines, (100, 100)))
+
+
+def outlined(split: Split, *images: int) -> Split:
+    """Return a split whose objects have outlines on some images."""
+    records = []
+    for place, record in enumerate(split.images):
+        (instance,) = record.instances
+        polygons = (outline(instance.box_xyxy),) if place in images else ()
+        records.append(replace(record, instances=(replace(instance, polygons=polygons),)))
+    return replace(split, images=tuple(records))
+
+
+ONE_WITHOUT = "val: 1 of 2 objects have no mask; in the figures of masks they are neither found nor missed."
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "told"),
+    [
+        ((0, 1), {}, []),
+        ((0,), {}, [ONE_WITHOUT]),
+        ((), {}, ["val: the masks are not evaluated, because no object has an outline."]),
+        ((), {"masks": False}, []),
+        ((0,), {"masks": False}, []),
+    ],
+    ids=["all have masks", "one has only a box", "none has a mask", "not asked for", "not asked for, either"],
+)  # fmt: skip
+def test_one_warning_tells_which_masks_are_not_evaluated(caplog, images, asked, told):
+    answers = [masked(found(A)), masked(found(B))]
+    result = evaluate(Told(answers, ("disc",)), outlined(split_of(A, B), *images), progress=False, **asked)
+    assert caplog.messages == told
+    assert (result.masks is not None) == (bool(images) and not asked)
+    assert result.ap == 1
+    if result.masks is not None:
+        assert (result.masks.ap, result.masks.instances) == (1, len(images))
+
+
+def test_a_detector_without_masks_is_not_warned_about(caplog):
+    result = evaluate(Told([found(A)], ("disc",)), outlined(split_of(A), 0), progress=False)
+    assert (result.masks, caplog.messages) == (None, [])
+
+
+def test_masks_of_data_without_outlines_are_refused_if_they_are_asked_for():
+    with pytest.raises(InputError, match="found none among 1 object on 1 image; leave `masks` out"):
+        evaluate(Told([masked(found(A))], ("disc",)), split_of(A), progress=False, masks=True)

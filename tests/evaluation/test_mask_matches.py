@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aerostat.evaluation.mask_quality import POOR_IOU, mask_pairs
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import evaluate_detections
+from aerostat.evaluation.mask_quality import POOR_IOU, mask_pairs
 from aerostat.evaluation.matching import match
 from aerostat.evaluation.per_image import ImageResult, evaluate_image, image_evaluator
 from aerostat.evaluation.tide import KINDS, tide
