@@ -247,5 +247,7 @@ def test_a_detector_without_masks_is_not_warned_about(caplog):
 
 
 def test_masks_of_data_without_outlines_are_refused_if_they_are_asked_for():
+    told = Told([masked(found(A))], ("disc",))
     with pytest.raises(InputError, match="found none among 1 object on 1 image; leave `masks` out"):
-        evaluate(Told([masked(found(A))], ("disc",)), split_of(A), progress=False, masks=True)
+        evaluate(told, split_of(A), progress=False, masks=True)
+    assert told.asked == {}  # before the detector worked

@@ -74,6 +74,7 @@ def evaluate(
     from aerostat.datasets.summary import require_usable
     from aerostat.evaluation.coco import evaluate_detections
     from aerostat.evaluation.evaluate import detect, mask_remark
+    from aerostat.evaluation.object_masks import require_masks
 
     tta = views.chosen()
     if save is not None:
@@ -85,6 +86,8 @@ def evaluate(
     part = split_to_evaluate(dataset, split)
     tell_losses(dataset, part)
     require_usable(dataset, [part.name])
+    if drawn.masks:
+        require_masks(part.images)
     unreadable: list[str] = []
 
     def leave_out(record: ImageRecord, error: InputError) -> None:

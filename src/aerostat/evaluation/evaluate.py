@@ -11,7 +11,7 @@ from typing import Unpack
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
-from aerostat.evaluation.object_masks import have_masks
+from aerostat.evaluation.object_masks import have_masks, require_masks
 from aerostat.geometry.postprocess import SCORE_THRESHOLD
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictArguments
@@ -49,9 +49,11 @@ def evaluate(
         **options: see `PredictOptions`; the default of ``score`` is 0.001, since AP needs weak detections.
 
     Raises:
-        InputError: the detector lacks a class of the split.
+        InputError: the detector lacks a class of the split, or masks are asked for and no object has one.
         AerostatError: the split has images, but none can be read.
     """
+    if options.get("masks"):
+        require_masks(split.images)
     pairs = detect(
         detector,
         split,

@@ -102,17 +102,27 @@ def whether_masks(
     Raises:
         InputError: masks are asked for, but no object has one.
     """
-    if masks is False or (masks is None and not have_masks(detections)):
+    if masks:
+        require_masks(images)
+        return True
+    if masks is False or not have_masks(detections):
         return False
+    return any(image.instances.has_masks().any() for image in images)
+
+
+def require_masks(images: Sequence[ImageRecord]) -> None:
+    """Check that an object has an outline or a mask, if there are objects.
+
+    Raises:
+        InputError: none has.
+    """
     objects = sum(len(image.instances) for image in images)
-    annotated = any(image.instances.has_masks().any() for image in images)
-    if masks and objects and not annotated:
+    if objects and not any(image.instances.has_masks().any() for image in images):
         raise InputError(
             f"Expected objects with outlines to evaluate masks, found none among "
-            f"{counted(objects, 'object')} on {counted(len(images), 'image')}; leave `masks` out to evaluate "
-            "boxes alone."
+            f"{counted(objects, 'object')} on {counted(len(images), 'image')}; leave `masks` out to evaluate boxes "
+            "alone."
         )
-    return annotated or bool(masks)
 
 
 def have_masks(detections: Sequence[Detections]) -> bool:
