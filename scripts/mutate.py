@@ -67,6 +67,7 @@ COCO_TESTS = (
 )
 EVALUATION_TESTS = (
     "evaluation/test_coco_protocol.py",
+    "evaluation/test_object_masks.py",
     "evaluation/test_coco_evaluation.py",
     "evaluation/test_evaluate.py",
 )

@@ -154,8 +154,13 @@ def test_an_image_without_detections_needs_no_masks() -> None:
         ([picture(thing(10, 10, 40, mask=False))], [found((10, 10, 40))]),
         ([picture()], [found((10, 10, 40))]),
         ([], []),
+        ([picture(thing(10, 10, 40))], [Detections.empty(("disc",))]),
+        ([picture(thing(10, 10, 40))] * 2, [found((10, 10, 40)), found((10, 10, 40), masks=False)]),
     ],
-    ids=["detections without masks", "objects without masks", "no objects", "nothing"],
+    ids=[
+        *("detections without masks", "objects without masks", "no objects", "nothing", "no detections"),
+        "an image whose detections have no masks",
+    ],
 )
 def test_without_masks_on_both_sides_boxes_alone_are_evaluated(images: list, detections: list) -> None:
     result = evaluate_detections(images, detections, ("disc",))
@@ -203,7 +208,7 @@ NOT_COUNTS = "this is no run length"
         thing(60, 10, 20, polygons=(np.asarray([(60.0, 10), (80, 30)]),)),
         thing(60, 10, 20, polygons=(np.asarray([(60.0, 10), (80, np.nan), (60, 30)]),)),
         thing(60, 10, 20, polygons=(np.asarray([(60.0, 10), (80, np.inf), (60, 30)]),)),
-        thing(60, 10, 20, polygons=(np.asarray([(0.0, 0), (90_000, 9)] * 200),)),
+        thing(60, 10, 20, polygons=(np.asarray([(0.0, 0), (90_000, 9)] * 60),)),
         thing(60, 10, 20, mask=False, rle={"size": [80, 100], "counts": NOT_COUNTS}),
         thing(60, 10, 20, mask=False, rle={"size": [80, 100], "counts": [5, 5]}),
         thing(60, 10, 20, mask=False, rle={"size": [100, 80], "counts": [8000]}),
@@ -223,12 +228,32 @@ def test_a_broken_mask_costs_itself_alone(broken: Instance) -> None:
     assert (result.instances, result.masks.instances, result.masks.without_mask) == (2, 1, 1)
 
 
-def test_an_outline_far_outside_of_the_image_is_cut_off() -> None:
-    far = np.asarray([(50.0, -3e9), (3e9, -3e9), (3e9, 3e9), (50.0, 3e9)])
-    image = picture(Instance((50, 0, 100, 80), 0, (far,)))
-    right_half = Masks.from_polygons([[[(50, 0), (100, 0), (100, 80), (50, 80)]]], (100, 80))
-    detection = Detections([(50, 0, 100, 80)], [0.9], [0], ("disc",), masks=right_half)
+@pytest.mark.parametrize(
+    ("left", "right"), [(50, 3e9), (50, 150_000), (-3e9, 50), (-150_000, 50)], ids=lambda x: f"{x:g}"
+)
+def test_an_outline_far_outside_of_the_image_is_cut_off(left: float, right: float) -> None:
+    far = np.asarray([(left, -3e9), (right, -3e9), (right, 70), (left, 70)])
+    inside = np.clip([left, right], 0, 100).tolist()
+    box, near = (inside[0], 0, inside[1], 70), square(60, 72, 5)
+    drawn = [[(x, y) for x, y in zip(np.take(box, [0, 2, 2, 0]), (0, 0, 70, 70), strict=True)], near]
+    image = picture(Instance((0, 0, 100, 80), 0, (far, near)))
+    detection = Detections([box], [0.9], [0], ("disc",), masks=Masks.from_polygons([drawn], (100, 80)))
     assert evaluate_detections([image], [detection], ("disc",)).masks.ap == 1
+
+
+def test_an_outline_with_many_corners_beyond_the_border_is_drawn() -> None:
+    side = [(90_000, y) for y in np.linspace(10, 50, 120)]
+    image = picture(Instance((10, 10, 100, 50), 0, (np.asarray([(10, 10), *side, (10, 50)], np.float64),)))
+    drawn = Masks.from_polygons([[[(10, 10), (100, 10), (100, 50), (10, 50)]]], (100, 80))
+    detection = Detections([(10, 10, 100, 50)], [0.9], [0], ("disc",), masks=drawn)
+    result = evaluate_detections([image], [detection], ("disc",))
+    assert (result.masks.ap, result.masks.without_mask) == (1, 0)
+
+
+def test_a_stated_area_decides_what_is_small() -> None:
+    image = picture(thing(10, 10, 40, area=0.5))  # its mask has 1600 pixels, which is medium
+    masks = evaluate_detections([image], [found((10, 10, 40))], ("disc",)).masks
+    assert (masks.ap_small, masks.ap_medium) == (1, -1)
 
 
 def test_no_mask_is_drawn_on_a_whole_frame() -> None:
