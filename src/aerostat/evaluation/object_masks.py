@@ -120,8 +120,8 @@ def require_masks(images: Sequence[ImageRecord]) -> None:
     if objects and not any(image.instances.has_masks().any() for image in images):
         raise InputError(
             f"Expected objects with outlines to evaluate masks, found none among "
-            f"{counted(objects, 'object')} on {counted(len(images), 'image')}; leave `masks` out to evaluate boxes "
-            "alone."
+            f"{counted(objects, 'object')} on {counted(len(images), 'image')}; leave `masks` out to evaluate "
+            "boxes alone."
         )
 
 
