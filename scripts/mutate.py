@@ -121,6 +121,7 @@ CORE = (
     _target("datasets.formats.exact_box", *COCO_TESTS),
     _target("evaluation.coco", *EVALUATION_TESTS),
     _target("evaluation.coco_columns", *EVALUATION_TESTS),
+    _target("evaluation.object_masks", "evaluation/test_object_masks.py"),
     _target("evaluation.coco_protocol", *EVALUATION_TESTS),
 )
 

@@ -14,6 +14,7 @@ from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import InputError
 from aerostat.evaluation import coco_protocol as protocol
 from aerostat.evaluation.coco import CocoResult, evaluate_detections, precision_by_recall
+from aerostat.evaluation.object_masks import mask_iou
 from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
 
@@ -268,6 +269,18 @@ def test_no_mask_is_drawn_on_a_whole_frame() -> None:
     tracemalloc.stop()
     assert result.masks.ap == 1
     assert peak < 4e6
+
+
+def test_overlaps_of_masks_worked_by_hand() -> None:
+    def of(*squares: tuple[float, float, float]) -> tuple:
+        return tuple(Masks.from_polygons([[square(*one)] for one in squares], (100, 80)).to_coco())
+
+    detections, objects = of((0, 0, 10), (40, 40, 10), (10, 0, 20)), of((5, 0, 10), (0, 0, 20))
+    overlaps = mask_iou(detections, objects, np.asarray([False, True]))
+    # The second object is a crowd region: how much of the detection lies in it counts.
+    np.testing.assert_allclose(overlaps, [(1 / 3, 1), (0, 0), (50 / 450, 0.5)])
+    assert mask_iou((), objects, np.asarray([False, True])).shape == (0, 2)
+    assert mask_iou(detections, (), np.zeros(0, np.bool_)).shape == (3, 0)
 
 
 # ---------------------------------------------------------------------------------------- what is shown
