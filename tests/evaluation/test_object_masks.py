@@ -186,6 +186,15 @@ def test_masks_that_are_asked_for_but_cannot_be_compared_are_refused(
         evaluate_detections([image], [detection], ("disc",), masks=True)
 
 
+def test_one_mask_among_objects_is_enough_to_ask_for_masks() -> None:
+    images = [
+        picture(thing(10, 10, 30), thing(60, 10, 20, mask=False)),
+        picture(thing(10, 10, 30, mask=False), id=2),
+    ]
+    result = evaluate_detections(images, [found((10, 10, 30))] * 2, ("disc",), masks=True)
+    assert (result.masks.ap, result.masks.instances, result.masks.without_mask) == (1, 1, 2)
+
+
 # ---------------------------------------------------------------------------- objects without a usable mask
 
 

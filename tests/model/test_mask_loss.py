@@ -162,12 +162,11 @@ def test_half_precision_in_gives_float32_losses_of_masks_too():
         assert value.item() == pytest.approx(expected[name].item(), rel=2e-2)
 
 
-def test_boxes_of_whole_numbers_have_the_same_losses():
+@pytest.mark.parametrize("box_type", [torch.int64, torch.float64])
+def test_the_type_of_boxes_changes_no_loss(box_type):
     outputs = build("nano", 1, masks=True)(normalise(torch.zeros(1, 3, 64, 64)))
-    boxes, labels, masks = (
-        torch.tensor([[8.0, 8, 40, 40]]),
-        [torch.zeros(1)],
-        [targets_of(torch.ones(1, 16, 16), 4)],
-    )
-    found = instance_loss(outputs, [boxes.long()], labels, masks)
+    boxes = torch.tensor([[8.0, 8, 40, 40]])
+    labels, masks = [torch.zeros(1)], [targets_of(torch.ones(1, 16, 16), 4)]
+    found = instance_loss(outputs, [boxes.to(box_type)], labels, masks)
     assert found == instance_loss(outputs, [boxes], labels, masks)
+    assert {value.dtype for value in found.values()} == {torch.float32}
