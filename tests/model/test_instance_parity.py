@@ -14,19 +14,16 @@ from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.model import (
     assign,
-    build,
     decode,
     decode_boxes,
     flatten_levels,
     instance_loss,
     level_points,
-    normalise,
 )
 from aerostat.model.assigner import Assignment
 
-from .test_parity import assert_close, fill
+from .reference import SIZE, Case, assert_close, pixels
 
-SIZE = (160, 128)
 OWN = Path(__file__).parent / "parity"
 
 
@@ -47,16 +44,6 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def network(classes):
-    net = build("tiny", classes, masks=True).eval()
-    net.load_state_dict({n: torch.from_numpy(fill(n, t.shape)) for n, t in net.state_dict().items()})
-    return net
-
-
-def pixels():
-    return np.random.Generator(np.random.PCG64(7)).integers(0, 256, (2, 3, SIZE[1], SIZE[0]), dtype=np.uint8)
-
-
 def ellipses(boxes_xyxy, stride=4):
     """The masks of the references: the ellipse in each box, sampled at the centres of pixels."""
     x, y = np.meshgrid(np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1]) + 0.5)
@@ -72,34 +59,14 @@ def ellipses(boxes_xyxy, stride=4):
     )
 
 
-class Case:
-    def __init__(self, classes, figures):
-        self.reference, self.classes, self.net = figures, classes, network(classes)
-        self.images = normalise(torch.from_numpy(pixels()))
-        self.boxes = [
-            torch.tensor(
-                [[10, 12, 70, 90], [60, 40, 150, 120], [64, 44, 140, 118], [2, 100, 14, 110]]
-            ).float(),
-            torch.tensor([[30, 20, 120, 100], [0, 0, 159, 127]]).float(),
-        ]
-        self.labels = [torch.tensor([0, 3, 3, 7]) % classes, torch.tensor([5, 1]) % classes]
-        with torch.no_grad():
-            self.outputs = self.net(self.images)
-
-
 @pytest.fixture(scope="module", params=[1, 80])
 def case(request, one_thread):
     shared = None if request.param == 1 else request.getfixturevalue("shared")
-    return Case(request.param, reference(f"tiny_ins_{request.param}", shared))
+    return Case("tiny", request.param, reference(f"tiny_ins_{request.param}", shared), masks=True)
 
 
 def test_names_shapes_and_parameters_are_the_published_ones_in_order(case):
-    names = [str(n) for n in case.reference["state_names"]]
-    shapes = [json.loads(str(s)) for s in case.reference["state_shapes"]]
-    state = case.net.state_dict()
-    assert list(state) == names
-    assert [list(t.shape) for t in state.values()] == shapes
-    assert [n for n, _ in case.net.named_parameters()] == [str(n) for n in case.reference["param_names"]]
+    case.assert_names_and_shapes()
 
 
 def test_raw_outputs_kernels_and_mask_features_are_the_published_ones(case):
@@ -112,31 +79,19 @@ def test_raw_outputs_kernels_and_mask_features_are_the_published_ones(case):
     assert_close(mask_features, case.reference["mask_feat"], 3e-4)
 
 
-def losses_and_gradient_norms(case, boxes, labels):
-    case.net.zero_grad(set_to_none=True)
-    losses = instance_loss(case.net(case.images), boxes, labels, [ellipses(b) for b in boxes])
-    sum(losses.values()).backward()
-    norms = [-1 if p.grad is None else p.grad.norm().item() for p in case.net.parameters()]
-    return {k: v.item() for k, v in losses.items()}, np.array(norms)
+def mask_losses(outputs, boxes, labels):
+    return instance_loss(outputs, boxes, labels, [ellipses(b) for b in boxes])
 
 
 @pytest.mark.parametrize("mode", ["evalbn", "trainbn"])
 def test_losses_and_gradient_norms_are_the_published_ones(case, mode):
-    saved = {n: t.clone() for n, t in case.net.state_dict().items()}
-    case.net.train(mode == "trainbn")
-    losses, norms = losses_and_gradient_norms(case, case.boxes, case.labels)
-    case.net.eval()
-    case.net.load_state_dict(saved)
+    losses = case.assert_losses_and_gradients(mask_losses, mode)
     assert sorted(losses) == ["loss_bbox", "loss_cls", "loss_mask"]
-    for name, value in losses.items():
-        assert value == pytest.approx(float(case.reference[f"{mode}_{name}"]), rel=1e-5)
-    theirs = case.reference[f"{mode}_gradnorm"]
-    assert np.all(np.abs(norms - theirs) <= 1e-3 * np.abs(theirs))
 
 
 def test_losses_without_any_object_are_the_published_ones(case):
     none = [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.long)] * 2
-    losses, norms = losses_and_gradient_norms(case, *none)
+    losses, norms = case.losses_and_gradient_norms(mask_losses, *none)
     assert losses["loss_cls"] == pytest.approx(float(case.reference["empty_loss_cls"]), rel=1e-5)
     assert losses["loss_bbox"] == losses["loss_mask"] == 0
     assert np.isfinite(norms).all()
@@ -168,15 +123,7 @@ def test_predicted_boxes_match_one_to_one(case, kind, threshold):
         pre_nms=1000,
         max_detections=100,
     )
-    for image, candidates in enumerate(found):
-        theirs = [case.reference[f"pred_{kind}{image}_{key}"] for key in ("boxes", "scores", "labels")]
-        assert len(candidates) == len(theirs[0])
-        free = np.ones(len(candidates), bool)
-        for box, score, label in zip(*theirs, strict=True):
-            same = free & (candidates.labels == label) & (np.abs(candidates.scores - score) <= 2e-5)
-            same &= (np.abs(candidates.boxes_xyxy - box) <= 1e-2).all(1)
-            assert same.any(), (image, box, score, label)
-            free[same.argmax()] = False
+    case.assert_found_one_to_one(found, kind)
 
 
 def detect(case, image_bgr, input_size, score):

@@ -3,8 +3,6 @@
 The references hold outputs only: weights follow from each parameter's name, inputs from a seed.
 """
 
-import json
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,57 +20,15 @@ from aerostat.model import (
     detection_loss,
     flatten_levels,
     level_points,
-    normalise,
     quality_focal_loss,
 )
 from aerostat.model import overlap as tensor_overlap
 from aerostat.model.loss import GIOU_WEIGHT
 
+from .reference import Case, assert_close
+
 REFERENCES = sorted((Path(__file__).parent / "parity").glob("*_det_*.npz"))
 IDS = [path.stem for path in REFERENCES]
-
-
-def fill(name, shape):
-    r = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    if name.endswith("num_batches_tracked"):
-        return np.zeros(shape, np.int64)
-    x = r.standard_normal(shape)
-    if name.endswith("running_var"):
-        v = np.exp(0.2 * x)
-    elif name.endswith("running_mean"):
-        v = 0.2 * x
-    elif name.endswith("bn.weight") or (name.endswith("weight") and len(shape) == 1):
-        v = 1 + 0.2 * x
-    elif ".rtm_cls." in name and name.endswith("bias"):
-        v = -2 + 0.3 * x
-    elif ".rtm_reg." in name and name.endswith("bias"):
-        v = 1.5 + 0.3 * x
-    elif name.endswith("bias"):
-        v = 0.2 * x
-    else:
-        v = 1.4 * x / np.sqrt(np.prod(shape[1:]))
-    return v.astype(np.float32)
-
-
-class Case:
-    def __init__(self, path: Path) -> None:
-        self.reference = np.load(path)
-        size, _, classes = path.stem.split("_")
-        self.classes = int(classes)
-        self.net = build(size, self.classes).eval()
-        state = {n: torch.from_numpy(fill(n, t.shape)) for n, t in self.net.state_dict().items()}
-        self.net.load_state_dict(state)
-        pixels = np.random.Generator(np.random.PCG64(7)).integers(0, 256, (2, 3, 128, 160), dtype=np.uint8)
-        self.images = normalise(torch.from_numpy(pixels))
-        self.boxes = [
-            torch.tensor(
-                [[10, 12, 70, 90], [60, 40, 150, 120], [64, 44, 140, 118], [2, 100, 14, 110]]
-            ).float(),
-            torch.tensor([[30, 20, 120, 100], [0, 0, 159, 127]]).float(),
-        ]
-        self.labels = [torch.tensor([0, 3, 3, 7]) % self.classes, torch.tensor([5, 1]) % self.classes]
-        with torch.no_grad():
-            self.cls, self.reg = self.net(self.images)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,13 +42,8 @@ def one_thread():
 
 @pytest.fixture(scope="module", params=REFERENCES, ids=IDS)
 def case(request, one_thread):
-    return Case(request.param)
-
-
-def assert_close(ours, theirs, tolerance):
-    """Within `tolerance`, absolute up to 1 and relative above."""
-    error = np.abs(np.asarray(ours) - theirs) / np.maximum(np.abs(theirs), 1)
-    assert error.max() <= tolerance, error.max()
+    size, _, classes = request.param.stem.split("_")
+    return Case(size, int(classes), np.load(request.param))
 
 
 def test_every_reference_is_there():
@@ -100,12 +51,7 @@ def test_every_reference_is_there():
 
 
 def test_names_and_shapes_of_the_state_dict_are_the_published_ones_in_order(case):
-    names = [str(n) for n in case.reference["state_names"]]
-    shapes = [json.loads(str(s)) for s in case.reference["state_shapes"]]
-    state = case.net.state_dict()
-    assert list(state) == names
-    assert [list(t.shape) for t in state.values()] == shapes
-    assert [n for n, _ in case.net.named_parameters()] == [str(n) for n in case.reference["param_names"]]
+    case.assert_names_and_shapes()
 
 
 def test_features_of_backbone_and_neck_have_the_published_means(case):
@@ -119,61 +65,45 @@ def test_features_of_backbone_and_neck_have_the_published_means(case):
 
 def test_raw_outputs_are_the_published_ones(case):
     for i in range(3):
-        assert_close(case.cls[i], case.reference[f"cls{i}"], 3e-4)
-        assert_close(case.reg[i], case.reference[f"reg{i}"], 3e-4)
+        assert_close(case.outputs.cls[i], case.reference[f"cls{i}"], 3e-4)
+        assert_close(case.outputs.reg[i], case.reference[f"reg{i}"], 3e-4)
 
 
 @pytest.mark.parametrize("kind, threshold, nms_iou", [("coco", 0.001, 0.65), ("show", 0.3, 0.6)])
 def test_predictions_match_one_to_one(case, kind, threshold, nms_iou):
     found = decode(
-        case.cls, case.reg, [(160, 128)] * 2, score_threshold=threshold, nms_iou=nms_iou, max_detections=100
+        case.outputs.cls,
+        case.outputs.reg,
+        [(160, 128)] * 2,
+        score_threshold=threshold,
+        nms_iou=nms_iou,
+        max_detections=100,
     )
-    for image, candidates in enumerate(found):
-        boxes, scores, labels = candidates.boxes_xyxy, candidates.scores, candidates.labels
-        theirs = [case.reference[f"pred_{kind}{image}_{key}"] for key in ("boxes", "scores", "labels")]
-        assert len(boxes) == len(theirs[0])
-        free = np.ones(len(boxes), bool)
-        for box, score, label in zip(*theirs, strict=True):
-            same = free & (labels == label) & (np.abs(scores - score) <= 2e-5)
-            same &= (np.abs(boxes - box) <= 1e-2).all(1)
-            assert same.any(), (image, box, score, label)
-            free[same.argmax()] = False
+    case.assert_found_one_to_one(found, kind)
 
 
-def losses_and_gradient_norms(case, boxes, labels):
-    case.net.zero_grad(set_to_none=True)
-    losses = detection_loss(*case.net(case.images), boxes, labels)
-    sum(losses.values()).backward()
-    norms = [-1 if p.grad is None else p.grad.norm().item() for p in case.net.parameters()]
-    return {k: v.item() for k, v in losses.items()}, np.array(norms)
+def box_losses(outputs, boxes, labels):
+    return detection_loss(*outputs, boxes, labels)
 
 
 @pytest.mark.parametrize("mode", ["evalbn", "trainbn"])
 def test_losses_and_gradient_norms_are_the_published_ones(case, mode):
-    saved = {n: t.clone() for n, t in case.net.state_dict().items()}
-    case.net.train(mode == "trainbn")
-    losses, norms = losses_and_gradient_norms(case, case.boxes, case.labels)
-    case.net.eval()
-    case.net.load_state_dict(saved)
-    for name, value in losses.items():
-        assert value == pytest.approx(float(case.reference[f"{mode}_{name}"]), rel=1e-5)
-    theirs = case.reference[f"{mode}_gradnorm"]
-    assert np.all(np.abs(norms - theirs) <= 1e-3 * np.abs(theirs))
+    case.assert_losses_and_gradients(box_losses, mode)
 
 
 def test_losses_without_any_box_are_the_published_ones(case):
     none = [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.long)] * 2
-    losses, norms = losses_and_gradient_norms(case, *none)
+    losses, norms = case.losses_and_gradient_norms(box_losses, *none)
     assert losses["loss_cls"] == pytest.approx(float(case.reference["empty_loss_cls"]), rel=1e-5)
     assert losses["loss_bbox"] == float(case.reference["empty_loss_bbox"]) == 0
     assert np.isfinite(norms).all()
 
 
 def test_assignments_are_identical(case):
-    points = level_points([tuple(x.shape[2:]) for x in case.cls])
+    points = level_points([tuple(x.shape[2:]) for x in case.outputs.cls])
     match = assign(
-        decode_boxes(points, flatten_levels(case.reg)),
-        flatten_levels(case.cls),
+        decode_boxes(points, flatten_levels(case.outputs.reg)),
+        flatten_levels(case.outputs.cls),
         points,
         case.boxes,
         case.labels,

@@ -18,7 +18,7 @@ from aerostat.training.plan import TrainRequest, plan
 from aerostat.training.signals import InterruptedRunError
 from aerostat.weights.checkpoint import Header, load_weights, save_weights
 
-WITH_MASKS = {"model": {"masks": True}}
+WITH_MASKS, BOXES_ALONE = {"model": {"masks": True}}, {"model": {"masks": False}}
 
 
 def with_outlines(split):
@@ -75,10 +75,10 @@ def test_a_stopped_run_with_masks_is_resumed_to_the_bit(outlined, tmp_path, star
 
 
 def test_data_without_outlines_train_boxes_alone_and_refuse_masks(discs):
-    request = TrainRequest("rtmdet-nano", "", masks=True)
+    request = TrainRequest("rtmdet-nano", "", values=WITH_MASKS)
     with pytest.raises(InputError, match=r"Masks cannot be learned: none of the \d+ objects of train has"):
         plan(discs, request)
-    planned = plan(discs, replace(request, masks=None))
+    planned = plan(discs, replace(request, values={}))
     assert not planned.recipe.model.masks
     assert not any("outlines" in reason for reason in planned.reasons)
 
@@ -87,7 +87,7 @@ def test_outlines_alone_ask_for_nothing_but_are_told(outlined):
     planned = plan(outlined, TrainRequest("rtmdet-nano", ""))
     assert not planned.recipe.model.masks
     assert any("have outlines: `masks` would also train instance masks" in r for r in planned.reasons)
-    declined = plan(outlined, TrainRequest("rtmdet-nano", "", masks=False))
+    declined = plan(outlined, TrainRequest("rtmdet-nano", "", values=BOXES_ALONE))
     assert not any("outlines" in reason for reason in declined.reasons)
 
 
@@ -98,7 +98,7 @@ def test_some_objects_without_outlines_train_their_boxes(outlined):
     data = replace(
         outlined, splits={**outlined.splits, "train": replace(train, images=[boxed_first, *others])}
     )
-    planned = plan(data, TrainRequest("rtmdet-nano", "", masks=True))
+    planned = plan(data, TrainRequest("rtmdet-nano", "", values=WITH_MASKS))
     left = len(first.instances)
     assert any(f"the other {left} train boxes and are left out" in r for r in planned.reasons)
 
@@ -115,7 +115,7 @@ def test_the_task_is_that_of_the_weights(outlined, tmp_path):
     planned = plan(outlined, TrainRequest(None, str(tmp_path / "ins.safetensors")))
     assert planned.recipe.model.masks
     assert (planned.recipe.eval.nms_iou, planned.recipe.eval.max_detections) == (0.6, 100)
-    boxes = plan(outlined, TrainRequest(None, str(tmp_path / "ins.safetensors"), masks=False))
+    boxes = plan(outlined, TrainRequest(None, str(tmp_path / "ins.safetensors"), values=BOXES_ALONE))
     assert not boxes.recipe.model.masks
 
 

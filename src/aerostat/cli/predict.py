@@ -149,7 +149,7 @@ def _form(name: str, truth: Path | None, written: MaskFiles) -> str | FileForm |
     """Return a format; COCO with the ids of annotations, if these are named.
 
     Raises:
-        InputError: the pixel size is none, or the annotations cannot be read.
+        InputError: the pixel size has no number or unit, or the annotations cannot be read.
     """
     if name == "coco" and truth is not None:
         from aerostat.cli.reading import read

@@ -321,9 +321,7 @@ def _write_study(
         raise InputError(f"{out} exists already and is no study; choose another `out`.")
     recipes: dict[str, Any] = {}
     for arm in arms:
-        planned = plan(part, arm.request)
-        recipes[arm.name] = json.loads(json.dumps(planned.recipe.to_dict()))  # as it is read again
-        recipes[arm.name]["run"].pop("seed")
+        recipes[arm.name] = _as_read_again(plan(part, arm.request).recipe)
     record: dict[str, Any] = {
         "classes": list(data.classes),
         "images": _fingerprint(choose_splits(data)[0]),
@@ -448,9 +446,15 @@ def _fingerprint(split: Split) -> str:
 
 def _with_new_fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored recipe with the defaults of the fields that it is too old to have."""
-    defaults = json.loads(json.dumps(Recipe().to_dict()))
-    defaults["run"].pop("seed")
+    defaults = _as_read_again(Recipe())
     return {section: {**fields, **recipe.get(section, {})} for section, fields in defaults.items()}
+
+
+def _as_read_again(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as the record of a study holds it: JSON values, without the seed."""
+    fields: dict[str, Any] = json.loads(json.dumps(recipe.to_dict()))
+    fields["run"].pop("seed")
+    return fields
 
 
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -22,8 +22,10 @@ COORDINATE_SCALE = 8.0
 """Relative places count in this many strides of the point's level (MMDetection 3, `RTMDetInsHead`)."""
 WEIGHTS = ((CHANNELS, PROTOTYPES + 2), (CHANNELS, CHANNELS), (1, CHANNELS))
 """Shape of each layer's weights. The first layer sees x and y before the features."""
-KERNEL_PARAMETERS = sum(rows * columns + rows for rows, columns in WEIGHTS)
-"""Numbers for each point: the weights of all layers, then their biases."""
+KERNEL_PARTS = (*(rows * columns for rows, columns in WEIGHTS), *(rows for rows, _ in WEIGHTS))
+"""Numbers of each part of a kernel: the weights of all layers, then their biases."""
+KERNEL_PARAMETERS = sum(KERNEL_PARTS)
+"""Numbers for each point."""
 
 
 def split_points() -> list[int]:
@@ -32,9 +34,8 @@ def split_points() -> list[int]:
     >>> split_points(), KERNEL_PARAMETERS
     ([80, 144, 152, 160, 168], 169)
     """
-    sizes = [rows * columns for rows, columns in WEIGHTS] + [rows for rows, _ in WEIGHTS]
-    ends = np.cumsum(sizes).tolist()
-    return [int(end) for end in ends[:-1]]
+    ends: list[int] = np.cumsum(KERNEL_PARTS).tolist()
+    return ends[:-1]
 
 
 def mask_logits(

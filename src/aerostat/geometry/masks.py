@@ -362,15 +362,13 @@ def _boundaries_of_patches(
     corners = np.asarray(corners_xy).reshape(-1, 2).tolist()
     if len(corners) != len(patches):
         raise InputError(f"Expected a corner for each of {len(patches)} patches, found {len(corners)}.")
-    width, height = (int(side) for side in image_size)
+    size = int(image_size[0]), int(image_size[1])
     boundaries = []
     for index, (patch, (x, y)) in enumerate(zip(patches, corners, strict=True)):
         part = np.asarray(patch)
         if part.ndim != 2:
             raise InputError(f"Expected patches of shape (h, w), found {part.shape} for mask {index}.")
-        part = part[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
-        columns = part.T.astype(bool, copy=False)
-        boundaries.append(run_lengths.boundaries_of(columns, (max(0, x), max(0, y)), height))
+        boundaries.append(run_lengths.boundaries_of(part.T.astype(bool, copy=False), (x, y), size))
     return boundaries
 
 

@@ -48,22 +48,26 @@ def counts_between(boundaries: NDArray[np.integer], pixels: int) -> Counts:
     return np.diff(np.concatenate([[0], places, [pixels]])).astype(np.uint32)
 
 
-def boundaries_of(columns: NDArray[np.bool_], corner: tuple[int, int], height: int) -> NDArray[np.int64]:
+def boundaries_of(
+    columns: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]
+) -> NDArray[np.int64]:
     """Return where a part of a mask changes its value, for `counts_between`.
 
     Args:
         columns: (w, h) the part, column by column; all pixels outside of it are outside of the mask.
-        corner: x and y of the part in the image.
-        height: of the image in pixels.
+        corner: x and y of the part in the image; what lies outside of the image is cut off.
+        size: (width, height) of the image.
 
     Returns:
         Sorted places in the image, counted column by column.
     """
+    (x, y), (image_width, height) = corner, size
+    columns = columns[max(0, -x) : max(0, image_width - x), max(0, -y) : max(0, height - y)]
     width, tall = columns.shape
     padded = np.zeros((width, tall + 2), np.bool_)
     padded[:, 1:-1] = columns
     column, row = np.nonzero(padded[:, 1:] != padded[:, :-1])
-    return (column + corner[0]) * height + (row + corner[1])
+    return (column + max(0, x)) * height + (row + max(0, y))
 
 
 def canonical(counts: Counts) -> Counts:

@@ -155,18 +155,20 @@ def masks_of(candidates: Candidates, image_size: tuple[int, int], threshold: flo
         image_size: (width, height) of the photograph.
         threshold: probability above which a pixel belongs to a mask, in (0, 1).
     """
-    boundaries = [_boundaries(patches, image_size[1], threshold) for patches in candidates.columns[PATCHES]]
+    boundaries = [_boundaries(patches, image_size, threshold) for patches in candidates.columns[PATCHES]]
     return masks_between(boundaries, image_size)
 
 
-def _boundaries(patches: Sequence[MaskPatch], height: int, threshold: float) -> NDArray[np.int64]:
+def _boundaries(
+    patches: Sequence[MaskPatch], image_size: tuple[int, int], threshold: float
+) -> NDArray[np.int64]:
     x1, y1 = (min(patch.bounds[axis] for patch in patches) for axis in (0, 1))
     x2, y2 = (max(patch.bounds[axis] for patch in patches) for axis in (2, 3))
     found = [np.zeros(0, np.int64)]
     step = max(1, PIXELS_AT_ONCE // max(y2 - y1, 1))
     for start in range(x1, x2, step):
         part = (start, y1, min(start + step, x2), y2)
-        found.append(run_lengths.boundaries_of(_inside(patches, part, threshold), (start, y1), height))
+        found.append(run_lengths.boundaries_of(_inside(patches, part, threshold), (start, y1), image_size))
     return np.concatenate(found)
 
 

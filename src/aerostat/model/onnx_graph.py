@@ -308,17 +308,9 @@ def _points_first(graph: Graph, levels: Sequence[str], channels: int, name: str 
 
 def _points_of(graph: Graph, levels: Sequence[str]) -> str:
     """Return the points x, y, x, y (1, P, 4) of levels (N, C, h, w) of any size."""
-    zero, one = graph.constant(0), graph.constant(1)
-    flat = graph.constant([1, -1, 1])
     parts = []
     for level, stride in zip(levels, STRIDES, strict=True):
-        shape = graph.add("Shape", level)
-        height, width = (graph.add("Gather", shape, graph.constant(axis), axis=0) for axis in (2, 3))
-        size = graph.add("Slice", shape, graph.constant([2]), graph.constant([4]))
-        x = graph.add("Expand", graph.add("Range", zero, width, one), size)
-        y = graph.add("Range", zero, height, one)
-        y = graph.add("Expand", graph.add("Unsqueeze", y, graph.constant([1])), size)
-        x, y = graph.add("Reshape", x, flat), graph.add("Reshape", y, flat)
+        x, y = graph.cells_of(level, (1, -1, 1))
         cells = graph.add("Cast", graph.add("Concat", x, y, x, y, axis=2), to=TensorProto.FLOAT)
         parts.append(graph.add("Mul", cells, graph.constant(float(stride))))
     return graph.add("Concat", *parts, axis=1)

@@ -7,6 +7,7 @@ from onnx import TensorProto
 from aerostat.geometry.mask_kernels import (
     CHANNELS,
     COORDINATE_SCALE,
+    KERNEL_PARTS,
     MASK_STRIDE,
     PROTOTYPES,
     WEIGHTS,
@@ -38,9 +39,9 @@ def drawn_masks(graph: Graph, kernels: str, features: str, points: str, strides:
         "Mul", graph.add("Gather", strides, point, axis=0), graph.constant(float(COORDINATE_SCALE))
     )
     scale = graph.add("Unsqueeze", scale, graph.constant([1, 2]))  # (M, 1, 1)
-    sizes = [rows * columns for rows, columns in WEIGHTS] + [rows for rows, _ in WEIGHTS]
-    graph.add("Split", kernel, graph.constant(sizes), axis=1, outputs=len(sizes), name="kernel_parts")
-    parts = ["kernel_parts", *(f"kernel_parts.{i}" for i in range(1, len(sizes)))]
+    sizes, count = graph.constant(KERNEL_PARTS), len(KERNEL_PARTS)
+    graph.add("Split", kernel, sizes, axis=1, outputs=count, name="kernel_parts")
+    parts = ["kernel_parts", *(f"kernel_parts.{i}" for i in range(1, count))]
     weights = [
         graph.add("Reshape", part, graph.constant([-1, rows, columns]))
         for part, (rows, columns) in zip(parts, WEIGHTS, strict=False)
@@ -65,18 +66,12 @@ def drawn_masks(graph: Graph, kernels: str, features: str, points: str, strides:
 
 def _rows(graph: Graph, features: str) -> tuple[str, str, str]:
     """Return x (1, 1, h * w) and y of each cell in pixels, and the features with both (N, 10, h * w)."""
-    shape = graph.add("Shape", features)
-    height, width = (graph.add("Gather", shape, graph.constant(axis), axis=0) for axis in (2, 3))
-    size = graph.add("Slice", shape, graph.constant([2]), graph.constant([4]))
-    zero, one, flat = graph.constant(0), graph.constant(1), graph.constant([1, 1, -1])
-    x = graph.add("Expand", graph.add("Range", zero, width, one), size)
-    y = graph.add("Range", zero, height, one)
-    y = graph.add("Expand", graph.add("Unsqueeze", y, graph.constant([1])), size)
     stride = graph.constant(float(MASK_STRIDE))
     x, y = (
-        graph.add("Mul", graph.add("Cast", graph.add("Reshape", axis, flat), to=TensorProto.FLOAT), stride)
-        for axis in (x, y)
+        graph.add("Mul", graph.add("Cast", axis, to=TensorProto.FLOAT), stride)
+        for axis in graph.cells_of(features, (1, 1, -1))
     )
+    shape = graph.add("Shape", features)
     cells = graph.add("Reshape", features, graph.constant([0, CHANNELS, -1]))
     batch = graph.add("Slice", shape, graph.constant([0]), graph.constant([1]))
     ones = graph.constant([1, 1])

@@ -36,6 +36,17 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), outs, name=name, **attributes))
         return name
 
+    def cells_of(self, level: str, shape: tuple[int, int, int]) -> tuple[str, str]:
+        """Add column and row of each cell of a level (N, C, h, w), row by row, int64 in a shape with a -1."""
+        zero, one, flat = self.constant(0), self.constant(1), self.constant(shape)
+        sizes = self.add("Shape", level)
+        height, width = (self.add("Gather", sizes, self.constant(axis), axis=0) for axis in (2, 3))
+        size = self.add("Slice", sizes, self.constant([2]), self.constant([4]))
+        x = self.add("Expand", self.add("Range", zero, width, one), size)
+        y = self.add("Range", zero, height, one)
+        y = self.add("Expand", self.add("Unsqueeze", y, self.constant([1])), size)
+        return self.add("Reshape", x, flat), self.add("Reshape", y, flat)
+
     def renamed(self, value: str, name: str) -> str:
         """Give another name to a value that no node takes yet, and return the name.
 

@@ -56,11 +56,12 @@ def train(
         PosixPath('runs/train/best.safetensors')
     """
     val = fields.pop("val", None)
-    masks = fields.pop("masks", None)
+    if fields.get("masks") is None:  # the task of the weights
+        fields.pop("masks", None)
     values = values_of_fields(fields)
     given = recipe if isinstance(recipe, Recipe) else None
     preset = recipe if isinstance(recipe, str) else "auto"
-    request = TrainRequest(model, weights, preset, given, values, val, masks)
+    request = TrainRequest(model, weights, preset, given, values, val)
     return start_run(data, Path(out), request, RunOptions(tuple(loggers), progress))
 
 

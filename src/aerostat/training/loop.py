@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -52,6 +53,13 @@ MASK_FIGURES = (
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
 """Figures of masks that a record holds beside those of boxes, as ``mask_ap`` and so on."""
+
+
+def flat_figures(result: CocoResult) -> dict[str, Any]:
+    """Return a result as JSON values, with the figures of masks beside those of boxes."""
+    figures = result.to_dict()
+    of_masks = figures.pop("masks", {})
+    return figures | {f"mask_{name}": of_masks[name] for name in MASK_FIGURES if of_masks}
 
 
 def primary_ap(result: CocoResult) -> float:
@@ -232,10 +240,8 @@ class Trainer:
         """Log what a validation found, and remember whether these are the best weights so far."""
         position, result, recipe = self.position, validation.result, self.job.recipe
         self.result, self._scored_at = result, position.place
-        figures = result.to_dict()
+        figures = flat_figures(result)
         per_class = {row["name"]: row["ap"] for row in figures.pop("per_class")}
-        of_masks = figures.pop("masks", {})
-        figures |= {f"mask_{name}": of_masks[name] for name in MASK_FIGURES if of_masks}
         self.loggers.log({"kind": "val", "epoch": position.epoch, **figures, "per_class": per_class})
         best = position.see_ap(primary_ap(result), patience=recipe.schedule.patience)
         mark = "  best so far" if best else f"  (best {position.best_ap:.3f}, epoch {position.best_epoch})"
@@ -274,9 +280,7 @@ class Trainer:
         result = self.result if self._scored_at == self.position.place else None
         if result is None:
             return {}
-        of_masks = result.masks.to_dict() if result.masks is not None else {}
-        figures = result.to_dict() | {f"mask_{name}": of_masks[name] for name in MASK_FIGURES if of_masks}
-        return {k: v for k, v in figures.items() if isinstance(v, float | int)}
+        return {k: v for k, v in flat_figures(result).items() if isinstance(v, float | int)}
 
     def _leave(self, signal_number: int) -> None:
         """Save the state and end the process."""

@@ -48,8 +48,6 @@ class TrainRequest:
         values: recipe fields that override those.
         val: share of the images that is held out for validation where the data have no split for it; 0 for
             none, None for a fifth of ten images or more.
-        masks: whether the network also learns instance masks; None takes the task of the recipe or of the
-            weights, else boxes alone.
     """
 
     model: str | None = None
@@ -58,7 +56,6 @@ class TrainRequest:
     recipe: Recipe | None = None
     values: Values = field(default_factory=dict)
     val: float | None = None
-    masks: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +98,12 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     train_split, val_split = choose_splits(data)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
     size, asked = _size_and_weights(request, explicit.get("model", {}))
-    with_masks = request.masks or explicit.get("model", {}).get("masks")
-    source, why = _choose_weights(size, asked, commands, masks=bool(with_masks))
+    source, why = _choose_weights(size, asked, commands, masks=bool(_asked_masks(request)))
     loaded = load_weights(weights_path(source)) if source else None
     data, holdout = _with_validation(data, request.val)
     train_split, val_split = choose_splits(data)
     choice = _start_of(request, size, source, loaded, train_split, commands)
-    masks, about_masks = _choose_masks(request, explicit, loaded, train_split, commands)
+    masks, about_masks = _choose_masks(_asked_masks(request), loaded, train_split, commands)
     if masks and request.recipe is None:
         recipe = choice.recipe.override({"eval": {"nms_iou": MASK_NMS_IOU, "max_detections": MAX_MASKS}})
         choice = replace(choice, recipe=recipe)
@@ -120,28 +116,26 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     return Plan(recipe, reasons, train_split, val_split, loaded, data, holdout)
 
 
+def _asked_masks(request: TrainRequest) -> bool | None:
+    """Return whether masks are asked for; None leaves it to the weights."""
+    of_recipe = None if request.recipe is None else request.recipe.model.masks
+    masks: bool | None = request.values.get("model", {}).get("masks", of_recipe)
+    return masks
+
+
 def _choose_masks(
-    request: TrainRequest,
-    explicit: Values,
-    loaded: Weights | None,
-    train_split: Split,
-    commands: Commands,
+    asked: bool | None, loaded: Weights | None, train_split: Split, commands: Commands
 ) -> tuple[bool, list[str]]:
     """Return whether the network has masks, and what there is to say about that.
+
+    Without a request it has the task of the weights, and boxes alone without weights.
 
     Raises:
         InputError: masks are asked for, but no object has an outline.
     """
-    asked = request.masks
-    if asked is None:
-        asked = explicit.get("model", {}).get("masks")
-    if asked is None and request.recipe is not None:
-        asked = request.recipe.model.masks
     wanted = asked if asked is not None else loaded is not None and loaded.header.masks
-    trained = sum(int((~image.instances.crowd).sum()) for image in train_split.images)
-    outlined = sum(
-        int((image.instances.has_masks() & ~image.instances.crowd).sum()) for image in train_split.images
-    )
+    instances = train_split.images.instances
+    trained, outlined = (int(x.sum()) for x in (~instances.crowd, ~instances.crowd & instances.has_masks()))
     if wanted and not outlined:
         leave = "leave `masks` out" if asked else "or train without masks, by `masks=False`"
         raise InputError(

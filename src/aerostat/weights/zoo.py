@@ -166,7 +166,7 @@ class ZooRow:
             **asdict(self.entry),
             "url": self.entry.url,
             "sha256_prefix": self.entry.sha256_prefix,
-            "supported": True,
+            "supported": True,  # readers of version 0.1 look for it
             "file": str(self.path),
             "here": self.here,
         }

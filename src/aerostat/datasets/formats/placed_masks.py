@@ -25,15 +25,8 @@ def placed(part: NDArray[np.bool_], place: tuple[int, int], size: tuple[int, int
         place: x, y of its first pixel in the image; what lies outside of the image is left out.
         size: (width, height) of the image.
     """
-    (x, y), (width, height) = place, size
-    part = part[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
-    x, y = max(0, x), max(0, y)
-    changes = np.zeros((part.shape[0] + 1, part.shape[1]), np.bool_)
-    changes[:-1] = part
-    changes[1:] ^= part
-    rows, columns = np.nonzero(changes)
-    # A change behind the last row is one in the first row of the next column.
-    return _coco(run_lengths.counts_between((columns + x) * height + rows + y, width * height), size)
+    boundaries = run_lengths.boundaries_of(part.T, place, size)
+    return _coco(run_lengths.counts_between(boundaries, size[0] * size[1]), size)
 
 
 def from_rows(starts: NDArray[np.int64], stops: NDArray[np.int64], size: tuple[int, int], most: int) -> Rle:
