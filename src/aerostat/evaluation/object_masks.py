@@ -153,7 +153,12 @@ def mask_columns(
     truth, found = columns
     order = coco_order(images, detections)
     labels = list(labels_among(detections, classes))
-    kept = [masks_of(images[i], detections[i])[np.flatnonzero(labels[i] >= 0)] for i in order]
+    theirs: list[Rle] = []
+    areas = [np.zeros(0, np.int64)]
+    for i in order:  # the chosen masks of one image at a time are in memory twice
+        masks = masks_of(images[i], detections[i])[np.flatnonzero(labels[i] >= 0)]
+        theirs += masks.to_coco()
+        areas.append(masks.area())
     objects = [object_masks(images[i]) for i in order]
     rles = [rle for one in objects for rle in one.rles]
     own = np.concatenate([np.zeros(0, np.bool_), *(one.own for one in objects)])
@@ -161,11 +166,7 @@ def mask_columns(
     measured = np.asarray(mask_tools.area(rles), np.float64) if rles else np.zeros(0)
     return (
         replace(truth, masks=rles, crowd=truth.crowd | ~own, area=np.where(stated > 0, stated, measured)),
-        replace(
-            found,
-            masks=[rle for masks in kept for rle in masks.to_coco()],
-            area=np.concatenate([np.zeros(0, np.int64), *(masks.area() for masks in kept)]),
-        ),
+        replace(found, masks=theirs, area=np.concatenate(areas)),
     )
 
 
