@@ -189,6 +189,22 @@ def test_views_of_a_part_are_compared_with_plain_prediction_of_that_part(
     ]
 
 
+def test_with_masks_views_are_compared_by_boxes_and_by_masks(scenes: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", scenes)
+    torch.manual_seed(0)
+    net = build("nano", 1, masks=True)
+    run.best.unlink()
+    save_weights(run.best, net.state_dict(), Header("nano", CLASSES, (320, 320), masks=True))
+    subject = read_subject(run)
+    (chapter,) = view_chapters(subject)
+    boxes, masks = chapter.tables
+    assert (boxes.caption, masks.caption) == ("", "Masks")
+    assert [row[0] for row in boxes.rows] == [row[0] for row in masks.rows]
+    card = view_card(subject)
+    assert card is not None
+    assert (card.name, card.value) == ("Mask AP with TTA", masks.rows[0][2])
+
+
 def test_a_chapter_that_cannot_be_made_says_why_and_the_others_stay(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -425,6 +425,35 @@ def test_the_evaluation_shows_best_and_last_epoch_and_cocos_twelve_lines(finishe
     assert lines[6] == " Average Recall     (AR) @[ IoU=0.50:0.95 | area=   all | maxDets=  1 ] = 0.212"
 
 
+def test_a_run_with_masks_shows_their_figures_and_their_best_epoch(tmp_path):
+    of_masks = {f"mask_{key}": 0.25 for key in FIGURES if key.startswith(("ap", "ar"))}
+    last = {**of_masks, "mask_ap": 0.4, "mask_ar1": None}
+    run = make_run(
+        tmp_path / "masks", [train_line(1, 2.0), val_line(1, **of_masks), val_line(2, ap=0.3, **last)]
+    )
+    chapters = run_chapters(run)
+    cards = {card.name: card.value for card in chapter(chapters, "Summary").cards}
+    assert (cards["Mask AP"], cards["AP"], cards["Best epoch"]) == ("0.400", "0.300", "2")
+    evaluation = chapter(chapters, "Evaluation")
+    assert [table.caption for table in evaluation.tables[:4]] == [
+        *("Average precision", "Average recall", "Average precision of masks", "Average recall of masks")
+    ]
+    assert evaluation.tables[0].rows[0][:3] == ("epoch 2, best and last", "0.300", "0.712")
+    assert evaluation.tables[2].rows[0][:3] == ("epoch 2, best and last", "0.400", "0.250")
+    assert evaluation.tables[3].rows[0][:3] == ("epoch 2, best and last", "–", "0.250")
+    assert "The best epoch has the highest AP of masks." in evaluation.paragraphs[0]
+    titles = [fold.title for fold in evaluation.folds]
+    assert titles[:2] == ["Epoch 2 in COCO's own lines", "Epoch 2 in COCO's own lines, masks"]
+    assert evaluation.folds[1].text.splitlines()[0].endswith("| maxDets=100 ] = 0.400")
+    assert evaluation.folds[2].text.splitlines()[0].split()[-2:] == ["mask", "AP"]
+
+
+def test_figures_of_a_run_without_masks_have_no_word_about_them(finished):
+    chapters = run_chapters(finished)
+    shown = [chapter(chapters, "Summary").cards, chapter(chapters, "Evaluation")]
+    assert "mask" not in str(shown).lower()
+
+
 def test_the_recipe_shows_what_differs_and_folds_the_whole(finished):
     recipe = chapter(run_chapters(finished), "Recipe")
     assert recipe.tables[0].rows == [

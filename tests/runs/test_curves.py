@@ -64,6 +64,15 @@ def test_the_best_epoch_is_the_first_of_the_highest_ap() -> None:
     assert (star.get_xdata()[0], star.get_ydata()[0]) == (3, 0.7)
 
 
+def test_with_masks_their_ap_is_a_line_and_decides_which_epoch_is_the_best() -> None:
+    masks = [{**line, "mask_ap": ap} for line, ap in zip(VAL, (0.1, 0.6, 0.3, 0.2), strict=False)]
+    figure = ap_curve(masks)
+    assert figure is not None
+    assert {"mask AP", "best: mask AP 0.600, epoch 2"} <= set(labels(figure))
+    star = next(line for line in figure.axes[0].lines if line.get_marker() == "*")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2, 0.6)
+
+
 def test_the_second_stage_is_marked_where_its_first_epoch_begins() -> None:
     for chart in (loss_curve, lr_curve):
         figure = chart([*RUN, {"kind": "stage", "epoch": 4}])

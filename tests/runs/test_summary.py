@@ -70,3 +70,12 @@ def test_a_notebook_shows_figures_and_curves_and_no_foreign_markup(tmp_path):
     assert set(tags) == {"p", "b", "table", "tr", "th", "td", "img"}
     assert tags.count("img") == 2 and "data:image/png;base64," in text
     assert "0.250" in text and "0.200" in text
+
+
+def test_with_masks_their_ap_decides_and_is_shown_beside_that_of_boxes(tmp_path):
+    scored = [{**record, "mask_ap": ap} for record, ap in ((RECORDS[1], 0.1), (RECORDS[3], 0.15))]
+    run = make_run(tmp_path / "run", RECORDS[0], scored[0], RECORDS[2], scored[1], END)
+    assert repr(run).endswith("best mask AP 0.150 (epoch 2))")
+    text = run._repr_html_()
+    assert "mask AP75" in text and "0.150" in text
+    assert "mask AP" not in make_run(tmp_path / "boxes", *RECORDS)._repr_html_()

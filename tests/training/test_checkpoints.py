@@ -218,18 +218,21 @@ def test_weights_that_are_older_than_the_state_are_made_from_it(discs, trainer_f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("left", "ap", "epoch"), [("older", 0.1, 1), ("none", -1.0, 0)])
+@pytest.mark.parametrize(
+    ("left", "ap", "epoch"), [("older", 0.1, 1), ("older, with masks", 0.05, 1), ("none", -1.0, 0)]
+)
 def test_best_weights_that_were_lost_give_way_to_what_there_is_and_it_is_said(
     discs, trainer_for, restored, monkeypatch, caplog, left, ap, epoch
 ):
     caplog.set_level("INFO", "aerostat")
     trainer = finished(discs, trainer_for, monkeypatch, 0.3, 0.2)
     match left:
-        case "older":
+        case "older" | "older, with masks":
             state = load_state(trainer.job.run.checkpoint)
             state["position"] |= {"epoch": 3, "best_epoch": 2, "best_ap": 0.4}
             weights = trainer.learner.ema.net.state_dict(), read_header(trainer.job.run.best)
-            weights[1].metrics.update(epoch=1, ap=0.1)  # type: ignore[attr-defined]
+            of_masks = {"mask_ap": 0.05} if "masks" in left else {}
+            weights[1].metrics.update(epoch=1, ap=0.1, **of_masks)  # type: ignore[attr-defined]
             save_weights(trainer.job.run.best, *weights)
             Saver(trainer.job.run, MetricsFile(trainer.job.run)).save(state, None, best=False, of="epoch 3")
         case "none":

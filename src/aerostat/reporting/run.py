@@ -21,7 +21,7 @@ from aerostat.images.read import decode_image
 from aerostat.reporting.page import Card, Chapter, Figure, Fold, Table
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
-from aerostat.runs.metrics import is_number, lines_of
+from aerostat.runs.metrics import best_of, is_number, lines_of
 from aerostat.text import counted, listed
 from aerostat.training.recipe import Recipe, read_recipe
 from aerostat.weights import container, training_state
@@ -54,6 +54,8 @@ _RECALL = {
 }
 FIGURES = _PRECISION | _RECALL
 """Keys of COCO's figures, with their names."""
+MASKS = "mask_"
+"""Before the keys of the figures of masks in the records of a run."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class Story:
 
     @property
     def best(self) -> Mapping[str, Any] | None:
-        """The validation with the highest AP, the first of equals as training keeps it."""
-        return max(self.validations, key=lambda record: float(record["ap"]), default=None)
+        """The validation with the highest AP, that of masks if there are any; the first of equals."""
+        return best_of(self.validations)
 
 
 def data_chapter(card: DataCard, figures: Sequence[Figure] = (), source: str = "") -> Chapter:
@@ -300,7 +302,9 @@ def _remark_tables(story: Story) -> list[Table]:
 def _ap_cards(story: Story) -> list[Card]:
     if (best := story.best) is None:
         return []
+    of_masks = Card("Mask AP", three_digits(best.get("mask_ap")), "COCO, IoU of masks")
     return [
+        *([of_masks] if "mask_ap" in best else []),
         Card("AP", three_digits(best["ap"]), "COCO, IoU 0.50 to 0.95"),
         Card("AP50", three_digits(best.get("ap50")), "at IoU 0.50"),
         Card("Best epoch", str(best["epoch"]), f"of {story.recipe.schedule.epochs}"),
@@ -429,15 +433,20 @@ def _evaluation(story: Story) -> Chapter | None:
     if best is None:
         return None
     last = story.validations[-1]
+    masks = any("mask_ap" in record for record in story.validations)
     shown = {f"best, epoch {best['epoch']}": best, f"last, epoch {last['epoch']}": last}
     if best is last:
         shown = {f"epoch {best['epoch']}, best and last": best}
     tables = [
         Table(
             ("weights", *(name.removeprefix(f"{kind} ") for name in names.values())),
-            [(title, *(three_digits(record.get(key)) for key in names)) for title, record in shown.items()],
-            caption,
+            [
+                (title, *(three_digits(record.get(prefix + key)) for key in names))
+                for title, record in shown.items()
+            ],
+            caption + " of masks" * bool(prefix),
         )
+        for prefix in (("", MASKS) if masks else ("",))
         for kind, caption, names in (
             ("AP", "Average precision", _PRECISION),
             ("AR", "Average recall", _RECALL),
@@ -445,16 +454,19 @@ def _evaluation(story: Story) -> Chapter | None:
     ]
     by_class = _ap_by_class(shown)
     text = "Figures by the COCO protocol, with the averaged weights, on the validation split."
+    if masks:
+        text += " The best epoch has the highest AP of masks."
     if any(three_digits(record.get(key)) == NOTHING for record in shown.values() for key in FIGURES):
         text += " A dash stands where there is nothing to find."
-    lines = _coco_lines(best)
-    folded = [Fold(f"Epoch {best['epoch']} in COCO's own lines", lines)] if lines else []
+    folded = [
+        Fold(f"Epoch {best['epoch']} in COCO's own lines" + ", masks" * bool(prefix), lines)
+        for prefix in ("", MASKS)
+        if (lines := _coco_lines(best, prefix))
+    ]
+    columns = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"} | ({"mask_ap": "mask AP"} if masks else {})
     history = text_table(
-        ("epoch", "AP", "AP50", "AP75"),
-        [
-            (str(r["epoch"]), *(three_digits(r.get(k)) for k in ("ap", "ap50", "ap75")))
-            for r in story.validations
-        ],
+        ("epoch", *columns.values()),
+        [(str(r["epoch"]), *(three_digits(r.get(k)) for k in columns)) for r in story.validations],
     )
     return Chapter(
         "Evaluation",
@@ -475,10 +487,10 @@ def _ap_by_class(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(("class", *shown), rows, "AP by class" + _rest(len(columns[0]), len(names), "the lowest"))
 
 
-def _coco_lines(record: Mapping[str, Any]) -> str:
+def _coco_lines(record: Mapping[str, Any], prefix: str = "") -> str:
     """Return COCO's twelve lines, or nothing if the record lacks one of the figures."""
-    figures = {key: record.get(key) for key in FIGURES}
-    if not set(FIGURES) <= set(record):
+    figures = {key: record.get(prefix + key) for key in FIGURES}
+    if not {prefix + key for key in FIGURES} <= set(record):
         return ""
     rest: dict[str, Any] = {"per_class": (), "images": 0, "instances": 0, "detections": 0}
     rest |= {key: float(value) if is_number(value) else UNDEFINED for key, value in figures.items()}

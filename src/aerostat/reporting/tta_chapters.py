@@ -21,35 +21,47 @@ def view_chapters(subject: Subject) -> Sequence[Chapter]:
     if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return []
     plain, views = _plain_and_views(subject)
-    rows = [
-        (title, three_digits(one), three_digits(other), _difference(one, other))
-        for key, title in FIGURES.items()
-        for one, other in [(getattr(plain, key), getattr(views, key))]
-    ]
+    header, rows = ("", "plain", "with views", "difference"), _compared(plain, views)
+    tables = [Table(header, rows)]
+    if plain.masks is not None and views.masks is not None:
+        tables.append(Table(header, _compared(plain.masks, views.masks), "Masks"))
     plan = TTA().plan(subject.detector.input_size).describe()
     text = f"{plan[0].upper()}{plan[1:]}. COCO figures on {subject.part(len(subject.seen))}:"
     return [
         Chapter(
             "Test-time augmentation",
             paragraphs=[text],
-            tables=[Table(("", "plain", "with views", "difference"), rows)],
+            tables=tables,
             commands=[subject.commands.evaluate(subject.run.path, recorded_source(subject.run), True)],
         )
+    ]
+
+
+def _compared(plain: CocoResult, views: CocoResult) -> list[tuple[str, str, str, str]]:
+    """Return a row for each of COCO's figures: title, plain, with views, difference."""
+    return [
+        (title, three_digits(one), three_digits(other), _difference(one, other))
+        for key, title in FIGURES.items()
+        for one, other in [(getattr(plain, key), getattr(views, key))]
     ]
 
 
 def view_card(subject: Subject) -> Card | None:
     """Return AP with test-time augmentation for the summary, None without validation images.
 
-    AP of a part of the images does not compare with AP of all. So the card has the gain if only a part was
-    evaluated.
+    It is that of masks if there are any. AP of a part of the images does not compare with AP of all. So the
+    card has the gain if only a part was evaluated.
     """
     if subject.val_split is None or not subject.shown.box_count or not subject.found:
         return None
     plain, views = _plain_and_views(subject)
+    what = "AP"
+    if plain.masks is not None and views.masks is not None:
+        plain, views, what = plain.masks, views.masks, "mask AP"
     if len(subject.seen) == len(subject.val_split):
-        return Card("AP with TTA", three_digits(views.ap), "several views of each image")
-    some = f"AP, on {len(subject.seen)} of {len(subject.val_split)} images"
+        name = f"{what[0].upper()}{what[1:]} with TTA"
+        return Card(name, three_digits(views.ap), "several views of each image")
+    some = f"{what}, on {len(subject.seen)} of {len(subject.val_split)} images"
     return Card("TTA gain", _difference(plain.ap, views.ap), some)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aerostat.files import replacing
-from aerostat.runs.metrics import is_number, lines_of
+from aerostat.runs.metrics import best_of, deciding_ap, is_number, lines_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,8 @@ Records = Sequence[Mapping[str, Any]]
 
 # Okabe and Ito, "Color Universal Design" (2008)
 _BLUE, _VERMILLION, _GREEN, _ORANGE, _GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#6b6b6b"
+
+_PURPLE = "#CC79A7"
 
 _LOSS_COLOURS = (_BLUE, _ORANGE, _GREEN, "#CC79A7", "#56B4E9", _VERMILLION)
 _LOSS_NAMES = {"loss_cls": "classification", "loss_bbox": "box"}
@@ -84,20 +86,28 @@ def lr_curve(metrics: Records) -> Figure | None:
 
 
 def ap_curve(metrics: Records) -> Figure | None:
-    """Return AP, AP50 and AP75 over the epochs, the best epoch marked; None without validation lines."""
+    """Return AP, AP50 and AP75 over the epochs, the best epoch marked; None without validation lines.
+
+    With masks, their AP is a line of its own, and it decides which epoch is the best.
+    """
     val = lines_of(metrics, "val", "ap")
     if not val:
         return None
     figure, axes = _chart("Validation", "average precision")
-    for key, name, colour in (("ap50", "AP50", _ORANGE), ("ap75", "AP75", _GREEN), ("ap", "AP", _BLUE)):
+    lines_of_figures = (
+        *(("ap50", "AP50", _ORANGE), ("ap75", "AP75", _GREEN), ("ap", "AP", _BLUE)),
+        ("mask_ap", "mask AP", _PURPLE),
+    )
+    for key, name, colour in lines_of_figures:
         lines = [line for line in val if is_number(line.get(key))]
         if lines:
             epochs, values = [line["epoch"] for line in lines], [line[key] for line in lines]
-            wide = 2.2 if key == "ap" else 1.4
+            wide = 2.2 if key in ("ap", "mask_ap") else 1.4
             axes.plot(epochs, values, color=colour, label=name, linewidth=wide, marker="o", markersize=3.5)
-    best = max(val, key=lambda line: line["ap"])  # the first of equals, as training keeps it
-    axes.plot(best["epoch"], best["ap"], "*", color=_VERMILLION, markersize=14, zorder=5,
-              label=f"best: AP {best['ap']:.3f}, epoch {best['epoch']}")  # fmt: skip
+    best = best_of(val) or val[0]
+    what = "mask AP" if "mask_ap" in best else "AP"
+    axes.plot(best["epoch"], deciding_ap(best), "*", color=_VERMILLION, markersize=14, zorder=5,
+              label=f"best: {what} {deciding_ap(best):.3f}, epoch {best['epoch']}")  # fmt: skip
     axes.set_ylim(0, 1)
     _finish(axes, metrics)
     return figure

@@ -27,6 +27,28 @@ def lines_of(metrics: Iterable[Line], kind: str, key: str) -> list[Line]:
     ]
 
 
+def deciding_ap(record: Mapping[str, Any]) -> float:
+    """Return the AP by which a validation is ranked: that of masks where masks were evaluated.
+
+    Args:
+        record: of a validation; an AP that is undefined counts as -1.
+
+    >>> deciding_ap({"ap": 0.5, "mask_ap": 0.4}), deciding_ap({"ap": 0.5})
+    (0.4, 0.5)
+    """
+    ap = record.get("mask_ap", record.get("ap"))
+    return float(ap) if is_number(ap) else -1.0
+
+
+def best_of(validations: Iterable[Line]) -> Line | None:
+    """Return the validation with the highest deciding AP, the first of equals as training keeps it.
+
+    Args:
+        validations: records, in order; None is returned without any.
+    """
+    return max(validations, key=deciding_ap, default=None)
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether a value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

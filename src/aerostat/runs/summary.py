@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aerostat.runs.metrics import lines_of
+from aerostat.runs.metrics import best_of, deciding_ap, is_number, lines_of
 from aerostat.text import html_table
 
 FIGURES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
+MASK_FIGURES = {"mask_ap": "mask AP", "mask_ap50": "mask AP50", "mask_ap75": "mask AP75"}
 """Figures of a validation that a table shows, with their headings."""
 
 
@@ -26,7 +27,8 @@ class RunSummary:
         recipe: section -> key -> value; empty without a recipe.
         epoch: finished epochs, as far as the metrics tell.
         finished: whether the run has ended.
-        best, last: records of the validation with the highest AP, and of the last one; None without any.
+        best, last: records of the validation with the highest AP, of masks if there are any, and of the last
+            one; None without any.
         files: names of the files in the directory.
     """
 
@@ -51,7 +53,8 @@ class RunSummary:
         parts = [f"rtmdet-{size}"] if size else []
         parts.append(f"{self.epoch} of {self.epochs} epochs" if self.epochs else f"{self.epoch} epochs")
         if self.best is not None:
-            parts.append(f"best AP {self.best['ap']:.3f} (epoch {self.best['epoch']})")
+            what = "mask AP" if "mask_ap" in self.best else "AP"
+            parts.append(f"best {what} {deciding_ap(self.best):.3f} (epoch {self.best['epoch']})")
         return ", ".join(parts if self.finished else [*parts, "not finished"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,14 +76,17 @@ class RunSummary:
         Args:
             pictures: title and PNG of each, shown inline.
         """
+        records = {"best": self.best, "last": self.last}
+        shown = {name: record for name, record in records.items() if record is not None}
+        masks = any(key in record for record in shown.values() for key in MASK_FIGURES)
+        figures = {**FIGURES, **(MASK_FIGURES if masks else {})}
         rows = [
-            (name, record["epoch"], *(f"{record[key]:.3f}" if key in record else "" for key in FIGURES))
-            for name, record in (("best", self.best), ("last", self.last))
-            if record is not None
+            (name, record["epoch"], *(_three_digits(record.get(key)) for key in figures))
+            for name, record in shown.items()
         ]
         parts = [f"<p><b>{html.escape(str(self.path))}</b>: {html.escape(self.line)}</p>"]
         if rows:
-            parts.append(html_table(("", "epoch", *FIGURES.values()), rows))
+            parts.append(html_table(("", "epoch", *figures.values()), rows))
         for title, png in pictures:
             source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
             parts.append(f'<img alt="{html.escape(title)}" src="{source}" style="max-width: 480px">')
@@ -109,7 +115,7 @@ def summarise(
         recipe,
         int(max(epochs, default=0)),
         finished,
-        max(scored, key=lambda record: record["ap"], default=None),
+        best_of(scored),
         scored[-1] if scored else None,
         tuple(name for name in files if not name.startswith(".")),
     )
@@ -121,6 +127,10 @@ def read_recipe_table(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _three_digits(value: object) -> str:
+    return f"{value:.3f}" if is_number(value) else ""
 
 
 def _section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -271,6 +271,6 @@ def _epoch_and_ap(path: Path) -> tuple[int, float] | None:
     """Return the epoch of the weights in a file, and their AP; None if the file does not say."""
     try:
         metrics = read_header(path).metrics
-        return int(metrics["epoch"]), float(metrics["ap"])
+        return int(metrics["epoch"]), float(metrics.get("mask_ap", metrics["ap"]))
     except (InputError, KeyError, TypeError, ValueError):
         return None
