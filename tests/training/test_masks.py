@@ -48,11 +48,14 @@ def records(run, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
-def test_a_run_learns_masks_and_its_weights_draw_them(outlined, tmp_path, start, small):
+def test_a_run_learns_masks_and_its_weights_draw_them(outlined, tmp_path, start, small, caplog):
+    caplog.set_level("INFO", "aerostat")
     run = start(outlined, tmp_path / "run", {**small, **WITH_MASKS})
     (step, *_), (val, *_) = records(run, "train"), records(run, "val")
     assert step["loss_mask"] > 0
     assert {"ap", "mask_ap", "mask_ap50"} <= val.keys()
+    assert caplog.text.count(f"mask AP {max(0, val['mask_ap']):.3f}  epoch 1") == 2  # best and last weights
+    assert f"best mask AP {val['mask_ap']:.3f} (epoch 1)" in repr(run)
     weights = load_weights(run.last)
     assert weights.header.masks and weights.header.metrics["mask_ap"] == val["mask_ap"]
     detector = ae.load(run.last)

@@ -15,7 +15,7 @@ from aerostat.inference.resolve import load
 from aerostat.runs.curves import plot_training
 from aerostat.runs.directory import Run
 from aerostat.text import counted
-from aerostat.training.loop import Trainer
+from aerostat.training.loop import Trainer, primary_ap
 from aerostat.training.position import Position
 from aerostat.training.progress import clock
 
@@ -80,9 +80,12 @@ def write_predictions(trainer: Trainer) -> list[str]:
         raise InputError(f"{run.path} has lost {run.best.name}, which validation wrote; take {run.last}.")
     if last is not None:
         _log.info(f"validation of epoch {position.epoch}:\n{last.render()}\n")
+    what = "AP" if last is None or last.masks is None else "mask AP"
     lines = [
-        f"  best    AP {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}",
-        f"  last    AP {last.ap:.3f}  epoch {position.epoch}  {run.last}" if last else f"  {run.last}",
+        f"  best    {what} {position.best_ap:.3f}  epoch {position.best_epoch}  {run.best}",
+        f"  last    {what} {primary_ap(last):.3f}  epoch {position.epoch}  {run.last}"
+        if last
+        else f"  {run.last}",
     ]
     drawn = _written(lambda: draw_predictions(run, split))
     if drawn is not None:
