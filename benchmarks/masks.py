@@ -1,7 +1,7 @@
-"""Masks beside boxes alone: the network, a whole photograph, the training step, and augmentation.
+"""Masks beside boxes alone: the network, a whole photograph, and the training step.
 
 Each case compares a network with masks and the same network without, round by round. Weights are random,
-with boxes of ten strides; the best twenty of a photograph are kept.
+with boxes of ten strides; the best twenty of a photograph are kept. `augmentation.py` has the samples.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from aerostat.inference.detector import Detector
 from aerostat.model import detection_loss, instance_loss
 from aerostat.model.onnx_graph import onnx_model
 from aerostat.model.rtmdet import RTMDet, build
-from aerostat.pipeline.loader import TrainLoader
-from aerostat.pipeline.policy import Augmentation
 from aerostat.scenes.balloons import draw_scene
 from aerostat.training.network import TrainedNetwork
 from aerostat.training.optimiser import build_optimiser, set_training_mode
@@ -42,7 +40,6 @@ def cases(quick: bool) -> Iterator[Case]:
         for engine in ("torch", "onnx", "openvino"):
             yield _photograph(size, side, engine)
         yield _step(size, side)
-    yield _augmentation(640)
 
 
 def _built(size: str, masks: bool) -> RTMDet:
@@ -178,41 +175,3 @@ def _objects(rng: np.random.Generator, count: int, side: int) -> tuple[NDArray[n
     boxes = np.clip(np.concatenate([centres - radii, centres + radii], 1), 0, side).astype(np.float32)
     outlines = [[ellipse(*centre, *radius)] for centre, radius in zip(centres, radii, strict=True)]
     return boxes, rasterise(Outlines.of(outlines, {}, (side, side)), boxes, (side, side), 4)
-
-
-def _augmentation(side: int) -> Case:
-    import tempfile
-    from pathlib import Path
-
-    from aerostat.datasets.dataset import Dataset
-    from aerostat.scenes.balloons import write_balloons
-
-    folder = Path(tempfile.mkdtemp())
-    write_balloons(folder, train=24, val=2, seed=0)
-    images = Dataset.read(folder, classes=["balloon"]).split("train").images
-    loaders = {
-        name: TrainLoader(
-            images,
-            augmentation=Augmentation(input_size=side, mask_stride=4 if name == MASKS else None),
-            batch_size=BATCH,
-            threads=0,
-        )
-        for name in (BOXES, MASKS)
-    }
-    epochs = dict.fromkeys(loaders, 0)
-
-    def rate(name: str) -> float:
-        start = time.perf_counter()
-        count = sum(len(batch.boxes) for batch in loaders[name].epoch(epochs[name], 1))
-        epochs[name] += 1
-        return count / (time.perf_counter() - start)
-
-    return Case(
-        f"Augmentation, {side} px, one thread, drawn balloons with outlines, mask stride 4",
-        "images/s",
-        {BOXES: lambda: rate(BOXES), MASKS: lambda: rate(MASKS)},
-        baseline=BOXES,
-        higher_is_better=True,
-        goal="at least 0.8 times the rate of boxes alone",
-        rounds=7,
-    )

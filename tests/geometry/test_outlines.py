@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import aerostat as ae
 from aerostat.geometry.masks import Masks
 from aerostat.geometry.outlines import Outlines, rasterise
+from aerostat.geometry.polygons import contains
 
 SQUARE = np.asarray([(2.0, 1.0), (6.0, 1.0), (6.0, 5.0), (2.0, 5.0)])
 
@@ -129,3 +130,61 @@ def test_a_huge_outline_takes_memory_of_the_sample_alone(stride):
     angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], 1) * 1e6 + 32
     assert dense(Outlines.of([[circle]], {}, (64, 64)), (64, 64), stride).all()
+
+
+def test_masks_of_several_samples_are_those_of_each_alone():
+    samples = [
+        Outlines.of([[SQUARE], [], [SQUARE, SQUARE + 9]], {}, (20, 20)),
+        Outlines.of([], {}, (20, 20)),
+        Outlines.of([[SQUARE + 3]], {}, (20, 20)).with_on_top(Outlines.of([[SQUARE + 5]], {}, (20, 20))),
+        Outlines.of([[SQUARE + 100]], {}, (20, 20)).mirrored(20),
+    ]
+    boxes = [np.arange(4.0 * len(each)).reshape(-1, 4) for each in samples]
+    together = rasterise(Outlines.joined(samples), np.concatenate(boxes), (20, 20), 2)
+    found = together.split([len(each) for each in samples])
+    assert len(found) == len(samples)
+    for mine, sample, box in zip(found, samples, boxes, strict=True):
+        alone = rasterise(sample, box, (20, 20), 2)
+        for name in ("windows", "bits", "known", "centres"):
+            assert np.array_equal(getattr(mine, name), getattr(alone, name))
+
+
+def test_a_coordinate_that_no_image_has_breaks_its_outline_alone():
+    outlines = Outlines.of([[SQUARE * 1e300, SQUARE], [SQUARE * 1e300]], {}, (8, 8))
+    assert outlines.known.tolist() == [True, False]
+    assert dense(outlines, (8, 8)).sum() == 16
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_cells_are_those_of_every_row_and_column_alone(seed):
+    """Each cell is asked on its own: an odd number of edges to its left, in any part of its object."""
+    rng = np.random.default_rng(seed)
+    stride = int(rng.choice([1, 2, 4]))
+    size = (24, 16)
+    polygons = [
+        [rng.uniform(-6, 28, (rng.integers(3, 7), 2)) for _ in range(n)] for n in rng.integers(1, 3, 3)
+    ]
+    for part in [part for parts in polygons for part in parts]:
+        part[:, 1] = part[:, 1].round(1)  # corners at the height of cells
+    limits = sorted(rng.uniform(-2, 26, 2).tolist())
+    outlines = (
+        Outlines.of(polygons, {}, size).within((limits[0], 0.0, limits[1], 20.0)).chosen(np.asarray([0, 2]))
+    )
+    found = dense(outlines, size, stride)
+    for mask, parts in zip(found, (polygons[0], polygons[2]), strict=True):
+        for i, j in np.ndindex(mask.shape):
+            x, y = (np.asarray([j, i]) * stride + stride // 2 + 0.5).tolist()
+            inside = any(contains(part, np.asarray([[x, y]]))[0] for part in parts)
+            assert mask[i, j] == (inside and limits[0] <= x < limits[1])
+
+
+def test_an_outline_that_crosses_every_row_many_thousand_times_is_filled():
+    x = np.linspace(1, 63, 20_000)
+    teeth = np.stack([x, np.where(np.arange(len(x)) % 2, 60.0, 4.0)], 1)
+    comb = np.concatenate([teeth, [(63.0, 63.0), (1.0, 63.0)]])
+    mask = dense(Outlines.of([[comb], [SQUARE]], {}, (64, 64)), (64, 64))
+    rng = np.random.default_rng(0)
+    for i, j in rng.integers(0, 64, (40, 2)).tolist():
+        assert mask[0, i, j] == contains(comb, np.asarray([[j + 0.5, i + 0.5]]))[0]
+    assert mask[1].sum() == 16

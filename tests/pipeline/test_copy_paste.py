@@ -1,5 +1,6 @@
 """Objects cut out and pasted: where, how large, with which pixels and boxes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from aerostat.datasets.records import ImageRecord, Instance
-from aerostat.pipeline.copy_paste import CutOut, outlined, paste, place_for
+from aerostat.geometry.masks import Masks
+from aerostat.geometry.outlines import rasterise
+from aerostat.pipeline.copy_paste import CutOut, outlined, paste, pasted_outlines, place_for
 from aerostat.pipeline.loader import TrainLoader
 from aerostat.pipeline.policy import Augmentation, draw_plan
 
@@ -54,6 +57,43 @@ def test_scale_and_mirror_and_another_reading_size():
     assert canvas[38, 32].tolist() == [90, 90, 90]
 
 
+def masked(mask, box, label=1, **changes):
+    return Instance(box, label, rle=Masks.from_dense(mask[None]).to_coco()[0], **changes)
+
+
+def test_a_run_length_mask_arrives_with_its_holes():
+    source = np.full((80, 100, 3), (200, 100, 50), np.uint8)
+    ring = np.zeros((80, 100), bool)
+    ring[30:50, 20:60] = True
+    ring[35:45, 30:50] = False
+    canvas = np.full((64, 64, 3), 90, np.uint8)
+    cut_out = CutOut(masked(ring, (20, 30, 60, 50)), (100, 80), 1.0, False)
+    box = paste(cut_out, source, (5, 7), (0, 0, 0), canvas)
+    assert box.tolist() == [5, 7, 45, 27]
+    covered = canvas[..., 0] > 145
+    assert covered[7:27, 5:45].sum() == covered.sum() == pytest.approx(ring.sum(), abs=30)
+    assert not covered[13:21, 16:34].any()
+    mask = rasterise(pasted_outlines(cut_out, (5, 7)), box[None], (64, 64), 1).dense((64, 64))[0]
+    assert np.array_equal(mask[7:27, 5:45], ring[30:50, 20:60]) and mask.sum() == ring.sum()
+
+
+def test_overlapping_outlines_of_an_object_are_united():
+    source = np.full((80, 100, 3), (200, 100, 50), np.uint8)
+    canvas = np.full((64, 64, 3), 90, np.uint8)
+    both = Instance((20, 30, 60, 50), 1, (SQUARE, TRIANGLE))
+    paste(CutOut(both, (100, 80), 1.0, False), source, (5, 7), (0, 0, 0), canvas)
+    assert (canvas[7:27, 5:45, 0] == 200).all()
+
+
+@pytest.mark.parametrize(("size", "counts"), [((80, 100), "]"), ((80, 100), [8000]), ((8, 10), [0, 80])])
+def test_a_broken_mask_is_not_pasted(size, counts):
+    canvas = np.full((64, 64, 3), 90, np.uint8)
+    rle = {"size": list(size), "counts": counts}
+    cut_out = CutOut(Instance((20, 30, 60, 50), 1, rle=rle), (100, 80), 1.0, False)
+    assert paste(cut_out, np.zeros((80, 100, 3), np.uint8), (5, 7), (0, 0, 0), canvas) is None
+    assert (canvas == 90).all()
+
+
 def test_a_place_hides_little_of_others():
     taken = np.asarray([[0, 0, 50, 100]], np.float32)
     # of the large object 800 of 5,000 px would be hidden, which is little; of the small one all
@@ -73,8 +113,10 @@ def test_what_is_too_small_or_too_large_is_left_out(size, window):
 
 def test_only_outlined_objects_that_are_no_crowd_can_be_cut_out():
     boxed = Instance((0, 0, 10, 10), 0)
-    record = ImageRecord(Path("a"), "a", 100, 80, (boxed, instance(SQUARE), instance(SQUARE, crowd=True)))
-    assert outlined(record) == [record.instances[1]]
+    mask = masked(np.ones((80, 100), bool), (20, 30, 60, 50))
+    objects = (boxed, instance(SQUARE), instance(SQUARE, crowd=True), mask, replace(mask, crowd=True))
+    record = ImageRecord(Path("a"), "a", 100, 80, objects)
+    assert outlined(record) == [record.instances[1], record.instances[3]]
 
 
 def test_pasting_moves_no_other_draw_and_stays_out_of_stage_2():
@@ -120,6 +162,19 @@ def test_samples_hold_the_pasted_objects_whatever_the_threads(images):
     for boxes, labels in zip(alone.boxes, alone.labels, strict=True):
         assert len(boxes) == len(labels)
         assert (boxes >= 0).all() and (boxes <= 128).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_samples_hold_objects_with_run_length_masks_and_none_with_broken_ones(images):
+    mask = np.zeros((160, 200), bool)
+    mask[40:120, 40:120] = True
+    whole = [replace(image, instances=(masked(mask, (40, 40, 120, 120)),)) for image in images]
+    broken = {"size": [160, 200], "counts": [3, 4]}
+    bad = [replace(image, instances=(replace(image.instances[0], rle=broken),)) for image in whole]
+    (pasted,), (none,), (plain,) = batches(whole, 0), batches(bad, 0), batches(whole, 0, 0)
+    more = [len(a) - len(b) for a, b in zip(pasted.boxes, plain.boxes, strict=True)]
+    assert min(more) >= 0 and max(more) > 0
+    assert [len(a) for a in none.boxes] == [len(b) for b in plain.boxes]
+    assert (none.images == plain.images).all()
 
 
 def test_images_without_outlines_and_broken_ones_are_passed_over(images, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,36 @@ class MaskTargets:
     def dense(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the masks (n, h, w) on the cells of a whole sample of (width, height) cells."""
         out = np.zeros((len(self), size[1], size[0]), np.uint8)
-        start = 0
-        for row, (x, y, width, height) in enumerate(self.windows.tolist()):
-            stop = start + width * height
-            out[row, y : y + height, x : x + width] = self.bits[start:stop].reshape(height, width)
-            start = stop
+        for row, (patch, (x, y)) in enumerate(zip(self.patches(), self.windows[:, :2].tolist(), strict=True)):
+            out[row, y : y + patch.shape[0], x : x + patch.shape[1]] = patch
         return out
+
+    def patches(self) -> list[NDArray[np.uint8]]:
+        """Return the cells (h, w) of each window."""
+        return patches_of(self.windows, self.bits)
+
+    def split(self, counts: Sequence[int]) -> list[MaskTargets]:
+        """Return the masks of the samples that these objects are on, one sample after the other.
+
+        Args:
+            counts: number of objects of each sample.
+        """
+        ends = np.cumsum(counts)[:-1]
+        cells = np.concatenate([[0], np.cumsum(self.windows[:, 2] * self.windows[:, 3])])[ends]
+        parts = zip(
+            *(np.split(column, ends) for column in (self.windows, self.known, self.centres)),
+            np.split(self.bits, cells),
+            strict=True,
+        )
+        return [
+            MaskTargets(self.stride, windows, bits, known, centres) for windows, known, centres, bits in parts
+        ]
+
+
+def patches_of(windows: NDArray[np.int64], bits: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Return views (h, w) of the cells of each window; see `MaskTargets`."""
+    stops = np.cumsum(windows[:, 2] * windows[:, 3]).tolist()
+    return [
+        bits[stop - height * width : stop].reshape(height, width)
+        for stop, (width, height) in zip(stops, windows[:, 2:].tolist(), strict=True)
+    ]

@@ -2,58 +2,107 @@
 
 Coordinates are edges of pixels: pixel (i, j) reaches from j to j + 1 in x and from i to i + 1 in y. A point
 is inside of a part if a line from it to the left crosses an odd number of the part's edges. An object covers
-what any of its parts covers. A polygon is a part. So is a run-length mask, of which the borders between
-pixels of one row are enough: holes need no special care.
+what any of its parts covers.
+
+Edges are computed once for each image. Placing them in a sample changes a few numbers for each image, and
+`rasterise` moves all edges of a sample together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.errors import InputError
-from aerostat.geometry.mask_targets import MaskTargets
-from aerostat.geometry.masks import Masks
-from aerostat.geometry.run_lengths import Counts
+from aerostat.geometry.mask_targets import MaskTargets, patches_of
+from aerostat.geometry.outline_edges import Edges, Floats, Ints, borders_of
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+Rectangle = tuple[float, float, float, float]
 
 NEVER = -1
-"""Of `Outlines.covers_from`: the object hides no other."""
+"""Of `Placed.covers_from`: the image hides no other."""
+MAX_COORDINATE = 2.0**31
+"""Coordinate beyond which an outline counts as broken; no image is that wide."""
+_CROSSINGS_AT_ONCE = 1 << 20
+"""Crossings of edges and rows in memory at a time."""
+_EVERYWHERE = (-np.inf, -np.inf, np.inf, np.inf)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """An image with outlines, in a sample.
+
+    Args:
+        edges: of its objects.
+        scale, shift: a place (x, y) of the image is at x * scale[0] + shift[0], y * scale[1] + shift[1].
+        limits: x1, y1, x2, y2 in the sample outside of which nothing of the image is visible.
+        covers_from: the image lies on top of those from this number up to itself; `NEVER` for no other.
+    """
+
+    edges: Edges
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: tuple[float, float] = (0.0, 0.0)
+    limits: Rectangle = _EVERYWHERE
+    covers_from: int = NEVER
+
+    def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> Placed:
+        """Return the image with x and y multiplied by `scale`, which is positive, then moved by `shift`."""
+        (sx, sy), (tx, ty), (x1, y1, x2, y2) = self.scale, self.shift, self.limits
+        (ax, ay), (bx, by) = scale, shift
+        return Placed(
+            self.edges,
+            (sx * ax, sy * ay),
+            (tx * ax + bx, ty * ay + by),
+            (x1 * ax + bx, y1 * ay + by, x2 * ax + bx, y2 * ay + by),
+            self.covers_from,
+        )
+
+    def mirrored(self, width: float) -> Placed:
+        """Return the image in a sample of `width` pixels that is mirrored left to right."""
+        (sx, sy), (tx, ty), (x1, y1, x2, y2) = self.scale, self.shift, self.limits
+        limits = (width - x2, y1, width - x1, y2)
+        return Placed(self.edges, (-sx, sy), (width - tx, ty), limits, self.covers_from)
+
+    def within(self, box_xyxy: Rectangle) -> Placed:
+        """Return the image, of which nothing outside of a box is visible."""
+        (x1, y1, x2, y2), (a1, b1, a2, b2) = self.limits, box_xyxy
+        limits = (max(x1, a1), max(y1, b1), min(x2, a2), min(y2, b2))
+        return Placed(self.edges, self.scale, self.shift, limits, self.covers_from)
+
+    def covering(self, covers_from: int) -> Placed:
+        """Return the image on top of those from a number on."""
+        return Placed(self.edges, self.scale, self.shift, self.limits, covers_from)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlines:
-    """The outlines of n objects.
+    """The outlines of n objects of one sample.
 
     Args:
-        edges: (e, 4) x0, y0, x1, y1, part by part.
-        parts: (e,) the part of each edge, ascending.
-        owners: (m,) the object of each part, ascending.
-        known: (n,) whether the object has an outline.
-        limits: (n, 4) x1, y1, x2, y2 outside of which nothing of the object is visible.
-        covers_from: (n,) the object lies on top of those from this number up to itself; `NEVER` for none.
+        images: that the objects are on.
+        rows: (n,) numbers of the objects among those of all images, ascending.
     """
 
-    edges: Floats
-    parts: Ints
-    owners: Ints
-    known: NDArray[np.bool_]
-    limits: Floats
-    covers_from: Ints
+    images: tuple[Placed, ...]
+    rows: Ints
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.rows)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether each object (n,) has an outline."""
+        every = [np.zeros(0, np.bool_), *(image.edges.known for image in self.images)]
+        return np.asarray(np.concatenate(every)[self.rows])
 
     @property
     def nbytes(self) -> int:
         """The memory that the outlines take, in bytes."""
-        return self.edges.nbytes + self.parts.nbytes + self.owners.nbytes + 49 * len(self.known)
+        return sum(48 * image.edges.ends.shape[1] + 41 * len(image.edges.known) for image in self.images)
 
     @classmethod
     def of(
@@ -66,141 +115,64 @@ class Outlines:
 
         Args:
             polygons: for each object its outlines, each (k, 2); one of fewer than three points, or with a
-                number that is not finite, is left out.
+                number that is not finite or beyond `MAX_COORDINATE`, is left out.
             masks: COCO's run-length objects by the number of their object; one that is broken or of another
                 size is left out, and so is one of an object with polygons.
             image_size: (width, height) of the image.
         """
-        edges, owners = [], []
+        parts, owners = [], []
         for number, outlines in enumerate(polygons):
             for outline in outlines:
                 points = np.asarray(outline, np.float64)
-                if len(points) >= 3 and np.isfinite(points).all():
-                    edges.append(np.concatenate([points, np.roll(points, -1, axis=0)], 1))
+                if len(points) >= 3 and (np.abs(points) <= MAX_COORDINATE).all():
+                    parts.append(np.concatenate([points, np.roll(points, -1, axis=0)], 1))
                     owners.append(number)
             if not outlines and number in masks:
-                borders = _borders_of(masks[number], image_size)
+                borders = borders_of(masks[number], image_size)
                 if borders is not None:
-                    edges.append(borders)
+                    parts.append(borders)
                     owners.append(number)
-        return cls._of_parts(edges, owners, len(polygons))
-
-    @classmethod
-    def _of_parts(cls, edges: Sequence[Floats], owners: Sequence[int], count: int) -> Outlines:
-        parts = np.repeat(np.arange(len(edges)), [len(part) for part in edges])
-        known = np.zeros(count, np.bool_)
-        known[list(owners)] = True
-        joined = np.concatenate([np.zeros((0, 4)), *edges])
-        crossed = joined[:, 1] != joined[:, 3]  # a row crosses no edge that runs along it
-        limits = np.tile([-np.inf, -np.inf, np.inf, np.inf], (count, 1))
-        return cls(
-            joined[crossed],
-            parts[crossed],
-            np.asarray(owners, np.int64),
-            known,
-            limits,
-            np.full(count, NEVER, np.int64),
-        )
+        return cls((Placed(Edges.of(parts, owners, len(polygons))),), np.arange(len(polygons)))
 
     def chosen(self, rows: Ints) -> Outlines:
         """Return the objects at these numbers, which ascend."""
-        if np.array_equal(rows, np.arange(len(self))):
-            return self
-        place = np.full(len(self), -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        owners = place[self.owners]
-        kept_part = owners >= 0
-        number = np.cumsum(kept_part) - 1
-        kept_edge = kept_part[self.parts]
-        return Outlines(
-            self.edges[kept_edge],
-            number[self.parts[kept_edge]],
-            owners[kept_part],
-            self.known[rows],
-            self.limits[rows],
-            self.covers_from[rows],
-        )
+        return Outlines(self.images, self.rows[rows])
 
     def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> Outlines:
         """Return the outlines with every x and y multiplied by `scale`, then moved by `shift`."""
-        factors, offsets = np.asarray(scale * 2, np.float64), np.asarray(shift * 2, np.float64)
-        return replace(self, edges=self.edges * factors + offsets, limits=self.limits * factors + offsets)
+        return Outlines(tuple(image.moved(scale, shift) for image in self.images), self.rows)
 
     def mirrored(self, width: float) -> Outlines:
-        """Return the outlines of the image mirrored left to right; `width` is that of the image."""
-        edges, limits = self.edges.copy(), self.limits.copy()
-        edges[:, 0::2] = width - edges[:, 0::2]
-        limits[:, 0::2] = width - limits[:, 2::-2]
-        return replace(self, edges=edges, limits=limits)
+        """Return the outlines of the sample mirrored left to right; `width` is that of the sample."""
+        return Outlines(tuple(image.mirrored(width) for image in self.images), self.rows)
 
-    def within(self, box_xyxy: tuple[float, float, float, float]) -> Outlines:
+    def within(self, box_xyxy: Rectangle) -> Outlines:
         """Return the outlines of which nothing outside of a box is visible."""
-        limits = self.limits.copy()
-        limits[:, :2] = np.maximum(limits[:, :2], box_xyxy[:2])
-        limits[:, 2:] = np.minimum(limits[:, 2:], box_xyxy[2:])
-        return replace(self, limits=limits)
+        return Outlines(tuple(image.within(box_xyxy) for image in self.images), self.rows)
 
     def with_on_top(self, other: Outlines) -> Outlines:
         """Return the objects of both, those of `other` on top of these."""
         joined = Outlines.joined([self, other])
-        covers = joined.covers_from.copy()
-        covers[len(self) :] = 0
-        return replace(joined, covers_from=covers)
+        on_top = (image.covering(0) for image in other.images)
+        return Outlines((*self.images, *on_top), joined.rows)
 
     @classmethod
     def joined(cls, several: Sequence[Outlines]) -> Outlines:
-        """Return the objects of several images of one size, which do not hide each other."""
-        parts = np.cumsum([0, *(len(one.owners) for one in several)]).tolist()
-        objects = np.cumsum([0, *(len(one) for one in several)]).tolist()
-        moved = [
-            np.where(one.covers_from == NEVER, NEVER, one.covers_from + first)
-            for one, first in zip(several, objects, strict=False)
-        ]
-        return cls(
-            np.concatenate([np.zeros((0, 4)), *(one.edges for one in several)]),
-            _shifted([one.parts for one in several], parts),
-            _shifted([one.owners for one in several], objects),
-            np.concatenate([np.zeros(0, np.bool_), *(one.known for one in several)]),
-            np.concatenate([np.zeros((0, 4)), *(one.limits for one in several)]),
-            np.concatenate([np.zeros(0, np.int64), *moved]),
-        )
-
-
-def _shifted(numbers: Sequence[Ints], starts: Sequence[int]) -> Ints:
-    return np.concatenate(
-        [np.zeros(0, np.int64), *(each + start for each, start in zip(numbers, starts, strict=False))]
-    )
-
-
-def _borders_of(mask: Mapping[str, Any], image_size: tuple[int, int]) -> Floats | None:
-    """Return the borders (e, 4) between the pixels of each row of a run-length mask; None if it is broken."""
-    try:
-        counts = Masks.from_coco([mask], image_size).counts
-    except InputError:
-        return None
-    return _vertical_borders(counts, image_size)
-
-
-def _vertical_borders(counts: Counts, image_size: tuple[int, int]) -> Floats:
-    """Return as edges (e, 4) where neighbouring columns of a mask differ.
-
-    A mask and the same mask one column further differ where a border is. Both change their value at known
-    places; places where one of them changes are where the difference does.
-    """
-    width, height = image_size
-    changes = np.cumsum(counts, dtype=np.int64)[:-1]
-    if len(changes) % 2:  # the last run of ones reaches the end
-        changes = np.append(changes, width * height)
-    places, times = np.unique(np.concatenate([changes, changes + height]), return_counts=True)
-    places = places[times % 2 == 1]
-    starts, stops = places[0::2], places[1::2]
-    # A run that goes on at the top of the next column is one piece in each column.
-    pieces = (stops - 1) // height - starts // height + 1
-    run = np.repeat(np.arange(len(starts)), pieces)
-    column = starts[run] // height + np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    top = np.maximum(starts[run], column * height) - column * height
-    bottom = np.minimum(stops[run], (column + 1) * height) - column * height
-    return np.stack([column, top, column, bottom], 1).astype(np.float64)
+        """Return the objects of several samples of one size, which do not hide each other."""
+        images: list[Placed] = []
+        rows = [np.zeros(0, np.int64)]
+        count = 0
+        for one in several:
+            first = len(images)
+            images += [
+                image
+                if image.covers_from == NEVER or not first
+                else image.covering(image.covers_from + first)
+                for image in one.images
+            ]
+            rows.append(one.rows + count if count else one.rows)
+            count += sum(len(image.edges.known) for image in one.images)
+        return cls(tuple(images), np.concatenate(rows))
 
 
 def rasterise(
@@ -220,94 +192,175 @@ def rasterise(
         >>> targets.windows.tolist(), targets.bits.tolist(), targets.centres.tolist()
         ([[0, 0, 2, 1]], [1, 1], [[4.0, 2.0]])
     """
+    counts = [len(image.edges.known) for image in outlines.images]
+    number = np.repeat(np.arange(len(counts)), counts)[outlines.rows]  # the image of each object
+    places = _places(outlines.images, stride)[:, number]
+    windows = _windows(outlines, places, (size[0] // stride, size[1] // stride))
+    bits = _bits(outlines, places, windows)
+    if any(image.covers_from != NEVER for image in outlines.images):
+        _cover(outlines, number, windows, bits)
+    centres = _centres(windows, bits, np.asarray(boxes_xyxy, np.float64).reshape(-1, 4), stride)
+    return MaskTargets(stride, windows, bits, outlines.known, centres)
+
+
+def _places(images: Sequence[Placed], stride: int) -> Floats:
+    """Return scale (2), shift (2) and limits (4) of images (m,) in cells, as (8, m)."""
     first = stride // 2 + 0.5  # place of the first cell's sample
-    edges = (outlines.edges - first) / stride
-    owner = outlines.owners[outlines.parts] if len(outlines.parts) else np.zeros(0, np.int64)
-    windows = _windows(outlines, edges, owner, (size[0] // stride, size[1] // stride), first, stride)
-    bits = _bits(outlines, edges, owner, windows)
-    _cover(outlines.covers_from, windows, bits)
-    windows[:, 2:] -= windows[:, :2]
-    flat = np.concatenate([np.zeros(0, np.uint8), *(one.ravel() for one in bits)])
-    centres = _centres(windows, flat, np.asarray(boxes_xyxy, np.float64).reshape(-1, 4), stride)
-    return MaskTargets(stride, windows, flat, outlines.known.copy(), centres)
+    rows = [
+        (
+            *(factor / stride for factor in image.scale),
+            *((place - first) / stride for place in (*image.shift, *image.limits)),
+        )
+        for image in images
+    ]
+    return np.asarray(rows, np.float64).reshape(-1, 8).T
 
 
-def _windows(
-    outlines: Outlines, edges: Floats, owner: Ints, cells: tuple[int, int], first: float, stride: int
-) -> Ints:
-    """Return the cells x1, y1, x2, y2 (n, 4) that each object may cover."""
-    bounds = np.tile([np.inf, np.inf, -np.inf, -np.inf], (len(outlines), 1))
-    if len(owner):
-        present, begin = np.unique(owner, return_index=True)
-        for axis in (0, 1):
-            pair = edges[:, axis::2]
-            bounds[present, axis] = np.minimum.reduceat(pair.min(1), begin)
-            bounds[present, axis + 2] = np.maximum.reduceat(pair.max(1), begin)
-    limits = (outlines.limits - first) / stride
-    windows = np.zeros((len(outlines), 4), np.int64)
-    for axis in (0, 1):
-        low = np.maximum(bounds[:, axis], limits[:, axis])
-        high = np.minimum(bounds[:, axis + 2], limits[:, axis + 2])
-        windows[:, axis] = np.ceil(np.clip(low, 0, cells[axis]))
-        windows[:, axis + 2] = np.ceil(np.clip(high, 0, cells[axis]))
-    windows[(windows[:, 2:] <= windows[:, :2]).any(1)] = 0
-    return windows
+def _windows(outlines: Outlines, places: Floats, cells: tuple[int, int]) -> Ints:
+    """Return x, y, width and height (n, 4) of the cells that each object may cover."""
+    every = [np.zeros((0, 4)), *(image.edges.bounds for image in outlines.images)]
+    corners = np.concatenate(every)[outlines.rows].T.reshape(2, 2, -1) * places[:2] + places[2:4]
+    low, high = np.minimum(corners[0], corners[1]), np.maximum(corners[0], corners[1])
+    room = np.asarray(cells, np.float64)[:, None]
+    low = np.ceil(np.minimum(np.maximum(np.maximum(low, places[4:6]), 0), room))
+    high = np.ceil(np.minimum(np.maximum(np.minimum(high, places[6:8]), 0), room))
+    windows = np.concatenate([low, high - low])
+    windows[:, (windows[2:] <= 0).any(0)] = 0
+    return np.ascontiguousarray(windows.T.astype(np.int64))
 
 
-def _bits(outlines: Outlines, edges: Floats, owner: Ints, windows: Ints) -> list[NDArray[np.uint8]]:
-    """Return the cells (h, w) of each object's window."""
-    sides = windows[:, 2:] - windows[:, :2]
-    part_sides = sides[outlines.owners]
-    # A column behind the last one takes the crossings at the right of the window.
-    lengths = part_sides[:, 1] * (part_sides[:, 0] + 1)
+def _bits(outlines: Outlines, places: Floats, windows: Ints) -> NDArray[np.uint8]:
+    """Return the cells of all windows, one object after the other, row by row."""
+    lengths = windows[:, 2] * windows[:, 3]
+    ends, owner, part = _visible_edges(outlines, windows)
+    scale, shift = places[:2, owner], places[2:4, owner]
+    (x0, y0), (x1, y1) = ends[:2] * scale + shift, ends[2:] * scale + shift
+    x, y, width, height = windows.T[:, owner]
+    top = np.maximum(np.ceil(np.minimum(y0, y1)), y)
+    rows = np.maximum(np.minimum(np.ceil(np.maximum(y0, y1)), y + height) - top, 0).astype(np.int64)
+    if part is None:  # each object is one part
+        begin, part_lengths = np.cumsum(lengths) - lengths, lengths
+        start = begin[owner]
+    else:
+        first = np.flatnonzero(np.diff(part, prepend=-1))
+        part_lengths = lengths[owner[first]]
+        begin = np.cumsum(part_lengths) - part_lengths
+        start = np.repeat(begin, np.diff(np.append(first, len(part))))
+    slope = (x1 - x0) / (y1 - y0)
+    edges = np.stack([x0 + (top - y0) * slope - x, slope, start + (top - y) * width, width])
+    inside = _inside(edges, rows, int(part_lengths.sum()))
+    return inside if part is None else _united(inside, begin, owner[first], lengths)
+
+
+def _inside(edges: Floats, rows: Ints, count: int) -> NDArray[np.uint8]:
+    """Return whether each of `count` cells lies behind an odd number of crossings in its row.
+
+    Every row of a part is crossed an even number of times. A crossing at the right of the window counts at
+    the begin of the next row, which is thus outside again.
+
+    Args:
+        edges: (4, e) where each edge crosses its first row, in cells of the window; how far it moves from row
+            to row; the first cell of its first row; and the width of the window.
+        rows: (e,) that each edge crosses.
+        count: number of cells.
+    """
+    total = np.cumsum(rows)
+    cuts = np.searchsorted(
+        total, np.arange(_CROSSINGS_AT_ONCE, total[-1] if len(total) else 0, _CROSSINGS_AT_ONCE)
+    )
+    toggles = np.zeros(count + 1, np.int64)
+    for begin, end in pairwise([0, *cuts.tolist(), len(rows)]):
+        some = rows[begin:end]
+        edge = np.repeat(np.arange(begin, end), some)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(some) - some, some)
+        crossing, slope, start, width = edges[:, edge]
+        column = np.minimum(np.maximum(np.ceil(crossing + row * slope), 0), width)
+        toggles += np.bincount((start + row * width + column).astype(np.int64), minlength=count + 1)
+    inside = np.cumsum(toggles[:count], dtype=np.uint8)
+    inside &= 1
+    return inside
+
+
+def _visible_edges(outlines: Outlines, windows: Ints) -> tuple[Floats, Ints, Ints | None]:
+    """Return ends (4, e), object (e,) and part (e,) of the edges of objects with a window.
+
+    There are no parts where no image has an object with several.
+    """
+    images = outlines.images
+    objects = np.cumsum([0, *(len(image.edges.known) for image in images)]).tolist()
+    visible = np.flatnonzero(windows[:, 2])
+    row_of = np.full(objects[-1], -1)
+    row_of[outlines.rows[visible]] = visible
+    owners = [row_of[first:][image.edges.owners] for first, image in zip(objects, images, strict=False)]
+    owner = np.concatenate([np.zeros(0, np.int64), *owners])
+    kept = np.flatnonzero(owner >= 0)
+    ends = np.concatenate([np.zeros((4, 0)), *(image.edges.ends for image in images)], axis=1)[:, kept]
+    if all(image.edges.single for image in images):
+        return ends, owner[kept], None
+    parts, count = [], 0
+    for image in images:
+        parts.append(image.edges.parts + count)
+        count += len(image.edges.parts)  # at least as many as there are parts
+    return ends, owner[kept], np.concatenate(parts)[kept]
+
+
+def _united(inside: NDArray[np.uint8], begin: Ints, owner: Ints, lengths: Ints) -> NDArray[np.uint8]:
+    """Return the cells that any part of each object covers.
+
+    Args:
+        inside: cells of all parts.
+        begin: (m,) where each part begins.
+        owner: (m,) its object.
+        lengths: (n,) number of cells of each object.
+    """
+    bits = np.zeros(int(lengths.sum()), np.uint8)
     starts = np.cumsum(lengths) - lengths
-    low = np.ceil(np.minimum(edges[:, 1], edges[:, 3]))
-    high = np.ceil(np.maximum(edges[:, 1], edges[:, 3]))
-    top = np.clip(low, windows[owner, 1], windows[owner, 3]).astype(np.int64)
-    rows = np.clip(high, windows[owner, 1], windows[owner, 3]).astype(np.int64) - top
-    edge = np.repeat(np.arange(len(edges)), rows)
-    row = top[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(rows) - rows, rows)
-    x0, y0, x1, y1 = edges.T
-    crossing = x0[edge] + (row - y0[edge]) * ((x1 - x0) / (y1 - y0))[edge]
-    mine, part = owner[edge], outlines.parts[edge]
-    width = sides[mine, 0]
-    column = np.clip(np.ceil(crossing) - windows[mine, 0], 0, width).astype(np.int64)
-    places = starts[part] + (row - windows[mine, 1]) * (width + 1) + column
-    # Every row of a part is crossed an even number of times, so the sum is even again at its end.
-    inside = (np.cumsum(np.bincount(places, minlength=int(lengths.sum()))) & 1).astype(np.uint8)
-    found = [np.zeros((h, w), np.uint8) for w, h in sides.tolist()]
-    for number, start, length in zip(
-        outlines.owners.tolist(), starts.tolist(), lengths.tolist(), strict=True
+    for source, target, length in zip(
+        begin.tolist(), starts[owner].tolist(), lengths[owner].tolist(), strict=True
     ):
-        if length:
-            mask = found[number]
-            mask |= inside[start : start + length].reshape(mask.shape[0], -1)[:, :-1]
-    return found
+        bits[target : target + length] |= inside[source : source + length]
+    return bits
 
 
-def _cover(covers_from: Ints, windows: Ints, bits: Sequence[NDArray[np.uint8]]) -> None:
-    """Take what lies on top of other objects out of them, in place."""
-    for above in np.flatnonzero(covers_from != NEVER).tolist():
-        for below in range(int(covers_from[above]), above):
-            x1, y1 = np.maximum(windows[above, :2], windows[below, :2]).tolist()
-            x2, y2 = np.minimum(windows[above, 2:], windows[below, 2:]).tolist()
+def _cover(outlines: Outlines, number: Ints, windows: Ints, bits: NDArray[np.uint8]) -> None:
+    """Take what lies on top of other objects out of them, in place; `number` is the image of each object."""
+    masks = patches_of(windows, bits)
+    corners = windows[:, :2], windows[:, :2] + windows[:, 2:]
+    for above, image in enumerate(number.tolist()):
+        covers_from = outlines.images[image].covers_from
+        first, last = (
+            np.searchsorted(number, [covers_from, image]).tolist() if covers_from != NEVER else (0, 0)
+        )
+        for below in range(first, last):
+            x1, y1 = np.maximum(corners[0][above], corners[0][below]).tolist()
+            x2, y2 = np.minimum(corners[1][above], corners[1][below]).tolist()
             if x1 < x2 and y1 < y2:
-                (ax, ay), (bx, by) = windows[above, :2].tolist(), windows[below, :2].tolist()
-                hidden = bits[below][y1 - by : y2 - by, x1 - bx : x2 - bx]
-                hidden &= 1 - bits[above][y1 - ay : y2 - ay, x1 - ax : x2 - ax]
+                (ax, ay), (bx, by) = corners[0][above].tolist(), corners[0][below].tolist()
+                hidden = masks[below][y1 - by : y2 - by, x1 - bx : x2 - bx]
+                hidden &= 1 - masks[above][y1 - ay : y2 - ay, x1 - ax : x2 - ax]
 
 
 def _centres(windows: Ints, bits: NDArray[np.uint8], boxes_xyxy: Floats, stride: int) -> NDArray[np.float32]:
     """Return the centres of mass (n, 2); those of the boxes where no cell is set."""
-    lengths = windows[:, 2] * windows[:, 3]
-    starts = np.cumsum(lengths) - lengths
-    place = np.flatnonzero(bits)
-    owner = np.searchsorted(starts + lengths, place, side="right")
-    row, column = np.divmod(place - starts[owner], np.maximum(windows[owner, 2], 1))
-    counts = np.bincount(owner, minlength=len(windows))
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    present = counts > 0
-    for axis, cells in ((0, column), (1, row)):
-        sums = np.bincount(owner, cells + windows[owner, axis], minlength=len(windows))
-        centres[present, axis] = sums[present] / counts[present] * stride + stride // 2
+    if len(bits):
+        heights = windows[:, 3]
+        owner = np.repeat(np.arange(len(windows)), heights)
+        width = windows[owner, 2]
+        stop = np.cumsum(width)
+        start = stop - width
+        # With p(c) cells set up to column c of a row, the sum of p is the sum of width - c over set cells.
+        up_to = np.cumsum(bits, dtype=np.int64)
+        before = up_to[start] - bits[start]
+        cells = up_to[stop - 1] - before
+        columns = width * cells - (np.add.reduceat(up_to, start) - width * before)
+        row = np.arange(len(owner)) - (np.cumsum(heights) - heights)[owner]
+        x, y = windows[owner, 0], windows[owner, 1]
+        counts, *sums = (
+            np.bincount(owner, weights, len(windows))
+            for weights in (cells, columns + x * cells, (row + y) * cells)
+        )
+        present = counts > 0
+        for axis in (0, 1):
+            centres[present, axis] = sums[axis][present] / counts[present] * stride + stride // 2
     return centres.astype(np.float32)

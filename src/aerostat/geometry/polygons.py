@@ -71,6 +71,23 @@ def _clip_to_half_plane(polygon: Polygon, inside: NDArray[np.bool_], axis: int, 
     return np.asarray(kept, np.float64).reshape(-1, 2)
 
 
+def contains(polygon: Polygon, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return for each point (k, 2) whether it lies in a polygon, by the even-odd rule.
+
+    Example:
+        >>> square = np.asarray([(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0)])
+        >>> contains(square, np.asarray([(1.0, 1.0), (5.0, 1.0)])).tolist()
+        [True, False]
+    """
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    inside = np.zeros(len(points), np.bool_)
+    for place, (x, y) in enumerate(points.tolist()):
+        crossed = (start[:, 1] <= y) != (end[:, 1] <= y)
+        (ax, ay), (bx, by) = start[crossed].T, end[crossed].T
+        inside[place] = np.count_nonzero(ax + (y - ay) / (by - ay) * (bx - ax) <= x) % 2
+    return inside
+
+
 def crosses_itself(polygon: Polygon) -> bool:
     """Return whether the outline of one polygon meets itself; see `crossing`."""
     return bool(crossing(polygon, np.asarray([len(polygon)]))[0])

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.records import ImageRecord, Instance
+from aerostat.errors import InputError
 from aerostat.geometry.boxes import box_area
+from aerostat.geometry.masks import Masks
 from aerostat.geometry.outlines import Outlines
 from aerostat.pipeline.layout import Size
 from aerostat.pipeline.render import Image, jitter_hsv
@@ -29,9 +31,9 @@ _FINER = 4  # outlines are drawn on a grid that is finer by this factor
 
 
 def outlined(record: ImageRecord) -> list[Instance]:
-    """Return the objects of an image that have outlines and are no crowd."""
+    """Return the objects of an image that have outlines or masks and are no crowd."""
     instances = record.instances
-    wanted = np.flatnonzero((instances.outline_counts > 0) & ~instances.crowd)
+    wanted = np.flatnonzero(instances.has_masks() & ~instances.crowd)
     return list(instances.chosen(wanted)) if len(wanted) else []
 
 
@@ -40,7 +42,7 @@ class CutOut:
     """An object to paste, in its image.
 
     Args:
-        instance: with outlines, in pixels of the upright image.
+        instance: with outlines or a run-length mask, in pixels of the upright image.
         size: width and height of that image.
         scale: from pixels of the image to pixels of the sample.
         flip: whether it is mirrored.
@@ -56,6 +58,19 @@ class CutOut:
         """Width and height of the pasted object, in pixels of the sample."""
         x1, y1, x2, y2 = self.instance.box_xyxy
         return math.ceil((x2 - x1) * self.scale), math.ceil((y2 - y1) * self.scale)
+
+    def parts(self) -> list[list[NDArray[np.float64]]]:
+        """Return the rings of each part in pixels of the image; none of a mask that is broken.
+
+        A part is filled by the even-odd rule, and the object is what any of its parts covers.
+        """
+        if self.instance.polygons or self.instance.rle is None:
+            return [[polygon] for polygon in self.instance.polygons]
+        try:
+            rings = Masks.from_coco([self.instance.rle], self.size).rings()
+        except InputError:
+            return []
+        return [[rings.ring(number) for number in range(len(rings))]] if len(rings) else []
 
 
 def place_for(
@@ -92,8 +107,8 @@ def place_for(
 
 def paste(
     cut_out: CutOut, image_bgr: Image, at: tuple[int, int], hsv_gains: tuple[int, int, int], out_bgr: Image
-) -> NDArray[np.float32]:
-    """Draw an object into a sample and return its box (4,) xyxy.
+) -> NDArray[np.float32] | None:
+    """Draw an object into a sample and return its box (4,) xyxy; None for a broken mask, drawing nothing.
 
     Args:
         cut_out: the object.
@@ -103,6 +118,9 @@ def paste(
         out_bgr: (S, S, 3) uint8, drawn into.
     """
     width, height = cut_out.pasted_size
+    parts = cut_out.parts()
+    if not parts:
+        return None
     x1, y1, _, _ = cut_out.instance.box_xyxy
     fx = (
         image_bgr.shape[1] / cut_out.size[0] / cut_out.scale
@@ -121,7 +139,9 @@ def paste(
         np.uint8,
     )
     patch = jitter_hsv(patch, hsv_gains)
-    mask = _mask(cut_out, (width, height), (left, top))
+    corner = np.asarray((left, top))
+    scaled = [[ring * cut_out.scale - corner for ring in part] for part in parts]
+    mask = _mask(scaled, (width, height))
     if cut_out.flip:
         patch, mask = np.ascontiguousarray(patch[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
     x, y = at
@@ -141,21 +161,21 @@ def pasted_outlines(cut_out: CutOut, at: tuple[int, int]) -> Outlines:
     """
     x1, y1, _, _ = cut_out.instance.box_xyxy
     size, scale = cut_out.pasted_size, cut_out.scale
-    outlines = Outlines.of([cut_out.instance.polygons], {}, cut_out.size)
+    instance = cut_out.instance
+    masks = {} if instance.rle is None else {0: instance.rle}
+    outlines = Outlines.of([instance.polygons], masks, cut_out.size)
     pasted = outlines.moved((scale, scale), (-x1 * scale, -y1 * scale)).within((0.0, 0.0, *size))
     pasted = pasted.mirrored(size[0]) if cut_out.flip else pasted
     return pasted.moved((1.0, 1.0), at)
 
 
-def _mask(cut_out: CutOut, size: Size, corner: tuple[float, float]) -> Image:
-    """Return how much of each pixel the object covers, (h, w) uint8, 0 to 255.
+def _mask(parts: Sequence[Sequence[NDArray[np.float64]]], size: Size) -> Image:
+    """Return how much of each pixel the parts of an object cover, (h, w) uint8, 0 to 255.
 
     OpenCV also fills pixels that an outline only touches; on a finer grid this adds less.
     """
     mask = np.zeros((size[1] * _FINER, size[0] * _FINER), np.uint8)
-    outlines = [
-        np.round(((polygon * cut_out.scale - corner) * _FINER - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
-        for polygon in cut_out.instance.polygons
-    ]
-    cv2.fillPoly(mask, outlines, 255, cv2.LINE_8, _FRACTION_BITS)
+    for part in parts:
+        rings = [np.round((ring * _FINER - 0.5) * 2**_FRACTION_BITS).astype(np.int32) for ring in part]
+        cv2.fillPoly(mask, rings, 255, cv2.LINE_8, _FRACTION_BITS)
     return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8)

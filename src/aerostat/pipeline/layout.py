@@ -161,21 +161,21 @@ def placed_outlines(
         flip: whether the sample is mirrored.
     """
     tiles = {tile.source: tile for tile in layout.tiles}
-    first, moved = 0, []
+    placed = []
     for number, (source, mine) in enumerate(zip(sources, outlines, strict=True)):
-        start, stop = np.searchsorted(layout.objects, [first, first + len(mine)])
-        chosen = mine.chosen(layout.objects[start:stop] - first)
         tile = tiles.get(number)
         if tile is None:  # its boxes touch the window, but no pixel centre does
-            moved.append(chosen.within((0.0, 0.0, 0.0, 0.0)))
-        else:
-            spans = tile.columns, tile.rows
-            scale = [tile.size[i] / source.size[i] / spans[i].scale for i in (0, 1)]
-            shift = [-spans[i].origin / spans[i].scale for i in (0, 1)]
-            visible = (spans[0].start, spans[1].start, spans[0].stop, spans[1].stop)
-            moved.append(chosen.moved((scale[0], scale[1]), (shift[0], shift[1])).within(visible))
-        first += len(mine)
-    whole = Outlines.joined(moved)
+            placed.append(mine.within((0.0, 0.0, 0.0, 0.0)))
+            continue
+        columns, rows = tile.columns, tile.rows
+        scale = (
+            tile.size[0] / source.size[0] / columns.scale,
+            tile.size[1] / source.size[1] / rows.scale,
+        )
+        shift = (-columns.origin / columns.scale, -rows.origin / rows.scale)
+        visible = (columns.start, rows.start, columns.stop, rows.stop)
+        placed.append(mine.moved(scale, shift).within(visible))
+    whole = Outlines.joined(placed).chosen(layout.objects)
     return whole.mirrored(layout.size[0]) if flip else whole
 
 

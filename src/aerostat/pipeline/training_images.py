@@ -91,7 +91,7 @@ class TrainingImages:
 
     def outlines(self, index: int) -> Outlines:
         """Return the outlines of an image's objects, in the order of its boxes."""
-        return self._outlines.get(index, partial(outlines_of, self.records[index], self.size(index)))
+        return self._outlines.get(index, lambda: outlines_of(self.records[index], self.size(index)))
 
     def size(self, index: int) -> Size | None:
         """Return the size in an image's header; None if the header is unreadable."""
