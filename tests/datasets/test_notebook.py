@@ -36,6 +36,7 @@ def test_a_data_set_shows_its_card_with_names_escaped(split: Split) -> None:
     assert "<b>dog</b>" not in html and "&lt;b&gt;dog&lt;/b&gt;" in html
     assert "|train||12||0||12||0||0||12||0|" in text(html)
     assert "|&lt;b&gt;dog&lt;/b&gt;||12|" in text(html)
+    assert "|train||12 objects with outlines|" in text(html)
     assert "train: clipped, kept, cut at the border of the image||1" in text(html)
 
 

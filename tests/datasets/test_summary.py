@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -39,6 +40,28 @@ def test_the_card_counts_images_objects_classes_and_sizes() -> None:
     assert split.instances_per_class == {"cat": 4, "dog": 1}
     assert (split.small, split.medium, split.large) == (1, 2, 2)
     assert (split.width, split.height) == ((100, 300, 640), (100, 480, 900))
+
+
+def test_outlines_masks_and_boxes_alone_are_counted_without_crowd_regions() -> None:
+    square = (np.asarray([(0.0, 0.0), (5.0, 0.0), (5.0, 10.0)]),)
+    rle = {"size": [480, 640], "counts": [0, 10, 480 * 640 - 10]}
+    shaped = [Instance((0, 0, 5, 10), 0, square), Instance((0, 0, 5, 10), 0, square, rle)]
+    crowd = [Instance((0, 0, 5, 10), 0, square, crowd=True), box(5, crowd=True)]
+    card = data_card(
+        dataset(image("a", *shaped, *crowd, box(50)), image("b", Instance((0, 0, 1, 1), 0, (), rle)))
+    )
+    (split,) = card.splits
+    assert (split.outlined, split.run_lengths, split.box_only) == (2, 1, 1)
+    expected = (
+        "2 objects with outlines, 1 with run-length masks, 1 with a box only, left out of the mask loss"
+    )
+    assert f"train: {expected}" in " ".join(text(card).split())
+
+
+def test_a_card_of_boxes_alone_has_no_line_about_outlines() -> None:
+    card = data_card(dataset(image("a", box(50))))
+    assert card.splits[0].box_only == 1 and card.splits[0].shapes == ""
+    assert "outline" not in text(card) and "mask" not in text(card)
 
 
 def test_problems_are_counted_by_kind_with_the_first_few() -> None:
@@ -95,4 +118,5 @@ def test_the_card_of_the_balloon_photographs(balloon: Path) -> None:
     train, val = card.splits
     assert (train.instances_per_class, val.instances_per_class) == ({"balloon": 255}, {"balloon": 50})
     assert (val.small, val.medium, val.large) == (3, 17, 30)
+    assert (train.outlined, train.run_lengths, train.box_only, val.outlined) == (255, 0, 0, 50)
     assert "120853323_d4788431b9_b.jpg: region 4" in " ".join(text(card).split())

@@ -610,6 +610,20 @@ def test_a_data_card_that_was_recorded_is_shown(tmp_path):
     assert data_chapter(card, source="Drawn.").paragraphs[0] == "Drawn."
 
 
+def test_the_data_chapter_counts_outlines_and_cards_of_earlier_versions_have_none(tmp_path):
+    outline = (np.asarray([(0.0, 0.0), (5.0, 0.0), (5.0, 10.0)]),)
+    objects = (Instance((0, 0, 20, 20), 0, outline), Instance((0, 0, 20, 20), 0))
+    train = Split("train", ("cat",), (1,), (ImageRecord(Path("x.jpg"), "x.jpg", 640, 480, objects),))
+    card = data_card(Dataset(("cat",), {"train": train}))
+    (text,) = data_chapter(card).paragraphs
+    assert text.endswith("train: 1 object with outlines, 1 with a box only, left out of the mask loss.")
+    old = card.to_dict()
+    for name in ("outlined", "run_lengths", "box_only"):
+        del old["splits"][0][name]
+    run = make_run(tmp_path / "pets", [val_line(3)], environment={"data_card": old})
+    assert "outline" not in " ".join(chapter(run_chapters(run), "Data").paragraphs)
+
+
 def test_what_lint_found_is_a_row_for_each_kind(tmp_path):
     train = Split("train", ("cat",), (1,), (ImageRecord(Path("x.jpg"), "x.jpg", 640, 480),))
     card = data_card(Dataset(("cat",), {"train": train})).to_dict()

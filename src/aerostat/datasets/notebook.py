@@ -55,6 +55,8 @@ def _card_html(card: DataCard) -> str:
         for s in card.splits
     ]
     tables = [html_table(header, rows, "Data"), _class_html(card)]
+    if shapes := [(s.name, s.shapes) for s in card.splits if s.shapes]:
+        tables.append(html_table(("split", "outlines and masks"), shapes, "Outlines"))
     problems = [(f"{s.name}: {p.kind}, {p.consequence}", p.count) for s in card.splits for p in s.problems]
     if problems:
         tables.append(html_table(("problem", "number"), problems, "Problems"))

@@ -53,6 +53,9 @@ class SplitCard:
         crowd: how many crowd regions.
         width, height: (least, median, most) in pixels.
         problems: by kind.
+        outlined: how many of the objects have outlines.
+        run_lengths: how many have a run-length mask and no outline.
+        box_only: how many have a box only; they are left out of the loss of masks.
     """
 
     name: str
@@ -67,6 +70,19 @@ class SplitCard:
     width: tuple[int, float, int]
     height: tuple[int, float, int]
     problems: tuple[ProblemCount, ...]
+    # Cards of earlier versions lack these.
+    outlined: int = 0
+    run_lengths: int = 0
+    box_only: int = 0
+
+    @property
+    def shapes(self) -> str:
+        """How many objects have outlines, masks and a box only, one clause; empty for boxes alone."""
+        parts = [f"{counted(self.outlined, 'object')} with outlines"] * bool(self.outlined)
+        parts += [f"{self.run_lengths} with run-length masks"] * bool(self.run_lengths)
+        if parts and self.box_only:
+            parts.append(f"{self.box_only} with a box only, left out of the mask loss")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,8 @@ def card_of(split: Split) -> SplitCard:
     kept = ~instances.crowd
     labels = np.bincount(instances.labels[kept], minlength=len(split.classes)).tolist()
     areas = instances.areas[kept]
+    outlined = int((instances.outline_counts[kept] > 0).sum())
+    masked = int(instances.has_masks()[kept].sum())
     small, large = int((areas < SMALL_AREA).sum()), int((areas > LARGE_AREA).sum())
     return SplitCard(
         name=split.name,
@@ -119,6 +137,9 @@ def card_of(split: Split) -> SplitCard:
         width=_spread(split.images.sizes[:, 0].tolist()),
         height=_spread(split.images.sizes[:, 1].tolist()),
         problems=_count_problems(split.problems),
+        outlined=outlined,
+        run_lengths=masked - outlined,
+        box_only=len(areas) - masked,
     )
 
 
@@ -182,6 +203,7 @@ def _overview(splits: Sequence[SplitCard]) -> Table:
         f"median {s.width[1]:.0f} x {s.height[1]:.0f}"
         for s in splits
     ]
+    lines += [f"{s.name}: {s.shapes}" for s in splits if s.shapes]
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     return table

@@ -105,10 +105,12 @@ def data_chapter(card: DataCard, figures: Sequence[Figure] = (), source: str = "
     count = len(card.classes)
     names = f": {', '.join(card.classes)}" if count <= 20 else ""
     text = f"{counted(count, 'class', 'classes')}{names}. {_SIZES}"
+    shapes = [f"{s.name}: {s.shapes}." for s in card.splits if s.shapes]
+    paragraphs = [source] * bool(source) + [" ".join([text, *shapes])]
     tables = [_split_table(card.splits), _class_table(card), _problem_table(card.splits)]
     return Chapter(
         "Data",
-        paragraphs=[source, text] if source else [text],
+        paragraphs=paragraphs,
         tables=[table for table in tables if table.rows],
         figures=figures,
     )
