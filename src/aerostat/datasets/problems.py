@@ -209,7 +209,7 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
     ),
     ProblemType(
         *("polygon-self-crossing", "warning", "nothing", "the outline crosses or touches itself"),
-        "the object is kept with its box",
+        "the object is kept; its mask leaves out what the outline encloses twice",
         {"self-crossing polygon": "kept, its box is sound"},
     ),
     ProblemType(
@@ -218,9 +218,20 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = (
         {"degenerate polygon": "kept by its box"},
     ),
     ProblemType(
-        *("mask-unusable", "warning", "nothing", "neither polygons nor RLE of the image's size"),
+        *("mask-unusable", "warning", "nothing"),
+        "neither polygons nor RLE of the image's size, or RLE that is broken or empty",
         "the object is kept by its box",
         {"unusable mask": "kept by its box"},
+    ),
+    ProblemType(
+        *("outline-within-outline", "warning", "nothing"),
+        "an outline inside another one of its object, as if it were a hole",
+        "it is filled; only a run-length mask can have holes",
+    ),
+    ProblemType("mask-with-holes", "note", "nothing", "a run-length mask with holes", "holes are background"),
+    ProblemType(
+        *("outline-tiny-part", "note", "nothing", "a part below 4 pixels beside a larger part of an object"),
+        "it is learned like the rest of the object",
     ),
     ProblemType(
         *("shape-in-another-form", "note", "nothing", "one flat list for an outline, a list of points"),

@@ -17,7 +17,7 @@ from aerostat.datasets.formats import format_of
 from aerostat.datasets.problems import LOSSES, TYPE_OF_KIND, Severity
 from aerostat.datasets.records import ImageRecord, Problem
 from aerostat.lint.files import ImageFile
-from aerostat.lint.listing import Finding, finding, of_object
+from aerostat.lint.listing import Finding, box_text, finding, of_object
 from aerostat.text import counted, listed
 
 MAX_NUMBER = 2**31
@@ -121,16 +121,12 @@ def check_boxes(data: Dataset) -> list[Finding]:
             if crowd[first_of[at]]:
                 continue
             names = [split.classes[labels[k]] for k in (first_of[at], at)]
-            wrong = f"has two objects in one box {_box(boxes[at])}: {names[0]} and {names[1]}"
+            wrong = f"has two objects in one box {box_text(boxes[at])}: {names[0]} and {names[1]}"
             found.append(of_object(split, at, "box-duplicate", wrong))
         for at in np.flatnonzero((area >= COVERING * sizes.prod(axis=1)) & ~crowd).tolist():
-            wrong = f"{split.classes[labels[at]]} covers the whole image, {_box(boxes[at])}"
+            wrong = f"{split.classes[labels[at]]} covers the whole image, {box_text(boxes[at])}"
             found.append(of_object(split, at, "box-covers-image", wrong))
     return found
-
-
-def _box(box_xyxy: NDArray[np.float64]) -> str:
-    return f"({', '.join(f'{value:g}' for value in box_xyxy.round(1).tolist())})"
 
 
 def check_shared_images(data: Dataset) -> list[Finding]:

@@ -5,19 +5,16 @@ Each check looks at all objects of a split together. A finding gives their numbe
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.datasets.crowd import CrowdMarks
 from aerostat.datasets.dataset import Dataset
-from aerostat.datasets.instances import Rle
 from aerostat.datasets.records import Problem, Split
-from aerostat.errors import InputError
-from aerostat.geometry.masks import Masks
-from aerostat.lint.listing import SHOWN_FINDINGS, Finding, finding, of_object
+from aerostat.lint.listing import SHOWN_FINDINGS, Finding, box_text, finding, of_object
+from aerostat.lint.split_masks import SplitMasks
 from aerostat.text import counted
 
 TOLERANCE = 2.0
@@ -41,16 +38,19 @@ MIN_SIDE = 200
 DOUBTFUL_CROWDS = 0.25
 """Share of outlines and masks marked as crowd regions that is doubted. COCO has 1.2 %."""
 
-MAX_MASKS = 20_000
-"""Masks of a split that are compared with their boxes; one takes 50 microseconds."""
 
+def check_contradictions(data: Dataset, masks: Mapping[str, SplitMasks] | None = None) -> list[Finding]:
+    """Return boxes in other units, boxes that lie elsewhere than their outlines, and doubtful crowd marks.
 
-def check_contradictions(data: Dataset) -> list[Finding]:
-    """Return boxes in other units, boxes that lie elsewhere than their outlines, and doubtful crowd marks."""
+    Args:
+        data: as it was read.
+        masks: of each split; None decodes them.
+    """
     found: list[Finding] = []
     for split in data.splits.values():
         wrong = _units(split) or _per_cent(split) or _corners(split)
-        found += wrong or _other_than_outline(split)
+        mine = SplitMasks.of(split) if masks is None else masks[split.name]
+        found += wrong or _other_than_outline(split, mine)
         if data.origin is None or data.origin.options.crowd == "auto":
             found += _doubtful_crowds(split)
     return found
@@ -112,10 +112,11 @@ def _fits_as_corners(problem: Problem, size: Sequence[int] | None) -> bool:
     return size is not None and 0 <= x1 < width <= size[0] and 0 <= y1 < height <= size[1]
 
 
-def _other_than_outline(split: Split) -> list[Finding]:
+def _other_than_outline(split: Split, masks: SplitMasks) -> list[Finding]:
     instances = split.images.instances
     bounds = instances.outline_bounds()
-    _add_mask_bounds(split, bounds)
+    for those, group in masks.groups:
+        bounds[those] = group.boxes_xyxy()
     boxes = instances.boxes_xyxy
     stated = ~np.isnan(bounds[:, 0])
     apart = stated & (np.abs(boxes - np.where(stated[:, None], bounds, boxes)).max(axis=1) > TOLERANCE)
@@ -129,7 +130,7 @@ def _other_than_outline(split: Split) -> list[Finding]:
     shown = [
         of_object(
             *(split, int(row), "box-other-than-outline"),
-            f"has the box {_text(boxes[row])}, and its outline or mask lies in {_text(bounds[row])}",
+            f"has the box {box_text(boxes[row])}, and its outline or mask lies in {box_text(bounds[row])}",
         )
         for row in rows[:SHOWN_FINDINGS].tolist()
     ]
@@ -155,31 +156,6 @@ def _corners_by_outline(split: Split, rows: NDArray[np.int64], bounds: NDArray[n
     return [of_object(split, int(rows[same][0]), "box-of-corners", wrong)]
 
 
-def _add_mask_bounds(split: Split, bounds: NDArray[np.float64]) -> None:
-    """Put the bounds of masks into `bounds`; crowd regions and broken masks are left out."""
-    instances = split.images.instances
-    masks = [(row, mask) for row, mask in instances.masks().items() if not instances.crowd[row]]
-    by_size: defaultdict[tuple[int, int], list[tuple[int, Rle]]] = defaultdict(list)
-    for row, mask in masks[:: -(-len(masks) // MAX_MASKS) or 1]:
-        if isinstance(mask, Rle):
-            by_size[mask.width, mask.height].append((row, mask))
-    for size, group in by_size.items():
-        for row, box in _boxes_of_masks(group, size):
-            bounds[row] = box
-
-
-def _boxes_of_masks(
-    group: Sequence[tuple[int, Rle]], size: tuple[int, int]
-) -> list[tuple[int, NDArray[np.float64]]]:
-    try:
-        boxes = Masks.from_coco([mask.as_found() for _, mask in group], size).boxes_xyxy().astype(np.float64)
-    except (InputError, ValueError):
-        if len(group) == 1:
-            return []
-        return [found for one in group for found in _boxes_of_masks([one], size)]
-    return [(row, box) for (row, _), box in zip(group, boxes, strict=True) if box[0] < box[2]]
-
-
 def _iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the overlap (n,) of each box with the other of the same row."""
     start, end = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
@@ -202,7 +178,3 @@ def _doubtful_crowds(split: Split) -> list[Finding]:
     )
     first = int(np.flatnonzero(split.images.instances.crowd)[0])
     return [of_object(split, first, "crowd-marks-doubtful", wrong)]
-
-
-def _text(box_xyxy: NDArray[np.float64]) -> str:
-    return f"({', '.join(f'{value:g}' for value in box_xyxy.round(1).tolist())})"

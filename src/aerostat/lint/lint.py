@@ -23,6 +23,8 @@ from aerostat.lint.files import (
     reading_threads,
 )
 from aerostat.lint.listing import Finding, Leaks, LintReport, finding
+from aerostat.lint.outlines import check_outlines
+from aerostat.lint.split_masks import SplitMasks
 
 MAX_HEADERS = 20_000
 """Maximum number of headers that are read before a training; more take longer than a user waits."""
@@ -52,6 +54,7 @@ def lint(
     if pixels:
         look_at_pixels(files, threads, BRIEF_SECONDS if brief else None)
     similar = find_similar(files, "none" if brief else "across splits")
+    masks = {split.name: SplitMasks.of(split) for split in data.splits.values()}
     found = [
         *check_headers(headers),
         *check_pixels(files),
@@ -60,7 +63,8 @@ def lint(
         *findings_of(files, similar),
         *check_problems(data, headers),
         *check_boxes(data),
-        *check_contradictions(data),
+        *check_contradictions(data, masks),
+        *check_outlines(data, masks),
         *check_shared_images(data),
         *check_classes(data),
     ]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.datasets.problems import SEVERITIES, TYPE_OF_CODE, Severity
 from aerostat.datasets.records import Split
@@ -57,6 +58,11 @@ def of_object(split: Split, at: int, code: str, wrong: str, *, severity: Severit
     image = int(np.searchsorted(offsets, at, side="right")) - 1
     record = f"object {at - int(offsets[image]) + 1}"
     return finding(code, split.name, split.images.file_names[image], wrong, record=record, severity=severity)
+
+
+def box_text(box_xyxy: NDArray[np.float64]) -> str:
+    """Return the corners of a box (4,) for a finding, to a tenth of a pixel."""
+    return f"({', '.join(f'{value:g}' for value in box_xyxy.round(1).tolist())})"
 
 
 @dataclass(frozen=True, slots=True)
