@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.draw.palette import class_colour
 from aerostat.errors import InputError
+from aerostat.geometry.outlines import Outlines, rasterise
 from aerostat.inspection.pictures import (
     MAX_CELL,
     PICTURE_PIXELS,
@@ -180,6 +182,25 @@ def test_batches_become_pictures_whose_pixels_are_the_tensors(make_batch: Callab
         assert tuple(labelled[40, 10].tolist()) == class_colour(1)
         assert np.array_equal(labelled[14:48, 14:38], picture[14:48, 14:38])  # the object is not covered
     assert found.captions[3] == "batch 2, 1/2: 0.jpg, 1 box"
+
+
+def test_the_masks_of_batches_are_drawn_in_their_cells(make_batch: Callable[..., Batch]) -> None:
+    square = np.asarray([(16.0, 16.0), (32.0, 16.0), (32.0, 40.0), (16.0, 40.0)])
+    boxes = np.asarray([[16, 16, 32, 40], [40, 40, 60, 60]], np.float64)
+    masks = rasterise(Outlines.of([[square], []], {}, (64, 64)), boxes, (64, 64), 4)
+    batch = make_batch(1)
+    batch.images[:] = 128
+    plain = replace(batch, boxes=[torch.tensor(boxes)], labels=[torch.tensor([1, 1])])
+    both = [
+        stage_pictures([b], ("a", "b"), stage=2, epoch=1, limit=1)
+        for b in (plain, replace(plain, masks=[masks]))
+    ]
+    without, found = (pictures.labelled_bgr[0].astype(int) for pictures in both)
+    changed = np.abs(found - without).sum(2) > 0
+    assert changed[19:38, 19:30].all()  # within the edge
+    assert not changed[44:].any() and not changed[:, 44:].any()  # the other object has no outline
+    assert both[1].captions == ("batch 1, 1/1: 0.jpg, 2 boxes, 1 mask",)
+    assert np.array_equal(both[1].images_bgr[0], both[0].images_bgr[0])
 
 
 @pytest.mark.parametrize(("side", "cell"), [(32, 32), (320, 320), (1280, MAX_CELL)])

@@ -14,7 +14,10 @@ from aerostat.datasets.drawn_outlines import drawn_outline
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.draw.boxes import draw_boxes
 from aerostat.draw.grid import image_grid
+from aerostat.draw.shapes import Outline, shapes_of
 from aerostat.errors import InputError, clause
+from aerostat.geometry.mask_targets import MaskTargets
+from aerostat.geometry.masks import Masks
 from aerostat.images.read import read_image
 from aerostat.pipeline.loader import Batch
 from aerostat.results.detections import Picture
@@ -103,7 +106,7 @@ class StagePictures:
         epoch: the stage's first epoch, counted from 1.
         batch_size: number of samples in a batch.
         images_bgr: samples (S, S, 3) uint8, pixel by pixel as the loader gives them.
-        labelled_bgr: the same with their boxes.
+        labelled_bgr: the same with their boxes, and with the masks that the loss of masks compares.
         captions: place of each sample in its batch, and its file.
     """
 
@@ -316,7 +319,25 @@ def stage_pictures(
             image = np.ascontiguousarray(batch.images[place].numpy().transpose(1, 2, 0))
             boxes, labels = batch.boxes[place].numpy(), batch.labels[place].numpy()
             plain.append(image)
-            labelled.append(draw_boxes(image, boxes, labels, classes))
+            shapes = None if batch.masks is None else target_shapes(batch.masks[place], image.shape[0])
+            labelled.append(draw_boxes(image, boxes, labels, classes, polygons=shapes))
             where = f"batch {number}, {place + 1}/{size}"
-            captions.append(f"{where}: {batch.file_names[place]}, {counted(len(boxes), 'box', 'boxes')}")
+            count = counted(len(boxes), "box", "boxes")
+            if batch.masks is not None:
+                count += f", {counted(int(batch.masks[place].known.sum()), 'mask')}"
+            captions.append(f"{where}: {batch.file_names[place]}, {count}")
     return StagePictures(stage, epoch, len(batches[0].images), tuple(plain), tuple(labelled), tuple(captions))
+
+
+def target_shapes(targets: MaskTargets, side: int) -> list[Outline]:
+    """Return the shape of each mask of a training sample in pixels, None for an object without outline.
+
+    Args:
+        targets: masks, with a stride that is at most `side`.
+        side: of the square sample in pixels.
+    """
+    cells, stride = side // targets.stride, targets.stride
+    patches = [patch.astype(np.bool_) for patch in targets.patches()]
+    masks = Masks.from_patches(patches, targets.windows[:, :2], (cells, cells))
+    shapes = shapes_of(masks, (stride, stride))
+    return [shape if known else None for shape, known in zip(shapes, targets.known.tolist(), strict=True)]
