@@ -216,12 +216,30 @@ def _read_annotations(path: Path) -> object:
     for split in read.splits.values():
         if any(image.path.resolve().is_relative_to(path.parent.resolve()) is False for image in split.images):
             raise AssertionError(f"an image outside of {path.parent}")
+    _use_outlines(read)
     out = path.parent / "out"
     for name in ("coco.json", "via.json"):
         convert(path, out / name, ReadOptions(read.classes, images=path.parent), force=True)
         if name == "coco.json" or any(i.instances for s in read.splits.values() for i in s.images):
             Dataset.read(out / name, read.classes, images=path.parent)
     return read
+
+
+def _use_outlines(read: Any) -> None:
+    """Check outlines and masks as lint does, and fill those of some images as training does."""
+    from aerostat.geometry.outlines import rasterise
+    from aerostat.lint.contradictions import check_contradictions
+    from aerostat.lint.outlines import check_outlines
+    from aerostat.pipeline.training_images import outlines_of
+
+    check_contradictions(read)
+    check_outlines(read)
+    for split in read.splits.values():
+        for image in split.images[:4]:
+            boxes = image.boxes_xyxy()
+            targets = rasterise(outlines_of(image), boxes, (image.width, image.height), 4)
+            if len(targets) != len(boxes):
+                raise AssertionError(f"{len(targets)} masks of {len(boxes)} boxes")
 
 
 @cache
