@@ -66,6 +66,18 @@ def _zigzag_annotation(points: int) -> str:
     return _annotation(json.dumps([flat]))
 
 
+def _upright_zigzag_annotation(points: int) -> str:
+    """Return a record with an outline of which each edge passes all rows."""
+    flat = [value for across, down in zip(*_zigzag(points), strict=True) for value in (down, across / 2)]
+    return _annotation(json.dumps([flat]))
+
+
+def _specks_annotation(count: int) -> str:
+    """Return a record of many small outlines that are spread over the image."""
+    corners = [(1 + i * 7 % 59, 1 + i * 11 % 43) for i in range(count)]
+    return _annotation(json.dumps([[x, y, x + 3, y, x, y + 3] for x, y in corners]))
+
+
 def rle(counts: str) -> str:
     """Return a record whose mask has these counts, in JSON."""
     return _annotation(f'{{"size":[{SIZE[1]},{SIZE[0]}],"counts":{counts}}}')
@@ -285,6 +297,14 @@ BOMBS = dict(
         (
             "coco/an outline of 500,000 points",
             lambda: coco(annotations="[" + _zigzag_annotation(500_000) + "]"),
+        ),
+        (
+            "coco/an outline of which each edge passes all rows",
+            lambda: coco(annotations="[" + _upright_zigzag_annotation(300_000) + "]"),
+        ),
+        (
+            "coco/an object of 100,000 outlines",
+            lambda: coco(annotations="[" + _specks_annotation(100_000) + "]"),
         ),
         (
             "coco/a million outlines",

@@ -39,6 +39,7 @@ QUICK = (
     "coco/a mask of one endless number",
     "coco/a mask of huge runs",
     "coco/outlines that meet everywhere",
+    "coco/an object of 100,000 outlines",
     "recipe/a key of many parts",
     "recipe/nested",
     "recipe/a long number",

@@ -1,5 +1,7 @@
 """Outlines as edges, and their masks on a coarse grid, against pycocotools' rule and cases worked by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -188,3 +190,41 @@ def test_an_outline_that_crosses_every_row_many_thousand_times_is_filled():
     for i, j in rng.integers(0, 64, (40, 2)).tolist():
         assert mask[0, i, j] == contains(comb, np.asarray([[j + 0.5, i + 0.5]]))[0]
     assert mask[1].sum() == 16
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 4]))
+def test_an_object_covers_what_its_parts_cover_one_by_one(seed, stride):
+    rng = np.random.default_rng(seed)
+    objects = [
+        [rng.uniform(-20, 90, (rng.integers(3, 9), 2)) for _ in range(rng.integers(0, 5))] for _ in range(4)
+    ]
+    together = dense(Outlines.of(objects, {}, (64, 64)).within((5, 0, 60, 64)), (64, 64), stride)
+    for mask, parts in zip(together, objects, strict=True):
+        alone = Outlines.of([[part] for part in parts], {}, (64, 64)).within((5, 0, 60, 64))
+        assert np.array_equal(mask, dense(alone, (64, 64), stride).max(0, initial=0))
+
+
+def zigzag(points):
+    """An outline whose edges all cross every row."""
+    x = np.linspace(1, 600, points)
+    return [[np.stack([x, np.where(np.arange(points) % 2, 630.0, 1.0)], 1)]]
+
+
+def specks(count):
+    """One object of many parts, spread over the image."""
+    corners = np.random.default_rng(0).uniform(0, 636, (count, 1, 2))
+    return [list(corners + np.asarray([(0.0, 0.0), (3.0, 0.0), (0.0, 3.0)]))]
+
+
+@pytest.mark.parametrize("polygons", [zigzag(40_000), specks(40_000)], ids=["edges", "parts"])
+def test_the_memory_of_many_edges_or_parts_does_not_grow_with_the_sample(polygons):
+    outlines = Outlines.of(polygons, {}, (640, 640))
+    tracemalloc.start()
+    try:
+        targets = rasterise(outlines, np.zeros((1, 4)), (640, 640), 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert targets.bits.any()
+    assert peak < 80 << 20

@@ -27,8 +27,8 @@ NEVER = -1
 """Of `Placed.covers_from`: the image hides no other."""
 MAX_COORDINATE = 2.0**31
 """Coordinate beyond which an outline counts as broken; no image is that wide."""
-_CROSSINGS_AT_ONCE = 1 << 20
-"""Crossings of edges and rows in memory at a time."""
+_AT_ONCE = 1 << 18
+"""Crossings of edges with rows, and cells of parts, that are in memory at a time: about 20 MB."""
 _EVERYWHERE = (-np.inf, -np.inf, np.inf, np.inf)
 
 
@@ -231,54 +231,55 @@ def _windows(outlines: Outlines, places: Floats, cells: tuple[int, int]) -> Ints
 
 def _bits(outlines: Outlines, places: Floats, windows: Ints) -> NDArray[np.uint8]:
     """Return the cells of all windows, one object after the other, row by row."""
-    lengths = windows[:, 2] * windows[:, 3]
     ends, owner, part = _visible_edges(outlines, windows)
     scale, shift = places[:2, owner], places[2:4, owner]
-    (x0, y0), (x1, y1) = ends[:2] * scale + shift, ends[2:] * scale + shift
+    moved = np.concatenate([ends[:2] * scale + shift, ends[2:] * scale + shift])
+    if part is None:  # each object is one part
+        return _filled(moved, owner, windows)
+    return _united(moved, owner, part, windows)
+
+
+def _filled(ends: Floats, owner: Ints, windows: Ints) -> NDArray[np.uint8]:
+    """Return the cells of windows, one after the other, row by row; each has edges of its own.
+
+    Args:
+        ends: (4, e) x0, y0, x1, y1 of each edge in cells.
+        owner: (e,) its window, ascending.
+        windows: (m, 4) x, y, width and height.
+    """
+    lengths = windows[:, 2] * windows[:, 3]
+    x0, y0, x1, y1 = ends
     x, y, width, height = windows.T[:, owner]
     top = np.maximum(np.ceil(np.minimum(y0, y1)), y)
     rows = np.maximum(np.minimum(np.ceil(np.maximum(y0, y1)), y + height) - top, 0).astype(np.int64)
-    if part is None:  # each object is one part
-        begin, part_lengths = np.cumsum(lengths) - lengths, lengths
-        start = begin[owner]
-    else:
-        first = np.flatnonzero(np.diff(part, prepend=-1))
-        part_lengths = lengths[owner[first]]
-        begin = np.cumsum(part_lengths) - part_lengths
-        start = np.repeat(begin, np.diff(np.append(first, len(part))))
+    start = (np.cumsum(lengths) - lengths)[owner]
     slope = (x1 - x0) / (y1 - y0)
+    # Where an edge crosses its first row, how far it moves from row to row, and that row's first cell.
     edges = np.stack([x0 + (top - y0) * slope - x, slope, start + (top - y) * width, width])
-    inside = _inside(edges, rows, int(part_lengths.sum()))
-    return inside if part is None else _united(inside, begin, owner[first], lengths)
-
-
-def _inside(edges: Floats, rows: Ints, count: int) -> NDArray[np.uint8]:
-    """Return whether each of `count` cells lies behind an odd number of crossings in its row.
-
-    Every row of a part is crossed an even number of times. A crossing at the right of the window counts at
-    the begin of the next row, which is thus outside again.
-
-    Args:
-        edges: (4, e) where each edge crosses its first row, in cells of the window; how far it moves from row
-            to row; the first cell of its first row; and the width of the window.
-        rows: (e,) that each edge crosses.
-        count: number of cells.
-    """
+    inside = np.zeros(int(lengths.sum()), np.uint8)
     total = np.cumsum(rows)
-    cuts = np.searchsorted(
-        total, np.arange(_CROSSINGS_AT_ONCE, total[-1] if len(total) else 0, _CROSSINGS_AT_ONCE)
-    )
-    toggles = np.zeros(count + 1, np.int64)
-    for begin, end in pairwise([0, *cuts.tolist(), len(rows)]):
-        some = rows[begin:end]
-        edge = np.repeat(np.arange(begin, end), some)
-        row = np.arange(len(edge)) - np.repeat(np.cumsum(some) - some, some)
-        crossing, slope, start, width = edges[:, edge]
-        column = np.minimum(np.maximum(np.ceil(crossing + row * slope), 0), width)
-        toggles += np.bincount((start + row * width + column).astype(np.int64), minlength=count + 1)
-    inside = np.cumsum(toggles[:count], dtype=np.uint8)
+    cuts = np.searchsorted(total, np.arange(_AT_ONCE, total[-1] if len(total) else 0, _AT_ONCE))
+    for begin, stop in pairwise([0, *(cuts + 1).tolist(), len(rows)]):
+        _toggle(edges[:, begin:stop], rows[begin:stop], inside)
+    np.cumsum(inside, dtype=np.uint8, out=inside)
     inside &= 1
     return inside
+
+
+def _toggle(edges: Floats, rows: Ints, cells: NDArray[np.uint8]) -> None:
+    """Add 1 to the cells at the right of where edges cross rows, in place; see `_filled`."""
+    edge = np.repeat(np.arange(len(rows)), rows)
+    if not len(edge):
+        return
+    row = np.arange(len(edge)) - (np.cumsum(rows) - rows)[edge]
+    crossing, slope, start, width = edges[:, edge]
+    column = np.minimum(np.maximum(np.ceil(crossing + row * slope), 0), width)
+    # Every row of a part is crossed an even number of times. A crossing at the right of the window counts at
+    # the begin of the next row, which is thus outside again.
+    places = (start + row * width + column).astype(np.int64)
+    first = int(places.min())
+    toggles = np.bincount(places - first)[: len(cells) - first]
+    cells[first : first + len(toggles)] += toggles.astype(np.uint8)
 
 
 def _visible_edges(outlines: Outlines, windows: Ints) -> tuple[Floats, Ints, Ints | None]:
@@ -304,22 +305,57 @@ def _visible_edges(outlines: Outlines, windows: Ints) -> tuple[Floats, Ints, Int
     return ends, owner[kept], np.concatenate(parts)[kept]
 
 
-def _united(inside: NDArray[np.uint8], begin: Ints, owner: Ints, lengths: Ints) -> NDArray[np.uint8]:
-    """Return the cells that any part of each object covers.
+def _united(ends: Floats, owner: Ints, part: Ints, windows: Ints) -> NDArray[np.uint8]:
+    """Return the cells of windows that any part of their objects covers, row by row.
+
+    Each part has a window of its own, so that the work follows the parts. They are filled some at a time.
 
     Args:
-        inside: cells of all parts.
-        begin: (m,) where each part begins.
-        owner: (m,) its object.
-        lengths: (n,) number of cells of each object.
+        ends: (4, e) x0, y0, x1, y1 of each edge in cells.
+        owner: (e,) its object.
+        part: (e,) its part, ascending.
+        windows: (n, 4) x, y, width and height of each object.
     """
-    bits = np.zeros(int(lengths.sum()), np.uint8)
-    starts = np.cumsum(lengths) - lengths
-    for source, target, length in zip(
-        begin.tolist(), starts[owner].tolist(), lengths[owner].tolist(), strict=True
-    ):
-        bits[target : target + length] |= inside[source : source + length]
+    bits = np.zeros(int((windows[:, 2] * windows[:, 3]).sum()), np.uint8)
+    masks, corners = patches_of(windows, bits), windows[:, :2].tolist()
+    first = np.flatnonzero(np.diff(part, prepend=-1))
+    mine = owner[first]
+    of_parts = _part_windows(ends, first, windows[mine])
+    number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(part))))
+    total = np.cumsum(of_parts[:, 2] * of_parts[:, 3])
+    cuts = np.searchsorted(total, np.arange(_AT_ONCE, total[-1] if len(total) else 0, _AT_ONCE))
+    for begin, stop in pairwise([0, *(np.unique(cuts) + 1).tolist(), len(first)]):
+        if begin == stop:
+            continue
+        edges = slice(int(first[begin]), int(first[stop]) if stop < len(first) else len(part))
+        group = of_parts[begin:stop]
+        patches = patches_of(group, _filled(ends[:, edges], number[edges] - begin, group))
+        for at, (px, py, width, height), patch in zip(
+            mine[begin:stop].tolist(), group.tolist(), patches, strict=True
+        ):
+            x, y = corners[at]
+            target = masks[at][py - y : py - y + height, px - x : px - x + width]
+            target |= patch
     return bits
+
+
+def _part_windows(ends: Floats, first: Ints, windows: Ints) -> Ints:
+    """Return x, y, width and height (m, 4) of the cells that each part may cover of its object's window.
+
+    Args:
+        ends: (4, e) x0, y0, x1, y1 of each edge in cells, part by part.
+        first: (m,) the first edge of each part.
+        windows: (m, 4) of the object of each part.
+    """
+    if not len(first):
+        return windows
+    low = np.minimum.reduceat(np.ceil(np.minimum(ends[:2], ends[2:])), first, axis=1)
+    high = np.maximum.reduceat(np.ceil(np.maximum(ends[:2], ends[2:])), first, axis=1)
+    start, stop = windows[:, :2].T, (windows[:, :2] + windows[:, 2:]).T
+    low, high = np.clip(low, start, stop), np.clip(high, start, stop)
+    found = np.concatenate([low, high - low])
+    found[2:, (found[2:] <= 0).any(0)] = 0
+    return np.ascontiguousarray(found.T.astype(np.int64))
 
 
 def _cover(outlines: Outlines, number: Ints, windows: Ints, bits: NDArray[np.uint8]) -> None:
