@@ -228,3 +228,13 @@ def test_the_memory_of_many_edges_or_parts_does_not_grow_with_the_sample(polygon
         tracemalloc.stop()
     assert targets.bits.any()
     assert peak < 80 << 20
+
+
+def test_an_object_of_very_many_parts_is_their_union():
+    shifts = np.random.default_rng(0).uniform(0, 50, (3000, 2)).round()
+    parts = [SQUARE / 4 + shift for shift in shifts]
+    parts = [np.concatenate([part, [(0.0, 63.0), (0.5, 63.4)]]) for part in parts]  # windows are the sample's
+    mask = dense(Outlines.of([parts, [SQUARE]], {}, (64, 64)), (64, 64))
+    each_alone = dense(Outlines.of([[part] for part in parts], {}, (64, 64)), (64, 64))
+    assert np.array_equal(mask[0], each_alone.any(0))
+    assert mask[1].sum() == 16

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.drawn_outlines import drawn_outline
 from aerostat.datasets.records import ImageRecord, Instance, Split
-from aerostat.draw.boxes import draw_boxes
+from aerostat.draw.boxes import Style, draw_boxes
 from aerostat.draw.grid import image_grid
 from aerostat.draw.shapes import Outline, shapes_of
 from aerostat.errors import InputError, clause
@@ -34,6 +34,9 @@ PICTURE_PIXELS, PICTURE_SIDE = 1600 * 1200, 6400
 """Maximum number of pixels, and maximum longer side, of the picture of a single image."""
 MIN_SHARE_WITH_OBJECTS = 0.5
 """Minimum share of images with objects on a sheet, if there are enough."""
+
+BOXES_TOO = Style(boxes=True)
+"""Of training samples: every run learns the boxes, whatever the number of masks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -320,7 +323,7 @@ def stage_pictures(
             boxes, labels = batch.boxes[place].numpy(), batch.labels[place].numpy()
             plain.append(image)
             shapes = None if batch.masks is None else target_shapes(batch.masks[place], image.shape[0])
-            labelled.append(draw_boxes(image, boxes, labels, classes, polygons=shapes))
+            labelled.append(draw_boxes(image, boxes, labels, classes, polygons=shapes, style=BOXES_TOO))
             where = f"batch {number}, {place + 1}/{size}"
             count = counted(len(boxes), "box", "boxes")
             if batch.masks is not None:
