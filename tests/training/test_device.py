@@ -1,8 +1,12 @@
 """Batches reach the device as they were made; on the CPU they are the loader's own tensors."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from aerostat.geometry.outlines import Outlines, rasterise
 from aerostat.pipeline.loader import Batch
 from aerostat.training.device import place, to_device
 
@@ -48,3 +52,11 @@ def test_on_another_device_each_image_gets_its_own_boxes_again(counts):
     assert [len(b) for b in there.boxes] == [len(x) for x in there.labels] == list(counts)
     assert there.images.device.type == "meta" and all(b.shape[1:] == (4,) for b in there.boxes)
     assert [len(b) for b in there.batch.boxes] == list(counts)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_masks_stay_in_the_memory_of_the_host(device):
+    masks = [rasterise(Outlines.of([], {}, (8, 8)), np.zeros((0, 4)), (8, 8), 4) for _ in range(2)]
+    there = place(replace(batch((0, 0)), masks=masks), torch.device(device))
+    assert there.masks is masks
+    assert place(batch((0, 0)), torch.device(device)).masks is None

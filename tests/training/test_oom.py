@@ -3,11 +3,13 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import AerostatError
+from aerostat.geometry.outlines import Outlines, rasterise
 from aerostat.inference.detector import Detector
 from aerostat.model import detection_loss, normalise
 from aerostat.pipeline.loader import Batch
@@ -186,3 +188,13 @@ def test_parts_are_as_large_as_possible_and_leave_no_image_out(count, parts, siz
     assert [len(part.boxes) for part in found] == sizes == [len(part.images) for part in found]
     assert [int(x) for part in found for x in part.labels] == list(range(count))
     assert math.ceil(count / parts) == max(sizes)
+
+
+def test_each_part_has_the_masks_of_its_images():
+    images = torch.zeros((5, 3, 8, 8), dtype=torch.uint8)
+    nothing = [torch.zeros((0, 4))] * 5, [torch.zeros(0, dtype=torch.int64)] * 5
+    masks = [rasterise(Outlines.of([], {}, (8, 8)), np.zeros((0, 4)), (8, 8), 4) for _ in range(5)]
+    batch = DeviceBatch(Batch(images, *nothing, [], masks), images, *nothing, masks)
+    found = [mask for part in in_parts(batch, 2) for mask in part.masks]
+    assert all(mine is theirs for mine, theirs in zip(found, masks, strict=True))
+    assert [len(part.masks) for part in in_parts(batch, 2)] == [3, 2]
