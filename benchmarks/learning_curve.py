@@ -43,7 +43,7 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
             "images": len(data.split("train")),
             "seed": seed,
             **{key: scores[-1][key] for key in ("ap", "ap50", "ap75")},
-            "ap_tta": score_with_tta(run, data.split("val")),
+            "ap_tta": score_with_tta(run, data.split("val")).ap,
             "best_ap": max(line["ap"] for line in scores),
             "seconds": lines[-1].get("seconds"),
         }

@@ -17,6 +17,7 @@ from aerostat.errors import InputError
 from aerostat.experiments import study as study_module
 from aerostat.experiments.study import Arm, Study, Trial, fold_of, folder_of, slug, state_of, study
 from aerostat.experiments.summary import plot, render
+from aerostat.geometry.polygons import ellipse
 from aerostat.runs.directory import Run
 from aerostat.training.plan import TrainRequest
 from aerostat.training.signals import InterruptedRunError
@@ -43,6 +44,28 @@ ARMS = [arm("small", FAST), arm("lr 1e-5", SLOWER)]
 @pytest.fixture
 def data(drawn) -> Dataset:
     return Dataset.read(drawn(train=4, val=2))
+
+
+def outlined(data: Dataset) -> Dataset:
+    """Return the data with an ellipse in every box."""
+    splits = {}
+    for name, split in data.splits.items():
+        images = [
+            dataclasses.replace(
+                image,
+                instances=tuple(
+                    dataclasses.replace(each, polygons=(disc_in(each.box_xyxy),)) for each in image.instances
+                ),
+            )
+            for image in split.images
+        ]
+        splits[name] = dataclasses.replace(split, images=images)
+    return Dataset(data.classes, splits)
+
+
+def disc_in(box_xyxy) -> np.ndarray:
+    x1, y1, x2, y2 = box_xyxy
+    return ellipse((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2)
 
 
 def said(study: Study) -> str:
@@ -242,3 +265,40 @@ def test_the_time_left_runs_down_while_a_run_is_made(tmp_path, monkeypatch):
     assert state_of("run 2 of 2", 1030.0, run) == "run 2 of 2, epoch 3, about 0:30 left"
     assert state_of("run 2 of 2", 999.0, run) == "run 2 of 2, epoch 3"  # slower than thought
     assert state_of("run 2 of 2", 1030.0, Run(tmp_path / "none")) == "run 2 of 2, starting, about 0:30 left"
+
+
+@pytest.mark.slow
+def test_recipes_with_masks_are_ranked_by_masks_and_those_with_boxes_alone_by_boxes(drawn, tmp_path):
+    data = outlined(Dataset.read(drawn(train=4, val=2)))
+    masks = arm("masks", {**FAST, "model": {"size": "nano", "masks": True}})
+    slower = arm("slower", {**SLOWER, "model": {"size": "nano", "masks": True}})
+    found = study(data, [masks, slower], out=tmp_path / "masks", seeds=[0], tta=True)
+    assert found.headline == "mask_ap" and found.comparisons()[0].ours == "slower"
+    for trial in found.trials:
+        run = Run(folder_of(tmp_path / "masks", trial) / "run")
+        logged = [line for line in run.read_metrics() if line["kind"] == "val"]
+        best = max(logged, key=lambda line: line["mask_ap"])
+        assert (trial.mask_ap, trial.ap) == (logged[-1]["mask_ap"], logged[-1]["ap"])
+        assert (trial.best_mask_ap, trial.best_ap, trial.best_epoch) == (
+            best["mask_ap"], best["ap"], best["epoch"]
+        )  # fmt: skip
+        assert trial.tta_mask_ap is not None and trial.tta_ap is not None
+    text = said(found)
+    assert "slower against masks: mask AP" in text and text.count("TTA") == 2
+    assert plot(found, tmp_path / "study.png").stat().st_size > 1000
+
+    mixed = study(data, [ARMS[0], masks], out=tmp_path / "mixed", seeds=[0])
+    assert mixed.headline == "ap" and mixed.values("small", "mask_ap") == []
+    assert "masks against small: AP" in said(mixed)
+
+
+def test_a_study_ranks_by_masks_where_all_recipes_have_them():
+    boxes, masks = Trial("a", 0, ap=0.6, best_ap=0.7), Trial("b", 0, ap=0.5, mask_ap=0.4, best_mask_ap=0.4)
+    other = Trial("c", 0, ap=0.4, mask_ap=0.5, best_mask_ap=0.5)
+    both = Study(Path("study"), (masks, other))
+    assert both.headline == "mask_ap" and both.to_dict()["headline"].startswith("mask_ap")
+    assert both.comparisons()[0].difference.spread.mean == pytest.approx(0.1)
+    assert list(both.measures) == ["mask_ap", "ap", "best_mask_ap"]
+    mixed = Study(Path("study"), (boxes, masks))
+    assert mixed.headline == "ap" and list(mixed.measures) == ["ap", "ap50", "best_ap", "mask_ap"]
+    assert mixed.comparisons()[0].difference.spread.mean == pytest.approx(-0.1)

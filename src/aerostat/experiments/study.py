@@ -22,6 +22,7 @@ import numpy as np
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
+from aerostat.evaluation.coco import CocoResult
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.experiments.statistics import Difference, Spread, difference, judged, spread
 from aerostat.files import write_text
@@ -30,7 +31,7 @@ from aerostat.inference.tta import TTA
 from aerostat.progress import activity, log_to
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
-from aerostat.runs.metrics import lines_of
+from aerostat.runs.metrics import best_of, lines_of
 from aerostat.text import counted, listed
 from aerostat.training.plan import TrainRequest, choose_splits, plan
 from aerostat.training.progress import clock
@@ -41,8 +42,18 @@ from aerostat.training.signals import InterruptedRunError
 
 _log = logging.getLogger(__name__)
 
-MEASURES = {"ap": "AP", "ap50": "AP50", "best_ap": "best epoch", "tta_ap": "AP with TTA"}
+BOX_MEASURES = {"ap": "AP", "ap50": "AP50", "best_ap": "best epoch", "tta_ap": "AP with TTA"}
 """Figures of every recipe. The first is the headline: AP of the averaged weights of the last epoch."""
+MASK_MEASURES = {
+    "mask_ap": "mask AP",
+    "ap": "box AP",
+    "best_mask_ap": "best epoch",
+    "tta_mask_ap": "mask AP with TTA",
+    "tta_ap": "box AP with TTA",
+}
+"""Figures of recipes that all have masks; the first is the headline."""
+MIXED_MEASURES = {**BOX_MEASURES, "mask_ap": "mask AP"}
+"""Figures where some recipes have masks: boxes are what all of them have."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +78,11 @@ class Trial:
         seed: of the run, and of the folds.
         fold: counted from 1; 0 where the data's own splits are used.
         ap, ap50: of the averaged weights of the last epoch.
-        best_ap, best_epoch: of the best epoch, which is chosen on the validation images themselves.
+        best_ap, best_epoch: of the best epoch, which is chosen on the validation images themselves, with
+            masks by their AP.
         tta_ap: of the last epoch with test-time augmentation; None where it was not asked for.
         seconds: that the training took.
+        mask_ap, best_mask_ap, tta_mask_ap: the same figures of masks; None where there are none.
     """
 
     arm: str
@@ -81,6 +94,9 @@ class Trial:
     best_epoch: int = 0
     tta_ap: float | None = None
     seconds: float = 0.0
+    mask_ap: float | None = None
+    best_mask_ap: float | None = None
+    tta_mask_ap: float | None = None
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -116,17 +132,30 @@ class Study:
         """Names of the recipes in order."""
         return list(dict.fromkeys(trial.arm for trial in self.trials))
 
+    @property
+    def headline(self) -> str:
+        """The measure that decides between recipes: AP of masks if all of them have masks, else of boxes."""
+        return "mask_ap" if all(self.values(arm, "mask_ap") for arm in self.arms) else "ap"
+
+    @property
+    def measures(self) -> dict[str, str]:
+        """Names and titles of the figures that at least one recipe has, the headline first."""
+        any_masks = any(self.values(arm, "mask_ap") for arm in self.arms)
+        named = MASK_MEASURES if self.headline == "mask_ap" else MIXED_MEASURES if any_masks else BOX_MEASURES
+        return {m: title for m, title in named.items() if any(self.values(arm, m) for arm in self.arms)}
+
     def values(self, arm: str, measure: str = "ap") -> list[float]:
         """Return a figure of each run of a recipe; empty if it was not measured."""
         found = [getattr(trial, measure) for trial in self.trials if trial.arm == arm]
         return [] if any(value is None for value in found) else found
 
-    def spread(self, arm: str, measure: str = "ap") -> Spread:
-        """Return mean, deviation and interval of a figure of a recipe."""
-        return spread(self.values(arm, measure), test_share=self.test_share)
+    def spread(self, arm: str, measure: str = "") -> Spread:
+        """Return mean, deviation and interval of a figure of a recipe, by default of the headline."""
+        return spread(self.values(arm, measure or self.headline), test_share=self.test_share)
 
-    def comparisons(self, measure: str = "ap") -> list[Comparison]:
-        """Return every recipe against every earlier one, on the same seeds and folds."""
+    def comparisons(self, measure: str = "") -> list[Comparison]:
+        """Return every recipe against every earlier one, on the same seeds and folds, by the headline."""
+        measure = measure or self.headline
         pairs = [(b, a) for a, b in itertools.combinations(self.arms, 2)]
         found = judged(
             [difference(self.values(a, measure), self.values(b, measure), test_share=self.test_share)
@@ -136,13 +165,17 @@ class Study:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: every run, every recipe, every comparison; NaN is None."""
-        measures = [m for m in MEASURES if self.values(self.arms[0], m)]
+        best = "best_mask_ap" if self.headline == "mask_ap" else "best_ap"
         return {
-            "headline": "ap: averaged weights of the last epoch",
-            "optimistic": "best_ap: the best epoch is chosen on the validation images that it is scored on",
+            "headline": f"{self.headline}: averaged weights of the last epoch",
+            "optimistic": f"{best}: the best epoch is chosen on the validation images that it is scored on",
             "trials": [_plain(dataclasses.asdict(trial)) for trial in self.trials],
             "recipes": {
-                arm: {m: _plain(dataclasses.asdict(self.spread(arm, m))) for m in measures}
+                arm: {
+                    m: _plain(dataclasses.asdict(self.spread(arm, m)))
+                    for m in self.measures
+                    if self.values(arm, m)
+                }
                 for arm in self.arms
             },
             "comparisons": [_plain(dataclasses.asdict(c)) for c in self.comparisons()],
@@ -224,11 +257,7 @@ def _run_all(
                         f"{_title(trial)}: {stopped.what}.", stopped.signal_number, commands.repeat
                     ) from None
                 worked += 1
-                _log.info(
-                    f"{_title(known)}: AP {known.ap:.3f} after the last epoch"
-                    + (f", {known.tta_ap:.3f} with TTA" if known.tta_ap is not None else "")
-                    + f"; best epoch {known.best_ap:.3f}; {clock(known.seconds)}"
-                )
+                _log.info(_figures(known))
             done.append(known)
     return done
 
@@ -368,7 +397,8 @@ def _run(place: Path, trial: Trial, arm: Arm, part: Dataset, tta: bool, commands
             start_run(part, run.path, dataclasses.replace(arm.request, values=values), options)
         lines = run.read_metrics()
         scores = lines_of(lines, "val", "ap")
-        last, best = scores[-1], max(scores, key=lambda line: line["ap"])
+        last, best = scores[-1], best_of(scores)
+        assert best is not None
         with_tta = score_with_tta(run, part.split("val")) if tta else None
     found = dataclasses.replace(
         trial,
@@ -376,15 +406,18 @@ def _run(place: Path, trial: Trial, arm: Arm, part: Dataset, tta: bool, commands
         ap50=last["ap50"],
         best_ap=best["ap"],
         best_epoch=best["epoch"],
-        tta_ap=with_tta,
+        tta_ap=with_tta.ap if with_tta else None,
         seconds=lines[-1].get("seconds", 0.0),
+        mask_ap=last.get("mask_ap"),
+        best_mask_ap=best.get("mask_ap"),
+        tta_mask_ap=with_tta.masks.ap if with_tta and with_tta.masks else None,
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found
 
 
-def score_with_tta(run: Run, split: Split) -> float:
-    """Return AP of a run's last weights with the default views, by the thresholds of its own validation.
+def score_with_tta(run: Run, split: Split) -> CocoResult:
+    """Return the figures of a run's last weights with the default views, by its own validation's thresholds.
 
     Args:
         run: finished.
@@ -402,7 +435,7 @@ def score_with_tta(run: Run, split: Split) -> float:
         max_detections=asked.max_detections,
         tta=TTA(),
         on_unreadable=lambda record, _: _log.info(f"left out, as in validation: {record.file_name}"),
-    ).ap
+    )
 
 
 def state_of(begun: str, ends: float | None, run: Run) -> str:
@@ -430,6 +463,21 @@ def _finished(path: Path, trial: Trial) -> Trial | None:
         if (found.arm, found.pair) == (trial.arm, trial.pair):
             return found
     return None
+
+
+def _figures(trial: Trial) -> str:
+    """Return the figures of a finished run in a line."""
+    boxes = "AP" if trial.mask_ap is None else "box AP"
+    kinds = [(boxes, trial.ap, trial.tta_ap, trial.best_ap)]
+    if trial.mask_ap is not None and trial.best_mask_ap is not None:
+        kinds.insert(0, ("mask AP", trial.mask_ap, trial.tta_mask_ap, trial.best_mask_ap))
+    parts = [
+        f"{name} {last:.3f} after the last epoch"
+        + (f", {with_tta:.3f} with TTA" if with_tta is not None else "")
+        + f"; best epoch {best:.3f}"
+        for name, last, with_tta, best in kinds
+    ]
+    return f"{_title(trial)}: {'; '.join(parts)}; {clock(trial.seconds)}"
 
 
 def _title(trial: Trial) -> str:

@@ -12,12 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from aerostat.draw.spread import Row, plot_spread
-from aerostat.experiments.study import MEASURES, Comparison, Study
+from aerostat.experiments.study import Comparison, Study
 from aerostat.text import counted
 from aerostat.training.progress import clock
 
-TITLES = {**MEASURES, "best_ap": "best\nepoch", "tta_ap": "with\nTTA"}
-"""Headings of the measures' columns."""
+TITLES = {
+    "ap50": "AP50",
+    "ap": "box\nAP",
+    "mask_ap": "mask\nAP",
+    "best_ap": "best\nepoch",
+    "best_mask_ap": "best\nepoch",
+    "tta_ap": "with\nTTA",
+    "tta_mask_ap": "with\nTTA",
+}
+"""Headings of the measures' columns beside the headline."""
 LABEL_CELLS = 12
 """Longest name of a recipe that stands in the table itself; with a longer one, all stand below it."""
 
@@ -27,9 +35,11 @@ def render(study: Study) -> Group:
     label = labels(study.arms)
     legend = [Text(f"{label[arm]}: {arm}") for arm in study.arms if label[arm] != arm]
     comparisons = study.comparisons()
-    lines = [conclusion(comparison, label) for comparison in comparisons]
+    what = study.measures[study.headline]
+    lines = [conclusion(comparison, label, what) for comparison in comparisons]
     notes = [
-        "AP: mean over the runs, of the averaged weights of the last epoch; +-: deviation of single runs.",
+        f"{what}: mean over the runs, of the averaged weights of the last epoch; +-: deviation of single "
+        "runs.",
         "The best epoch is optimistic, because it is chosen on the images that it is scored on.",
     ]
     if len(comparisons) > 1:
@@ -60,11 +70,12 @@ def labels(arms: Sequence[str]) -> dict[str, str]:
 
 
 def _table(study: Study, label: Mapping[str, str]) -> Table:
-    measures = [m for m in MEASURES if study.values(study.arms[0], m)]
+    others = [m for m in study.measures if m != study.headline]
+    titles = dict(TITLES, tta_ap="box\nTTA") if study.headline == "mask_ap" else TITLES
     table = Table(box=None, pad_edge=False)
     table.add_column("recipe", no_wrap=True)
-    titles = ["runs", "AP", "+-", "95 % of\nthe mean", *(TITLES[m] for m in measures[1:]), "a run\ntakes"]
-    for title in titles:
+    first = study.measures[study.headline].replace(" ", "\n")
+    for title in ["runs", first, "+-", "95 % of\nthe mean", *(titles[m] for m in others), "a run\ntakes"]:
         table.add_column(title, justify="right", no_wrap=True)
     for arm in study.arms:
         seconds, headline = study.values(arm, "seconds"), study.spread(arm)
@@ -75,16 +86,22 @@ def _table(study: Study, label: Mapping[str, str]) -> Table:
             f"{headline.mean:.3f}",
             f"{headline.deviation:.3f}" if several else "",
             f"{headline.low:.3f} to {headline.high:.3f}" if several else "",
-            *(f"{study.spread(arm, m).mean:.3f}" for m in measures[1:]),
+            *(f"{study.spread(arm, m).mean:.3f}" if study.values(arm, m) else "" for m in others),
             clock(sum(seconds) / len(seconds)),
         )
     return table
 
 
-def conclusion(comparison: Comparison, label: Mapping[str, str]) -> str:
-    """Return in one sentence whether a recipe is better than another; `label` names both."""
+def conclusion(comparison: Comparison, label: Mapping[str, str], what: str = "AP") -> str:
+    """Return in one sentence whether a recipe is better than another.
+
+    Args:
+        comparison: of two recipes.
+        label: names of both.
+        what: the figure that was compared.
+    """
     d = comparison.difference
-    head = f"{label[comparison.ours]} against {label[comparison.theirs]}: AP {d.spread.mean:+.3f}"
+    head = f"{label[comparison.ours]} against {label[comparison.theirs]}: {what} {d.spread.mean:+.3f}"
     if math.isnan(d.p):
         return f"{head} in one run; a single run cannot tell it from noise."
     head += f" [{d.spread.low:+.3f} to {d.spread.high:+.3f}] over {counted(d.spread.count, 'pair')}"
@@ -101,11 +118,14 @@ def conclusion(comparison: Comparison, label: Mapping[str, str]) -> str:
 def plot(study: Study, path: Path) -> Path:
     """Write the picture of a study."""
     rows = []
+    best = "best_mask_ap" if study.headline == "mask_ap" else "best_ap"
     for arm in study.arms:
-        s = study.spread(arm)
-        rows.append(Row(arm, study.values(arm), s.mean, s.low, s.high, study.values(arm, "best_ap")))
-    kind = "folds" if study.test_share else "seeds"
-    return plot_spread(rows, path, title=f"AP over {kind}", measure="AP, averaged weights of the last epoch")
+        s, values = study.spread(arm), study.values(arm, study.headline)
+        rows.append(Row(arm, values, s.mean, s.low, s.high, study.values(arm, best)))
+    kind, what = "folds" if study.test_share else "seeds", study.measures[study.headline]
+    return plot_spread(
+        rows, path, title=f"{what} over {kind}", measure=f"{what}, averaged weights of the last epoch"
+    )
 
 
 def _p(p: float) -> str:
