@@ -13,7 +13,7 @@ from aerostat.results.detections import Detections
 from aerostat.training.checkpoints import MONITOR_KEY
 from aerostat.training.loop import Trainer
 from aerostat.training.monitor import MAX_SKIPPED, MIN_LOSSES, WINDOW, Monitor
-from aerostat.training.validation import have_same_scores
+from aerostat.training.validation import Validation, have_same_scores
 from aerostat.weights.training_state import load_state
 
 NAMES = ["a.jpg", "b.jpg"]
@@ -229,6 +229,19 @@ def test_a_run_that_finds_nothing_says_so_once(discs, trainer_for, caplog):
     trainer.fit()
     assert caplog.text.count("epoch 1: after 50% of the run AP is still 0") == 1
     assert [(w["epoch"], "batch" in w) for w in warnings_of(trainer)] == [(1, False)]
+
+
+def test_masks_that_are_not_learned_yet_are_no_sign_of_wrong_labels(discs, trainer_for, caplog):
+    caplog.set_level("INFO", "aerostat")
+    trainer = trainer_for(discs, schedule={"epochs": 2}, optim={"lr": 1e-9})
+    trainer.fit()
+    caplog.clear()
+    trainer.monitor.given.clear()
+    nothing = trainer.result
+    trainer.record(Validation(replace(nothing, ap=0.3, masks=nothing), same_scores=False))
+    assert "AP 0.300" in caplog.text and "AP is still 0" not in caplog.text
+    trainer.record(Validation(replace(nothing, masks=nothing), same_scores=False))
+    assert "AP is still 0" in caplog.text
 
 
 def test_the_fused_step_leaves_all_as_it_is_where_it_is_told_that_gradients_are_not_finite():

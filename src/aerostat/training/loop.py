@@ -250,7 +250,7 @@ class Trainer:
             f"  validation  AP {result.ap:.3f}  AP50 {result.ap50:.3f}  AP75 {result.ap75:.3f}{masks}{mark}"
         )
         for text in self.monitor.see_validation(
-            best_ap=position.best_ap,
+            best_ap=max(position.best_ap, result.ap),  # masks begin later than boxes
             same_scores=validation.same_scores,
             share=position.epoch / recipe.schedule.epochs,
             fresh=not recipe.model.weights,

@@ -111,7 +111,7 @@ class Monitor:
         """Return warnings about what a validation found.
 
         Args:
-            best_ap: of the run so far; below 0 where it is undefined.
+            best_ap: of boxes or masks, the better one of the run so far; below 0 where it is undefined.
             same_scores: whether all detections have the same score.
             share: of the run that is done, 0 to 1.
             fresh: whether the run began with fresh weights.
