@@ -52,6 +52,20 @@ def test_folds_of_two_recipes_make_a_table_a_picture_and_a_verdict(aerostat, dat
     assert [t["fold"] for t in json.loads(out)["trials"]] == [1, 2, 1, 2]
 
 
+@pytest.mark.slow
+def test_a_study_with_masks_is_about_masks(aerostat, data, tmp_path):
+    options = ["--classes", "balloon", "--masks", "--tta", "--seeds", "2", "--vary", "optim.lr=0.00001"]
+    code, out, err = aerostat("study", data, *options, *FAST)
+    assert code == 0, err
+    table, rest = out.split("\nA: auto")
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert "mask" in table and table.count("TTA") == 2
+    assert "\nB against A: mask AP" in rest
+    assert err.count("mask AP") == 4 and err.count("box AP") == 4
+    code, out, err = aerostat("study", data, *options, *FAST, "--json")
+    assert json.loads(out)["headline"].startswith("mask_ap")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -43,6 +43,7 @@ def study(
     set_: Assignments = None,
     model: Model = None,
     weights: StartWeights = None,
+    masks: Annotated[bool | None, Parameter(show_default=False)] = None,
     tta: Flag = False,
     out: Path | None = None,
     device: RecipeDevice = None,
@@ -51,7 +52,7 @@ def study(
 ) -> None:
     """Repeat a training over seeds or folds, and compare recipes by mean and spread of AP.
 
-    Type the same command again to resume a study that was stopped, or with more seeds to extend it.
+    With masks in all recipes it is AP of masks, else of boxes. Type the same command again to resume a study that was stopped, or with more seeds to extend it.
 
     Parameters
     ----------
@@ -66,6 +67,8 @@ def study(
         first.
     vary:
         Another recipe: the first one with changes "section.key=value section.key=value"; may be repeated.
+    masks:
+        Also train instance masks, which needs outlines, or boxes alone; by default what the weights have.
     tta:
         Also score the last weights with test-time augmentation.
     out:
@@ -78,7 +81,7 @@ def study(
     if seeds is not None and seeds < 1:
         raise InputError(f"Expected --seeds to be at least 1, found {seeds}.")
     shared = Recipe(model=model, weights=weights, set_=set_)
-    arms = _arms(recipe or ["auto"], vary or [], shared, Fields(device=device))
+    arms = _arms(recipe or ["auto"], vary or [], shared, Fields(device=device, masks=masks))
     dataset = read(data, reading)
     path = out or Path("studies") / (name_of(data) + (f"-folds-{folds}" if folds else ""))
     count = seeds or (1 if folds else 5)
