@@ -122,6 +122,20 @@ def test_the_task_is_that_of_the_weights(outlined, tmp_path):
     assert not boxes.recipe.model.masks
 
 
+@pytest.mark.parametrize(
+    ("masks", "preset", "factor"),
+    [(False, "auto", 3), (False, "small", 3), (True, "small", 1), (False, "published", 1)],
+)
+def test_a_fresh_head_learns_faster(outlined, tmp_path, masks, preset, factor):
+    source = tmp_path / "start.safetensors"
+    weights_file(source, masks=masks)
+    planned = plan(outlined, TrainRequest(None, str(source), preset, values=WITH_MASKS))
+    assert planned.recipe.optim.head_lr_factor == factor
+    assert any("the head learns 3 times as fast" in reason for reason in planned.reasons) == (factor == 3)
+    boxes = plan(outlined, TrainRequest(None, str(source), preset, values=BOXES_ALONE))
+    assert boxes.recipe.optim.head_lr_factor == 1
+
+
 @pytest.mark.parametrize("masks", [True, False])
 def test_weights_of_the_other_task_are_a_start(outlined, tmp_path, start, small, caplog, masks):
     source = weights_file(tmp_path / "start.safetensors", masks=not masks, classes=outlined.classes)

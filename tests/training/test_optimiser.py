@@ -115,11 +115,13 @@ def test_moments_from_a_file_get_the_layout_of_their_weights(fused):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
 
 
-def test_the_backbone_has_its_own_rate_and_every_parameter_is_still_there_once():
+def test_backbone_and_head_have_their_own_rates_and_every_parameter_is_still_there_once():
     net = build("nano", 1)
-    optimiser = build_optimiser(net, lr=0.1, weight_decay=0.05, backbone_lr_factor=0.25)
+    optimiser = build_optimiser(net, lr=0.1, weight_decay=0.05, backbone_lr_factor=0.25, head_lr_factor=3)
     backbone = {id(p) for p in net.backbone.parameters()}
+    head = {id(p) for p in net.bbox_head.parameters()}
     for group in optimiser.param_groups:
         for parameter in group["params"]:
-            assert group["lr_factor"] == (0.25 if id(parameter) in backbone else 1.0)
+            expected = 0.25 if id(parameter) in backbone else 3 if id(parameter) in head else 1
+            assert group["lr_factor"] == expected
     assert len(group_of(optimiser)) == len(list(net.parameters()))

@@ -52,7 +52,8 @@ def study(
 ) -> None:
     """Repeat a training over seeds or folds, and compare recipes by mean and spread of AP.
 
-    With masks in all recipes it is AP of masks, else of boxes. Type the same command again to resume a study that was stopped, or with more seeds to extend it.
+    Mean and spread are those of mask AP where all recipes have masks. Type the same command again to
+    resume a study that was stopped, or with more seeds to extend it.
 
     Parameters
     ----------

@@ -10,22 +10,28 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def build_optimiser(
-    net: nn.Module, *, lr: float, weight_decay: float, backbone_lr_factor: float = 1.0
+    net: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    backbone_lr_factor: float = 1.0,
+    head_lr_factor: float = 1.0,
 ) -> torch.optim.AdamW:
     """Return AdamW over the parameters that need a gradient: no weight decay on norms and biases.
 
     Args:
-        net: parameters whose names begin with ``backbone.`` learn at their own rate.
+        net: parameters whose names begin with ``backbone.`` or ``bbox_head.`` learn at their own rates.
         lr, weight_decay: of AdamW.
-        backbone_lr_factor: learning rate of the backbone, as a factor of `lr`. Each group has its factor
-            under ``lr_factor``.
+        backbone_lr_factor, head_lr_factor: learning rates of backbone and head, as factors of `lr`. Each
+            group has its factor under ``lr_factor``.
     """
+    factors = {"backbone": backbone_lr_factor, "bbox_head": head_lr_factor}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     norms = {id(p) for m in net.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             decay = 0.0 if id(parameter) in norms or name.endswith("bias") else weight_decay
-            factor = backbone_lr_factor if name.startswith("backbone.") else 1.0
+            factor = factors.get(name.partition(".")[0], 1.0)
             groups.setdefault((decay, factor), []).append(parameter)
     # The fused step passes over each parameter once instead of a dozen times; other devices lack it.
     fused = all(p.device.type in ("cpu", "cuda") for group in groups.values() for p in group)

@@ -102,8 +102,8 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     loaded = load_weights(weights_path(source)) if source else None
     data, holdout = _with_validation(data, request.val)
     train_split, val_split = choose_splits(data)
-    choice = _start_of(request, size, source, loaded, train_split, commands)
     masks, about_masks = _choose_masks(_asked_masks(request), loaded, train_split, commands)
+    choice = _start_of(request, size, source, loaded, train_split, masks=masks, commands=commands)
     if masks and request.recipe is None:
         recipe = choice.recipe.override({"eval": {"nms_iou": MASK_NMS_IOU, "max_detections": MAX_MASKS}})
         choice = replace(choice, recipe=recipe)
@@ -188,6 +188,8 @@ def _start_of(
     source: str,
     loaded: Weights | None,
     train_split: Split,
+    *,
+    masks: bool,
     commands: Commands,
 ) -> Choice:
     """Return the recipe that the asked values override, with its reasons."""
@@ -204,6 +206,7 @@ def _start_of(
         epochs=schedule.get("epochs"),
         batch_size=optim.get("batch_size"),
         accumulate=optim.get("accumulate", 1),
+        fresh_head=masks and loaded is not None and not loaded.header.masks,
     )
     return choose(request.preset, basis, commands)
 

@@ -38,6 +38,8 @@ FINE_TUNE_LR = 0.001
 """Learning rate from pretrained weights, for `SMALL_REFERENCE_BATCH`."""
 FROM_SCRATCH_LR = 0.002
 """Learning rate from fresh weights, for `SMALL_REFERENCE_BATCH`."""
+FRESH_HEAD_LR_FACTOR = 3.0
+"""Of a head whose masks are fresh, from weights without masks (benchmarks/balloon.md)."""
 EPOCHS = ((100, 100), (200, 80), (500, 50), (2000, 30), (math.inf, 20))
 """(images, epochs): up to this many images, this many epochs. Few images have to be seen more often."""
 FEW_IMAGES = 500
@@ -105,6 +107,7 @@ class PresetBasis:
         extent: of the training data; the small preset then takes a larger input where objects need one.
         epochs, batch_size: asked for in place of the preset's; what depends on them follows.
         accumulate: iterations whose gradients make one step; rates and averaging follow the steps.
+        fresh_head: whether most of the head is fresh, because the network has masks and the weights have not.
     """
 
     size: str
@@ -115,6 +118,7 @@ class PresetBasis:
     epochs: int | None = None
     batch_size: int | None = None
     accumulate: int = 1
+    fresh_head: bool = False
 
 
 def choose(preset: str, basis: PresetBasis, commands: Commands = PYTHON) -> Choice:
@@ -219,15 +223,18 @@ def _small(basis: PresetBasis) -> tuple[dict[str, Any], list[str]]:
         "ema_momentum": float(f"{1 / horizon:.2g}"),
         "ema_gamma": round(horizon / 2, 1),
     }
+    head = FRESH_HEAD_LR_FACTOR if basis.fresh_head else 1.0
     values: dict[str, Any] = {
-        "optim": {"batch_size": batch, "lr": lr, "clip_grad_norm": 35.0},
+        "optim": {"batch_size": batch, "lr": lr, "clip_grad_norm": 35.0, "head_lr_factor": head},
         "schedule": schedule,
     }
     start = "pretrained weights" if pretrained else "fresh weights"
+    head_reason = f"the head learns {head:g} times as fast: the weights have no masks, so most of it is fresh"
     return values, [
         f"batch {_batch(batch, accumulate)}: about {counted(per_epoch, 'iteration')} an epoch from "
         f"{counted(images, 'image')}",
         f"lr {lr:g}: for {start} at this batch",
+        *([head_reason] if basis.fresh_head else []),
         f"{counted(epochs, 'epoch')}, {counted(iterations, 'iteration')}: {warmup} of warm-up "
         f"(the published 1000 would be {'all of it' if iterations <= 1000 else f'{1000 / iterations:.0%}'})",
         _stage2_reason(epochs),

@@ -123,7 +123,7 @@ class OptimRecipe:
         batch_size: images per iteration over all devices.
         accumulate: iterations whose gradients make one optimiser step.
         lr: learning rate after warm-up.
-        backbone_lr_factor: of the backbone's learning rate to `lr`.
+        backbone_lr_factor, head_lr_factor: of the learning rates of backbone and head to `lr`.
         weight_decay: on convolution weights; never on norms and biases.
         clip_grad_norm: largest gradient norm, 0 for no clipping.
         precision: of the forward pass; losses and assignment are always float32.
@@ -135,6 +135,7 @@ class OptimRecipe:
     accumulate: int = 1
     lr: float = 0.004
     backbone_lr_factor: float = 1.0
+    head_lr_factor: float = 1.0
     weight_decay: float = 0.05
     clip_grad_norm: float = 0.0
     precision: Precision = "32-true"
@@ -146,7 +147,7 @@ class OptimRecipe:
         stride = self.mask_loss_stride
         _require("optim", stride in (1, 2, 4, 8), "mask_loss_stride", "1, 2, 4 or 8", stride)
         _require("optim", 0 < self.lr < 1, "lr", "above 0 and below 1", self.lr)
-        for key in ("weight_decay", "clip_grad_norm", "backbone_lr_factor"):
+        for key in ("weight_decay", "clip_grad_norm", "backbone_lr_factor", "head_lr_factor"):
             value = getattr(self, key)
             _require("optim", 0 <= value < math.inf, key, "0 or more, and finite", value)
 

@@ -122,6 +122,7 @@ class Learner:
             lr=recipe.optim.lr,
             weight_decay=recipe.optim.weight_decay,
             backbone_lr_factor=recipe.optim.backbone_lr_factor,
+            head_lr_factor=recipe.optim.head_lr_factor,
         )
         self.network = TrainedNetwork(self.net)
         self.wrapped, self.optimiser = fabric.setup(self.network, optimiser)
