@@ -167,6 +167,19 @@ def random_detector(size: str, images_bgr: NDArray[np.uint8]) -> RTMDet:
     """Return a network with random weights whose maps are alive, with as many candidates as real ones."""
     torch.manual_seed(0)
     net = build(size, len(CLASSES))
+    bring_to_life(net, images_bgr, CANDIDATES, reach=2.0)
+    return net
+
+
+def bring_to_life(net: RTMDet, images_bgr: NDArray[np.uint8], candidates: int, reach: float) -> None:
+    """Give a network with random weights batch statistics, boxes, and a number of candidates above `LOW`.
+
+    Args:
+        net: as built; it is in evaluation mode afterwards.
+        images_bgr: (1, h, w, 3) what it will see.
+        candidates: points and classes whose score is above `LOW` on these images.
+        reach: strides between a point and the sides of its box.
+    """
     planes = normalise(torch.from_numpy(images_bgr).permute(0, 3, 1, 2).repeat(2, 1, 1, 1))
     with torch.no_grad():
         for module in net.modules():
@@ -175,12 +188,11 @@ def random_detector(size: str, images_bgr: NDArray[np.uint8]) -> RTMDet:
         net.train()(planes)
         for cls, reg in zip(net.bbox_head.rtm_cls, net.bbox_head.rtm_reg, strict=True):
             cls.weight.normal_(std=0.2)
-            reg.bias.fill_(2.0)
-        logits = flatten_levels(net.eval()(planes[:1])[0]).flatten()
-        wanted = math.log(LOW / (1 - LOW)) - logits.topk(CANDIDATES).values[-1].item()
+            reg.bias.fill_(reach)
+        logits = flatten_levels(net.eval()(planes[:1]).cls).flatten()
+        wanted = math.log(LOW / (1 - LOW)) - logits.topk(candidates).values[-1].item()
         for cls in net.bbox_head.rtm_cls:
             cls.bias += wanted
-    return net
 
 
 def _engines(net: RTMDet, size: str, side: int) -> tuple[dict[str, Engine], dict[str, str]]:

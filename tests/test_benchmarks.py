@@ -322,3 +322,17 @@ def test_the_benchmark_of_a_gpu_runs_on_any_device() -> None:
     assert [list(result.figures) for result in results] == [["torch"], ["torch"], ["32-true", "bf16-mixed"]]
     assert not any(result.missing for result in results)
     assert all("floor" in result.note or "no more than" in result.note for result in results)
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "onnx with suppression inside"])
+def test_the_photograph_of_the_masks_has_the_same_number_of_objects_with_masks_and_without(
+    engine: str,
+) -> None:
+    from benchmarks.case import measure
+    from benchmarks.masks import photograph_case
+
+    if engine != "torch":
+        pytest.importorskip("onnxruntime")
+    found = measure(photograph_case("nano", 320, engine), most_rounds=1)  # each round counts the objects
+    assert not found.missing
+    assert list(found.figures) == ["boxes alone", "with masks"]

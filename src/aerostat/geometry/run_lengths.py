@@ -66,8 +66,10 @@ def boundaries_of(
     width, tall = columns.shape
     padded = np.zeros((width, tall + 2), np.bool_)
     padded[:, 1:-1] = columns
-    column, row = np.nonzero(padded[:, 1:] != padded[:, :-1])
-    return (column + max(0, x)) * height + (row + max(0, y))
+    # numpy finds few places among many several times faster along one axis than along two
+    column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), tall + 1)
+    places: NDArray[np.int64] = (column + max(0, x)) * height + (row + max(0, y))
+    return places
 
 
 def canonical(counts: Counts) -> Counts:

@@ -133,7 +133,8 @@ def require_numbers(outputs: list[Tensor]) -> None:
     Raises:
         NotNumbersError: naming the first image of the batch with a NaN.
     """
-    broken = torch.stack([output.flatten(1).sum(1).isnan() for output in outputs]).any(0)  # (N,)
+    # Sums over three axes: flattening would copy maps that lie channels last.
+    broken = torch.stack([output.sum((1, 2, 3)).isnan() for output in outputs]).any(0)  # (N,)
     if broken.any():
         nan = torch.stack([output.isnan().flatten(1).any(1) for output in outputs]).any(0)
         if nan.any():  # a sum is NaN also for infinities of both signs
