@@ -72,6 +72,18 @@ def test_the_document_has_all_figures_and_they_fit_together(aerostat) -> None:
     assert found["photograph"]["size"] == [160, 120]
 
 
+def test_a_network_with_masks_is_named_as_such(aerostat, here: Path) -> None:
+    weights = here / "masks.safetensors"
+    header = Header("nano", ("a",), (64, 64), masks=True)
+    save_weights(weights, build("nano", 1, masks=True).state_dict(), header)
+    code, out, err = aerostat("benchmark", weights, *QUICK[2:], "--json")
+    assert code == 0, err
+    assert json.loads(out)["model"]["masks"] is True
+    code, out, err = aerostat("benchmark", weights, *QUICK[2:])
+    assert code == 0, err
+    assert "64 x 64 px, float32, with masks: " in out
+
+
 def test_lines_fit_a_narrow_terminal_and_name_what_was_measured(aerostat) -> None:
     code, out, _ = aerostat(*QUICK)
     assert code == 0

@@ -27,9 +27,9 @@ def _liven(net: RTMDet) -> RTMDet:
 def lively() -> Callable[..., Detector]:
     """Make a detector with random weights that finds things: ``lively(size, classes, input_side)``."""
 
-    def make(size: str = "nano", classes: int = 2, side: int = 128) -> Detector:
+    def make(size: str = "nano", classes: int = 2, side: int = 128, masks: bool = False) -> Detector:
         torch.manual_seed(1)
         names = tuple(f"thing {number}" for number in range(classes))
-        return Detector(TorchEngine(_liven(build(size, classes))), names, (side, side))
+        return Detector(TorchEngine(_liven(build(size, classes, masks))), names, (side, side))
 
     return make

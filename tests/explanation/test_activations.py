@@ -113,19 +113,23 @@ def test_a_caller_without_gradients_gets_them_here(lively: Lively, caller: Calla
 
 
 @pytest.mark.parametrize(
-    ("size", "name"),
+    ("size", "masks", "name"),
     [
-        ("nano", "neck.out_convs[2]"),
-        ("nano", "neck.top_down_blocks[1]"),
-        ("nano", "backbone.stage3[1].short_conv"),
-        ("nano", "bbox_head.reg_convs[0][1]"),
-        ("tiny", "bbox_head.cls_convs[1][0].conv"),  # shared with the other levels
+        ("nano", False, "neck.out_convs[2]"),
+        ("nano", False, "neck.top_down_blocks[1]"),
+        ("nano", False, "backbone.stage3[1].short_conv"),
+        ("nano", False, "bbox_head.reg_convs[0][1]"),
+        ("tiny", False, "bbox_head.cls_convs[1][0].conv"),  # shared with the other levels
+        ("nano", True, "neck.out_convs[2]"),
+        ("nano", True, "bbox_head.reg_convs[0][1]"),  # another name of the tower of classes
+        ("nano", True, "bbox_head.kernel_convs[0][1]"),  # without influence on boxes
+        ("tiny", True, "bbox_head.cls_convs[1][0].conv"),
     ],
 )
 def test_taking_channels_away_is_what_a_whole_pass_without_them_gives(
-    lively: Lively, size: str, name: str
+    lively: Lively, size: str, masks: bool, name: str
 ) -> None:
-    net = private_copy(lively(size, side=64).net)
+    net = private_copy(lively(size, side=64, masks=masks).net)
     images = torch.randn(1, 3, 64, 64)
     objectives = [partial(at_point, level=level, row=1, column=1) for level in range(3)]
     layer = find_layer(net, name)
@@ -145,7 +149,7 @@ def test_taking_channels_away_is_what_a_whole_pass_without_them_gives(
 
         handle = layer.module.register_forward_hook(hook)
         with torch.no_grad():
-            cls, reg = net(images)
+            cls, reg = net(images)[:2]
         handle.remove()
         return [float(objective(cls, reg)) for objective in objectives]
 

@@ -57,11 +57,12 @@ def test_a_black_box_that_answers_for_other_images_is_refused() -> None:
         scorer(np.zeros((2, 8, 8, 3), np.uint8))
 
 
+@pytest.mark.parametrize("masks", [False, True])
 def test_a_detectors_candidates_are_those_of_decoding_clipped_to_the_photograph(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, masks: bool
 ) -> None:
     torch.manual_seed(3)
-    net = build("nano", 2).eval()
+    net = build("nano", 2, masks).eval()
     with torch.no_grad():
         for layer in [*net.bbox_head.rtm_cls, *net.bbox_head.rtm_reg]:
             layer.weight.normal_(std=0.5)
@@ -76,7 +77,7 @@ def test_a_detectors_candidates_are_those_of_decoding_clipped_to_the_photograph(
 
     def candidates(images_bgr: np.ndarray) -> list[Detections]:
         with torch.no_grad():
-            cls, reg = net(normalise(torch.from_numpy(images_bgr.transpose(0, 3, 1, 2))))
+            cls, reg = net(normalise(torch.from_numpy(images_bgr.transpose(0, 3, 1, 2))))[:2]
         rows = []
         for i in range(len(images_bgr)):
             raw = candidate_boxes([x[i] for x in cls], [x[i] for x in reg], score_threshold=0)
@@ -103,3 +104,15 @@ def test_a_detection_on_its_own_photograph_is_found_with_its_own_score(
     boxes = letterbox.boxes_to_input(detections.boxes_xyxy)
     scorer = scorer_of_detector(detector, boxes, detections.labels, letterbox.resized_size)
     assert scorer(letterbox.apply(image)[None])[0] == pytest.approx(detections.scores, abs=2e-3)
+
+
+def test_scores_of_masked_photographs_take_no_masks() -> None:
+    net = build("nano", 1, masks=True).eval()
+    runs: list[str] = []
+    for name in ("kernel_convs", "mask_head"):
+        part = getattr(net.bbox_head, name)
+        for module in part if name == "kernel_convs" else [part]:
+            module.forward = lambda *_, name=name: runs.append(name)  # copies of the network keep it
+    scorer = scorer_of_detector(Detector(TorchEngine(net), ("a",), (64, 64)), [[0, 0, 9, 9]], [0], (64, 64))
+    assert scorer(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, 1)
+    assert not runs

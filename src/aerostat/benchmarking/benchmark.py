@@ -321,6 +321,7 @@ def _model(source: str, detector: Detector) -> Model:
         classes=len(detector.classes),
         input_size=detector.input_size,
         precision=getattr(about, "precision", "float32"),
+        masks=detector.has_masks,
     )
 
 

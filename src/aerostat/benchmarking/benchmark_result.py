@@ -31,6 +31,7 @@ class Model:
         classes: number of classes.
         input_size: (width, height) of the network's input.
         precision: float32 or int8.
+        masks: whether it gives masks; the photograph's time includes them.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Model:
     classes: int
     input_size: tuple[int, int]
     precision: str
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class BenchmarkResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values; times are seconds."""
         return {
-            "model": asdict(self.model),
+            "model": {name: value for name, value in asdict(self.model).items() if name != "masks" or value},
             "work": None if self.work is None else self.work.to_dict(),
             "machine": self.computer.to_dict() | {"threads": self.threads, "others_cores": self.others_cores},
             "peak": {name: peak.to_dict() for name, peak in self.peaks.items()},
@@ -223,9 +225,10 @@ class BenchmarkResult:
 
     def _heading(self) -> list[str]:
         width, height = self.model.input_size
+        masks = ", with masks" if self.model.masks else ""
         lines = [
             f"{self.model.name}, {counted(self.model.classes, 'class', 'classes')}, "
-            f"{width} x {height} px, {self.model.precision}: {self.model.source}"
+            f"{width} x {height} px, {self.model.precision}{masks}: {self.model.source}"
         ]
         if self.work is not None:
             lines.append(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aerostat.explanation.activations import Objective, forward_from, run_number
 from aerostat.explanation.named_layers import Layer
-from aerostat.model import RTMDet
+from aerostat.model import RTMDet, boxes_alone
 from aerostat.progress import track
 
 BATCH = 16
@@ -35,11 +35,12 @@ def ablated_values(
     """
     plain = _plain_pass(net, layer, images)
     channels = torch.arange(plain.activation.shape[1], device=images.device)
+    light = boxes_alone(net)
     values = []
     with torch.no_grad():
         for without in track(torch.split(channels, batch), f"ablating channels of {layer.name}"):
             with _replaced(net, layer, plain, without):
-                cls, reg = net(images.expand(len(without), -1, -1, -1))[:2]
+                cls, reg = light(images.expand(len(without), -1, -1, -1))
             values.append(torch.stack([objective(cls, reg) for objective in objectives]))
     return torch.cat(values, dim=1)
 

@@ -22,6 +22,8 @@ Objective = Callable[[list[Tensor], list[Tensor]], Tensor]
 LAST_LAYERS = tuple(f"neck.out_convs.{level}" for level in range(3))
 """Paths of the head's inputs by level. A detection depends only on cells of its level near its point."""
 
+_FIRST_NAME, _SECOND_NAME = "bbox_head.cls_convs.", "bbox_head.reg_convs."
+
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
@@ -72,7 +74,11 @@ def forward_from(net: RTMDet, layers: Sequence[Layer], images: Tensor) -> Forwar
 def run_number(net: RTMDet, layer: Layer) -> int:
     """Return the number of the run that a layer's name means; a shared module is run once for each name."""
     names = [path for path, module in net.named_modules(remove_duplicate=False) if module is layer.module]
-    return names.index(layer.path)
+    wanted = layer.path
+    if net.has_masks:  # classes and distances share the runs of one tower, which has two names
+        names = [path for path in names if not path.startswith(_SECOND_NAME)]
+        wanted = wanted.replace(_SECOND_NAME, _FIRST_NAME)
+    return names.index(wanted)
 
 
 def gradients(

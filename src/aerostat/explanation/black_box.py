@@ -13,7 +13,7 @@ from aerostat.errors import InputError
 from aerostat.geometry import boxes as box_arithmetic
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
-from aerostat.model import decode_boxes, flatten_levels, level_points
+from aerostat.model import boxes_alone, decode_boxes, flatten_levels, level_points
 from aerostat.model.overlap import clip_boxes_to, pairwise_iou
 from aerostat.results.detections import Detections
 
@@ -96,7 +96,7 @@ def scorer_of_detector(
         content_size: (width, height) of the photograph within the input. Candidates are clipped to it, as
             detections are, so that the IoU of a detection at the border with itself is 1.
     """
-    engine = TorchEngine(detector.net)
+    engine = TorchEngine(boxes_alone(detector.net))
     explained = torch.as_tensor(np.asarray(boxes_xyxy), dtype=torch.float32, device=detector.device)
     classes = torch.as_tensor(np.asarray(labels), dtype=torch.long, device=detector.device)
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from aerostat.geometry.mask_kernels import KERNEL_PARAMETERS, PROTOTYPES
 from aerostat.geometry.postprocess import STRIDES
-from aerostat.model.head import initialise, share_convolutions, towers
+from aerostat.model.head import BoxOutputs, initialise, share_convolutions, towers
 from aerostat.model.layers import conv_module
 
 MASK_CONVS = 4
@@ -104,8 +104,30 @@ class RTMDetInsSepBNHead(nn.Module):
         """
         cls, reg, kernels = [], [], []
         for i, (level, stride) in enumerate(zip(levels, STRIDES, strict=True)):
-            features = self.cls_convs[i](level)
-            cls.append(self.rtm_cls[i](features))  # (N, K, h, w)
-            reg.append(functional.relu(self.rtm_reg[i](features).float()) * stride)  # (N, 4, h, w)
+            logits, distances = self.boxes_of_level(i, level, stride)
+            cls.append(logits)
+            reg.append(distances)
             kernels.append(self.rtm_kernel[i](self.kernel_convs[i](level)))  # (N, 169, h, w)
         return InstanceOutputs(cls, reg, kernels, self.mask_head(levels).float())
+
+    def boxes_of_level(self, index: int, level: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """Map one level (N, C, h, w) to its logits (N, K, h, w) and distances (N, 4, h, w)."""
+        features = self.cls_convs[index](level)
+        return self.rtm_cls[index](features), functional.relu(self.rtm_reg[index](features).float()) * stride
+
+
+class BoxesOfInstanceHead(nn.Module):
+    """The part of a head with masks that predicts boxes; kernels and mask features are not computed.
+
+    Args:
+        head: with masks; its layers are shared.
+    """
+
+    def __init__(self, head: RTMDetInsSepBNHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, levels: tuple[Tensor, ...]) -> BoxOutputs:
+        """Map three levels (N, C, h, w) to logits and distances of each."""
+        pairs = [self.head.boxes_of_level(i, *of) for i, of in enumerate(zip(levels, STRIDES, strict=True))]
+        return BoxOutputs([cls for cls, _ in pairs], [reg for _, reg in pairs])

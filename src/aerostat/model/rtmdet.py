@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from aerostat.errors import InputError, nearest
 from aerostat.geometry.postprocess import STRIDES
 from aerostat.model.backbone import BASE_CHANNELS, CSPNeXt
 from aerostat.model.head import BoxOutputs, RTMDetSepBNHead
-from aerostat.model.instance_head import InstanceOutputs, RTMDetInsSepBNHead
+from aerostat.model.instance_head import BoxesOfInstanceHead, InstanceOutputs, RTMDetInsSepBNHead
 from aerostat.model.neck import CSPNeXtPAFPN
 
 Size = Literal["nano", "tiny", "s", "m", "l", "x"]
@@ -118,6 +119,25 @@ class RTMDet(nn.Module):
             raise ValueError(f"expected images (N, 3, H, W) with H and W multiples of 32, got {shape}")
         outputs: Outputs = self.bbox_head(self.neck(self.backbone(images)))
         return outputs
+
+
+def boxes_alone(net: RTMDet) -> RTMDet:
+    """Return a network that gives the same boxes and computes no masks; it shares all layers.
+
+    Args:
+        net: returned itself if it has no masks.
+
+    Example:
+        >>> light = boxes_alone(build("nano", num_classes=1, masks=True))
+        >>> light.has_masks, len(light(torch.zeros(1, 3, 32, 32)))
+        (False, 2)
+    """
+    head = net.bbox_head
+    if not isinstance(head, RTMDetInsSepBNHead):
+        return net
+    light = copy.copy(net)
+    light._modules = {**net._modules, "bbox_head": BoxesOfInstanceHead(head)}
+    return light
 
 
 def build(size: str, num_classes: int, masks: bool = False) -> RTMDet:
