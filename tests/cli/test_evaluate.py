@@ -192,6 +192,21 @@ def test_eval_gives_the_figures_of_masks_as_json(aerostat, coco, seer):
     assert "1 of 3 objects have no mask" in ended.err
 
 
+@pytest.mark.parametrize(("form", "kind"), [("rle", dict), ("polygons", list)])
+def test_eval_saves_masks_in_the_form_that_is_asked_for(aerostat, coco, seer, form, kind):
+    seer("disc", masks=True)
+    ended = aerostat("eval", "any", coco, "--save", "found.json", "--mask-format", form)
+    assert ended.code == 0
+    assert {type(row["segmentation"]) for row in json.loads(Path("found.json").read_text())} == {kind}
+
+
+def test_eval_refuses_a_form_of_masks_without_a_file(aerostat, coco, seer):
+    seer("disc", masks=True)
+    ended = aerostat("eval", "any", coco, "--mask-format", "polygons")
+    assert ended.code == 2
+    assert "--mask-format polygons is for --save" in ended.err
+
+
 def test_eval_without_outlines_says_why_there_are_no_masks(aerostat, coco, seer):
     seer("disc", masks=True)
     ended = aerostat("eval", "any", coco, "--json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -33,6 +33,7 @@ from aerostat.text import counted
 if TYPE_CHECKING:
     from aerostat.datasets.records import ImageRecord, Split
     from aerostat.results.detections import Detections
+    from aerostat.results.io import MaskFormat
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def evaluate(
     drawn: Masks = MASKS,
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
+    mask_format: Annotated[Literal["rle", "polygons"] | None, Parameter(show_default=False)] = None,
     force: Force = False,
     input_size: InputSize = None,
     engine: Engine = "auto",
@@ -70,6 +72,8 @@ def evaluate(
         COCO's three limits on detections per image.
     save:
         Also write the detections as COCO results to this file.
+    mask_format:
+        How --save states masks: rle (run lengths, the default) or polygons. Both are exact.
     """
     from aerostat.datasets.summary import require_usable
     from aerostat.evaluation.coco import evaluate_detections
@@ -79,6 +83,8 @@ def evaluate(
     tta = views.chosen()
     if save is not None:
         require_free(save, force, "--save")
+    elif mask_format is not None:
+        raise InputError(f"--mask-format {mask_format} is for --save, which was not given.")
     detector = load_for_use(weights, device, input_size, engine, tta)
     dataset = read_for(detector.classes, data, reading)
     if split in (None, "val"):
@@ -110,7 +116,7 @@ def evaluate(
     if remark := mask_remark(part, of_images, result, drawn.masks):
         _log.warning(remark)
     if save is not None:
-        _save_results(save, part, found)
+        _save_results(save, part, found, mask_format or "rle")
     planned = None if tta is None else tta.plan(detector.input_size)
     if json_:
         print(document(result.to_dict() | {"tta": planned and planned.to_dict(), "unreadable": unreadable}))
@@ -118,7 +124,9 @@ def evaluate(
         console.tell(*result.render().split("\n"), *(planned.describe().split("\n") if planned else ()))
 
 
-def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detections]]) -> None:
+def _save_results(
+    path: Path, part: Split, found: list[tuple[ImageRecord, Detections]], mask_format: MaskFormat
+) -> None:
     """Write COCO results under the image and category ids of the annotations."""
     from aerostat.results.io import write_coco
 
@@ -127,4 +135,4 @@ def _save_results(path: Path, part: Split, found: list[tuple[ImageRecord, Detect
     for record, detections in found:
         shared = [name for name in detections.classes if name in id_of]
         results.append((record.id, detections.filter(classes=shared)))
-    write_coco(path, results, [id_of.get(name, 0) for name in found[0][1].classes])
+    write_coco(path, results, [id_of.get(name, 0) for name in found[0][1].classes], mask_format=mask_format)

@@ -97,6 +97,7 @@ class TideResult:
         ap50_gain: gain of AP50, over all detections, if the errors of one kind are corrected (TIDE's dAP); 0
             or more, -1 without objects.
         best: score threshold with the best F1; None without a right detection.
+        masks: whether the IoU is that of masks.
     """
 
     classes: tuple[str, ...]
@@ -109,6 +110,7 @@ class TideResult:
     ap50: float
     ap50_gain: dict[Kind, float]
     best: OperatingPoint | None
+    masks: bool = False
 
     def count(self, kind: Kind) -> int:
         """Return the number of errors of a kind."""
@@ -122,6 +124,7 @@ class TideResult:
         """Return the errors as JSON values; undefined figures are None."""
         return {
             "classes": list(self.classes),
+            **({"masks": True} if self.masks else {}),
             "score": self.score,
             "ap50": None if self.ap50 == UNDEFINED else self.ap50,
             "kinds": {
@@ -201,6 +204,7 @@ def tide(
         ap50=ap50,
         ap50_gain=gain,
         best=best_f1(matching),
+        masks=masks,
     )
 
 
