@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import InputError
+from aerostat.geometry.mask_columns import ColumnSpans
 from aerostat.geometry.masks import Masks
 from aerostat.geometry.run_lengths import Counts
 
@@ -84,10 +85,6 @@ def _vertical_borders(counts: Counts, image_size: tuple[int, int]) -> Floats:
     places, times = np.unique(np.concatenate([changes, changes + height]), return_counts=True)
     places = places[times % 2 == 1]
     starts, stops = places[0::2], places[1::2]
-    # A run that goes on at the top of the next column is one piece in each column.
-    pieces = (stops - 1) // height - starts // height + 1
-    run = np.repeat(np.arange(len(starts)), pieces)
-    column = starts[run] // height + np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    top = np.maximum(starts[run], column * height) - column * height
-    bottom = np.minimum(stops[run], (column + 1) * height) - column * height
-    return np.stack([column, top, column, bottom], 1).astype(np.float64)
+    runs = np.zeros(len(starts), np.int64), starts, stops
+    pieces = ColumnSpans.of_runs(runs, (width + 1, height), 1)  # the last border is right of the image
+    return np.stack([pieces.column, pieces.top, pieces.column, pieces.bottom], 1).astype(np.float64)
