@@ -1,6 +1,7 @@
 """The container of masks against dense arrays, and against pycocotools to the pixel and to the byte."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -304,3 +305,15 @@ def test_patches_without_a_corner_or_of_another_shape_are_refused():
         Masks.from_patches([np.ones((2, 2), bool)], [], SIZE)
     with pytest.raises(InputError, match=r"found \(2,\) for mask 0"):
         Masks.from_patches([np.ones(2, bool)], [(0, 0)], SIZE)
+
+
+def test_a_long_outline_is_filled_in_little_memory_and_to_the_pixel():
+    corners = np.random.default_rng(0).uniform(-50, 650, (12_000, 2))  # six million pixels long
+    tracemalloc.start()
+    masks = Masks.from_polygons([[corners]], (600, 500))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 250 << 20  # it was 2 GB
+    mask_tools = pytest.importorskip("pycocotools.mask")
+    [expected] = mask_tools.frPyObjects([corners.ravel().tolist()], 500, 600)
+    assert masks.to_coco()[0]["counts"] == expected["counts"].decode()

@@ -7,7 +7,7 @@ those of pycocotools (https://github.com/cocodataset/cocoapi, common/maskApi.c),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,8 @@ _UPSAMPLING = 5.0
 """Steps per pixel along an outline (`rleFrPoly` in maskApi.c)."""
 _MAX_MARGIN = 100_000.0
 """Pixels around the image within which outlines are walked to the same step as by pycocotools."""
+_STEPS_AT_ONCE = 1 << 20
+"""Steps along an outline in memory at a time."""
 _MAX_CHUNKS = 7
 """Characters of one number of a compressed string; seven hold 35 bits."""
 
@@ -111,14 +113,19 @@ def rasterise(polygon: Polygon, size: tuple[int, int]) -> Counts:
         size: (width, height) of the image.
     """
     width, height = size
-    x, y = _walk(_near(polygon, size))
-    moved = np.flatnonzero(x[1:] != x[:-1]) + 1
-    left = np.where(x[moved] < x[moved - 1], x[moved], x[moved] - 1)
-    column = (left + 0.5) / _UPSAMPLING - 0.5
-    in_middle = (np.floor(column) == column) & (column >= 0) & (column <= width - 1)
-    top = np.minimum(y[moved], y[moved - 1])[in_middle]
-    row = np.ceil(np.clip((top + 0.5) / _UPSAMPLING - 0.5, 0, height))
-    places = column[in_middle].astype(np.int64) * height + row.astype(np.int64)
+    places = np.zeros(0, np.int64)
+    for x, y in _walks(_near(polygon, size)):
+        moved = np.flatnonzero(x[1:] != x[:-1]) + 1
+        left = np.where(x[moved] < x[moved - 1], x[moved], x[moved] - 1)
+        column = (left + 0.5) / _UPSAMPLING - 0.5
+        in_middle = (np.floor(column) == column) & (column >= 0) & (column <= width - 1)
+        top = np.minimum(y[moved], y[moved - 1])[in_middle]
+        row = np.ceil(np.clip((top + 0.5) / _UPSAMPLING - 0.5, 0, height))
+        found = column[in_middle].astype(np.int64) * height + row.astype(np.int64)
+        if len(places):  # two at one place cancel, so that there are never more than pixels
+            found, times = np.unique(np.concatenate([places, found]), return_counts=True)
+            found = found[times % 2 == 1]
+        places = found
     return counts_between(np.sort(places), width * height)
 
 
@@ -130,14 +137,31 @@ def _near(polygon: Polygon, size: tuple[int, int]) -> Polygon:
     return clip(polygon + _MAX_MARGIN, width + 2 * _MAX_MARGIN, height + 2 * _MAX_MARGIN) - _MAX_MARGIN
 
 
-def _walk(polygon: Polygon) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the points along a closed outline in fifths of a pixel, neighbours at most one step apart."""
+def _walks(polygon: Polygon) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield x and y of the points along a closed outline in fifths of a pixel, some of them at a time.
+
+    Neighbours are at most one step apart. Each part begins with the last point of the part before it.
+    """
     corners = (_UPSAMPLING * polygon + 0.5).astype(np.int64)  # towards zero, as in C
     start, end = corners, np.roll(corners, -1, axis=0)
+    steps = np.cumsum(np.abs(end - start).max(axis=1, initial=0) + 1)
+    last: NDArray[np.int64] = np.zeros((2, 0), np.int64)
+    begin = 0
+    while begin < len(corners):
+        done = steps[begin - 1] if begin else 0
+        stop = max(begin + 1, int(np.searchsorted(steps, done + _STEPS_AT_ONCE, "right")))
+        x, y = np.concatenate([last, _walk(start[begin:stop], end[begin:stop])], axis=1)
+        yield x, y
+        last = np.stack([x[-1:], y[-1:]])
+        begin = stop
+
+
+def _walk(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the points (2, n) along edges (e, 2) from their starts to their ends."""
     reach = np.abs(end - start)
     steep = reach[:, 0] < reach[:, 1]
     main = steep.astype(np.int64)  # the axis along which an edge is longer
-    rows = np.arange(len(corners))
+    rows = np.arange(len(start))
     backwards = start[rows, main] > end[rows, main]
     first, last = (np.where(backwards[:, None], a, b) for a, b in ((end, start), (start, end)))
     length = reach.max(axis=1)
@@ -148,7 +172,7 @@ def _walk(polygon: Polygon) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     step = np.where(backwards[edge], length[edge] - step, step)
     along = first[edge, main[edge]] + step
     across = (first[edge, side[edge]] + rise[edge] * step + 0.5).astype(np.int64)
-    return np.where(steep[edge], across, along), np.where(steep[edge], along, across)
+    return np.stack([np.where(steep[edge], across, along), np.where(steep[edge], along, across)])
 
 
 def compress(counts: Counts, offsets: NDArray[np.int64]) -> list[bytes]:
