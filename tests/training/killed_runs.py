@@ -1,13 +1,13 @@
 """Train a small run again and again, kill it with SIGKILL, look at what it left, and go on with it.
 
-    python tests/training/killed_runs.py FOLDER KILLS [SEED]
+    python tests/training/killed_runs.py FOLDER KILLS [SEED [MASKS]]
 
-Kills fall by turns at a random moment and at a chosen one within the writing of a file: half written, written
-but not flushed, flushed but not renamed, just renamed, half a line of the log. After each kill every file of
-the run is opened. When a run has come to its end it must be the undisturbed one to the bit, and the next one
-begins, until there have been so many kills. A process is forked for each attempt, so that none has to import
-anything. The last line on stdout is a JSON document with the counts; the first thing that is not as it should
-be is an error.
+Kills fall by turns at a random moment and at a chosen one within the writing of a file: half written,
+written but not flushed, flushed but not renamed, just renamed, half a line of the log. After each kill
+every file of the run is opened. When a run has come to its end it must be the undisturbed one to the bit,
+and the next one begins, until there have been so many kills. With MASKS 1 the runs learn masks. A process
+is forked for each attempt, so that none has to import anything. The last line on stdout is a JSON document
+with the counts; the first thing that is not as it should be is an error.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ from aerostat.training.validation import Validation
 from aerostat.weights.checkpoint import load_weights
 from aerostat.weights.training_state import load_state
 
-VALUES = {
+VALUES: dict[str, dict[str, Any]] = {
     "data": {"input_size": 64, "threads": 2},
     "optim": {"batch_size": 1, "accumulate": 2, "lr": 0.01},
     "schedule": {"epochs": 4, "stage2_share": 0.25, "warmup_iterations": 2, "ema_gamma": 2.0},
@@ -60,8 +60,9 @@ UNLIKE = ("images_per_second", "memory_mb", "seconds")
 """What the clock and the machine have a say in."""
 
 
-def main(folder: Path, kills: int, seed: int = 0) -> None:
+def main(folder: Path, kills: int, seed: int = 0, masks: int = 0) -> None:
     """Do all of it; see the module."""
+    VALUES["model"] = {"masks": bool(masks)}
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     score_by_epoch()
@@ -122,7 +123,10 @@ def score_by_epoch() -> None:
     record = Trainer.record
 
     def recorded(trainer: Trainer, found: Validation) -> None:
-        record(trainer, replace(found, result=replace(found.result, ap=APS[trainer.position.epoch])))
+        result = replace(found.result, ap=APS[trainer.position.epoch])
+        if result.masks is not None:
+            result = replace(result, masks=replace(result.masks, ap=result.ap))
+        record(trainer, replace(found, result=result))
 
     Trainer.record = recorded  # type: ignore[method-assign]
 
@@ -282,7 +286,9 @@ def draw_data(root: Path) -> None:
             assert cv2.imwrite(str(folder / f"{i}.png"), image_bgr)
             images.append({"id": i, "file_name": f"{i}.png", "width": 72, "height": 64})
             box = {"bbox": [x, y, side, side], "area": side**2, "iscrowd": 0}
-            objects.append({"id": i + 1, "image_id": i, "category_id": 1, **box})
+            outline = [x, y, x + side, y, x + side, y + side, x, y + side]
+            mark = {"category_id": 1, "segmentation": [outline]}
+            objects.append({"id": i + 1, "image_id": i, **mark, **box})
         document = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "square"}]}
         (folder / "_annotations.coco.json").write_text(json.dumps(document))
 
