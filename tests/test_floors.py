@@ -17,6 +17,7 @@ FLOORS = (
     ("geometry",),
     ("images",),
     ("draw",),
+    ("video",),
     ("model",),
     ("weights",),
     ("datasets",),

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from aerostat.cli import console
 from aerostat.cli.app import app
+from aerostat.cli.clips import CLIPS, Clips, names_of, tell_outcome
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
 from aerostat.cli.options import (
@@ -26,8 +27,8 @@ from aerostat.cli.options import (
     MaskFiles,
     Masks,
     Predict,
-    Switch,
     Tta,
+    given_options,
 )
 from aerostat.cli.reading import read_for
 from aerostat.cli.refusals import refuse
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aerostat.inference.annotation_sinks import CocoResults
+    from aerostat.inference.clip_sinks import RowFormat
     from aerostat.inference.detector import Detector
     from aerostat.inference.sinks import FileForm, Judge
 
@@ -52,7 +54,8 @@ def predict(
     written: MaskFiles = MASK_FILES,
     out: Path = Path("predictions"),
     format_: Annotated[list[str] | None, Parameter(name="--format", negative=())] = None,
-    pictures: Switch = True,
+    pictures: Annotated[bool | None, Parameter(show_default=False)] = None,
+    clips: Clips = CLIPS,
     sort: Flag = False,
     truth: Path | None = None,
     input_size: InputSize = None,
@@ -60,9 +63,9 @@ def predict(
     device: Device = "auto",
     json_: JsonFlag = False,
 ) -> None:
-    """Detect objects on photographs.
+    """Detect objects on photographs, clips, cameras and streams.
 
-    Writes pictures with boxes or masks, and a file with the detections.
+    Writes pictures or videos with boxes or masks, and a file with the detections.
 
     Parameters
     ----------
@@ -70,25 +73,49 @@ def predict(
         Run directory, work directory of MMDetection, weights file, exported .onnx or .xml, or name of the
         zoo.
     sources:
-        Images, folders, or patterns such as "photos/*.jpg".
+        Images, clips, folders, or patterns such as "photos/*.jpg"; the number of a camera; the address of a
+        stream, such as rtsp://door/1; - for names of files on standard input.
     out:
-        Folder for what is written.
+        Folder for what is written; - writes the rows of clips and streams to standard output.
     format_:
-        File with the detections: json (default), csv or coco. The name of an annotation format (see
+        File with the detections: json (default), csv or coco. For clips and streams: jsonl (default), json,
+        csv or mot. The name of an annotation format (see
         `aerostat convert --help`) writes drafts that its tool opens. Several with commas: csv,json.
     pictures:
-        Draw the detections on the photographs, which is the default, or do not.
+        Draw the detections on the photographs, which is the default, or do not. For clips and streams,
+        write a picture of each frame, or do not, which is the default.
     sort:
         Sort the pictures into correct/ (every object found, nothing else), errors/ and not-annotated/.
     truth:
         Annotations: a data set folder or an annotation file. --sort sorts by them (by default by those of
         SOURCE). Without --sort, --format coco takes their ids and writes the bare list that loadRes takes.
     """
+    from aerostat.inference.clip_sources import open_sources
+    from aerostat.inference.predict_clips import predict_clips
     from aerostat.inference.predict_folder import predict_to_folder
     from aerostat.inference.sinks import PictureFiles
 
     keep.check()
     tta = views.chosen()
+    sources = names_of(sources)
+    moving = open_sources(sources, out, clips.reading())
+    if moving is not None:
+        refuse({"--sort": sort, "--truth": truth, **given_options(written)}, "is for photographs")
+        done_clips = predict_clips(
+            lambda: load_for_use(weights, device, input_size, engine, tta),
+            moving,
+            out,
+            files=clips.writing(_rows(format_), bool(pictures), out),
+            score=keep.score,
+            nms_iou=keep.nms_iou,
+            tta=tta or False,
+            masks=drawn.masks,
+            mask_threshold=drawn.mask_threshold,
+        )
+        tell_outcome(done_clips, out, json_)
+        return
+    clips.refuse_for_photographs()
+    pictures = pictures is not False
     judge = _judge(sources, truth, pictures) if sort else None
     names = _formats(format_, sources)
     if not sort and "coco" not in names:
@@ -118,6 +145,25 @@ def predict(
         raise AerostatError(
             f"{len(done.failed)} of {total} images could not be read, first {done.failed[0][0]}; {rest}."
         )
+
+
+def _rows(words: list[str] | None) -> tuple[RowFormat, ...]:
+    """Return the formats of rows about clips.
+
+    Raises:
+        InputError: a name is unknown.
+    """
+    from aerostat.inference.clip_sinks import ROW_FILES
+
+    known = {str(name): name for name in ROW_FILES}
+    names = [name for word in words or ["jsonl"] for name in word.split(",") if name]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"Expected --format among {', '.join(known)} for clips and streams, found {name!r}."
+                f"{nearest(name, known)}"
+            )
+    return tuple(dict.fromkeys(known[name] for name in names))
 
 
 def _formats(words: list[str] | None, sources: tuple[str, ...]) -> list[str]:

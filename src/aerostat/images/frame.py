@@ -11,10 +11,34 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aerostat.errors import InputError
+from aerostat.images.location import Location
 from aerostat.images.read import image_of_pillow, read_image
 
 AnyImage = Path | str | NDArray[np.uint8] | Image.Image
 """A file, an image (H, W, 3) uint8 BGR, or a PIL image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What the frames of one moving source share: a video, a camera, a stream, an animation, or pages.
+
+    >>> Clip("door.mp4", "door", rate=25.0).rate
+    25.0
+
+    Args:
+        name: of the source in messages and files with results: a path, ``camera 0``, or an address without
+            its password.
+        stem: begins the names of files that are written about it; no other source of the call has it.
+        rate: frames that it yields each second, on average; None for pages, which have no times.
+        live: whether it goes on while a frame is worked on.
+        frames: about how many frames it yields; None if that is not known.
+    """
+
+    name: str
+    stem: str
+    rate: float | None = None
+    live: bool = False
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +54,9 @@ class Frame:
         name: what tells the frame from others, such as a file name; written pictures are named after it.
         index: place within the source, from 0.
         time_s: seconds since the beginning of a video; None for a still picture.
-        path: the file; None for a frame that exists in memory only.
+        path: the file; None for a frame that exists in memory only. A frame of a clip has that of the clip.
+        clip: the moving source that it is from; None for a still picture.
+        stored: where its bytes are, if they are not in a file, such as a member of an archive.
 
     Raises:
         InputError: the array is no image, or there is neither an array nor a file.
@@ -41,16 +67,22 @@ class Frame:
     index: int = 0
     time_s: float | None = None
     path: Path | None = None
+    clip: Clip | None = None
+    stored: Location | None = None
 
     def __post_init__(self) -> None:
         if self.image_bgr is not None:
             check_image(self.image_bgr)
-        elif self.path is None:
+        elif self.path is None and self.stored is None:
             raise InputError(f"Expected `image_bgr` or `path` for the frame {self.name!r}, found neither.")
 
     @property
     def location(self) -> str:
-        """Where the frame comes from, for messages and files: its path, else its name."""
+        """Where the frame comes from, for messages and files: its clip, its path, else its name."""
+        if self.clip is not None:
+            return self.clip.name
+        if self.stored is not None:
+            return self.stored.name
         return self.name if self.path is None else str(self.path)
 
     def read(self) -> NDArray[np.uint8]:
@@ -61,8 +93,9 @@ class Frame:
         """
         if self.image_bgr is not None:
             return self.image_bgr
-        assert self.path is not None
-        return read_image(self.path)
+        place = self.stored or self.path
+        assert place is not None
+        return read_image(place)
 
 
 def as_frame(image: AnyImage | Frame, index: int = 0) -> Frame:

@@ -227,8 +227,12 @@ def _markup(text: str) -> Kind | None:
     return Kind("a text", _DOWNLOAD, False) if text else None
 
 
-def unread_pictures(paths: Sequence[PurePath]) -> str:
+def unread_pictures(paths: Sequence[PurePath], *, clips: bool = True) -> str:
     """Return how many video clips and raw files are among files, with the first; empty if there are none.
+
+    Args:
+        paths: the files.
+        clips: whether clips count.
 
     >>> unread_pictures([PurePath("a.mp4"), PurePath("b.jpg")])
     '1 video clip (first a.mp4)'
@@ -236,7 +240,7 @@ def unread_pictures(paths: Sequence[PurePath]) -> str:
     texts = []
     for noun, suffixes in (("video clip", CLIP_SUFFIXES), ("raw file of a camera", RAW_SUFFIXES)):
         found = [path.name for path in paths if path.suffix.lower() in suffixes]
-        if found:
+        if found and (clips or suffixes is not CLIP_SUFFIXES):
             plural = "" if noun == "video clip" else "raw files of cameras"
             texts.append(f"{counted(len(found), noun, plural)} (first {found[0]})")
     return " and ".join(texts)

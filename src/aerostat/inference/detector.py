@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from aerostat.images.frame import AnyImage, Frame, as_frame
 from aerostat.images.prefetch import ImageFile, prefetch_images, read_file
 from aerostat.inference.backends.engine import Engine, NotNumbersError
 from aerostat.inference.backends.exported_backend import processors
+from aerostat.inference.clip_sources import StreamArguments, open_stream
 from aerostat.inference.options import PredictArguments, PredictOptions, PredictPlan
 from aerostat.inference.views import SeenImage, as_detections, see
 from aerostat.progress import progress_shown, track
@@ -29,6 +30,9 @@ if TYPE_CHECKING:  # torch is loaded when weights are: an exported model does wi
     from aerostat.weights.checkpoint import Header
 
 Item = TypeVar("Item", bound=Frame | ImageFile)
+
+BATCH_SIZE = 4
+"""Images that the network sees at a time, where it is faster with batches."""
 
 MAX_WORKERS = 8
 """Maximum number of photographs in work at once: each needs memory for the network's maps."""
@@ -132,11 +136,11 @@ class Detector:
         self,
         images: Iterable[Item],
         *,
-        batch_size: int = 4,
+        batch_size: int = BATCH_SIZE,
         threads: int | None = None,
         on_unreadable: Callable[[Item, InputError], None] | None = None,
         **options: Unpack[PredictArguments],
-    ) -> Iterator[tuple[Item, Detections]]:
+    ) -> Generator[tuple[Item, Detections]]:
         """Yield each image with its detections, in order, while the next ones are worked on.
 
         On a GPU threads read and decode, and the network sees batches. On the CPU each thread takes a
@@ -170,6 +174,29 @@ class Detector:
         for items, seen in batches:
             found = self._detect(self.engine, seen, [item.path for item in items], plan)
             yield from zip(items, found, strict=True)
+
+    def stream(
+        self, source: Path | str | int | Iterable[Frame], **options: Unpack[StreamArguments]
+    ) -> Generator[tuple[Frame, Detections]]:
+        """Yield each frame of a clip, a camera or a stream with its detections, in order.
+
+        Of a live source each frame is the latest one. Frames that came meanwhile are dropped.
+
+        >>> for frame, detections in model.stream("door.mp4", every=2):  # doctest: +SKIP
+        ...     print(frame.index, frame.time_s, detections)
+
+        Args:
+            source: a path, the number of a camera, an address (rtsp, http), or a source of frames.
+            **options: ``every``, ``start_s``, ``end_s`` and ``fps`` choose frames, see `Selection`; for the
+                others see `PredictOptions`.
+
+        Raises:
+            InputError: the source cannot be opened.
+            AerostatError: it could not be read to its end, such as a clip that is cut.
+        """
+        stream = open_stream(source, options)
+        yield from self.predict_images(stream.frames, **stream.plan, **stream.predict)
+        stream.check()
 
     def _predict_each(
         self,

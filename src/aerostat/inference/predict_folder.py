@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import length_hint
 from pathlib import Path
 from typing import Any, Unpack
 
 from aerostat.datasets import formats as annotation_formats
-from aerostat.errors import InputError, clause
+from aerostat.errors import AerostatError, InputError, clause
 from aerostat.files import require_folder
 from aerostat.images.frame import Frame
 from aerostat.inference.annotation_sinks import CocoResults, CocoResultSink, DraftSink, draft_format
-from aerostat.inference.detector import Detector
+from aerostat.inference.detector import BATCH_SIZE, Detector
 from aerostat.inference.options import PredictArguments, PredictOptions
 from aerostat.inference.sinks import (
     CUT_OUTS,
@@ -30,6 +32,7 @@ from aerostat.inference.sinks import (
     PictureSink,
     Sink,
     SortedPictureSink,
+    StoppableSink,
     Verdict,
     folder_of,
     picture_path,
@@ -47,32 +50,50 @@ def predict_to_sinks(
     sinks: Sequence[Sink],
     *,
     progress: bool = True,
+    read_ahead: bool = True,
     on_unreadable: Callable[[Frame, InputError], None] | None = None,
     **options: Unpack[PredictArguments],
 ) -> int:
     """Detect on every frame of a source, hand the detections to sinks, and return the number of frames.
 
-    The sinks are closed at the end, unless an error came or no frame could be read.
+    The sinks are closed at the end, unless an error came or no frame could be read. After an error or Ctrl-C
+    those are stopped that have a method `stop`, see `StoppableSink`.
 
     Args:
         detector: from `aerostat.load`.
         source: any iterable of frames.
         sinks: each gets every frame with its detections, in order.
         progress: whether to show progress.
+        read_ahead: whether to read frames before they are needed, which is faster. Of a live source they
+            would be old when they are looked at.
         on_unreadable: is called with each frame that cannot be read, which is then left out; None raises.
         **options: see `PredictOptions`.
 
     Raises:
         InputError: a frame cannot be read, and `on_unreadable` is None.
     """
-    total = len(source) if isinstance(source, Sized) else None
+    total = length_hint(source) or None
     frames = 0
-    with progress_shown(progress):
-        results = detector.predict_images(source, on_unreadable=on_unreadable, **options)
-        for frame, detections in track(results, "predicting", total=total):
-            frames += 1
-            for sink in sinks:
-                sink.write(frame, detections)
+    results = detector.predict_images(
+        source,
+        batch_size=BATCH_SIZE if read_ahead else 1,
+        threads=None if read_ahead else 0,
+        on_unreadable=on_unreadable,
+        **options,
+    )
+    try:
+        with progress_shown(progress):
+            for frame, detections in track(results, "predicting", total=total):
+                frames += 1
+                for sink in sinks:
+                    sink.write(frame, detections)
+    except BaseException:
+        results.close()
+        for sink in sinks:
+            if isinstance(sink, StoppableSink):
+                with suppress(AerostatError, OSError):  # the first error is the one to tell
+                    sink.stop()
+        raise
     if frames:
         for sink in sinks:
             sink.close()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from aerostat.draw.saving import save_image
 from aerostat.files import file_stem
@@ -48,6 +48,17 @@ class Sink(Protocol):
 
         It is not called if an error came before, or no frame could be read.
         """
+
+
+@runtime_checkable
+class StoppableSink(Protocol):
+    """A sink that keeps what it has when an error or Ctrl-C comes.
+
+    It is a `Sink` with one method more.
+    """
+
+    def stop(self) -> None:
+        """Finish early, so that all frames so far can be read. It is called in place of `close`."""
 
 
 class Verdict(Protocol):

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from aerostat.errors import InputError
 from aerostat.images.frame import AnyImage, Frame, as_frame
-from aerostat.images.kinds import unread_pictures
+from aerostat.images.kinds import CLIP_SUFFIXES, unread_pictures
 from aerostat.images.read import IMAGE_SUFFIXES, list_images
+from aerostat.video.capture import is_clip
 
 _log = logging.getLogger(__name__)
 
@@ -68,13 +69,15 @@ class Images:
             yield as_frame(image, index)
 
 
-def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:
+def find_images(sources: Sequence[str], out: Path | None = None, *, clips: bool = False) -> list[Path]:
     """Return the images that files, folders (searched through) and patterns name, each once, in order.
 
     Args:
         sources: files, folders and patterns such as ``photos/*.jpg``.
         out: a folder that is not searched if it stands inside of a source, because it holds the pictures of
             an earlier call.
+        clips: whether clips among the images are read as well: they are left out without a word, and a
+            folder may hold clips alone.
 
     Raises:
         InputError: a source does not exist, or names no image.
@@ -83,7 +86,7 @@ def find_images(sources: Sequence[str], out: Path | None = None) -> list[Path]:
         raise InputError("Expected at least one image, folder or pattern to predict on.")
     found: dict[Path, Path] = {}
     for source in sources:
-        for path in _images_of(source, out):
+        for path in _images_of(source, out, clips):
             found.setdefault(path.absolute(), path)
     return list(found.values())
 
@@ -103,12 +106,35 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _images_of(source: str, out: Path | None) -> Iterator[Path]:
+def clips_named(source: str, out: Path | None = None) -> list[Path]:
+    """Return the clips that a file, a folder (searched through) or a pattern names, in order.
+
+    Suffix and content must tell that a file is a clip. If it is named outright, the content does.
+
+    Args:
+        source: a file, a folder or a pattern.
+        out: see `find_images`.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path] if is_clip(path) else []
+    if path.is_dir():
+        files, start = sorted(path.rglob("*")), path
+    elif glob.has_magic(source):
+        files = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207 - as below
+        start = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    else:
+        return []
+    named = (p for p in files if p.suffix.lower() in CLIP_SUFFIXES and not p.name.startswith("."))
+    return [clip for clip in _not_drawn(list(named), start, out) if clip.is_file() and is_clip(clip)]
+
+
+def _images_of(source: str, out: Path | None, clips: bool) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
         images = _not_drawn(list_images(path, recursive=True), path, out)
-        unread = unread_pictures(_not_drawn(sorted(path.rglob("*")), path, out))
-        if not images:
+        unread = unread_pictures(_not_drawn(sorted(path.rglob("*")), path, out), clips=not clips)
+        if not images and not clips:
             rest = f"; it holds {unread}, which prediction does not read yet" if unread else ""
             raise InputError(f"There are no images in the folder {path}{rest}.")
         if unread:
@@ -120,12 +146,12 @@ def _images_of(source: str, out: Path | None) -> Iterator[Path]:
         matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - pathlib refuses absolute patterns
         if not matches:
             raise InputError(f"No file matches {source}.")
-        yield from _images_among(list(map(Path, matches)), source, out)
+        yield from _images_among(list(map(Path, matches)), source, out, clips)
     else:
         raise InputError(f"There is no image or folder {source}.")
 
 
-def _images_among(matches: Sequence[Path], pattern: str, out: Path | None) -> list[Path]:
+def _images_among(matches: Sequence[Path], pattern: str, out: Path | None, clips: bool) -> list[Path]:
     """Return the images among the matches of a pattern, and those of the folders that it matches.
 
     ``photos/*`` means the photographs, not the annotations beside them. If no match has the suffix of an
@@ -137,13 +163,14 @@ def _images_among(matches: Sequence[Path], pattern: str, out: Path | None) -> li
     files: list[Path] = []
     for match in matches:
         files += list_images(match) if match.is_dir() else [match]
-    if (images := [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]) and images != files:
-        if unread := unread_pictures(files):
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if (images or clips) and images != files:
+        if unread := unread_pictures(files, clips=not clips):
             _log.warning("%s: left out %s, which prediction does not read yet", pattern, unread)
         files = images
     start = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
     images = _not_drawn(files, start, out)
-    if not images:
+    if not images and not clips:
         raise InputError(f"No image matches {pattern}.")
     return images
 

@@ -148,7 +148,7 @@ class Validator:
             threads=self.threads,
             on_unreadable=leave_out,
         )
-        with closing(results):  # type: ignore[type-var]  # a generator
+        with closing(results):
             for done, (record, detections) in enumerate(
                 track(results, f"evaluating {self.split.name}", len(images)), 1
             ):

@@ -1,0 +1,1 @@
+"""Moving pictures: clips, cameras, streams, animations and pages in; video files out."""
