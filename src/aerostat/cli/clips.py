@@ -36,9 +36,10 @@ class Clips:
     end:
         Time in a clip or stream to end at.
     fps:
-        Look at no more frames a second than this.
+        Look at no more frames a second than this. With --video, photographs are 10 or this many a second.
     video:
-        Write a video with the detections, which is the default for clips and streams, or do not.
+        Write a video with the detections, which is the default for clips and streams, or do not. Photographs
+        are then the frames of a clip.
     video_format:
         webm (VP9), vp8 (WebM, five times faster to write), avi (Motion JPEG, for office programs) or mp4
         (H.264 where your OpenCV has it, else VP9). By default webm, and vp8 for cameras and streams.
@@ -67,13 +68,15 @@ class Clips:
             InputError: a time or a number cannot be.
         """
         from aerostat.inference.clip_sources import ClipOptions
+        from aerostat.video.live import Patience
         from aerostat.video.times import Selection, seconds
 
         if not self.timeout > 0:
             raise InputError(f"Expected --timeout above 0, found {self.timeout:g}.")
         start_s = 0.0 if self.start is None else seconds(self.start)
         end_s = None if self.end is None else seconds(self.end)
-        return ClipOptions(Selection(self.every, start_s, end_s, self.fps), self.timeout)
+        selection = Selection(self.every, start_s, end_s, self.fps)
+        return ClipOptions(selection, Patience(self.timeout), self.video and (self.fps or SEQUENCE_RATE))
 
     def writing(self, rows: tuple[RowFormat, ...], pictures: bool, out: Path) -> ClipFiles:
         """Return what is written.
@@ -110,6 +113,9 @@ class Clips:
                 f"{given[0]} is for clips, cameras and streams, found photographs alone; leave it out."
             )
 
+
+SEQUENCE_RATE = 10.0
+"""Frames per second of photographs that --video takes as a clip, without --fps."""
 
 CLIPS = Clips()
 """Nothing asked for."""

@@ -78,12 +78,12 @@ class Frame:
 
     @property
     def location(self) -> str:
-        """Where the frame comes from, for messages and files: its clip, its path, else its name."""
-        if self.clip is not None:
-            return self.clip.name
+        """Where the frame comes from, for messages and files: its path, its clip, else its name."""
+        if self.path is not None:
+            return str(self.path)
         if self.stored is not None:
             return self.stored.name
-        return self.name if self.path is None else str(self.path)
+        return self.name if self.clip is None else self.clip.name
 
     def read(self) -> NDArray[np.uint8]:
         """Return the pixels (H, W, 3) uint8 BGR; they are read from the file if they are not at hand.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -81,22 +82,47 @@ def read_directory(file: IO[bytes]) -> Directory | None:
     Args:
         file: that can seek; its place is changed.
     """
+    return next((directory for _, directory in directories(file, 1)), None)
+
+
+def directories(file: IO[bytes], most: int) -> Iterator[tuple[int, Directory]]:
+    """Yield the directories of a TIFF or BigTIFF file with their places; a broken one ends them.
+
+    Args:
+        file: that can seek; its place is changed.
+        most: directories, at most.
+    """
     file.seek(0)
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
-        return None
+        return
+    seen = set[int]()
     try:
         version = struct.unpack(f"{order}H", head[2:4])[0]
-        if version == 42:
-            (start,) = struct.unpack(f"{order}I", head[4:8])
-            return Directory(_entries(file, start, order, "H", "I"), head[8:10] == b"CR")
-        if version == 43:
-            (start,) = struct.unpack(f"{order}Q", head[8:16])
-            return Directory(_entries(file, start, order, "Q", "Q"))
+        if version not in (42, 43):
+            return
+        codes = ("H", "I") if version == 42 else ("Q", "Q")
+        place = head[4:8] if version == 42 else head[8:16]
+        is_canon = version == 42 and head[8:10] == b"CR"
+        while len(seen) < most:
+            (start,) = struct.unpack(f"{order}{codes[1]}", place)
+            if not start or start in seen:  # the last one, or a circle
+                return
+            seen.add(start)
+            values = _entries(file, start, order, *codes)
+            yield start, Directory(values, is_canon)
+            place = _next_place(file, start, order, *codes)
     except (struct.error, OverflowError, ValueError, OSError):
-        return None
-    return None
+        return
+
+
+def _next_place(file: IO[bytes], start: int, order: str, count_code: str, word: str) -> bytes:
+    """Return the bytes that state the place of the next directory."""
+    file.seek(start)
+    (number,) = struct.unpack(f"{order}{count_code}", file.read(struct.calcsize(count_code)))
+    file.seek(number * (4 + 2 * struct.calcsize(word)), 1)
+    return file.read(struct.calcsize(word))
 
 
 def _entries(file: IO[bytes], start: int, order: str, count_code: str, word: str) -> dict[int, int]:

@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, cast
 
 from aerostat.errors import AerostatError, InputError, clause
+from aerostat.images.archive import AnyPath, ArchivePath
 from aerostat.images.frame import Clip, Frame
+from aerostat.images.kinds import CLIP_SUFFIXES
 from aerostat.inference.options import PredictArguments
 from aerostat.inference.sources import Files, clips_named, find_images
-from aerostat.video.addresses import check_scheme, is_address, shown_address, stem_of_address
+from aerostat.video.addresses import is_address, shown_address, stem_of_address
 from aerostat.video.capture import VideoFile, is_clip
+from aerostat.video.live import PATIENCE, Patience, open_live
+from aerostat.video.pages import open_pages
 from aerostat.video.times import Selection
 
 ALL_FRAMES = Selection()
 """Every frame of a clip."""
 
-TIMEOUT_S = 10.0
-"""Seconds within which a stream or a camera must answer."""
+
+PAGED_SUFFIXES = (".gif", ".webp", ".png", ".apng", ".tif", ".tiff")
+"""Suffixes of files that may hold several pictures."""
 
 
 class Moving(Protocol):
@@ -27,6 +32,11 @@ class Moving(Protocol):
 
     clip: Clip
     problem: str | None
+    """Why it was not read to its end."""
+
+    @property
+    def remark(self) -> str | None:
+        """What else a person should know."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order."""
@@ -38,11 +48,14 @@ class ClipOptions:
 
     Args:
         selection: which frames are looked at.
-        timeout_s: seconds within which a stream or a camera must answer.
+        patience: how long a stream or a camera is waited for.
+        sequence_rate: frames per second of photographs that are the frames of a clip; None leaves them
+            single.
     """
 
     selection: Selection = ALL_FRAMES
-    timeout_s: float = TIMEOUT_S
+    patience: Patience = PATIENCE
+    sequence_rate: float | None = None
 
 
 def open_moving(
@@ -60,14 +73,15 @@ def open_moving(
         InputError: it cannot be opened.
     """
     options = options or ClipOptions()
-    text = str(source)
-    if is_address(text):
-        check_scheme(text)
-        raise InputError("streams")
-    path = Path(source) if not isinstance(source, int) else None
-    if path is not None and path.is_file() and is_clip(path):
+    text, stem = str(source), stem or stem_of(source)
+    if is_live(text):
+        return open_live(text, stem, options.selection, options.patience)
+    path = Path(source) if not isinstance(source, int) else Path(text)
+    if not path.is_file():
+        return None
+    if is_clip(path):
         return VideoFile(path, stem, options.selection)
-    return None
+    return open_pages(path, stem, options.selection)
 
 
 class StreamArguments(PredictArguments, total=False):
@@ -136,12 +150,12 @@ def open_stream(source: str | int | Path | Iterable[Frame], arguments: StreamArg
     return Stream(moving, AT_ONCE if moving.clip.live else ReadingPlan(), options)
 
 
-def stem_of(source: str | int | Path) -> str:
+def stem_of(source: str | int | AnyPath) -> str:
     """Return the name for files that are written about a source."""
     text = str(source)
     if is_address(text):
         return stem_of_address(text)
-    if text.isdigit() and not Path(text).exists():
+    if is_live(text):
         return f"camera-{int(text)}"
     return Path(text).stem
 
@@ -198,65 +212,129 @@ def open_sources(
 ) -> Chain | None:
     """Return all that names stand for, in order; None if all are photographs.
 
+    A source that cannot be opened costs itself alone, if there are others.
+
     Args:
         names: files, folders (searched through), patterns, addresses of streams and numbers of cameras.
         out: a folder that is not searched, see `find_images`.
         options: how moving sources are read.
 
     Raises:
-        InputError: a source does not exist, or cannot be opened.
+        InputError: a source does not exist, or none of them can be opened.
     """
-    targets: list[Path | str] = []
-    seen = set[Path]()
-    moves = False
-    for name in names:
-        if _is_live(name):
-            targets.append(name)
-            moves = True
-            continue
-        clips = clips_named(name, out)
-        images = find_images([name], out, clips=bool(clips)) if clips != [Path(name)] else []
-        for path in (*images, *clips):
-            if path.absolute() not in seen:
-                seen.add(path.absolute())
-                targets.append(path)
-        moves = moves or bool(clips)
-    if not moves:
-        return None
     options = options or ClipOptions()
+    named = [_Named(name, *_named(name, out)) for name in names]
     failed: list[tuple[str, InputError]] = []
-    parts = tuple(_opened(targets, options, failed))
-    if not parts:
+    parts = tuple(_opened(named, options, failed))
+    if not parts and failed:
         raise failed[0][1]
-    return Chain(parts, tuple((name, clause(error)) for name, error in failed), options.selection)
+    if not failed and all(isinstance(part, Files) for part in parts):
+        return None
+    reasons = tuple((shown_address(name), clause(error)) for name, error in failed)
+    return Chain(parts, reasons, options.selection)
 
 
-def _is_live(name: str) -> bool:
-    return is_address(name) or (name.isdigit() and not Path(name).exists())
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What one name stands for: a live source, or images and clips."""
+
+    name: str
+    images: tuple[AnyPath, ...] = ()
+    clips: tuple[Path, ...] = ()
+
+
+def _named(name: str, out: Path | None) -> tuple[tuple[AnyPath, ...], tuple[Path, ...]]:
+    if is_live(name):
+        return (), ()
+    clips = clips_named(name, out)
+    images = [] if clips == [Path(name)] else find_images([name], out, clips=bool(clips))
+    return tuple(images), tuple(clips)
 
 
 def _opened(
-    targets: Iterable[Path | str], options: ClipOptions, failed: list[tuple[str, InputError]]
+    named: Iterable[_Named], options: ClipOptions, failed: list[tuple[str, InputError]]
 ) -> Iterator[Files | Moving]:
-    stills: list[Path] = []
+    """Yield the sources in order; neighbouring photographs are one."""
+    stills: list[AnyPath] = []
+    seen = set[AnyPath]()
     taken = set[str]()
-    for target in targets:
-        stem = _free(stem_of(target), taken)
-        try:
-            moving = open_moving(target, stem, options)
-        except InputError as error:
-            failed.append((shown_address(str(target)), error))
-            continue
-        if moving is None:
-            stills.append(Path(target))
-            continue
-        taken.add(stem.lower())
-        if stills:
-            yield Files(stills)
-            stills = []
-        yield moving
+    for one in named:
+        targets = (*one.images, *one.clips) or (one.name,)
+        sequence: list[Path] = []
+        for target in targets:
+            place = target if isinstance(target, str) else target.absolute()
+            if place in seen:
+                continue
+            seen.add(place)  # type: ignore[arg-type]
+            stem = _free(stem_of(target), taken)
+            try:
+                moving = _moving(target, stem, options, outright=len(targets) == 1)
+            except InputError as error:
+                failed.append((str(target), error))
+                continue
+            if moving is not None:
+                taken.add(stem.lower())
+                if stills:
+                    yield Files(stills)
+                    stills = []
+                yield moving
+            elif options.sequence_rate is not None and isinstance(target, Path):
+                sequence.append(target)
+            elif not isinstance(target, str):
+                stills.append(target)
+        if sequence and options.sequence_rate is not None:
+            stem = _free(sequence[0].absolute().parent.name or "frames", taken)
+            taken.add(stem.lower())
+            yield PhotographSequence(sequence, stem, options.sequence_rate, options.selection)
     if stills:
         yield Files(stills)
+
+
+def _moving(target: AnyPath | str, stem: str, options: ClipOptions, *, outright: bool) -> Moving | None:
+    """Return a moving source, None for a photograph.
+
+    Of many files only those are opened whose suffix may belong to an animation or to pages.
+    """
+    if isinstance(target, ArchivePath):
+        return None
+    suffixes = (*PAGED_SUFFIXES, *CLIP_SUFFIXES)
+    if not isinstance(target, str) and not outright and target.suffix.lower() not in suffixes:
+        return None
+    return open_moving(target, stem, options)
+
+
+class PhotographSequence:
+    """Photographs that are the frames of a clip.
+
+    Args:
+        paths: of the photographs, in order.
+        stem: begins the names of files that are written about it.
+        rate: frames per second.
+        selection: which of them are looked at.
+    """
+
+    def __init__(self, paths: Sequence[Path], stem: str, rate: float, selection: Selection) -> None:
+        self.problem: str | None = None
+        self.remark: str | None = None
+        self._paths, self._rate, self._selection = paths, rate, selection
+        frames = selection.frames(len(paths), rate)
+        self.clip = Clip(str(paths[0].parent), stem, selection.rate(rate), frames=frames)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the photographs; each is read by the thread that works on it."""
+        wanted = self._selection.chooser()
+        for index, path in enumerate(self._paths):
+            time_s = round(index / self._rate, 6)
+            choice = wanted(index, time_s)
+            if choice is None:
+                return
+            if choice:
+                yield Frame(None, path.name, index, time_s, path, self.clip)
+
+
+def is_live(name: str) -> bool:
+    """Return whether a name is an address, or the number of a camera; a file of that name comes first."""
+    return is_address(name) or (name.isdigit() and not Path(name).exists())
 
 
 def _free(stem: str, taken: set[str]) -> str:

@@ -273,6 +273,7 @@ class Written:
                     f"{sink.writer.path}: {counted(sink.writer.resized, 'frame')} of another size were "
                     f"fitted into {width} x {height} px; the rows have boxes in pixels of each frame"
                 )
+        notes += [part.remark for part in self.source.moving if part.remark is not None]
         if "mot" in self.files.rows:
             notes.append(
                 "MOT text has no classes: it counts frames from 1, and has an id of -1 without a tracker"

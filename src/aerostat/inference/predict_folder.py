@@ -125,7 +125,7 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
         return {
-            "images": [detections.to_dict() for _, detections in self.found],
+            "images": [{**detections.to_dict(), "file": name} for name, detections in self.found],
             "pictures": [str(path) for path in self.pictures],
             "files": [str(path) for path in self.files],
             "failed": [{"file": name, "reason": reason} for name, reason in self.failed],
@@ -200,17 +200,18 @@ def predict_to_folder(
             needs masks, and there are none.
     """
     source = Files(find_images(sources, out))
+    photographs = [path for path in source.paths if isinstance(path, Path)]
     wanted = pictures if isinstance(pictures, PictureFiles) else PictureFiles(drawn=pictures)
-    files = [_file_sink(out, kind, source.paths) for kind in formats]
+    files = [_file_sink(out, kind, photographs) for kind in formats]
     files += [LabelMapSink(out / LABEL_MAPS)] * wanted.label_maps
     files += [CutOutSink(out / CUT_OUTS)] * wanted.cut_outs
     require_folder(out)
     if wanted.drawn:
         folders = [out] if judge is None else [out / folder for folder in FOLDERS]
         drawn = [picture_path(folder, name) for name in source.names for folder in folders]
-        _spare_photographs(source.paths, drawn, out)
+        _spare_photographs(photographs, drawn, out)
     if wanted.label_maps or wanted.cut_outs:
-        _spare_sources(source.paths, out)
+        _spare_sources(photographs, out)
     # The detector is loaded only when the folder is known to be free.
     detector = load_detector()
     _require_masks(detector, formats, wanted, options.get("masks"))

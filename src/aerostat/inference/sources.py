@@ -6,12 +6,14 @@ import glob
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from aerostat.errors import InputError
+from aerostat.images.archive import AnyPath, ArchivePath, is_zip, open_archive
 from aerostat.images.frame import AnyImage, Frame, as_frame
 from aerostat.images.kinds import CLIP_SUFFIXES, unread_pictures
+from aerostat.images.location import location_of
 from aerostat.images.read import IMAGE_SUFFIXES, list_images
 from aerostat.video.capture import is_clip
 
@@ -36,11 +38,11 @@ class Files:
     Every frame has a name of its own, under which a picture of it can be written.
 
     Args:
-        paths: the files, in order.
+        paths: the files, on disk or in archives, in order.
     """
 
-    def __init__(self, paths: Sequence[Path | str]) -> None:
-        self.paths = [Path(path) for path in paths]
+    def __init__(self, paths: Sequence[AnyPath | str]) -> None:
+        self.paths = [path if isinstance(path, ArchivePath) else Path(path) for path in paths]
         self.names = unique_names(self.paths)
 
     def __len__(self) -> int:
@@ -48,7 +50,10 @@ class Files:
 
     def __iter__(self) -> Iterator[Frame]:
         for index, (path, name) in enumerate(zip(self.paths, self.names, strict=True)):
-            yield Frame(None, name, index, path=path)
+            if isinstance(path, ArchivePath):
+                yield Frame(None, name, index, stored=location_of(path))
+            else:
+                yield Frame(None, name, index, path=path)
 
 
 class Images:
@@ -69,11 +74,11 @@ class Images:
             yield as_frame(image, index)
 
 
-def find_images(sources: Sequence[str], out: Path | None = None, *, clips: bool = False) -> list[Path]:
-    """Return the images that files, folders (searched through) and patterns name, each once, in order.
+def find_images(sources: Sequence[str], out: Path | None = None, *, clips: bool = False) -> list[AnyPath]:
+    """Return the images that files, folders (searched through), archives and patterns name, once, in order.
 
     Args:
-        sources: files, folders and patterns such as ``photos/*.jpg``.
+        sources: files, folders, zip archives and patterns such as ``photos/*.jpg``.
         out: a folder that is not searched if it stands inside of a source, because it holds the pictures of
             an earlier call.
         clips: whether clips among the images are read as well: they are left out without a word, and a
@@ -84,14 +89,14 @@ def find_images(sources: Sequence[str], out: Path | None = None, *, clips: bool 
     """
     if not sources:
         raise InputError("Expected at least one image, folder or pattern to predict on.")
-    found: dict[Path, Path] = {}
+    found: dict[AnyPath, AnyPath] = {}
     for source in sources:
         for path in _images_of(source, out, clips):
             found.setdefault(path.absolute(), path)
     return list(found.values())
 
 
-def unique_names(paths: Sequence[Path]) -> list[str]:
+def unique_names(paths: Sequence[AnyPath]) -> list[str]:
     """Return a name for each file: its own, with the folder or a number if another file has it already.
 
     Names are compared without their suffixes, since a picture may be written with another one.
@@ -129,7 +134,7 @@ def clips_named(source: str, out: Path | None = None) -> list[Path]:
     return [clip for clip in _not_drawn(list(named), start, out) if clip.is_file() and is_clip(clip)]
 
 
-def _images_of(source: str, out: Path | None, clips: bool) -> Iterator[Path]:
+def _images_of(source: str, out: Path | None, clips: bool) -> Iterator[AnyPath]:
     path = Path(source)
     if path.is_dir():
         images = _not_drawn(list_images(path, recursive=True), path, out)
@@ -140,6 +145,8 @@ def _images_of(source: str, out: Path | None, clips: bool) -> Iterator[Path]:
         if unread:
             _log.warning("%s: left out %s, which prediction does not read yet", path, unread)
         yield from images
+    elif is_zip(path):
+        yield from images_in(path)
     elif path.exists():
         yield path
     elif glob.has_magic(source):
@@ -149,6 +156,23 @@ def _images_of(source: str, out: Path | None, clips: bool) -> Iterator[Path]:
         yield from _images_among(list(map(Path, matches)), source, out, clips)
     else:
         raise InputError(f"There is no image or folder {source}.")
+
+
+def images_in(archive: Path) -> list[ArchivePath]:
+    """Return the images in a zip archive, in order.
+
+    Raises:
+        InputError: there are none, or the archive is damaged or dangerous.
+    """
+    names = sorted(open_archive(archive).members)
+    images = [ArchivePath(archive, name) for name in names if PurePath(name).suffix.lower() in IMAGE_SUFFIXES]
+    unread = unread_pictures([PurePath(name) for name in names])
+    if not images:
+        rest = f"; it holds {unread}: unpack it first" if unread else ""
+        raise InputError(f"There are no images in the archive {archive}{rest}.")
+    if unread:
+        _log.warning("%s: left out %s; unpack it to have them read", archive, unread)
+    return images
 
 
 def _images_among(matches: Sequence[Path], pattern: str, out: Path | None, clips: bool) -> list[Path]:

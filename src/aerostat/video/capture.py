@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -16,8 +15,6 @@ from aerostat.images.frame import Clip, Frame
 from aerostat.images.kinds import CLIP, PREFIX, kind_of
 from aerostat.video.container import missing_bytes
 from aerostat.video.times import Selection
-
-_log = logging.getLogger(__name__)
 
 MAX_RATE = 240.0
 """Frames per second that are believed. Some containers state the ticks of their clock, 1000 or 90000."""
@@ -65,11 +62,12 @@ class VideoFile:
         self.selection = selection or Selection()
         self.problem: str | None = None
         """What was wrong with the clip, known once it was read."""
+        self.remark: str | None = None
         self.lacking = _check(self.path)
         capture = open_file(self.path)
         try:
-            rate = rate_of(capture)
-            frames = _stated_frames(capture)
+            rate = _believed_rate(capture) or _measured_rate(self.path)
+            frames = stated_frames(capture)
             if not capture.grab():
                 raise InputError(self._no_picture())
         finally:
@@ -176,12 +174,28 @@ def open_file(path: Path) -> cv2.VideoCapture:
 
 
 def rate_of(capture: cv2.VideoCapture) -> float:
-    """Return the frames per second that an opened clip states; NaN is never returned."""
+    """Return the frames per second that an opened clip states, or `DEFAULT_RATE`."""
+    return _believed_rate(capture) or DEFAULT_RATE
+
+
+def _believed_rate(capture: cv2.VideoCapture) -> float | None:
     stated = float(capture.get(cv2.CAP_PROP_FPS))
-    return stated if 0 < stated <= MAX_RATE else DEFAULT_RATE
+    return stated if 0 < stated <= MAX_RATE else None
 
 
-def _stated_frames(capture: cv2.VideoCapture) -> int | None:
+def _measured_rate(path: Path) -> float:
+    """Return the frames per second of a clip by the times of its first frames."""
+    capture = open_file(path)
+    times: list[float] = []
+    while len(times) < RATE_FRAMES and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    capture.release()
+    length = times[-1] - times[0] if times else 0.0
+    rate = (len(times) - 1) / length if length > 0 else DEFAULT_RATE
+    return rate if 0 < rate <= MAX_RATE else DEFAULT_RATE
+
+
+def stated_frames(capture: cv2.VideoCapture) -> int | None:
     """Return how many frames a clip states; None if it does not tell."""
     frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(frames) if 0 < frames < 1e9 else None
