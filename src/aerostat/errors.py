@@ -29,7 +29,9 @@ def clause(error: AerostatError) -> str:
     'expected an image, found nothing: a.png'
     """
     sentence = str(error).removesuffix(".")
-    return f"e{sentence[1:]}" if sentence.startswith("Expected ") else sentence
+    return (
+        sentence[0].lower() + sentence[1:] if sentence.startswith(("Expected ", "The", "This ")) else sentence
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

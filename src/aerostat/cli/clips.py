@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from aerostat.cli.options import Flag, given_options
 from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from aerostat.inference.clip_sinks import RowFormat
     from aerostat.inference.clip_sources import ClipOptions
@@ -78,7 +80,7 @@ class Clips:
         selection = Selection(self.every, start_s, end_s, self.fps)
         return ClipOptions(selection, Patience(self.timeout), self.video and (self.fps or SEQUENCE_RATE))
 
-    def writing(self, rows: tuple[RowFormat, ...], pictures: bool, out: Path) -> ClipFiles:
+    def writing(self, rows: tuple[RowFormat, ...], pictures: bool | None, out: Path) -> ClipFiles:
         """Return what is written.
 
         Raises:
@@ -129,12 +131,13 @@ def names_of(sources: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: there is no name, ``-`` stands twice, or a name is an address: those are typed.
     """
-    if "-" not in sources:
+    typed = [source for source in sources if Path(source) == Path("-")]
+    if not typed:
         return tuple(sources)
     text = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
     lines = text.split("\0") if "\0" in text else text.splitlines()
     names = [line for line in lines if line.strip()]
-    if not names or sources.count("-") > 1:
+    if not names or len(typed) > 1:
         found = "none" if not names else "- twice"
         raise InputError(f"Expected names of files on standard input, found {found}.")
     from aerostat.video.addresses import is_address
@@ -143,7 +146,7 @@ def names_of(sources: Sequence[str]) -> tuple[str, ...]:
         raise InputError(
             "Expected names of files on standard input, found an address; type addresses as SOURCE."
         )
-    at = sources.index("-")
+    at = sources.index(typed[0])
     return (*sources[:at], *names, *sources[at + 1 :])
 
 
@@ -166,3 +169,22 @@ def tell_outcome(done: ClipOutcome, out: Path, as_json: bool) -> None:
         rest = "the others are done" if done.counts else "nothing was written"
         more = f" ({len(done.failed)} sources in all)" if len(done.failed) > 1 else ""
         raise AerostatError(f"{name} was not read to its end{more}: {reason}; {rest}.")
+
+
+@contextlib.contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which stops services, end the work as Ctrl-C does: all files are ended whole."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # outside of the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from aerostat.cli import console
 from aerostat.cli.app import app
-from aerostat.cli.clips import CLIPS, Clips, names_of, tell_outcome
+from aerostat.cli.clips import CLIPS, Clips, ended_like_ctrl_c, names_of, tell_outcome
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
 from aerostat.cli.options import (
@@ -101,17 +101,18 @@ def predict(
     moving = open_sources(sources, out, clips.reading())
     if moving is not None:
         refuse({"--sort": sort, "--truth": truth, **given_options(written)}, "is for photographs")
-        done_clips = predict_clips(
-            lambda: load_for_use(weights, device, input_size, engine, tta),
-            moving,
-            out,
-            files=clips.writing(_rows(format_), bool(pictures), out),
-            score=keep.score,
-            nms_iou=keep.nms_iou,
-            tta=tta or False,
-            masks=drawn.masks,
-            mask_threshold=drawn.mask_threshold,
-        )
+        with ended_like_ctrl_c():
+            done_clips = predict_clips(
+                lambda: load_for_use(weights, device, input_size, engine, tta),
+                moving,
+                out,
+                files=clips.writing(_rows(format_), pictures, out),
+                score=keep.score,
+                nms_iou=keep.nms_iou,
+                tta=tta or False,
+                masks=drawn.masks,
+                mask_threshold=drawn.mask_threshold,
+            )
         tell_outcome(done_clips, out, json_)
         return
     clips.refuse_for_photographs()

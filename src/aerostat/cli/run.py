@@ -13,6 +13,9 @@ from aerostat.cli.names import as_typed
 from aerostat.errors import AerostatError, InputError
 from aerostat.progress import progress_shown
 
+STANDARD = "./-"
+"""What `-` becomes, which would be taken for an option: the same path, in other words."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +30,7 @@ def run(words: Sequence[str]) -> Any:
         CycloptsError: the words are no command.
     """
     options = words[: words.index("--")] if "--" in words else words
-    rest = [word for word in options if word not in (*VERBOSE, *QUIET)]
+    rest = [STANDARD if word == "-" else word for word in options if word not in (*VERBOSE, *QUIET)]
     verbose, quiet = (any(name in options for name in names) for names in (VERBOSE, QUIET))
     if verbose and quiet:
         raise InputError("The options --verbose and --quiet exclude each other; leave one of them out.")

@@ -16,7 +16,7 @@ from aerostat.draw.saving import save_image
 from aerostat.files import file_stem, replacing
 from aerostat.geometry.boxes import xyxy_to_xywh
 from aerostat.images.frame import Frame
-from aerostat.inference.sinks import Sink
+from aerostat.inference.sinks import FILES, Sink
 from aerostat.results.detections import Detections
 from aerostat.results.io import CSV_COLUMNS, decimals
 from aerostat.video.writer import VideoFormat, VideoWriter, require_space
@@ -24,8 +24,8 @@ from aerostat.video.writer import VideoFormat, VideoWriter, require_space
 RowFormat = Literal["jsonl", "json", "csv", "mot"]
 ROW_FILES: dict[RowFormat, str] = {
     "jsonl": "detections.jsonl",
-    "json": "detections.json",
-    "csv": "detections.csv",
+    "json": FILES["json"],
+    "csv": FILES["csv"],
     "mot": ".txt",
 }
 """Names of files with the detections of frames. MOT text has one file for each clip, named after it."""
@@ -317,7 +317,7 @@ class FramePictureSink:
         self.pictures = 0
 
     def write(self, frame: Frame, detections: Detections) -> None:
-        """Draw the detections and write the picture."""
+        """Draw the detections and write the picture; its name has the number of the frame."""
         require_space(self.folder)
         detections.draw(frame.read()).save(place_of(self.folder, frame) / f"{frame.index:06d}.jpg")
         self.pictures += 1

@@ -13,9 +13,9 @@ from aerostat.images.frame import Clip, Frame
 from aerostat.images.kinds import CLIP_SUFFIXES
 from aerostat.inference.options import PredictArguments
 from aerostat.inference.sources import Files, clips_named, find_images
-from aerostat.video.addresses import is_address, shown_address, stem_of_address
+from aerostat.video.addresses import is_address, stem_of_address
 from aerostat.video.capture import VideoFile, is_clip
-from aerostat.video.live import PATIENCE, Patience, open_live
+from aerostat.video.live import PATIENCE, Patience, name_of, open_live
 from aerostat.video.pages import open_pages
 from aerostat.video.times import Selection
 
@@ -201,10 +201,14 @@ class Chain:
             if isinstance(part, Files):
                 yield from part
                 continue
+            count = 0
             try:
-                yield from part
+                for count, frame in enumerate(part, start=1):  # noqa: B007 - used below
+                    yield frame
             except InputError as error:
                 part.problem = clause(error)
+            if not count and part.problem is None:
+                part.problem = f"no frame is from {self.selection.described()}"
 
 
 def open_sources(
@@ -230,8 +234,8 @@ def open_sources(
         raise failed[0][1]
     if not failed and all(isinstance(part, Files) for part in parts):
         return None
-    reasons = tuple((shown_address(name), clause(error)) for name, error in failed)
-    return Chain(parts, reasons, options.selection)
+    reasons = [(name_of(name) if is_live(name) else name, clause(error)) for name, error in failed]
+    return Chain(parts, tuple(reasons), options.selection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from aerostat.inference.clip_sinks import (
 from aerostat.inference.clip_sources import Chain
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictArguments
-from aerostat.inference.predict_folder import predict_to_sinks
-from aerostat.inference.sinks import Sink
+from aerostat.inference.predict_folder import predict_to_sinks, spare_photographs
+from aerostat.inference.sinks import PictureSink, Sink, picture_path
+from aerostat.inference.sources import Files
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 from aerostat.video.writer import ENCODINGS, VideoFormat, check_format
@@ -43,7 +44,8 @@ class ClipFiles:
         rows: formats of the files with the detections.
         video: whether to write videos with the detections drawn on them.
         video_format: of the videos; None is WebM, with VP9 for clips and the faster VP8 for live sources.
-        pictures: whether to write a picture of each frame.
+        pictures: whether to write pictures with the detections: True of each frame, False of none. None is
+            of photographs and of pages, which no video shows.
         crops: whether to write a picture of each detection.
         segment_s: seconds after which the files of a source are ended and others are begun; None is never.
     """
@@ -51,7 +53,7 @@ class ClipFiles:
     rows: tuple[RowFormat, ...] = ("jsonl",)
     video: bool = True
     video_format: VideoFormat | None = None
-    pictures: bool = False
+    pictures: bool | None = None
     crops: bool = False
     segment_s: float | None = None
 
@@ -219,6 +221,7 @@ class Written:
         self._rows: list[Path] = []
         self._videos: list[VideoSink] = []
         self._pictures = FramePictureSink(out)
+        self._photographs = PictureSink(out)
         self._crops = CropSink(out / CROPS)
         self._check()
 
@@ -234,11 +237,17 @@ class Written:
                 raise InputError("Expected one format of rows for standard output, found several files.")
             return
         require_folder(self.out)
-        sources = {Path(part.clip.name).resolve() for part in moving}
-        for part in moving:
-            place = self._video_path(part.clip, None)
-            if place.resolve() in sources:
-                raise InputError(f"The video would replace the clip {place}; choose another `out`.")
+        first = None if files.segment_s is None else 1
+        written = [self._video_path(part.clip, first) for part in moving if part.clip.rate] * files.video
+        written += [_numbered(self.out / f"{part.clip.stem}.txt", first) for part in moving] * (
+            "mot" in files.rows
+        )
+        stills = [part for part in self.source.parts if isinstance(part, Files)]
+        if files.pictures is not False:
+            written += [picture_path(self.out, name) for part in stills for name in part.names]
+        paths = [path for part in stills for path in part.paths if isinstance(path, Path)]
+        paths += [Path(part.clip.name) for part in moving if not part.clip.live]
+        spare_photographs(paths, written, self.out)
 
     def sinks(self) -> list[Sink]:
         """Return the sinks of all files."""
@@ -247,7 +256,12 @@ class Written:
         sinks: list[Sink] = [self._row_sink(format_) for format_ in self.files.rows]
         if self.files.video:
             sinks.append(PartSink(_timed_clip(self.files.segment_s), self._video_sink))
-        sinks += [self._pictures] * self.files.pictures
+        if self.files.pictures is not False:
+            sinks.append(
+                PartSink(lambda frame: True if frame.clip is None else None, lambda _: self._photographs)
+            )
+            every = self.files.pictures
+            sinks.append(PartSink(lambda frame: _has_pictures(frame.clip, every), lambda _: self._pictures))
         sinks += [self._crops] * self.files.crops
         return sinks
 
@@ -278,8 +292,8 @@ class Written:
             notes.append(
                 "MOT text has no classes: it counts frames from 1, and has an id of -1 without a tracker"
             )
-        if self._pictures.pictures:
-            notes.append(f"wrote {counted(self._pictures.pictures, 'picture')} to {self.out}")
+        if pictures := self._pictures.pictures + len(self._photographs.pictures):
+            notes.append(f"wrote {counted(pictures, 'picture')} to {self.out}")
         if self._crops.crops:
             notes.append(f"wrote {counted(self._crops.crops, 'crop')} to {self._crops.folder}")
         return tuple(notes)
@@ -315,6 +329,11 @@ class Written:
 
     def _video_format(self, clip: Clip) -> VideoFormat:
         return self.files.video_format or ("vp8" if clip.live else "webm")
+
+
+def _has_pictures(clip: Clip | None, every: bool | None) -> Clip | None:
+    """Return the clip of a frame that is written as a picture; None for other frames."""
+    return clip if clip is not None and (every or clip.rate is None) else None
 
 
 def _segment(frame: Frame, segment_s: float | None) -> int | None:

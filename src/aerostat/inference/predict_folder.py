@@ -14,6 +14,7 @@ from aerostat.datasets import formats as annotation_formats
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.files import require_folder
 from aerostat.images.frame import Frame
+from aerostat.images.kinds import CLIP_SUFFIXES
 from aerostat.inference.annotation_sinks import CocoResults, CocoResultSink, DraftSink, draft_format
 from aerostat.inference.detector import BATCH_SIZE, Detector
 from aerostat.inference.options import PredictArguments, PredictOptions
@@ -209,7 +210,7 @@ def predict_to_folder(
     if wanted.drawn:
         folders = [out] if judge is None else [out / folder for folder in FOLDERS]
         drawn = [picture_path(folder, name) for name in source.names for folder in folders]
-        _spare_photographs(photographs, drawn, out)
+        spare_photographs(photographs, drawn, out)
     if wanted.label_maps or wanted.cut_outs:
         _spare_sources(photographs, out)
     # The detector is loaded only when the folder is known to be free.
@@ -239,6 +240,9 @@ def predict_to_folder(
         tuple(note for sink in files if frames for note in _notes(sink)),
     )
 
+
+LINES = "detections.jsonl"
+"""Name of the file with the detections on clips, a line for each frame."""
 
 FileSinks = FileSink | DraftSink | CocoResultSink | LabelMapSink | CutOutSink
 
@@ -299,18 +303,26 @@ def _notes(sink: FileSinks) -> list[str]:
     return []
 
 
-def _spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Path) -> None:
-    """Refuse to draw over any photograph, whether it is among the sources or merely stands in `out`.
+def spare_photographs(paths: Sequence[Path], pictures: Sequence[Path], out: Path) -> None:
+    """Refuse to write over any photograph or clip, whether it is among the sources or stands in `out`.
+
+    Args:
+        paths: of the sources.
+        pictures: and videos that will be written.
+        out: the folder for them.
 
     Raises:
         InputError: if a picture would take the place of a source, or of a file in a folder without the
             detections of an earlier call.
     """
     sources = {path.resolve() for path in paths}
-    if any(picture.resolve() in sources for picture in pictures):
+    replaced = next((picture for picture in pictures if picture.resolve() in sources), None)
+    if replaced is not None and replaced.suffix.lower() in CLIP_SUFFIXES:
+        raise InputError(f"The video would replace the clip {replaced}; choose another `out`.")
+    if replaced is not None:
         raise InputError(f"The pictures would replace the photographs in {out}; choose another `out`.")
     taken = next((picture for picture in pictures if picture.exists()), None)
-    if taken is not None and not any((out / name).exists() for name in FILES.values()):
+    if taken is not None and not any((out / name).exists() for name in (*FILES.values(), LINES)):
         raise InputError(
             f"{taken} exists, but {out} has no detections of an earlier prediction; choose another `out`."
         )

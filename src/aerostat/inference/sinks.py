@@ -170,7 +170,7 @@ class PictureSink:
         if place.name.lower() in self._taken:
             place = place.with_stem(f"{place.stem}-{frame.index}")
         self._taken.add(place.name.lower())
-        self.pictures.append(detections.draw(frame.image_bgr).save(place))
+        self.pictures.append(detections.draw(frame.read()).save(place))
 
     def close(self) -> None:
         """Do nothing: every picture is written when its frame comes."""
@@ -264,7 +264,7 @@ class SortedPictureSink:
         self.verdicts[frame.location] = verdict
         right = folder_of(verdict)
         self.pictures.append(
-            detections.draw(frame.image_bgr).save(picture_path(self.folder / right, frame.name))
+            detections.draw(frame.read()).save(picture_path(self.folder / right, frame.name))
         )
         for other in FOLDERS:
             if other != right:

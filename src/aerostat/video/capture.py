@@ -87,11 +87,8 @@ class VideoFile:
             InputError: the file cannot be opened any more.
         """
         capture = open_file(self.path)
-        read = 0
         try:
-            for frame in frames_of(capture, self.clip, self.selection, self._rate, self.path):
-                read += 1
-                yield frame
+            yield from frames_of(capture, self.clip, self.selection, self._rate, self.path)
             is_over = capture_is_over(capture)
         finally:
             capture.release()
@@ -99,8 +96,6 @@ class VideoFile:
             self.problem = (
                 f"the clip is cut: its container states {self.lacking} bytes more than the file has"
             )
-        if not read and self.problem is None:
-            self.problem = f"no frame is between its start and its end ({_shown_selection(self.selection)})"
 
     def _no_picture(self) -> str:
         why = f"cut ({self.lacking} bytes are missing at its end)" if self.lacking else "without a picture"
@@ -219,8 +214,3 @@ def _check(path: Path) -> int:
         found = kind.found if kind else "no known container"
         raise InputError(f"Expected a clip, found {found}: {path}; leave it out.")
     return lacking
-
-
-def _shown_selection(selection: Selection) -> str:
-    end = "the end" if selection.end_s is None else f"{selection.end_s:g} s"
-    return f"{selection.start_s:g} s to {end}"

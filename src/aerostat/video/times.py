@@ -97,6 +97,14 @@ class Selection:
 
         return wanted
 
+    def described(self) -> str:
+        """Return from when to when frames are looked at.
+
+        >>> Selection(start_s=2).described()
+        '2 s to the end'
+        """
+        return f"{self.start_s:g} s to {'the end' if self.end_s is None else f'{self.end_s:g} s'}"
+
     def rate(self, rate: float) -> float:
         """Return how many frames a second are looked at in a clip of `rate` frames a second."""
         rate = rate / self.every

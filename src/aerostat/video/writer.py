@@ -81,6 +81,7 @@ class VideoWriter:
         """Pictures that had another size than the first one."""
         self._queue: queue.Queue[tuple[Callable[[], NDArray[np.uint8]], int] | None] = queue.Queue(WAITING)
         self._error: BaseException | None = None
+        self._has_failed = False
         self._files = ExitStack()
         self._video: cv2.VideoWriter | None = None
         self._thread = threading.Thread(target=self._work, name="aerostat-encoder", daemon=True)
@@ -122,12 +123,12 @@ class VideoWriter:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._error is not None:
+            if self._has_failed:
                 continue  # so that the queue is emptied
             try:
                 self._encode(item[0](), item[1])
             except BaseException as error:  # raised again in the caller's thread
-                self._error = error
+                self._error, self._has_failed = error, True
 
     def _encode(self, image_bgr: NDArray[np.uint8], times: int) -> None:
         height, width = image_bgr.shape[:2]
