@@ -283,7 +283,7 @@ class RowSink:
         whole = self._file.tell()
         try:
             _write_all(self._file, content)
-        except OSError:
+        except BaseException:  # a full disk, or Ctrl-C between two parts
             self._file.truncate(whole)
             raise
 
