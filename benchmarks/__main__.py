@@ -36,6 +36,7 @@ PARTS = (
     "label_files",
     "lint",
     "masks",
+    "video",
     "gpu",
 )
 """Modules beside this one with a function ``cases(quick: bool) -> Iterator[Case]``, if they are there."""

@@ -410,3 +410,48 @@ def test_a_model_yields_frames_with_their_detections(finder, clip):
         list(stream)
     with pytest.raises(ae.InputError, match="camera 97"):
         next(model.stream(97))
+
+
+def test_a_stream_is_looked_at_and_its_password_appears_nowhere(aerostat, finder, working_folder):
+    import http.server
+    import threading
+
+    class Stream(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
+            self.end_headers()
+            content = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+            part = b"--x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content)
+            try:
+                while True:
+                    self.wfile.write(part + content + b"\r\n")
+                    time.sleep(0.01)
+            except OSError:
+                pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stream)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{server.server_port}"
+    try:
+        words = ["--end", "2s", "--segment", "1s", "--json", "--verbose"]
+        ended = aerostat("predict", finder, f"http://me:s3cr3t@{host}/door?pwd=s3cr3t", *words)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert ended.code == 0, ended.err
+    (source,) = ended.document["sources"]
+    assert source["file"] == f"http://{host}/door" and source["last_s"] < 2
+    assert any("dropped because later ones came" in note for note in ended.document["notes"])
+    assert files_below("predictions") == [
+        *(f"127.0.0.1-door-000{part}.webm" for part in (1, 2)),
+        *(f"detections-000{part}.jsonl" for part in (1, 2)),
+    ]
+    # at most a second, at ten frames a second; less if the computer is busy
+    assert 1 <= len(list(VideoFile("predictions/127.0.0.1-door-0001.webm"))) <= 11
+    written = b"".join(path.read_bytes() for path in Path("predictions").iterdir())
+    assert b"s3cr3t" not in written and "s3cr3t" not in ended.out + ended.err

@@ -18,7 +18,7 @@ from aerostat.geometry.boxes import xyxy_to_xywh
 from aerostat.images.frame import Frame
 from aerostat.inference.sinks import FILES, Sink
 from aerostat.results.detections import Detections
-from aerostat.results.io import CSV_COLUMNS, decimals
+from aerostat.results.io import CSV_COLUMNS, decimals, readable
 from aerostat.video.writer import VideoFormat, VideoWriter, require_space
 
 RowFormat = Literal["jsonl", "json", "csv", "mot"]
@@ -38,6 +38,10 @@ LIVE_RATE = 10.0
 MAX_REPEATED_S = 10.0
 """Seconds that a frame of a live source lasts at most in its video. A stream that was away for an hour would
 otherwise fill the disk with one picture."""
+
+
+SLACK = 1e-6
+"""Frames by which the place of a frame may be rounded."""
 
 
 class PartSink:
@@ -97,7 +101,7 @@ class VideoSink:
         if frame.clip is not None and frame.clip.live and frame.time_s is not None:
             if not self._written:
                 self._start_s = frame.time_s
-            due = int((frame.time_s - self._start_s) * self.writer.rate) + 1
+            due = int((frame.time_s - self._start_s) * self.writer.rate + SLACK) + 1
             most = max(1, int(MAX_REPEATED_S * self.writer.rate))
             times = due - self._written
             if times > most:  # the stream was away
@@ -132,7 +136,7 @@ class RowTarget(Protocol):
 
 def frame_document(frame: Frame, detections: Detections) -> dict[str, Any]:
     """Return what `Detections.to_dict` returns, with the number and the time of the frame in its clip."""
-    document = {"file": frame.location, "frame": frame.index, "time_s": frame.time_s}
+    document = {"file": readable(frame.location), "frame": frame.index, "time_s": frame.time_s}
     if frame.clip is None:
         document |= {"frame": None}
     return {**document, **{key: value for key, value in detections.to_dict().items() if key != "file"}}
@@ -203,7 +207,7 @@ class CsvRows:
         scores, boxes = decimals(detections.scores), decimals(detections.boxes_xyxy)
         return _csv(
             [
-                [frame.location, number, time_s, name, score, *box, *extra]
+                [readable(frame.location), number, time_s, name, score, *box, *extra]
                 for name, score, box, *extra in zip(names, scores, boxes, *optional, strict=True)
             ]
         )

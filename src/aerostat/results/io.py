@@ -40,7 +40,7 @@ def write_json(path: Path | str, results: Results) -> None:
         path: the file; it is written whole or not at all.
         results: images with their detections; the name or id given here stands in the document as ``file``.
     """
-    images = [{**detections.to_dict(), "file": _readable(key)} for key, detections in results]
+    images = [{**detections.to_dict(), "file": readable(key)} for key, detections in results]
     write_bytes(Path(path), msgspec.json.encode({"images": images}) + b"\n")
 
 
@@ -66,7 +66,7 @@ def write_csv(path: Path | str, results: Results, pixel_size: PixelSize | None =
     for key, detections in results:
         names = [detections.classes[label] for label in detections.labels.tolist()]
         rows = [
-            [_readable(key), name, score, *box]
+            [readable(key), name, score, *box]
             for name, score, box in zip(
                 names, decimals(detections.scores), decimals(detections.boxes_xyxy), strict=True
             )
@@ -138,7 +138,7 @@ def _coco_document(
     annotations: list[dict[str, Any]] = []
     for image_id, (key, detections) in enumerate(results, start=1):
         width, height = detections.image_size or (None, None)
-        images.append({"id": image_id, "file_name": _readable(key), "width": width, "height": height})
+        images.append({"id": image_id, "file_name": readable(key), "width": width, "height": height})
         rows = detections.to_coco(image_id, category_ids, mask_format)
         areas = [row["bbox"][2] * row["bbox"][3] for row in rows]
         if detections.masks is not None:
@@ -193,7 +193,7 @@ def to_dict(detections: Detections) -> dict[str, Any]:
         strict=True,
     )
     document: dict[str, Any] = {
-        "file": None if detections.path is None else _readable(detections.path),
+        "file": None if detections.path is None else readable(detections.path),
         "image_size": None if detections.image_size is None else list(detections.image_size),
         "classes": list(detections.classes),
         "detections": [
@@ -275,7 +275,7 @@ def decimals(values: NDArray[np.float32]) -> Any:
     return values.astype(np.str_).astype(np.float64).tolist()
 
 
-def _readable(name: str | Path | int) -> str:
+def readable(name: str | Path | int) -> str:
     """Return a file name as text that UTF-8 can hold; bytes in it that are no text become question marks."""
     text = name.as_posix() if isinstance(name, Path) else str(name)
     return text.encode("utf-8", "replace").decode("utf-8")
