@@ -186,7 +186,7 @@ def predict_clips(
         predict_to_sinks(
             detector,
             source,
-            [counts, *written.sinks()],
+            [*written.sinks(), counts],
             progress=progress,
             read_ahead=not source.is_live,
             on_unreadable=lambda frame, error: failed.append((frame.location, clause(error))),
