@@ -224,6 +224,18 @@ def test_an_archive_of_photographs_is_read_in_place(aerostat, finder, photograph
     assert ended.code == 2 and "no images in the archive none.zip" in ended.err
 
 
+def test_photographs_have_lines_too(aerostat, finder, photograph, monkeypatch):
+    photograph(Path("a.jpg"))
+    photograph(Path("b.jpg"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a.jpg\nb.jpg\n")))
+    ended = aerostat("predict", finder, "-", "--out", "-")
+    assert ended.code == 0, ended.err
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [(line["file"], line["frame"]) for line in lines] == [("a.jpg", None), ("b.jpg", None)]
+    assert aerostat("predict", finder, "a.jpg", "--format", "jsonl").code == 0
+    assert files_below("predictions") == ["a.jpg", "detections.jsonl"]
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
 def test_names_come_from_standard_input(aerostat, finder, photograph, monkeypatch, end):
     photograph(Path("a b.jpg"))
@@ -304,6 +316,9 @@ def test_a_broken_clip_costs_itself_alone(aerostat, finder, clip):
         (["door.avi", "--out", "-", "--format", "csv,jsonl"], ["one format of rows"]),
         (["door.avi", "--out", ".", "--video-format", "avi"], ["would replace the clip door.avi", "--out"]),
         (["door.avi", "--out", "own"], ["own/door.webm exists", "--out"]),
+        (["door.avi", "--out", "-", "--json"], ["--json would stand among the rows"]),
+        (["still.jpg", "--format", "mot"], ["Expected a clip for --format mot", "--video"]),
+        (["still.jpg", "--out", "-", "--every", "2"], ["--every is for clips"]),
         (["still.jpg", "--every", "2"], ["--every is for clips"]),
         (["still.jpg", "--crops"], ["--crops is for clips"]),
         (["door.avi", "--video-format", "gif"], ["gif"]),

@@ -98,8 +98,12 @@ def predict(
     keep.check()
     tta = views.chosen()
     sources = names_of(sources)
-    moving = open_sources(sources, out, clips.reading())
+    moving = open_sources(sources, out, clips.reading(), photographs=_wants_rows(format_, out))
     if moving is not None:
+        if not moving.moving:
+            clips.refuse_for_photographs()
+        if out == Path("-"):
+            refuse({"--json": json_}, "would stand among the rows on standard output")
         refuse({"--sort": sort, "--truth": truth, **given_options(written)}, "is for photographs")
         with ended_like_ctrl_c():
             done_clips = predict_clips(
@@ -146,6 +150,12 @@ def predict(
         raise AerostatError(
             f"{len(done.failed)} of {total} images could not be read, first {done.failed[0][0]}; {rest}."
         )
+
+
+def _wants_rows(words: list[str] | None, out: Path) -> bool:
+    """Return whether rows are asked for as clips have them, also of photographs."""
+    names = {name for word in words or [] for name in word.split(",")}
+    return out == Path("-") or bool(names & {"jsonl", "mot"})
 
 
 def _rows(words: list[str] | None) -> tuple[RowFormat, ...]:

@@ -212,7 +212,11 @@ class Chain:
 
 
 def open_sources(
-    names: Sequence[str], out: Path | None = None, options: ClipOptions | None = None
+    names: Sequence[str],
+    out: Path | None = None,
+    options: ClipOptions | None = None,
+    *,
+    photographs: bool = False,
 ) -> Chain | None:
     """Return all that names stand for, in order; None if all are photographs.
 
@@ -222,6 +226,7 @@ def open_sources(
         names: files, folders (searched through), patterns, addresses of streams and numbers of cameras.
         out: a folder that is not searched, see `find_images`.
         options: how moving sources are read.
+        photographs: whether photographs alone will do.
 
     Raises:
         InputError: a source does not exist, or none of them can be opened.
@@ -232,7 +237,7 @@ def open_sources(
     parts = tuple(_opened(named, options, failed))
     if not parts and failed:
         raise failed[0][1]
-    if not failed and all(isinstance(part, Files) for part in parts):
+    if not photographs and not failed and all(isinstance(part, Files) for part in parts):
         return None
     reasons = [(name_of(name) if is_live(name) else name, clause(error)) for name, error in failed]
     return Chain(parts, tuple(reasons), options.selection)

@@ -232,8 +232,10 @@ class Written:
         if files.segment_s is not None and (files.segment_s <= 0 or len(moving) != 1):
             found = f"{files.segment_s:g} s" if len(moving) == 1 else counted(len(moving), "source")
             raise InputError(f"Expected `segment` above 0 with one clip or stream, found {found}.")
+        if "mot" in files.rows and not moving:
+            raise InputError("Expected a clip for `format='mot'`, found photographs alone; see `video=True`.")
         if self.out == STDOUT:
-            if len(files.rows) != 1 or (files.rows[0] == "mot" and len(moving) != 1):
+            if len(files.rows) != 1 or (files.rows[0] == "mot" and len(self.source.parts) != 1):
                 raise InputError("Expected one format of rows for standard output, found several files.")
             return
         require_folder(self.out)
