@@ -53,6 +53,7 @@ def test_no_option_can_be_said_in_an_undocumented_way():
         "--no-flip",
         "--no-masks",
         "--no-pixels",
+        "--no-video",
     }
 
 

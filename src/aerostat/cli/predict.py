@@ -98,6 +98,7 @@ def predict(
     keep.check()
     tta = views.chosen()
     sources = names_of(sources)
+    names = _formats(format_, sources)
     moving = open_sources(sources, out, clips.reading(), photographs=_wants_rows(format_, out))
     if moving is not None:
         if not moving.moving:
@@ -122,7 +123,6 @@ def predict(
     clips.refuse_for_photographs()
     pictures = pictures is not False
     judge = _judge(sources, truth, pictures) if sort else None
-    names = _formats(format_, sources)
     if not sort and "coco" not in names:
         refuse({"--truth": truth}, "is for --sort and for --format coco; neither was given")
     written.check(names)
@@ -183,9 +183,10 @@ def _formats(words: list[str] | None, sources: tuple[str, ...]) -> list[str]:
     Raises:
         InputError: a name is unknown, or stands among the sources.
     """
+    from aerostat.inference.clip_sinks import ROW_FILES
     from aerostat.inference.predict_folder import draft_formats
 
-    known = draft_formats()
+    known = tuple(dict.fromkeys([*draft_formats(), *ROW_FILES]))
     names = [name for word in words or ["json"] for name in word.split(",") if name]
     for name in names:
         if name not in known:
