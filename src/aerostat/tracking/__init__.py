@@ -1,0 +1,1 @@
+"""Tracking: identities of objects over the frames of a video, and what is counted of them."""
