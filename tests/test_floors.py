@@ -22,6 +22,7 @@ FLOORS = (
     ("weights",),
     ("datasets",),
     ("results",),
+    ("tracking",),
     ("runs",),
     ("lint",),
     ("pipeline",),

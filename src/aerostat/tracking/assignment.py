@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +69,7 @@ def overlapping_pairs(
     start = np.searchsorted(b[:, 0], a_xyxy[:, 0] - widest, side="left")
     stop = np.searchsorted(b[:, 0], a_xyxy[:, 2], side="right")
     counts = np.maximum(stop - start, 0)
-    found = [
-        _pairs_of(a_xyxy, b, first, start, counts, min_iou)
-        for first in _blocks(counts)
-    ]
+    found = [_pairs_of(a_xyxy, b, first, start, counts, min_iou) for first in _blocks(counts)]
     if not found:
         empty = np.zeros(0, np.int64)
         return Pairs(empty, empty, np.zeros(0))
@@ -168,11 +166,12 @@ def _groups(pairs: Pairs) -> list[Pairs]:
     return [pairs.take(part) for part in np.split(order, cuts)]
 
 
-def _solver():  # type: ignore[no-untyped-def]
+def _solver() -> Callable[..., tuple[float, NDArray[Any], NDArray[Any]]]:
     try:
         from lap import lapjv
     except ImportError:
         raise InputError(
             "Tracking needs the package lap, which is not installed: pip install 'aerostat[tracking]'."
         ) from None
-    return lapjv
+    solver: Callable[..., tuple[float, NDArray[Any], NDArray[Any]]] = lapjv
+    return solver

@@ -47,7 +47,9 @@ class Line:
     def __post_init__(self) -> None:
         _check_numbers("lines", [*self.start_xy, *self.end_xy])
         if self.start_xy == self.end_xy:
-            raise InputError(f"Expected two points for a line of `lines`, found {_point(self.start_xy)} twice.")
+            raise InputError(
+                f"Expected two points for a line of `lines`, found {_point(self.start_xy)} twice."
+            )
 
     def check_inside(self, image_size: tuple[int, int]) -> None:
         """Refuse a line that leaves pictures of (width, height).
@@ -228,7 +230,9 @@ def _parse(parameter: str, text: str, name: str) -> tuple[str, list[float]]:
         numbers = [float(word) for word in words]
     except ValueError:
         wrong = next(word for word in words if not _is_number(word))
-        raise InputError(f"Expected numbers with commas in `{parameter}`, found {wrong!r} in {text!r}.") from None
+        raise InputError(
+            f"Expected numbers with commas in `{parameter}`, found {wrong!r} in {text!r}."
+        ) from None
     return (given.strip() or name), numbers
 
 

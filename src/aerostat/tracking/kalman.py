@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# The model and its constants are those of DeepSORT (Wojke et al. 2017, arXiv 1703.07402), which ByteTrack uses.
+# Model and constants of DeepSORT (Wojke et al. 2017, arXiv 1703.07402), which ByteTrack uses.
 POSITION_NOISE, VELOCITY_NOISE = 1 / 20, 1 / 160
 """Standard deviations in heights of the box: of positions, and of changes per frame."""
 ASPECT_NOISE, ASPECT_VELOCITY_NOISE, MEASURED_ASPECT_NOISE = 1e-2, 1e-5, 1e-1

@@ -116,7 +116,9 @@ class Tracker:
         ids = np.zeros(len(detections), np.int64)
         ids[partner[confirmed]] = tracks.ids[confirmed]
         # An unconfirmed track ends with its first miss, a confirmed one is kept for a while.
-        self._tracks = tracks.take(np.where(tracks.ids > 0, tracks.missed <= self.options.lost_frames, partner >= 0))
+        self._tracks = tracks.take(
+            np.where(tracks.ids > 0, tracks.missed <= self.options.lost_frames, partner >= 0)
+        )
         tracked = np.flatnonzero(ids)
         return replace(detections[tracked], track_ids=ids[tracked])
 
@@ -130,7 +132,9 @@ class Tracker:
         return replace(tracks, ids=ids)
 
 
-def _match(tracks: _Tracks, boxes: NDArray[np.float64], detections: Detections, options: TrackerOptions) -> Indices:
+def _match(
+    tracks: _Tracks, boxes: NDArray[np.float64], detections: Detections, options: TrackerOptions
+) -> Indices:
     """Return for each track (n,) the index of its detection, or -1."""
     partner = np.full(len(tracks), -1, np.int64)
     scores = detections.scores
