@@ -37,7 +37,7 @@ def test_pairs_are_those_of_the_whole_table_of_ious(seed: int) -> None:
 
 def test_boxes_that_only_touch_are_no_pair_even_without_a_limit() -> None:
     a = np.asarray([[0.0, 0, 10, 10]])
-    assert len(overlapping_pairs(a, a + [10, 0, 10, 0], 0.0).rows) == 0
+    assert len(overlapping_pairs(a, a + np.asarray([10, 0, 10, 0]), 0.0).rows) == 0
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 3), (3, 0), (0, 0)])

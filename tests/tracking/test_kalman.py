@@ -39,7 +39,7 @@ def test_it_is_the_textbook_filter_of_eight_states() -> None:
     state = first_states(boxes)
     expected = [matrices(state, track) for track in range(2)]
     for _ in range(12):
-        boxes = boxes + [4, 1, 5, 2] + rng.normal(0, 1, (2, 4))
+        boxes = boxes + np.asarray([4, 1, 5, 2]) + rng.normal(0, 1, (2, 4))
         state = updated(predicted(state), boxes)
         for track, (x1, y1, x2, y2) in enumerate(boxes):
             measured = np.asarray([(x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / (y2 - y1), y2 - y1])
@@ -58,7 +58,7 @@ def test_a_steady_walk_is_foreseen() -> None:
     state = first_states(boxes)
     for step in range(1, 20):
         state = updated(predicted(state), boxes + 5 * step * np.asarray([1, 0, 1, 0]))
-    np.testing.assert_allclose(predicted(state).boxes_xyxy(), boxes + [100, 0, 100, 0], atol=1.0)
+    np.testing.assert_allclose(predicted(state).boxes_xyxy(), boxes + np.asarray([100, 0, 100, 0]), atol=1.0)
 
 
 def test_a_track_at_rest_keeps_its_height_and_moves_on() -> None:

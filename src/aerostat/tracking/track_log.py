@@ -122,6 +122,7 @@ class TrackLog:
         part["id"][new], part["label"][new] = np.asarray(ids, np.int64)[new], detections.labels[new]
         part["first_frame"][new], part["first_s"][new] = frame, now
         part["last_frame"][new], part["last_s"][new], part["point"][new] = frame, now, points[new]
+        part["stay_s"][new] = np.nan if time_s is None else 0.0  # seconds of a stay need times
         self._count(part, points, frame - part["last_frame"], now - part["last_s"])
         part["path"] += np.hypot(*(points - part["point"]).T)
         part["frames"] += 1
