@@ -17,9 +17,9 @@ class TrackerOptions:
         high_score: detections from this score on are matched first, and may begin a track.
         low_score: detections from this score up to `high_score` may only continue a track.
         new_score: minimum score of a detection that begins a track; None is `high_score` + 0.1.
-        high_iou: minimum IoU of a predicted box and a detection in the first association.
+        high_iou: minimum IoU of a predicted box and a detection, times its score, in the first association.
         low_iou: minimum IoU in the second association, with weak detections.
-        tentative_iou: minimum IoU with a track that is not confirmed yet.
+        tentative_iou: minimum IoU, times the score, with a track that is not confirmed yet.
         confirm_frames: detections in consecutive frames that confirm a track, 1 for at once. Tracks of the
             first frame are confirmed at once.
         lost_frames: frames for which a track without detections is kept.
@@ -28,7 +28,7 @@ class TrackerOptions:
         InputError: a value is outside of its range, or the scores are not in order.
     """
 
-    high_score: float = 0.5
+    high_score: float = 0.3
     low_score: float = 0.1
     new_score: float | None = None
     high_iou: float = 0.2

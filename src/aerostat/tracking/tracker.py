@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aerostat.errors import InputError
 from aerostat.results.detections import Detections
 from aerostat.text import counted
-from aerostat.tracking.assignment import best_assignment, overlapping_pairs, require_solver
+from aerostat.tracking.assignment import Pairs, best_assignment, overlapping_pairs, require_solver
 from aerostat.tracking.kalman import (
     BoxStates,
     first_states,
@@ -55,7 +55,7 @@ class _Tracks:
 class Tracker:
     """Gives the objects of one video identities, frame by frame, as ByteTrack does.
 
-    Detections are matched to the predicted boxes of tracks by IoU: first the good ones, with all confirmed
+    Detections are matched to the predicted boxes of tracks by IoU and score: first the good ones, with all confirmed
     tracks, then the weak ones, with tracks that were seen in the last frame. Weak detections never begin a
     track. A track that was lost keeps its identity for `lost_frames` frames. Classes are tracked apart.
 
@@ -144,18 +144,25 @@ def _match(
     predicted_boxes = tracks.states.boxes_xyxy()
     free = np.ones(len(boxes), bool)
 
-    def associate(asked: NDArray[np.bool_], offered: NDArray[np.bool_], min_iou: float) -> None:
+    def associate(
+        asked: NDArray[np.bool_], offered: NDArray[np.bool_], weights: NDArray[Any], least: float
+    ) -> None:
         rows, columns = np.flatnonzero(asked), np.flatnonzero(offered)
         pairs = overlapping_pairs(
-            predicted_boxes[rows], boxes[columns], min_iou, tracks.labels[rows], detections.labels[columns]
+            predicted_boxes[rows], boxes[columns], least, tracks.labels[rows], detections.labels[columns]
         )
+        # A pair is worth what it has above the least, as in the authors' program: a pair that is barely
+        # allowed may not take the place of a better one.
+        gains = pairs.gains * weights[columns[pairs.columns]] - least
+        pairs = Pairs(pairs.rows, pairs.columns, gains).take(gains > 0)
         matched_rows, matched_columns = best_assignment(pairs)
         partner[rows[matched_rows]] = columns[matched_columns]
         free[columns[matched_columns]] = False
 
-    associate(tracks.ids > 0, high, options.high_iou)
-    associate((tracks.ids > 0) & (tracks.missed == 1) & (partner < 0), low, options.low_iou)
-    associate(tracks.ids == 0, high & free, options.tentative_iou)
+    associate(tracks.ids > 0, high, scores, options.high_iou)
+    recent = (tracks.ids > 0) & (tracks.missed == 1) & (partner < 0)
+    associate(recent, low, np.ones_like(scores), options.low_iou)
+    associate(tracks.ids == 0, high & free, scores, options.tentative_iou)
     return partner
 
 
