@@ -179,6 +179,7 @@ def _of_supervision(found: Any) -> Boxes:
 
 TRACKERS: dict[str, Follow] = {
     "aerostat": with_aerostat(),
+    "aerostat, scores as supervision": with_aerostat(high_score=0.25),
     "aerostat, as published": with_aerostat(high_score=0.6),
     "supervision 0.26, as published": with_supervision(track_activation_threshold=0.6),
     "supervision 0.26, its defaults": with_supervision(),

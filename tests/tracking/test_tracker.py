@@ -113,7 +113,7 @@ def test_a_lost_object_is_not_continued_by_weak_detections() -> None:
     tracker = Tracker()
     tracker.update(frame(at(0)))
     tracker.update(frame())
-    assert ids(tracker.update(frame(at(0, 0.3)))) == []
+    assert ids(tracker.update(frame(at(0, 0.2)))) == []
     assert ids(tracker.update(frame(at(0, 0.9)))) == [1]
 
 
