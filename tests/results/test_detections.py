@@ -472,3 +472,15 @@ def test_a_notebook_is_shown_the_picture_where_there_is_a_file(tmp_path: Path) -
     assert np.array_equal(shown, found.draw().image_bgr)
     assert none()._repr_png_() is None
     assert dataclasses.replace(three(), path=tmp_path / "gone.png")._repr_png_() is None
+
+
+def test_tracked_objects_are_drawn_in_colours_of_their_own_that_stay() -> None:
+    image = np.full((100, 200, 3), 90, np.uint8)
+    boxes = [[10, 30, 60, 90], [120, 30, 180, 90]]
+    both = Detections(boxes, [0.9, 0.8], [0, 0], ("kite",), track_ids=[3, 5])
+    later = Detections(boxes[::-1], [0.8, 0.9], [0, 0], ("kite",), track_ids=[5, 3])
+    assert (both.draw(image).image_bgr == later.draw(image).image_bgr).all()
+    same = both.draw(image, colours="class").image_bgr
+    assert not (both.draw(image).image_bgr == same).all()
+    untracked = Detections(boxes, [0.9, 0.8], [0, 0], ("kite",))
+    assert (untracked.draw(image).image_bgr == untracked.draw(image, colours="class").image_bgr).all()

@@ -44,11 +44,14 @@ class Style:
         width: of the lines in pixels; None chooses it from the image's size.
         colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own.
         boxes: whether objects with masks have boxes, too; None draws them for few objects.
+        numbers: (n,) numbers that choose the colours with ``instance``, such as those of tracks; None counts
+            the objects.
     """
 
     width: int | None = None
     colours: Literal["class", "instance"] = "class"
     boxes: bool | None = None
+    numbers: Sequence[int] | None = None
 
 
 PLAIN = Style()
@@ -129,7 +132,8 @@ def draw_boxes(
     size = text_size(high, wide, len(boxes))
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
-    colours = {i: class_colour(i if style.colours == "instance" else int(labels[i])) for i in order}
+    numbers = range(len(boxes)) if style.numbers is None else style.numbers
+    colours = {i: class_colour(numbers[i] if style.colours == "instance" else int(labels[i])) for i in order}
     outlines = [None] * len(boxes) if polygons is None else polygons
     masked = {i for i in order if isinstance(outlines[i], Shape) and parts_of(outlines[i])}
     edge = edge_width(high, wide, len(boxes))

@@ -295,14 +295,15 @@ class Detections:
         image_bgr: NDArray[np.uint8] | None = None,
         *,
         masks: bool = True,
-        colours: Literal["class", "instance"] = "class",
+        colours: Literal["class", "instance"] | None = None,
     ) -> Picture:
         """Return the image with the boxes, masks, class names and scores on it.
 
         Args:
             image_bgr: (H, W, 3) uint8, the original image; None reads it from `path`.
             masks: whether to draw the masks, if there are any. Many objects with masks have no boxes.
-            colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own.
+            colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own; None
+                is ``instance`` with track ids, which stay the same over the frames, else ``class``.
 
         Raises:
             InputError: no image is given and `path` cannot be read, or the masks are of another size.
@@ -322,7 +323,7 @@ def _drawn(
     detections: Detections,
     image_bgr: NDArray[np.uint8] | None,
     masks: bool,
-    colours: Literal["class", "instance"],
+    colours: Literal["class", "instance"] | None,
 ) -> NDArray[np.uint8]:
     """Return the image with the detections on it; see `Detections.draw`."""
     from aerostat.draw.boxes import Style, draw_boxes
@@ -342,6 +343,13 @@ def _drawn(
                 f"Expected an image of the size of the masks {detections.masks.image_size}, found {size}."
             )
         shapes = shapes_of(detections.masks)
+    ids = None if detections.track_ids is None else detections.track_ids.tolist()
+    names = None
+    if ids is not None:
+        names = [
+            f"#{number} {detections.classes[label]}"
+            for number, label in zip(ids, detections.labels.tolist(), strict=True)
+        ]
     return draw_boxes(
         image_bgr,
         detections.boxes_xyxy,
@@ -349,7 +357,8 @@ def _drawn(
         detections.classes,
         detections.scores,
         shapes,
-        style=Style(colours=colours),
+        names=names,
+        style=Style(colours=colours or ("class" if ids is None else "instance"), numbers=ids),
     )
 
 

@@ -55,9 +55,10 @@ class _Tracks:
 class Tracker:
     """Gives the objects of one video identities, frame by frame, as ByteTrack does.
 
-    Detections are matched to the predicted boxes of tracks by IoU and score: first the good ones, with all confirmed
-    tracks, then the weak ones, with tracks that were seen in the last frame. Weak detections never begin a
-    track. A track that was lost keeps its identity for `lost_frames` frames. Classes are tracked apart.
+    Detections are matched to the predicted boxes of tracks by IoU and score: first the good ones, with all
+    confirmed tracks, then the weak ones, with tracks that were seen in the last frame. Weak detections never
+    begin a track. A track that was lost keeps its identity for `lost_frames` frames. Classes are tracked
+    apart.
 
     >>> tracker = Tracker(confirm_frames=1)
     >>> boxes = np.asarray([[0.0, 0.0, 10.0, 10.0]])
