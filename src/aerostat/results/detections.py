@@ -302,8 +302,7 @@ class Detections:
         Args:
             image_bgr: (H, W, 3) uint8, the original image; None reads it from `path`.
             masks: whether to draw the masks, if there are any. Many objects with masks have no boxes.
-            colours: ``class`` gives the objects of a class one colour, ``instance`` each object its own; None
-                is ``instance`` with track ids, which stay the same over the frames, else ``class``.
+            colours: one for each ``class``, or ``instance``; None is ``instance`` with track ids, else ``class``.
 
         Raises:
             InputError: no image is given and `path` cannot be read, or the masks are of another size.
