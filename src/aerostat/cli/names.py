@@ -17,7 +17,15 @@ from aerostat.cli.app import QUIET, VERBOSE, app
 
 VERBS = {"evaluate": "eval", "feature_maps": "features"}
 """Functions of the library whose verb has another name."""
-OPTIONS = {"box_xyxy": "box", "formats": "format", "layer": "layers", "preset": "recipe", "values": "set"}
+OPTIONS = {
+    "box_xyxy": "box",
+    "formats": "format",
+    "layer": "layers",
+    "lines": "line",
+    "preset": "recipe",
+    "values": "set",
+    "zones": "zone",
+}
 """Parameters of the library whose option has another name."""
 
 CALLS = {"describe_layers(net)": "aerostat features WEIGHTS --layers list"}

@@ -32,6 +32,7 @@ from aerostat.cli.options import (
 )
 from aerostat.cli.reading import read_for
 from aerostat.cli.refusals import refuse
+from aerostat.cli.tracking import NO_TRACK, Track
 from aerostat.errors import AerostatError, InputError, nearest
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def predict(
     format_: Annotated[list[str] | None, Parameter(name="--format", negative=())] = None,
     pictures: Annotated[bool | None, Parameter(show_default=False)] = None,
     clips: Clips = CLIPS,
+    track: Track = NO_TRACK,
     sort: Flag = False,
     truth: Path | None = None,
     input_size: InputSize = None,
@@ -98,11 +100,13 @@ def predict(
     keep.check()
     tta = views.chosen()
     sources = names_of(sources)
+    tracking = track.chosen()
     names = _formats(format_, sources)
     moving = open_sources(sources, out, clips.reading(), photographs=_wants_rows(format_, out))
     if moving is not None:
         if not moving.moving:
             clips.refuse_for_photographs()
+            track.refuse_for_photographs()
         if out == Path("-"):
             refuse({"--json": json_}, "would stand among the rows on standard output")
         refuse({"--sort": sort, "--truth": truth, **given_options(written)}, "is for photographs")
@@ -112,6 +116,7 @@ def predict(
                 moving,
                 out,
                 files=clips.writing(_rows(format_), pictures, out),
+                tracking=tracking,
                 score=keep.score,
                 nms_iou=keep.nms_iou,
                 tta=tta or False,
@@ -121,6 +126,7 @@ def predict(
         tell_outcome(done_clips, out, json_)
         return
     clips.refuse_for_photographs()
+    track.refuse_for_photographs()
     pictures = pictures is not False
     judge = _judge(sources, truth, pictures) if sort else None
     if not sort and "coco" not in names:

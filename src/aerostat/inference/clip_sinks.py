@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.draw.saving import save_image
 from aerostat.files import file_stem, replacing
@@ -42,6 +44,14 @@ otherwise fill the disk with one picture."""
 
 SLACK = 1e-6
 """Frames by which the place of a frame may be rounded."""
+
+Paint = Callable[[Frame, Detections], Callable[[], NDArray[np.uint8]]]
+"""Takes a frame with its detections when it comes, and returns what draws it later, in another thread."""
+
+
+def paint_detections(frame: Frame, detections: Detections) -> Callable[[], NDArray[np.uint8]]:
+    """Return what draws the detections on their frame."""
+    return lambda: detections.draw(frame.read()).image_bgr
 
 
 class PartSink:
@@ -88,9 +98,13 @@ class VideoSink:
         path: of the file.
         format_: of the file.
         rate: frames per second.
+        paint: draws the frames.
     """
 
-    def __init__(self, path: Path, format_: VideoFormat, rate: float) -> None:
+    def __init__(
+        self, path: Path, format_: VideoFormat, rate: float, paint: Paint = paint_detections
+    ) -> None:
+        self._paint = paint
         self.writer = VideoWriter(path, rate, format_)
         self._start_s = 0.0
         self._written = 0
@@ -110,7 +124,7 @@ class VideoSink:
         if times < 1:
             return
         self._written += times
-        self.writer.write(lambda: detections.draw(frame.read()).image_bgr, times)
+        self.writer.write(self._paint(frame, detections), times)
 
     def close(self) -> None:
         """End the file."""
@@ -314,16 +328,19 @@ class FramePictureSink:
 
     Args:
         folder: has the folders.
+        paint: draws the frames.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, paint: Paint = paint_detections) -> None:
         self.folder = folder
+        self._paint = paint
         self.pictures = 0
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """Draw the detections and write the picture; its name has the number of the frame."""
         require_space(self.folder)
-        detections.draw(frame.read()).save(place_of(self.folder, frame) / f"{frame.index:06d}.jpg")
+        place = place_of(self.folder, frame) / f"{frame.index:06d}.jpg"
+        save_image(place, self._paint(frame, detections)())
         self.pictures += 1
 
     def close(self) -> None:

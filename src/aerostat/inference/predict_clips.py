@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,12 +17,15 @@ from aerostat.inference.clip_sinks import (
     ROW_FILES,
     CropSink,
     FramePictureSink,
+    Paint,
     PartSink,
     RowFormat,
     RowSink,
     VideoSink,
+    paint_detections,
 )
 from aerostat.inference.clip_sources import Chain
+from aerostat.inference.clip_tracks import ClipTracks, Tracking, TrackSink
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictArguments
 from aerostat.inference.predict_folder import predict_to_sinks, spare_photographs
@@ -30,6 +33,7 @@ from aerostat.inference.sinks import PictureSink, Sink, picture_path
 from aerostat.inference.sources import Files
 from aerostat.results.detections import Detections
 from aerostat.text import counted
+from aerostat.tracking.track_log import TrackLog
 from aerostat.video.writer import ENCODINGS, VideoFormat, check_format
 
 STDOUT = Path("-")
@@ -119,6 +123,7 @@ class ClipOutcome:
         failed: sources and photographs that could not be read, or not to their end, with the reason.
         notes: what a reader of the files should know.
         stopped: the error that ended the work early; None if it came to its end.
+        tracked: the tracks of each source by its name, if there was a tracker.
     """
 
     counts: tuple[ClipCount, ...]
@@ -126,6 +131,7 @@ class ClipOutcome:
     failed: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     stopped: BaseException | None = None
+    tracked: Mapping[str, TrackLog] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
@@ -137,6 +143,7 @@ class ClipOutcome:
                     "first_s": count.first_s,
                     "last_s": count.last_s,
                     "detections": count.by_class,
+                    **(self.tracked[count.name].to_dict() if count.name in self.tracked else {}),
                 }
                 for count in self.counts
             ],
@@ -147,7 +154,10 @@ class ClipOutcome:
 
     def lines(self) -> list[str]:
         """Return a summary for a person."""
-        lines = [count.line() for count in self.counts]
+        lines = []
+        for count in self.counts:
+            tracks = self.tracked[count.name].describe() if count.name in self.tracked else []
+            lines += [count.line(), *(f"{count.name}: {line}" for line in tracks)]
         lines += [f"{name}: {reason}" for name, reason in self.failed]
         lines += [f"wrote {path}" for path in self.files]
         return [*lines, *self.notes]
@@ -159,6 +169,7 @@ def predict_clips(
     out: Path,
     *,
     files: ClipFiles | None = None,
+    tracking: Tracking | None = None,
     progress: bool = True,
     **options: Unpack[PredictArguments],
 ) -> ClipOutcome:
@@ -171,22 +182,30 @@ def predict_clips(
         source: from `open_sources`.
         out: folder for the files; made if need be. `STDOUT` writes rows to standard output, and no file.
         files: what is written.
+        tracking: gives objects identities, and counts them; None does not. Detections below the score that
+            is asked for continue tracks, too.
         progress: whether to show progress.
         **options: see `PredictOptions`.
 
     Raises:
         InputError: what is asked for cannot be written.
     """
-    written = Written(out, files or ClipFiles(), source)
+    tracks: ClipTracks | None = None
+    if tracking is not None:
+        tracking.check(source)
+        tracking, options = tracking.with_score(options)
+        tracks = ClipTracks(tracking, None if out == STDOUT else out)
+    written = Written(out, files or ClipFiles(), source, tracks.paint if tracks else paint_detections)
     detector = load_detector()
     counts = CountSink()
+    sinks: list[Sink] = [*written.sinks(), counts]
     failed = list(source.failed)
     stopped: BaseException | None = None
     try:
         predict_to_sinks(
             detector,
             source,
-            [*written.sinks(), counts],
+            [TrackSink(tracks, sinks)] if tracks else sinks,
             progress=progress,
             read_ahead=not source.is_live,
             on_unreadable=lambda frame, error: failed.append((frame.location, clause(error))),
@@ -200,7 +219,12 @@ def predict_clips(
         if part.problem is not None:
             failed.append((part.clip.name, part.problem))
     return ClipOutcome(
-        tuple(counts.counts.values()), written.paths(), tuple(failed), written.notes(), stopped
+        tuple(counts.counts.values()),
+        (*written.paths(), *(tracks.files if tracks else ())),
+        tuple(failed),
+        written.notes(),
+        stopped,
+        tracks.logs if tracks else {},
     )
 
 
@@ -211,16 +235,18 @@ class Written:
         out: see `predict_clips`.
         files: what is written.
         source: what is read, and must not be written over.
+        paint: draws the frames.
 
     Raises:
         InputError: what is asked for cannot be written.
     """
 
-    def __init__(self, out: Path, files: ClipFiles, source: Chain) -> None:
+    def __init__(self, out: Path, files: ClipFiles, source: Chain, paint: Paint = paint_detections) -> None:
         self.out, self.files, self.source = out, files, source
+        self._paint = paint
         self._rows: list[Path] = []
         self._videos: list[VideoSink] = []
-        self._pictures = FramePictureSink(out)
+        self._pictures = FramePictureSink(out, paint)
         self._photographs = PictureSink(out)
         self._crops = CropSink(out / CROPS)
         self._check()
@@ -322,7 +348,7 @@ class Written:
     def _video_sink(self, part: tuple[Clip, int | None]) -> VideoSink:
         clip, number = part
         rate = (self.source.selection.fps or LIVE_RATE) if clip.live else clip.rate or LIVE_RATE
-        sink = VideoSink(self._video_path(clip, number), self._video_format(clip), rate)
+        sink = VideoSink(self._video_path(clip, number), self._video_format(clip), rate, self._paint)
         self._videos.append(sink)
         return sink
 

@@ -302,7 +302,7 @@ class Detections:
         Args:
             image_bgr: (H, W, 3) uint8, the original image; None reads it from `path`.
             masks: whether to draw the masks, if there are any. Many objects with masks have no boxes.
-            colours: one for each ``class``, or ``instance``; None is ``instance`` with track ids, else ``class``.
+            colours: by ``class`` or by ``instance``; None is ``instance`` with track ids, else ``class``.
 
         Raises:
             InputError: no image is given and `path` cannot be read, or the masks are of another size.

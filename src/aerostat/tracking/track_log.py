@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aerostat.errors import InputError
 from aerostat.results.detections import Detections
+from aerostat.text import counted
 from aerostat.tracking.counting import Anchor, Crossings, Line, Zone, anchors, cross
 from aerostat.tracking.track_table import LineCount, TrackRow, ZoneCount, write_tracks
 
@@ -209,6 +210,14 @@ class TrackLog:
                 )
             )
         return counts
+
+    def describe(self) -> list[str]:
+        """Return the counts in words: of all tracks, then of each line and zone."""
+        names = Counter(row.name for row in self.rows())
+        tracks = ", ".join(f"{number} {name}" for name, number in names.items())
+        counts = [count.describe() for count in self.line_counts()]
+        counts += [count.describe() for count in self.zone_counts()]
+        return [f"{counted(len(self), 'track')}{f' ({tracks})' if tracks else ''}", *counts]
 
     def to_dict(self) -> dict[str, Any]:
         """Return table and counts for JSON."""
