@@ -33,15 +33,15 @@ class Track:
         if you like. Repeat the option for more zones.
     anchor:
         The point of a box that crosses lines: its centre, or the bottom, where feet are.
-    lost_frames:
-        Frames after which an object that was not seen again has a new number.
+    lost_time:
+        Time such as 2s after which an object that was not seen again has a new number.
     """
 
     track: Flag = False
     line: Annotated[list[str] | None, Parameter(negative=())] = None
     zone: Annotated[list[str] | None, Parameter(negative=())] = None
     anchor: Literal["centre", "bottom"] = "centre"
-    lost_frames: int = 30
+    lost_time: str = "1s"
 
     def chosen(self) -> Tracking | None:
         """Return what is asked; None without tracking.
@@ -58,10 +58,11 @@ class Track:
         from aerostat.tracking.counting import parse_line, parse_zone
         from aerostat.tracking.options import TrackerOptions
         from aerostat.tracking.track_log import LogOptions
+        from aerostat.video.times import seconds
 
         lines = [parse_line(text, _name("line", self.line, at)) for at, text in enumerate(self.line or ())]
         zones = [parse_zone(text, _name("zone", self.zone, at)) for at, text in enumerate(self.zone or ())]
-        options = TrackerOptions(lost_frames=self.lost_frames)
+        options = TrackerOptions(lost_s=seconds(self.lost_time))
         return Tracking(options, LogOptions(tuple(lines), tuple(zones), self.anchor))
 
     def refuse_for_photographs(self) -> None:

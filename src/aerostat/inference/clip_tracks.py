@@ -93,7 +93,7 @@ class ClipTracks:
             self._trails = Trails(self.tracking.trail_frames, self.tracking.log.anchor)
             self.logs[self._name] = TrackLog(self.tracking.log)
         log = self.logs[frame.clip.name]
-        tracked = self._tracker.update(detections)
+        tracked = self._tracker.update(detections, frame.time_s)
         log.update(tracked, frame.index, frame.time_s)
         self._trails.update(tracked)
         self._overlay = self._trails.overlay(log)
@@ -106,8 +106,9 @@ class ClipTracks:
 
     def finish(self) -> None:
         """Write the table of the last source."""
-        if self._name is not None and self.folder is not None:
-            self.files.append(self.logs[self._name].save(self.folder / self._table))
+        log = None if self._name is None else self.logs[self._name]
+        if log is not None and log.frame >= 0 and self.folder is not None:
+            self.files.append(log.save(self.folder / self._table))
         self._name = None
 
 

@@ -48,7 +48,7 @@ class Line:
         _check_numbers("lines", [*self.start_xy, *self.end_xy])
         if self.start_xy == self.end_xy:
             raise InputError(
-                f"Expected two points for a line of `lines`, found {_point(self.start_xy)} twice."
+                f"Expected two different points in `lines`, found {_point(self.start_xy)} twice."
             )
 
     def check_inside(self, image_size: tuple[int, int]) -> None:
@@ -79,11 +79,11 @@ class Zone:
         _check_numbers("zones", [number for corner in self.corners_xy for number in corner])
         if not 3 <= len(self.corners_xy) <= MAX_CORNERS:
             raise InputError(
-                f"Expected 3 to {MAX_CORNERS} corners for a zone of `zones`, found {len(self.corners_xy)}."
+                f"Expected 3 to {MAX_CORNERS} corners of a zone in `zones`, found {len(self.corners_xy)}."
             )
         corners = np.asarray(self.corners_xy, np.float64)
         if _in_a_row(corners[1:] - corners[0]):
-            raise InputError("Expected a zone of `zones` with an area, found corners along one line.")
+            raise InputError("Expected an area in `zones`, found corners along one line.")
 
     def check_inside(self, image_size: tuple[int, int]) -> None:
         """Refuse a zone that leaves pictures of (width, height).

@@ -22,7 +22,8 @@ class TrackerOptions:
         tentative_iou: minimum IoU, times the score, with a track that is not confirmed yet.
         confirm_frames: detections in consecutive frames that confirm a track, 1 for at once. Tracks of the
             first frame are confirmed at once.
-        lost_frames: frames for which a track without detections is kept.
+        lost_frames: frames for which a track without detections is kept, where times are not known.
+        lost_s: seconds for which it is kept, where times are known: 30 frames of 30 a second, as published.
 
     Raises:
         InputError: a value is outside of its range, or the scores are not in order.
@@ -36,6 +37,7 @@ class TrackerOptions:
     tentative_iou: float = 0.3
     confirm_frames: int = 2
     lost_frames: int = 30
+    lost_s: float = 1.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -48,6 +50,9 @@ class TrackerOptions:
                     raise InputError(
                         f"Expected `{field.name}` as a whole number from {least} on, found {value}."
                     )
+            elif field.name == "lost_s":
+                if not 0 <= value < math.inf:
+                    raise InputError(f"Expected `lost_s` as a finite number from 0 on, found {value}.")
             elif not (math.isfinite(value) and 0 <= value <= 1):
                 raise InputError(f"Expected `{field.name}` from 0 to 1, found {value}.")
         if not self.low_score <= self.high_score <= self.start_score:
@@ -73,3 +78,4 @@ class TrackerArguments(TypedDict, total=False):
     tentative_iou: float
     confirm_frames: int
     lost_frames: int
+    lost_s: float

@@ -35,6 +35,7 @@ class _Tracks:
         ids: (n,) numbers from 1; 0 for a track that is not confirmed yet.
         seen: (n,) detections so far.
         missed: (n,) frames since the last detection, 0 if it was in the last frame.
+        seen_s: (n,) time of the last detection; NaN if it is not known.
     """
 
     states: BoxStates
@@ -42,14 +43,29 @@ class _Tracks:
     ids: Indices
     seen: Indices
     missed: Indices
+    seen_s: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, index: NDArray[np.bool_] | Indices) -> _Tracks:
         return _Tracks(
-            self.states.take(index), self.labels[index], self.ids[index], self.seen[index], self.missed[index]
+            self.states.take(index),
+            self.labels[index],
+            self.ids[index],
+            self.seen[index],
+            self.missed[index],
+            self.seen_s[index],
         )
+
+    def are_kept(self, time_s: float, options: TrackerOptions) -> NDArray[np.bool_]:
+        """Return for each track whether it goes on: an unconfirmed one ends with its first miss."""
+        lost = self.missed > options.lost_frames
+        with np.errstate(invalid="ignore"):
+            away_s = time_s - self.seen_s
+        timed = ~np.isnan(away_s)
+        lost[timed] = away_s[timed] > options.lost_s + 1e-6  # times are multiples of 0.1 or 1/30
+        return np.where(self.ids > 0, ~lost, self.missed == 0)
 
 
 class Tracker:
@@ -57,8 +73,7 @@ class Tracker:
 
     Detections are matched to the predicted boxes of tracks by IoU and score: first the good ones, with all
     confirmed tracks, then the weak ones, with tracks that were seen in the last frame. Weak detections never
-    begin a track. A track that was lost keeps its identity for `lost_frames` frames. Classes are tracked
-    apart.
+    begin a track. A track that was lost keeps its identity for a while. Classes are tracked apart.
 
     >>> tracker = Tracker(confirm_frames=1)
     >>> boxes = np.asarray([[0.0, 0.0, 10.0, 10.0]])
@@ -82,9 +97,9 @@ class Tracker:
         require_solver()
         self._classes: tuple[str, ...] | None = None
         self._last_id = 0
-        self._tracks = _begun(np.zeros((0, 4)), np.zeros(0, np.int64))
+        self._tracks = _begun(np.zeros((0, 4)), np.zeros(0, np.int64), np.nan)
 
-    def update(self, detections: Detections) -> Detections:
+    def update(self, detections: Detections, time_s: float | None = None) -> Detections:
         """Return those detections of the next frame that belong to confirmed tracks, with `track_ids`.
 
         Boxes, masks, scores and their order stay as they are. Numbers count from 1 in the order in which
@@ -92,6 +107,8 @@ class Tracker:
 
         Args:
             detections: of one frame, down to `low_score`; a frame without detections counts, too.
+            time_s: of the frame, in seconds; with it lost tracks are kept for `lost_s`, else for
+                `lost_frames`.
 
         Raises:
             InputError: the classes are not those of the first frame.
@@ -108,7 +125,8 @@ class Tracker:
         old = _one_frame_later(self._tracks)
         partner = _match(old, boxes, detections, self.options)
         new = _first_seen(partner, boxes, detections, self.options)
-        tracks = _join(_seen(old, partner, boxes), _begun(boxes[new], detections.labels[new]))
+        now = np.nan if time_s is None else float(time_s)
+        tracks = _join(_seen(old, partner, boxes, now), _begun(boxes[new], detections.labels[new], now))
         partner = np.concatenate([partner, new])
         confirmed = partner >= 0
         if not first_frame:
@@ -116,10 +134,7 @@ class Tracker:
         tracks = self._numbered(tracks, partner, confirmed)
         ids = np.zeros(len(detections), np.int64)
         ids[partner[confirmed]] = tracks.ids[confirmed]
-        # An unconfirmed track ends with its first miss, a confirmed one is kept for a while.
-        self._tracks = tracks.take(
-            np.where(tracks.ids > 0, tracks.missed <= self.options.lost_frames, partner >= 0)
-        )
+        self._tracks = tracks.take(tracks.are_kept(now, self.options))
         tracked = np.flatnonzero(ids)
         return replace(detections[tracked], track_ids=ids[tracked])
 
@@ -183,21 +198,24 @@ def _one_frame_later(tracks: _Tracks) -> _Tracks:
     return replace(tracks, states=states, missed=tracks.missed + 1)
 
 
-def _seen(tracks: _Tracks, partner: Indices, boxes: NDArray[np.float64]) -> _Tracks:
+def _seen(tracks: _Tracks, partner: Indices, boxes: NDArray[np.float64], time_s: float) -> _Tracks:
     """Return the tracks with what was seen of them."""
     at = np.flatnonzero(partner >= 0)
     states = updated(tracks.states.take(at), boxes[partner[at]])
-    seen, missed = tracks.seen.copy(), tracks.missed.copy()
+    seen, missed, seen_s = tracks.seen.copy(), tracks.missed.copy(), tracks.seen_s.copy()
     seen[at] += 1
     missed[at] = 0
-    return replace(tracks, states=replace_states(tracks.states, at, states), seen=seen, missed=missed)
+    seen_s[at] = time_s
+    states = replace_states(tracks.states, at, states)
+    return replace(tracks, states=states, seen=seen, missed=missed, seen_s=seen_s)
 
 
-def _begun(boxes: NDArray[np.float64], labels: Indices) -> _Tracks:
+def _begun(boxes: NDArray[np.float64], labels: Indices, time_s: float) -> _Tracks:
     """Return new tracks without numbers."""
     count = len(boxes)
     none = np.zeros(count, np.int64)
-    return _Tracks(first_states(boxes), labels, none, np.ones(count, np.int64), none)
+    seen = np.ones(count, np.int64)
+    return _Tracks(first_states(boxes), labels, none, seen, none, np.full(count, time_s))
 
 
 def _join(first: _Tracks, second: _Tracks) -> _Tracks:
@@ -207,4 +225,5 @@ def _join(first: _Tracks, second: _Tracks) -> _Tracks:
         np.concatenate([first.ids, second.ids]),
         np.concatenate([first.seen, second.seen]),
         np.concatenate([first.missed, second.missed]),
+        np.concatenate([first.seen_s, second.seen_s]),
     )
