@@ -110,7 +110,7 @@ def test_after_that_it_is_a_new_object() -> None:
 
 
 def test_with_times_a_lost_object_is_kept_for_seconds_however_many_frames_there_are() -> None:
-    for rate, away_s, expected in ((10, 1.0, 1), (10, 1.1, 2), (2, 1.0, 1), (2, 1.5, 2), (0.5, 4.0, 2)):
+    for rate, away_s, expected in ((10, 1.1, 1), (10, 1.2, 2), (2, 1.5, 1), (2, 2.0, 2), (0.5, 4.0, 2)):
         tracker = Tracker(confirm_frames=1, lost_frames=0, lost_s=1.0)
         tracker.update(frame(at(0)), 0.0)
         for number in range(1, round(away_s * rate)):

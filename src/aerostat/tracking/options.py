@@ -24,6 +24,7 @@ class TrackerOptions:
             first frame are confirmed at once.
         lost_frames: frames for which a track without detections is kept, where times are not known.
         lost_s: seconds for which it is kept, where times are known: 30 frames of 30 a second, as published.
+            The next frame may still find it.
 
     Raises:
         InputError: a value is outside of its range, or the scores are not in order.
