@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -300,6 +302,7 @@ def place(tmp_path: Path, weights: Path, drawn: Path, exports: Path, monkeypatch
         (tmp_path / photograph).parent.mkdir(exist_ok=True)
         shutil.copy(drawn / "val" / "scene_0001.jpg", tmp_path / photograph)
     shutil.copytree(drawn / "train", tmp_path / "aerostat-demo" / "photographs")
+    write_hall(tmp_path / "hall.mp4")
     for run in ("runs/balloon", "aerostat-demo/run"):
         make_run(tmp_path / run, weights)
     monkeypatch.chdir(tmp_path)
@@ -312,6 +315,14 @@ def place(tmp_path: Path, weights: Path, drawn: Path, exports: Path, monkeypatch
 
     monkeypatch.setattr(zoo, "fetch", fetched)
     return tmp_path
+
+
+def write_hall(path: Path) -> None:
+    """Write a clip of the size that the page about tracking speaks of."""
+    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10, (768, 432))
+    for _ in range(3):
+        video.write(np.full((432, 768, 3), 90, np.uint8))
+    video.release()
 
 
 def make_run(folder: Path, weights: Path) -> None:
@@ -354,6 +365,8 @@ WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python")]
 def test_the_commands_of_a_page_run_one_after_the_other(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    if name == "docs/tracking.md":
+        pytest.importorskip("lap", reason="the extra [tracking] is not installed")
     for command in typed_in_blocks(name):
         if command.startswith("cd "):
             monkeypatch.chdir(command.removeprefix("cd "))
@@ -367,6 +380,8 @@ def test_the_python_of_a_page_runs(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """In the folder to which the page's commands lead."""
+    if name == "docs/tracking.md":
+        pytest.importorskip("lap", reason="the extra [tracking] is not installed")
     train = aerostat.train
 
     def quickly(*arguments: Any, **options: Any) -> Run:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aerostat.results.detections import Detections
     from aerostat.runs.directory import Run
     from aerostat.splitting.split import folds, split
+    from aerostat.tracking.tracker import Tracker
     from aerostat.training.api import resume, train
     from aerostat.training.recipe import Recipe
 
@@ -47,6 +48,7 @@ _HOMES = {
     "Recipe": "aerostat.training.recipe",
     "Run": "aerostat.runs.directory",
     "TTA": "aerostat.inference.tta",
+    "Tracker": "aerostat.tracking.tracker",
     "convert": "aerostat.datasets.convert",
     "evaluate": "aerostat.evaluation.evaluate",
     "explain": "aerostat.explanation.boxam",
@@ -71,6 +73,7 @@ __all__ = [
     "ReadOptions",
     "Recipe",
     "Run",
+    "Tracker",
     "convert",
     "evaluate",
     "explain",
