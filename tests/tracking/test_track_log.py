@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aerostat.errors import InputError
 from aerostat.results.detections import Detections
@@ -182,3 +184,28 @@ def test_frames_do_not_go_back() -> None:
     log.update(seen({1: (5, 5)}), 4)
     with pytest.raises(InputError, match="after 4"):
         log.update(seen({1: (5, 5)}), 4)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.integers(0, 5), st.tuples(st.integers(4, 16), st.integers(0, 25)), min_size=0, max_size=4
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_counts_are_the_sums_of_the_rows(frames: list[dict[int, tuple[int, int]]]) -> None:
+    log = TrackLog(LogOptions([DOOR], [DESK]))
+    for number, places in enumerate(frames):
+        log.update(seen(places), number, number / 2)
+    rows = log.rows()
+    (line,), (zone,) = log.line_counts(), log.zone_counts()
+    assert line.ins == sum(row.crossings["door"][0] for row in rows)
+    assert line.outs == sum(row.crossings["door"][1] for row in rows)
+    assert zone.mean_frames * max(zone.visited, 1) == pytest.approx(sum(row.stays["desk"][0] for row in rows))
+    assert (zone.mean_s or 0.0) == pytest.approx(zone.mean_frames / 2)
+    points = np.asarray([point for point in frames[-1].values()], np.float64).reshape(-1, 2)
+    assert zone.inside == DESK.contains(points).sum()
+    ever = {each for places in frames for each, (x, y) in places.items() if 0 <= x <= 9 and 0 <= y <= 20}
+    assert zone.visited == len(ever)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,11 +84,11 @@ class TrackLog:
     _size: tuple[int, int] | None = field(default=None, init=False)
     _places: dict[int, int] = field(default_factory=dict, init=False)
     _table: NDArray[np.void] = field(init=False)
-    _inside_now: list[int] = field(init=False)
+    _totals: _Totals = field(init=False)
 
     def __post_init__(self) -> None:
         self._table = np.zeros(_FIRST_ROWS, _columns(len(self.options.lines), len(self.options.zones)))
-        self._inside_now = [0] * len(self.options.zones)
+        self._totals = _no_totals(self.options, 0)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -112,7 +112,9 @@ class TrackLog:
         if detections.image_size is not None and detections.image_size != self._size:
             self.options.check_inside(detections.image_size)
             self._size = detections.image_size
-        self._classes = self._classes or detections.classes
+        if not self._classes:
+            self._classes = detections.classes
+            self._totals = _no_totals(self.options, len(self._classes))
         known = len(self._places)
         rows = np.asarray([self._places.setdefault(each, len(self._places)) for each in ids], np.int64)
         while len(self._places) > len(self._table):
@@ -121,9 +123,12 @@ class TrackLog:
         now = np.nan if time_s is None else float(time_s)
         points = anchors(detections.boxes_xyxy, self.options.anchor)
         part["id"][new], part["label"][new] = np.asarray(ids, np.int64)[new], detections.labels[new]
+        np.add.at(self._totals.tracks, part["label"][new], 1)
         part["first_frame"][new], part["first_s"][new] = frame, now
         part["last_frame"][new], part["last_s"][new], part["point"][new] = frame, now, points[new]
-        part["stay_s"][new] = np.nan if time_s is None else 0.0  # seconds of a stay need times
+        if time_s is None:  # seconds of a stay need times
+            part["stay_s"][new] = np.nan
+            self._totals.stay_s[:] = np.nan
         self._count(part, points, frame - part["last_frame"], now - part["last_s"])
         part["path"] += np.hypot(*(points - part["point"]).T)
         part["frames"] += 1
@@ -136,20 +141,27 @@ class TrackLog:
         self, part: NDArray[np.void], points: NDArray[np.float64], frames: Any, seconds: NDArray[np.float64]
     ) -> None:
         """Count crossings and stays up to the new points, in place."""
+        totals, labels = self._totals, part["label"]
         for place, line in enumerate(self.options.lines):
             known = Crossings(part["sides"][:, place], part["sides"][:, place], part["met"][:, place])
             step = cross(line, part["point"], points, known)
-            part["ins"][:, place] += step.ways > 0
-            part["outs"][:, place] += step.ways < 0
+            for name, came in (("ins", step.ways > 0), ("outs", step.ways < 0)):
+                part[name][:, place] += came
+                np.add.at(getattr(totals, name)[place], labels, came)
             part["sides"][:, place], part["met"][:, place] = step.sides, step.met
         for place, zone in enumerate(self.options.zones):
             inside = zone.contains(points)
             stayed = inside & part["inside"][:, place]
-            part["stay_frames"][:, place] += np.where(stayed, frames, 0)
-            part["stay_s"][:, place] += np.where(stayed, seconds, 0.0)
+            for name, more in (
+                ("stay_frames", np.where(stayed, frames, 0)),
+                ("stay_s", np.where(stayed, seconds, 0.0)),
+            ):
+                part[name][:, place] += more
+                getattr(totals, name)[place] += more.sum()
+            np.add.at(totals.visited[place], labels, inside & ~part["visited"][:, place])
             part["inside"][:, place] = inside
             part["visited"][:, place] |= inside
-            self._inside_now[place] = int(inside.sum())
+            totals.inside[place] = inside.sum()
 
     def rows(self) -> list[TrackRow]:
         """Return the table: what each track did so far, in the order of their first frames."""
@@ -178,43 +190,51 @@ class TrackLog:
         ]
 
     def line_counts(self) -> list[LineCount]:
-        """Return how many crossings there were so far at each line, over all tracks and by class."""
-        table = self._table[: len(self)]
+        """Return how many crossings there were so far at each line, over all tracks and by class.
+
+        The work does not grow with the number of tracks.
+        """
+        totals = self._totals
         return [
             LineCount(
                 line.name,
-                int(table["ins"][:, place].sum()),
-                int(table["outs"][:, place].sum()),
+                int(totals.ins[place].sum()),
+                int(totals.outs[place].sum()),
                 {
-                    name: (int(own["ins"][:, place].sum()), int(own["outs"][:, place].sum()))
-                    for name, own in self._by_class(table)
+                    self._classes[label]: (int(totals.ins[place, label]), int(totals.outs[place, label]))
+                    for label in np.flatnonzero(totals.tracks).tolist()
                 },
             )
             for place, line in enumerate(self.options.lines)
         ]
 
     def zone_counts(self) -> list[ZoneCount]:
-        """Return for each zone how many tracks are inside, how many ever were, and how long they stayed."""
-        table = self._table[: len(self)]
-        counts = []
+        """Return for each zone how many tracks are inside, how many ever were, and how long they stayed.
+
+        The work does not grow with the number of tracks.
+        """
+        totals, counts = self._totals, []
         for place, zone in enumerate(self.options.zones):
-            visited = table[table["visited"][:, place]]
+            visited = int(totals.visited[place].sum())
             counts.append(
                 ZoneCount(
                     zone.name,
-                    self._inside_now[place],
-                    len(visited),
-                    float(visited["stay_frames"][:, place].mean()) if len(visited) else 0.0,
-                    _seconds(visited["stay_s"][:, place].mean() if len(visited) else 0.0),
-                    {name: int(own["visited"][:, place].sum()) for name, own in self._by_class(table)},
+                    int(totals.inside[place]),
+                    visited,
+                    float(totals.stay_frames[place] / max(visited, 1)),
+                    _seconds(totals.stay_s[place] / visited) if visited else 0.0,
+                    {
+                        self._classes[label]: int(totals.visited[place, label])
+                        for label in np.flatnonzero(totals.tracks).tolist()
+                    },
                 )
             )
         return counts
 
     def describe(self) -> list[str]:
         """Return the counts in words: of all tracks, then of each line and zone."""
-        names = Counter(row.name for row in self.rows())
-        tracks = ", ".join(f"{number} {name}" for name, number in names.items())
+        numbers = zip(self._totals.tracks.tolist(), self._classes, strict=True)
+        tracks = ", ".join(f"{number} {name}" for number, name in numbers if number)
         counts = [count.describe() for count in self.line_counts()]
         counts += [count.describe() for count in self.zone_counts()]
         return [f"{counted(len(self), 'track')}{f' ({tracks})' if tracks else ''}", *counts]
@@ -235,9 +255,38 @@ class TrackLog:
         """
         return write_tracks(Path(path), self.rows(), self.options.lines, self.options.zones)
 
-    def _by_class(self, table: NDArray[np.void]) -> list[tuple[str, NDArray[np.void]]]:
-        labels = np.unique(table["label"]).tolist()
-        return [(self._classes[label], table[table["label"] == label]) for label in labels]
+
+class _Totals(NamedTuple):
+    """Sums over all tracks, so that counts need not look at each of them.
+
+    Args:
+        tracks: (classes,).
+        ins, outs: (lines, classes) crossings.
+        visited: (zones, classes) tracks that were ever inside.
+        inside: (zones,) tracks inside now.
+        stay_frames, stay_s: (zones,) of all stays.
+    """
+
+    tracks: NDArray[np.int64]
+    ins: NDArray[np.int64]
+    outs: NDArray[np.int64]
+    visited: NDArray[np.int64]
+    inside: NDArray[np.int64]
+    stay_frames: NDArray[np.int64]
+    stay_s: NDArray[np.float64]
+
+
+def _no_totals(options: LogOptions, classes: int) -> _Totals:
+    lines, zones = len(options.lines), len(options.zones)
+    return _Totals(
+        np.zeros(classes, np.int64),
+        np.zeros((lines, classes), np.int64),
+        np.zeros((lines, classes), np.int64),
+        np.zeros((zones, classes), np.int64),
+        np.zeros(zones, np.int64),
+        np.zeros(zones, np.int64),
+        np.zeros(zones),
+    )
 
 
 def _columns(lines: int, zones: int) -> np.dtype[np.void]:
