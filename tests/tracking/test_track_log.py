@@ -205,7 +205,7 @@ def test_counts_are_the_sums_of_the_rows(frames: list[dict[int, tuple[int, int]]
     assert line.outs == sum(row.crossings["door"][1] for row in rows)
     assert zone.mean_frames * max(zone.visited, 1) == pytest.approx(sum(row.stays["desk"][0] for row in rows))
     assert (zone.mean_s or 0.0) == pytest.approx(zone.mean_frames / 2)
-    points = np.asarray([point for point in frames[-1].values()], np.float64).reshape(-1, 2)
+    points = np.asarray(list(frames[-1].values()), np.float64).reshape(-1, 2)
     assert zone.inside == DESK.contains(points).sum()
     ever = {each for places in frames for each, (x, y) in places.items() if 0 <= x <= 9 and 0 <= y <= 20}
     assert zone.visited == len(ever)
