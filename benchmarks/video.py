@@ -45,9 +45,9 @@ def cases(quick: bool) -> Iterator[Case]:
         raise Unavailable(f"needs the clip and the weights in {SHARED.name}/ beside the project")
     for engine in ENGINES[: 1 if quick else 2]:
         detector = load(WEIGHTS, engine=engine, input_size=320)
-        yield _rate(detector, engine, 24 if quick else 80)
-        for format_ in ("vp8",) if quick else ("webm", "vp8"):
-            yield _processor_time(detector, engine, format_, 12 if quick else 24)
+        yield _rate(detector, engine, 24 if quick else 60)
+        for format_ in ("vp8",) if quick else ("vp8", "webm"):
+            yield _processor_time(detector, engine, format_, 12 if quick else 16)
 
 
 def _source(frames: int) -> VideoFile:
@@ -139,6 +139,7 @@ def _processor_time(detector: Detector, engine: str, format_: VideoFormat, frame
         {STAGES: alone, VIDEO: together},
         baseline=STAGES,
         goal="at most 1.1 times the sum of the stages: reading, network, drawing, encoding, rows",
+        rounds=3,
     )
 
 
