@@ -177,7 +177,7 @@ class _Subject:
 
     def predict(self, path: Path) -> object:
         """Detect objects on a file."""
-        return self.detector.predict(path, score=self.score)
+        return self.detector.predict(path, score=self.score, slices="off")
 
     def folder_rate(self, path: Path) -> float:
         """Return the photographs per second of a folder, whose photographs are all one file.
@@ -188,7 +188,8 @@ class _Subject:
         first, images = threads * FOLDER_START, threads * (FOLDER_START + FOLDER_PER_THREAD)
         records = [ImageRecord(path, f"{i}.jpg", 0, 0, id=i) for i in range(images)]
         start = 0.0
-        for done, _ in enumerate(self.detector.predict_images(records, score=self.score), start=1):
+        results = self.detector.predict_images(records, score=self.score, slices="off")
+        for done, _ in enumerate(results, start=1):
             if done == first:
                 start = time.perf_counter()
         return (images - first) / (time.perf_counter() - start)

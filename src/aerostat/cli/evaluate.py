@@ -16,6 +16,7 @@ from aerostat.cli.options import (
     MASKS,
     ONE_VIEW,
     READ,
+    WINDOWS,
     Device,
     Engine,
     Force,
@@ -23,6 +24,7 @@ from aerostat.cli.options import (
     JsonFlag,
     Masks,
     Read,
+    Slicing,
     Tta,
 )
 from aerostat.cli.reading import held_out_apart, read_for, split_to_evaluate, tell_losses
@@ -47,6 +49,7 @@ def evaluate(
     split: str | None = None,
     reading: Read = READ,
     views: Tta = ONE_VIEW,
+    windows: Slicing = WINDOWS,
     drawn: Masks = MASKS,
     max_dets: Annotated[tuple[int, int, int], Parameter(negative=())] = (1, 10, 100),
     save: Path | None = None,
@@ -81,6 +84,7 @@ def evaluate(
     from aerostat.evaluation.object_masks import require_masks
 
     tta = views.chosen()
+    sliced = windows.chosen()
     if save is not None:
         require_free(save, force, "--save")
     elif mask_format is not None:
@@ -107,6 +111,7 @@ def evaluate(
         masks=drawn.masks,
         mask_threshold=drawn.mask_threshold,
         on_unreadable=leave_out,
+        **sliced,
     )
     if not found:
         raise AerostatError(f"None of the {counted(len(part), 'image')} of {part.name} can be read.")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aerostat.datasets.origin import ReadOptions
+    from aerostat.inference.options import PredictArguments
     from aerostat.inference.tta import TTA
 
 # --- forms of options
@@ -176,6 +177,40 @@ class Tta:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Slicing:
+    """Windows of large photographs.
+
+    Parameters
+    ----------
+    slices:
+        Side in pixels of overlapping windows that a large photograph is looked at by, in addition to the
+        whole; "off" for the whole only. "auto" takes windows of the input's size if the photograph is more
+        than four times as large and the training objects would shrink below 16 px.
+    overlap:
+        Share of a window's side that neighbours have in common, from 0 to 0.9; 0.2 by default.
+    """
+
+    slices: Annotated[str, Parameter(show_default=True)] = "auto"
+    overlap: Annotated[float | None, Parameter(show_default=False)] = None
+
+    def chosen(self) -> PredictArguments:
+        """Return the options as the library takes them.
+
+        Raises:
+            InputError: a value is out of range, or an option has nothing to act on.
+        """
+        from aerostat.inference.slices import OVERLAP, plan_slices
+
+        if self.overlap is not None and self.slices == "off":
+            raise InputError("--overlap would do nothing with --slices off; leave it out.")
+        slices: Any = int(self.slices) if self.slices.isascii() and self.slices.isdecimal() else self.slices
+        overlap = OVERLAP if self.overlap is None else self.overlap
+        plan_slices(slices, overlap, (1, 1), None)
+        return {"slices": slices, "overlap": overlap}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Predict:
     """Which detections are kept.
 
@@ -293,6 +328,10 @@ class Fields:
         Leave the backbone as it is.
     masks:
         Also train instance masks, which needs outlines, or boxes alone; by default what the weights have.
+    slices:
+        Train and validate on windows of this many pixels, for photographs much larger than the input.
+    overlap:
+        Share of a window's side that neighbours have in common; by default 0.2.
     """
 
     epochs: int | None = None
@@ -302,11 +341,14 @@ class Fields:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
     freeze_backbone: Flag = False
     masks: Annotated[bool | None, Parameter(show_default=False)] = None
+    slices: Annotated[int | None, Parameter(show_default=False)] = None
+    overlap: Annotated[float | None, Parameter(show_default=False)] = None
 
 
 READ, PREDICT, ONE_VIEW, RECIPE, FIELDS = Read(), Predict(), Tta(), Recipe(), Fields()
 MASK_FILES = MaskFiles()
 MASKS = Masks()
+WINDOWS = Slicing()
 """Nothing asked for."""
 
 

@@ -19,6 +19,7 @@ from aerostat.cli.options import (
     ONE_VIEW,
     PREDICT,
     READ,
+    WINDOWS,
     Device,
     Engine,
     Flag,
@@ -27,6 +28,8 @@ from aerostat.cli.options import (
     MaskFiles,
     Masks,
     Predict,
+    Slicing,
+    Switch,
     Tta,
     given_options,
 )
@@ -51,6 +54,7 @@ def predict(
     *sources: str,
     keep: Predict = PREDICT,
     views: Tta = ONE_VIEW,
+    windows: Slicing = WINDOWS,
     drawn: Masks = MASKS,
     written: MaskFiles = MASK_FILES,
     out: Path = Path("predictions"),
@@ -99,6 +103,7 @@ def predict(
 
     keep.check()
     tta = views.chosen()
+    sliced = windows.chosen()
     sources = names_of(sources)
     tracking = track.chosen()
     names = _formats(format_, sources)
@@ -122,6 +127,7 @@ def predict(
                 tta=tta or False,
                 masks=drawn.masks,
                 mask_threshold=drawn.mask_threshold,
+                **sliced,
             )
         tell_outcome(done_clips, out, json_)
         return
@@ -145,6 +151,7 @@ def predict(
         formats=forms,
         pictures=PictureFiles(pictures, written.label_maps, written.cut_outs),
         judge=judge,
+        **sliced,
     )
     if json_:
         print(document(done.to_dict()))

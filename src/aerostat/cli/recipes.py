@@ -105,4 +105,6 @@ def _fields(options: Recipe, fields: Fields) -> list[tuple[str, str, Any]]:
         ("optim", "precision", fields.precision),
         ("model", "freeze", "backbone" if fields.freeze_backbone else None),
         ("model", "masks", fields.masks),
+        ("data", "slices", fields.slices),
+        ("data", "overlap", fields.overlap),
     ]

@@ -27,7 +27,7 @@ from aerostat.images.letterbox import Letterbox
 from aerostat.inference.backends.exported import KEY, Exported
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
-from aerostat.inference.resolve import installed, load, load_network, weights_path
+from aerostat.inference.resolve import installed, load, load_network, trained_on, weights_path
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -127,6 +127,8 @@ def export(
         nms_iou=nms_iou,
         weights_sha256=hashlib.sha256(weights_path(source).read_bytes()).hexdigest(),
         masks=header.masks,
+        object_side=trained_on(header).object_side,
+        slices=trained_on(header).slices,
     )
     model = _float32_model(net, exported)
     if calibration_bgr is not None:

@@ -95,8 +95,8 @@ def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[n
     mask_ious: list[float] = []
     for image_bgr in images_bgr:
         # The other threshold is lower, so that rounding of a score at the threshold loses no partner.
-        ours = reference.predict(image_bgr, score=SCORE)
-        low = other.predict(image_bgr, score=SCORE - SCORE_TOLERANCE)
+        ours = reference.predict(image_bgr, score=SCORE, slices="off")
+        low = other.predict(image_bgr, score=SCORE - SCORE_TOLERANCE, slices="off")
         pairs = _pairs(ours, low)
         total, again = total + len(ours), again + len(pairs)
         for mine, theirs in pairs:

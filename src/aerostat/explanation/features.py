@@ -380,7 +380,7 @@ def feature_maps(
     ]
     seen = None
     if detections:
-        seen = replace(detector, engine=TorchEngine(copy)).predict(image_bgr, score=score)
+        seen = replace(detector, engine=TorchEngine(copy)).predict(image_bgr, score=score, slices="off")
         seen = replace(seen, path=path)
     return FeatureMaps(tuple(maps), image_bgr, letterbox, grid, seen, path, _shared(copy, outputs))
 

@@ -166,7 +166,7 @@ def _left_to_windows(found: WindowBoxes, boxes: Floats) -> NDArray[np.bool_]:
         place = np.clip(np.searchsorted(start, first, side="left") - 1, 0, None)
         end = start[place] + side
         left &= (end > last) | (end >= length)
-    return left
+    return np.asarray(left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import AerostatError, InputError
 from aerostat.geometry.postprocess import Candidates
+from aerostat.geometry.windows import WindowGrid
 from aerostat.images.frame import AnyImage, Frame, as_frame
 from aerostat.images.prefetch import ImageFile, prefetch_images, read_file
 from aerostat.inference.backends.engine import Engine, NotNumbersError
 from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.clip_sources import StreamArguments, open_stream
 from aerostat.inference.options import PredictArguments, PredictOptions, PredictPlan
+from aerostat.inference.sliced import Slicer, look_at_slices
+from aerostat.inference.slices import TrainedOn, merge_slices
 from aerostat.inference.views import SeenImage, as_detections, see
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
@@ -38,6 +42,14 @@ MAX_WORKERS = 8
 """Maximum number of photographs in work at once: each needs memory for the network's maps."""
 
 
+class _Work(NamedTuple):
+    """What happens to images on their way to the network."""
+
+    prepare: Callable[[Any, NDArray[np.uint8]], list[SeenImage]]
+    read: Callable[[Any], NDArray[np.uint8]]
+    on_unreadable: Callable[[Any, InputError], None] | None
+
+
 @dataclass
 class Detector:
     """A network with all that is needed to use it.
@@ -47,12 +59,14 @@ class Detector:
         classes: names of its classes.
         input_size: (width, height) that images are letterboxed to.
         header: what the weights file says about itself, if there is one.
+        trained_on: the size of the training objects, if the file states it.
     """
 
     engine: Engine
     classes: tuple[str, ...]
     input_size: tuple[int, int]
     header: Header | None = field(default=None, repr=False)
+    trained_on: TrainedOn | None = field(default=None, repr=False)
 
     @property
     def net(self) -> RTMDet:
@@ -130,6 +144,10 @@ class Detector:
         """
         frame = as_frame(image)
         plan = self._plan(PredictOptions(**options))
+        if plan.slices is not None and not plan.slices.never:
+            grid = Slicer(plan.slices).grid(frame)
+            if grid is not None:
+                return self._predict_large(frame, grid, plan, 4, min(MAX_WORKERS, processors()))
         return self._detect(self.engine, [see(frame.read(), plan.views.views)], [frame.path], plan)[0]
 
     def predict_images(
@@ -159,21 +177,26 @@ class Detector:
         """
         plan = self._plan(PredictOptions(**options))
         threads = min(MAX_WORKERS, processors()) if threads is None else threads
-        single = isinstance(images, Sized) and len(images) < 2
-        if self.engine.parallel and threads > 1 and not single:
-            yield from self._predict_each(images, plan, threads, on_unreadable)
+        if plan.slices is None or plan.slices.never:
+            yield from self._predict_whole(images, plan, batch_size, threads, on_unreadable)
             return
-        batches = prefetch_images(
-            images,
-            lambda _, image_bgr: see(image_bgr, plan.views.views),
-            batch_size,
-            threads,
-            read=_pixels,
-            on_unreadable=on_unreadable,
-        )
-        for items, seen in batches:
-            found = self._detect(self.engine, seen, [item.path for item in items], plan)
-            yield from zip(items, found, strict=True)
+        slicer = Slicer(plan.slices)
+        sized = ((image, slicer.grid(image)) for image in images)
+        for is_whole, group in groupby(sized, lambda pair: pair[1] is None):
+            if is_whole:
+                small = (image for image, _ in group)
+                yield from self._predict_whole(small, plan, batch_size, threads, on_unreadable)
+                continue
+            for image, grid in group:
+                assert grid is not None
+                try:
+                    found = self._predict_large(image, grid, plan, batch_size, threads)
+                except InputError as error:
+                    if on_unreadable is None:
+                        raise
+                    on_unreadable(image, error)
+                    continue
+                yield image, found
 
     def stream(
         self, source: Path | str | int | Iterable[Frame], **options: Unpack[StreamArguments]
@@ -198,25 +221,66 @@ class Detector:
         yield from self.predict_images(stream.frames, **stream.plan, **stream.predict)
         stream.check()
 
-    def _predict_each(
+    def _predict_whole(
         self,
         images: Iterable[Item],
         plan: PredictPlan,
+        batch_size: int,
         threads: int,
         on_unreadable: Callable[[Item, InputError], None] | None,
     ) -> Iterator[tuple[Item, Detections]]:
-        """Yield the detections of each image; several threads work on one image each."""
+        """Yield the detections of each image, which is looked at as a whole."""
+        single = isinstance(images, Sized) and len(images) < 2
+        work = _Work(lambda _, image_bgr: see(image_bgr, plan.views.views), _pixels, on_unreadable)
+        for image, seen, boxes in self._look(images, work, plan, batch_size, 0 if single else threads):
+            size = seen[0].letterbox.source_size
+            yield image, as_detections(plan, boxes, self.classes, size, image.path)
 
-        def work(item: Item, image_bgr: NDArray[np.uint8]) -> Detections:
-            return self._detect(engine, [see(image_bgr, plan.views.views)], [item.path], plan)[0]
+    def _predict_large(
+        self, image: Frame | ImageFile, grid: WindowGrid, plan: PredictPlan, batch_size: int, threads: int
+    ) -> Detections:
+        """Return the detections on one image, which is looked at by windows and as a whole."""
+        views, found = look_at_slices(
+            lambda slices, read, prepare: (
+                (view, boxes)
+                for view, _, boxes in self._look(
+                    slices, _Work(prepare, read, None), plan, batch_size, threads
+                )
+            ),
+            image,
+            grid,
+            plan,
+        )
+        merged = merge_slices(views, found, grid, self.input_size, plan.options.max_detections)
+        return as_detections(plan, merged, self.classes, grid.image_size, image.path)
 
-        with ExitStack() as stack:
-            engine = stack.enter_context(self.engine.concurrent(threads))
-            batches = prefetch_images(
-                images, work, threads, threads, read=_pixels, on_unreadable=on_unreadable
-            )
-            for items, detections in batches:
-                yield from zip(items, detections, strict=True)
+    def _look(
+        self, images: Iterable[Any], work: _Work, plan: PredictPlan, batch_size: int, threads: int
+    ) -> Iterator[tuple[Any, list[SeenImage], Candidates]]:
+        """Yield each image, as it was seen, with its boxes; on a CPU each thread works on one of them."""
+        if self.engine.parallel and threads > 1:
+            with ExitStack() as stack:
+                engine = stack.enter_context(self.engine.concurrent(threads))
+
+                def each(item: Any, image_bgr: NDArray[np.uint8]) -> tuple[list[SeenImage], Candidates]:
+                    seen = work.prepare(item, image_bgr)
+                    boxes = self._candidates(engine, [seen], [item.path], plan)[0]
+                    # The pixels are not needed any more.
+                    return [view._replace(input_bgr=view.input_bgr[:0]) for view in seen], boxes
+
+                batches = prefetch_images(
+                    images, each, threads, threads, read=work.read, on_unreadable=work.on_unreadable
+                )
+                for items, results in batches:
+                    for item, (seen, boxes) in zip(items, results, strict=True):
+                        yield item, seen, boxes
+            return
+        prepared = prefetch_images(
+            images, work.prepare, batch_size, threads, read=work.read, on_unreadable=work.on_unreadable
+        )
+        for items, views in prepared:
+            found = self._candidates(self.engine, views, [item.path for item in items], plan)
+            yield from zip(items, views, found, strict=True)
 
     def _plan(self, options: PredictOptions) -> PredictPlan:
         """Return what the options come to for this model.
@@ -224,7 +288,7 @@ class Detector:
         Raises:
             InputError: the engine suppresses boxes by itself and cannot do what is asked.
         """
-        plan = options.plan(self.input_size, has_masks=self.has_masks)
+        plan = options.plan(self.input_size, has_masks=self.has_masks, trained_on=self.trained_on)
         if plan.view_score < self.engine.lowest_score:
             raise InputError(
                 f"This exported model has suppression inside and gives nothing below a score of "
@@ -247,6 +311,20 @@ class Detector:
         plan: PredictPlan,
     ) -> list[Detections]:
         """Return the detections on photographs; each is given as all views show it."""
+        found = self._candidates(engine, images, paths, plan)
+        return [
+            as_detections(plan, boxes, self.classes, first.letterbox.source_size, path)
+            for boxes, (first, *_), path in zip(found, images, paths, strict=True)
+        ]
+
+    def _candidates(
+        self,
+        engine: Engine,
+        images: Sequence[Sequence[SeenImage]],
+        paths: Sequence[Path | None],
+        plan: PredictPlan,
+    ) -> list[Candidates]:
+        """Return the boxes of images, merged from all views, in pixels of each image."""
         by_view = []
         for view in zip(*images, strict=True):
             kept: list[Candidates] = []
@@ -255,10 +333,7 @@ class Detector:
                 part = slice(start, start + step)
                 kept += self._kept(engine, view[part], paths[part], plan)
             by_view.append(kept)
-        return [
-            as_detections(plan, plan.merge(views), self.classes, first.letterbox.source_size, path)
-            for views, (first, *_), path in zip(zip(*by_view, strict=True), images, paths, strict=True)
-        ]
+        return [plan.merge(views) for views in zip(*by_view, strict=True)]
 
     def _images_per_pass(self, seen: SeenImage, count: int) -> int:
         """Return how many images of a view fit into the memory of `count` images of the own test size."""

@@ -37,6 +37,7 @@ class MaskPatch:
         letterbox: how the photograph went into the network.
         flip: whether the network saw it mirrored, left to right.
         bounds: x1, y1, x2, y2 in whole pixels of the photograph, outside of which there is no mask.
+        origin: x, y of the window that the view shows, in pixels of the photograph.
     """
 
     logits: NDArray[np.float32]
@@ -44,10 +45,20 @@ class MaskPatch:
     letterbox: Letterbox
     flip: bool
     bounds: tuple[int, int, int, int]
+    origin: tuple[int, int] = (0, 0)
+
+    def moved(self, origin: tuple[int, int]) -> MaskPatch:
+        """Return the patch of a window in pixels of the photograph in which it begins at `origin`."""
+        (x, y), (x1, y1, x2, y2) = origin, self.bounds
+        return replace(self, bounds=(x1 + x, y1 + y, x2 + x, y2 + y), origin=origin)
 
     def logits_in(self, part: tuple[int, int, int, int]) -> NDArray[np.float32]:
         """Return the logits (w, h), column by column, of x1, y1, x2, y2 in pixels of the photograph."""
-        return self.letterbox.part_to_source(self.logits, MASK_STRIDE, self.corner, part, mirrored=self.flip)
+        (x, y), (x1, y1, x2, y2) = self.origin, part
+        within = (x1 - x, y1 - y, x2 - x, y2 - y)
+        return self.letterbox.part_to_source(
+            self.logits, MASK_STRIDE, self.corner, within, mirrored=self.flip
+        )
 
 
 def with_patches(
@@ -148,7 +159,8 @@ def joined_patches(patches: NDArray[Any], clusters: NDArray[np.int64], count: in
 def masks_of(candidates: Candidates, image_size: tuple[int, int], threshold: float) -> Masks:
     """Return the masks of detections in pixels of a photograph.
 
-    A mask that several views have found is the mean of their probabilities.
+    A mask that several views have found is the mean of their probabilities. Of several windows that show
+    parts of an object a pixel belongs to its mask if it does in any of them.
 
     Args:
         candidates: with patches.
@@ -162,6 +174,14 @@ def masks_of(candidates: Candidates, image_size: tuple[int, int], threshold: flo
 def _boundaries(
     patches: Sequence[MaskPatch], image_size: tuple[int, int], threshold: float
 ) -> NDArray[np.int64]:
+    windows = dict.fromkeys(patch.origin for patch in patches)
+    if len(windows) > 1:
+        parts = [
+            _boundaries([p for p in patches if p.origin == own], image_size, threshold) for own in windows
+        ]
+        pixels = image_size[0] * image_size[1]
+        union = run_lengths.union([run_lengths.counts_between(part, pixels) for part in parts], pixels)
+        return np.cumsum(union[:-1], dtype=np.int64)
     x1, y1 = (min(patch.bounds[axis] for patch in patches) for axis in (0, 1))
     x2, y2 = (max(patch.bounds[axis] for patch in patches) for axis in (2, 3))
     found = [np.zeros(0, np.int64)]

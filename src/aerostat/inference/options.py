@@ -21,6 +21,7 @@ from aerostat.geometry.postprocess import (
     keep,
 )
 from aerostat.inference.instance_masks import MARGIN
+from aerostat.inference.slices import OVERLAP, SlicePlan, SliceSide, TrainedOn, plan_slices
 from aerostat.inference.tta import TTA, View, ViewPlan, merge_views
 
 SHOW_SCORE = 0.3
@@ -44,6 +45,12 @@ class PredictOptions:
         mask_threshold: a pixel belongs to a mask above this probability, in (0, 1).
         mask_margin: share of a box's sides by which its mask may reach beyond it. None draws each mask over
             the whole photograph, as the reference does.
+        slices: side in pixels of overlapping windows that large photographs are looked at by, in addition to
+            the whole; ``off`` looks at the whole only. ``auto`` takes windows of the input's size if the
+            photograph is more than four times as large and half of the training objects would shrink below
+            16 pixels, as far as the weights state the size of these. `max_detections` of None then limits
+            each view, not the photograph.
+        overlap: share of a window's side that neighbours have in common, from 0 to 0.9.
     """
 
     score: float = SHOW_SCORE
@@ -54,13 +61,18 @@ class PredictOptions:
     masks: bool | None = None
     mask_threshold: float = MASK_THRESHOLD
     mask_margin: float | None = MARGIN
+    slices: SliceSide = "auto"
+    overlap: float = OVERLAP
 
-    def plan(self, input_size: tuple[int, int], *, has_masks: bool = False) -> PredictPlan:
+    def plan(
+        self, input_size: tuple[int, int], *, has_masks: bool = False, trained_on: TrainedOn | None = None
+    ) -> PredictPlan:
         """Return what the options come to for a model with test inputs of (width, height) pixels.
 
         Args:
             input_size: of the model.
             has_masks: whether the model has masks.
+            trained_on: what the model was trained on; None if it is not known.
 
         Raises:
             InputError: a scale of the augmentation is too large, or masks are asked of a model without them.
@@ -88,6 +100,7 @@ class PredictOptions:
             max_detections=int(max_detections),
             pre_nms=int(pre_nms),
             masks=has_masks and self.masks is not False,
+            slices=plan_slices(self.slices, self.overlap, input_size, trained_on),
         )
 
 
@@ -102,6 +115,8 @@ class PredictArguments(TypedDict, total=False):
     masks: bool | None
     mask_threshold: float
     mask_margin: float | None
+    slices: SliceSide
+    overlap: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,7 @@ class PredictPlan:
         views: what it comes to for the model.
         nms_iou, max_detections, pre_nms: as asked, or as published for the model.
         masks: whether detections have masks.
+        slices: how large photographs are looked at; None for as a whole only.
     """
 
     options: PredictOptions
@@ -121,6 +137,7 @@ class PredictPlan:
     max_detections: int = MAX_DETECTIONS
     pre_nms: int = PRE_NMS
     masks: bool = False
+    slices: SlicePlan | None = None
 
     @property
     def view_score(self) -> float:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,14 @@ from aerostat.inference.backends.engine import ENGINES, Engine
 from aerostat.inference.backends.exported import SUFFIXES, Exported, read_onnx_entry
 from aerostat.inference.detector import Detector
 from aerostat.inference.devices import check_device, choose_device
+from aerostat.inference.slices import MAX_SIDE, MIN_SIDE, TrainedOn
 from aerostat.openmmlab.work_dir import find_work_dir
 
 if TYPE_CHECKING:  # torch is loaded with weights only: an exported model does without
     import torch
 
     from aerostat.model import RTMDet
-    from aerostat.weights.checkpoint import Weights
+    from aerostat.weights.checkpoint import Header, Weights
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """The package of each engine for exported models."""
 GPU_MARKS = ("/dev/nvidiactl", "/dev/kfd")
 """If one of these exists, torch may find a GPU, which no exported model uses."""
+MAX_OBJECT = 1e6
+"""Largest side of a training object in pixels that a file may state."""
 INPUT_STEP = 32
 """Sides of the network's input are multiples of this, the stride of its last level."""
 
@@ -112,7 +116,8 @@ def _load_exported(path: Path, device: str | torch.device, input_size: int | Non
     _require_cpu(device, "an exported model")
     exported, runtime = _read_exported(path, engine)
     size = _exported_size(path, exported, input_size)
-    return Detector(_exported_engine(path, exported, runtime), exported.classes, size)
+    trained_on = TrainedOn(float(exported.object_side), exported.slices)
+    return Detector(_exported_engine(path, exported, runtime), exported.classes, size, trained_on=trained_on)
 
 
 def _read_exported(path: Path, engine: str) -> tuple[Exported, str]:
@@ -163,7 +168,8 @@ def _load_weights(
 
     header = weights.header
     if engine not in ("onnx", "openvino"):
-        return Detector(TorchEngine(net.to(choose_device(device))), header.classes, size, header)
+        engine_of_net = TorchEngine(net.to(choose_device(device)))
+        return Detector(engine_of_net, header.classes, size, header, trained_on(header))
     if not installed("onnx"):
         raise InputError(
             f"The engine {engine} runs weights as ONNX, which needs a package; install it with: "
@@ -174,7 +180,17 @@ def _load_weights(
     exported = Exported(header.size, header.classes, size, dynamic=True, batch=None, masks=header.masks)
     model = onnx_model(net, input_size=size, batch=None, dynamic=True)
     runner = _exported_engine(model.SerializeToString(), exported, engine)
-    return Detector(runner, header.classes, size, header)
+    return Detector(runner, header.classes, size, header, trained_on(header))
+
+
+def trained_on(header: Header) -> TrainedOn:
+    """Return what a weights file says about the training objects; old files say nothing."""
+    side, recipe = header.objects.get("side_px"), header.recipe or {}
+    data = recipe.get("data")
+    slices = data.get("slices") if isinstance(data, Mapping) else None
+    is_side = type(side) in (int, float) and 0 < side < MAX_OBJECT
+    is_slices = type(slices) is int and MIN_SIDE <= slices <= MAX_SIDE
+    return TrainedOn(float(side) if is_side else 0.0, slices if is_slices else 0)  # type: ignore[arg-type]
 
 
 def load_network(

@@ -39,15 +39,24 @@ class SeenImage(NamedTuple):
         return boxes_in_source(boxes, self.letterbox, flip=self.flip)
 
 
-def see(image_bgr: NDArray[np.uint8], views: Sequence[View]) -> list[SeenImage]:
-    """Return a photograph (H, W, 3) as each view shows it; it is resized once for each size."""
-    size = (image_bgr.shape[1], image_bgr.shape[0])
+def see(
+    image_bgr: NDArray[np.uint8], views: Sequence[View], source_size: tuple[int, int] | None = None
+) -> list[SeenImage]:
+    """Return a photograph (H, W, 3) as each view shows it; it is resized once for each size.
+
+    Args:
+        image_bgr: the photograph, or a smaller copy of it.
+        views: of it.
+        source_size: (width, height) of the photograph, if the image is a smaller copy.
+    """
+    found = (image_bgr.shape[1], image_bgr.shape[0])
+    size = source_size or found
     plain: dict[tuple[int, int], NDArray[np.uint8]] = {}
     seen = []
     for view in views:
         letterbox = Letterbox.fit(size, view.input_size)
         if view.input_size not in plain:
-            plain[view.input_size] = letterbox.apply(image_bgr)
+            plain[view.input_size] = replace(letterbox, source_size=found).apply(image_bgr)
         input_bgr = plain[view.input_size]
         input_bgr = mirror_content(input_bgr, letterbox) if view.flip else input_bgr
         seen.append(SeenImage(input_bgr, letterbox, view.flip))

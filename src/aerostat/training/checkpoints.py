@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from aerostat.datasets.records import Split
 from aerostat.errors import AerostatError, InputError
 from aerostat.files import flush_folder, write_text
+from aerostat.geometry.boxes import box_area
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 from aerostat.training.job import Job
@@ -239,6 +242,7 @@ class Checkpoints:
             recipe=recipe.to_dict(),
             metrics={"epoch": position.epoch, **figures},
             masks=recipe.model.masks,
+            objects=figures_of_objects(self.job.train_split),
         )
         return self.learner.ema.net.state_dict(), header
 
@@ -274,3 +278,11 @@ def _epoch_and_ap(path: Path) -> tuple[int, float] | None:
         return int(metrics["epoch"]), float(metrics.get("mask_ap", metrics["ap"]))
     except (InputError, KeyError, TypeError, ValueError):
         return None
+
+
+def figures_of_objects(split: Split) -> dict[str, float]:
+    """Return what a weights file says about the objects of a training split; empty if there is none."""
+    instances = split.images.instances
+    areas = box_area(instances.boxes_xyxy[~instances.crowd])
+    sides = np.sqrt(areas[areas > 0])
+    return {"count": len(sides), "side_px": round(float(np.median(sides)), 2)} if len(sides) else {}

@@ -19,6 +19,7 @@ import tomli_w
 from aerostat.errors import InputError, clause, nearest
 from aerostat.files import write_text
 from aerostat.inference.devices import check_device
+from aerostat.inference.slices import MAX_OVERLAP, MAX_SIDE, MIN_SIDE
 from aerostat.text import plain, shown
 
 _MAX_TEXT = 256 << 10
@@ -58,14 +59,23 @@ class DataRecipe:
         input_size: side of the square network input in pixels, a multiple of 32.
         threads: decoding and augmenting threads; 0 works in the training thread, -1 follows the processors.
         cache_mb: memory for decoded images.
+        slices: side in pixels of the windows of photographs that are trained on and validated by; 0 for whole
+            photographs.
+        overlap: share of a window's side that neighbours have in common.
     """
 
     input_size: int = 640
     threads: int = -1
     cache_mb: int = 1024
+    slices: int = 0
+    overlap: float = 0.2
 
     def __post_init__(self) -> None:
         size = self.input_size
+        is_side = self.slices == 0 or MIN_SIDE <= self.slices <= MAX_SIDE
+        _require("data", is_side, "slices", f"0, or {MIN_SIDE} to {MAX_SIDE} pixels", self.slices)
+        is_share = 0 <= self.overlap <= MAX_OVERLAP
+        _require("data", is_share, "overlap", f"from 0 to {MAX_OVERLAP}", self.overlap)
         _require("data", size >= 32 and size % 32 == 0, "input_size", "a positive multiple of 32", size)
         _require("data", self.threads >= -1, "threads", "-1 or more", self.threads)
         _require("data", self.cache_mb >= 0, "cache_mb", "0 or more", self.cache_mb)

@@ -46,6 +46,8 @@ class Header:
         notes: remarks on the weights, a clause each.
         version: of aerostat that wrote the file.
         masks: whether the network predicts instance masks (RTMDet-Ins).
+        objects: figures of the training objects by name; empty if they are not known. ``side_px`` is the
+            median of the square roots of their boxes' areas, in pixels of their photographs.
     """
 
     size: str
@@ -59,6 +61,7 @@ class Header:
     notes: tuple[str, ...] = ()
     version: str = field(default_factory=safe_file.version)
     masks: bool = False
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def save_weights(
     document = _plain({f.name: getattr(header, f.name) for f in fields(header)})
     if not header.masks:  # as files without masks have always been written
         del document["masks"]
+    if not header.objects:
+        del document["objects"]
     safe_file.write(path, {name: _stored(tensor, dtype) for name, tensor in state.items()}, KEY, document)
 
 
@@ -235,7 +240,7 @@ def _check_header(header: Header, where: str) -> None:
         raise InputError(f"In {where} the input size is {shown(size)}; expected width and height in pixels.")
     if not isinstance(header.notes, tuple) or not all(isinstance(note, str) for note in header.notes):
         raise InputError(f"In {where} the notes are {shown(header.notes)}; expected a list of texts.")
-    for name in ("letterbox", "metrics", "recipe"):
+    for name in ("letterbox", "metrics", "recipe", "objects"):
         value = getattr(header, name)
         if not isinstance(value, Mapping) and not (name == "recipe" and value is None):
             raise InputError(f"In {where} {name!r} is {shown(value)}; expected a table of values.")

@@ -39,6 +39,8 @@ class Exported:
         nms_iou: of the suppression in the graph; None without one.
         weights_sha256: of the weights file that it was made from.
         masks: whether it gives masks.
+        object_side: median side of the training objects in pixels of their photographs; 0 if unknown.
+        slices: side of the windows that it was trained on; 0 for whole photographs.
     """
 
     size: str
@@ -51,6 +53,8 @@ class Exported:
     nms_iou: float | None = None
     weights_sha256: str = ""
     masks: bool = False
+    object_side: float = 0.0
+    slices: int = 0
 
     @property
     def suppressed(self) -> bool:
@@ -62,6 +66,9 @@ class Exported:
         entry = {"format": FORMAT, **asdict(self)}
         if not self.masks:  # as files without masks have always been written
             del entry["masks"]
+        for name in ("object_side", "slices"):
+            if not entry[name]:
+                del entry[name]
         return json.dumps(entry, ensure_ascii=False)
 
     @classmethod
@@ -109,6 +116,10 @@ def _is_sound(said: Exported) -> bool:
         and all(isinstance(text, str) for text in (said.size, said.precision, said.weights_sha256))
         and isinstance(said.dynamic, bool)
         and isinstance(said.masks, bool)
+        and type(said.object_side) in (int, float)
+        and 0 <= said.object_side < 1 << 20
+        and type(said.slices) is int
+        and 0 <= said.slices <= _MAX_INPUT
         and (said.batch is None or (type(said.batch) is int and 0 < said.batch < 1 << 16))
         and all(share is None or (type(share) in (int, float) and 0 <= share <= 1) for share in shares)
     )
