@@ -84,7 +84,7 @@ def evaluate(
     from aerostat.evaluation.object_masks import require_masks
 
     tta = views.chosen()
-    sliced = windows.chosen()
+    slices, overlap = windows.chosen()
     if save is not None:
         require_free(save, force, "--save")
     elif mask_format is not None:
@@ -111,7 +111,8 @@ def evaluate(
         masks=drawn.masks,
         mask_threshold=drawn.mask_threshold,
         on_unreadable=leave_out,
-        **sliced,
+        slices=slices,
+        overlap=overlap,
     )
     if not found:
         raise AerostatError(f"None of the {counted(len(part), 'image')} of {part.name} can be read.")

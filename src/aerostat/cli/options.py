@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aerostat.datasets.origin import ReadOptions
-    from aerostat.inference.options import PredictArguments
+    from aerostat.inference.slices import SliceSide
     from aerostat.inference.tta import TTA
 
 # --- forms of options
@@ -193,8 +193,8 @@ class Slicing:
     slices: Annotated[str, Parameter(show_default=True)] = "auto"
     overlap: Annotated[float | None, Parameter(show_default=False)] = None
 
-    def chosen(self) -> PredictArguments:
-        """Return the options as the library takes them.
+    def chosen(self) -> tuple[SliceSide, float]:
+        """Return `slices` and `overlap` as the library takes them.
 
         Raises:
             InputError: a value is out of range, or an option has nothing to act on.
@@ -206,7 +206,7 @@ class Slicing:
         slices: Any = int(self.slices) if self.slices.isascii() and self.slices.isdecimal() else self.slices
         overlap = OVERLAP if self.overlap is None else self.overlap
         plan_slices(slices, overlap, (1, 1), None)
-        return {"slices": slices, "overlap": overlap}
+        return slices, overlap
 
 
 @Parameter(name="*")

@@ -29,7 +29,6 @@ from aerostat.cli.options import (
     Masks,
     Predict,
     Slicing,
-    Switch,
     Tta,
     given_options,
 )
@@ -103,7 +102,7 @@ def predict(
 
     keep.check()
     tta = views.chosen()
-    sliced = windows.chosen()
+    slices, overlap = windows.chosen()
     sources = names_of(sources)
     tracking = track.chosen()
     names = _formats(format_, sources)
@@ -127,7 +126,8 @@ def predict(
                 tta=tta or False,
                 masks=drawn.masks,
                 mask_threshold=drawn.mask_threshold,
-                **sliced,
+                slices=slices,
+                overlap=overlap,
             )
         tell_outcome(done_clips, out, json_)
         return
@@ -151,7 +151,8 @@ def predict(
         formats=forms,
         pictures=PictureFiles(pictures, written.label_maps, written.cut_outs),
         judge=judge,
-        **sliced,
+        slices=slices,
+        overlap=overlap,
     )
     if json_:
         print(document(done.to_dict()))

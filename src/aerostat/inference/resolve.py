@@ -188,9 +188,9 @@ def trained_on(header: Header) -> TrainedOn:
     side, recipe = header.objects.get("side_px"), header.recipe or {}
     data = recipe.get("data")
     slices = data.get("slices") if isinstance(data, Mapping) else None
-    is_side = type(side) in (int, float) and 0 < side < MAX_OBJECT
-    is_slices = type(slices) is int and MIN_SIDE <= slices <= MAX_SIDE
-    return TrainedOn(float(side) if is_side else 0.0, slices if is_slices else 0)  # type: ignore[arg-type]
+    is_side = isinstance(side, int | float) and 0 < side < MAX_OBJECT
+    is_slices = isinstance(slices, int) and MIN_SIDE <= slices <= MAX_SIDE
+    return TrainedOn(float(side or 0) if is_side else 0.0, int(slices or 0) if is_slices else 0)
 
 
 def load_network(

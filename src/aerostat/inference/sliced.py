@@ -106,7 +106,8 @@ def look_at_slices(
 def _size_of(image: Any) -> tuple[int, int]:
     if isinstance(image, Frame) and image.image_bgr is not None:
         return image.image_bgr.shape[1], image.image_bgr.shape[0]
-    return read_size(_location_of(image))
+    with open_tiled(_location_of(image)) as tiled:
+        return read_size(_location_of(image)) if tiled is None else tiled.size
 
 
 def _location_of(image: Any) -> Any:
@@ -117,7 +118,7 @@ def _location_of(image: Any) -> Any:
 def _open(image: Any, stack: ExitStack) -> Regions:
     if isinstance(image, Frame) and image.image_bgr is not None:
         return ArrayRegions(image.image_bgr)
-    tiled = open_tiled(_location_of(image))
+    tiled = stack.enter_context(open_tiled(_location_of(image)))
     if tiled is not None:
-        return stack.enter_context(tiled)
+        return tiled
     return ArrayRegions(image.read() if isinstance(image, Frame) else read_file(image))
