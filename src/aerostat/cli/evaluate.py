@@ -98,6 +98,12 @@ def evaluate(
     require_usable(dataset, [part.name])
     if drawn.masks:
         require_masks(part.images)
+    most = max((len(record.instances) for record in part.images), default=0)
+    if isinstance(slices, int) and most > max_dets[-1]:
+        _log.warning(
+            f"an image of {part.name} has {most} objects, and COCO's figures count {max_dets[-1]} detections "
+            f"of an image: give --max-dets 1 10 {most}"
+        )
     unreadable: list[str] = []
 
     def leave_out(record: ImageRecord, error: InputError) -> None:

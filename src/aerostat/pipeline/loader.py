@@ -27,12 +27,13 @@ from aerostat.geometry.boxes import mirror_boxes
 from aerostat.geometry.mask_targets import MaskTargets
 from aerostat.geometry.outlines import Outlines, rasterise
 from aerostat.images.prefetch import BATCHES_AHEAD, prefetch
-from aerostat.pipeline.copy_paste import CutOut, outlined, paste, pasted_outlines, place_for
+from aerostat.pipeline.copy_paste import CutOut, paste, pasted_outlines, place_for
 from aerostat.pipeline.layout import Size, arrange, fitted_size, placed_outlines, read_size_for
 from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.policy import Augmentation, Plan, Sample, draw_plan
 from aerostat.pipeline.render import Image, mix, render
 from aerostat.pipeline.training_images import TrainingImages
+from aerostat.pipeline.training_windows import TrainingWindows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +90,8 @@ class TrainLoader:
         threads: that decode and augment; with 0 the caller's thread does.
         cache_bytes: size of the cache of decoded images, each at the size that a sample needed.
         rank, world_size: number of this process and of all; each takes its share of every global batch.
+        windows: side in pixels of the windows of photographs that are the images, and the share of it that
+            neighbours have in common; None for whole photographs.
 
     Raises:
         InputError: there is no image, or a number is out of range.
@@ -105,6 +108,7 @@ class TrainLoader:
         cache_bytes: int = 1 << 30,
         rank: int = 0,
         world_size: int = 1,
+        windows: tuple[int, float] | None = None,
     ) -> None:
         if not images:
             raise InputError("Expected at least one image to train on, found none.")
@@ -122,18 +126,22 @@ class TrainLoader:
         self.world_size = world_size
         # MixUp looks back `mixup_cache` positions from any sample of the batches in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
-        self._pixels = TrainingImages(
-            images,
-            cache_bytes=cache_bytes,
-            recent_bytes=max(cache_bytes // 4, RECENT_IMAGES * 3 * augmentation.input_size**2),
-        )
+        self._pixels: TrainingImages | TrainingWindows
+        if windows is None:
+            self._pixels = TrainingImages(
+                images,
+                cache_bytes=cache_bytes,
+                recent_bytes=max(cache_bytes // 4, RECENT_IMAGES * 3 * augmentation.input_size**2),
+            )
+        else:
+            self._pixels = TrainingWindows(images, *windows, cache_bytes=cache_bytes)
         self._stage = 0  # that the cached images are for
         self._before_mixup: Memo[tuple[int, int], Sample] = Memo(recent, lambda _: 1)
         self._orders: Memo[int, NDArray[np.int64]] = Memo(3, lambda _: 1)
 
     def __len__(self) -> int:
         """Return the batches per epoch in each process."""
-        return -(-len(self.images) // self._global_batch)
+        return -(-len(self._pixels) // self._global_batch)
 
     @property
     def slots_per_epoch(self) -> int:
@@ -167,7 +175,7 @@ class TrainLoader:
                     # Positions may share objects through the cache; tensors must not be shared.
                     boxes=[torch.tensor(each.boxes_xyxy) for each in objects],
                     labels=[torch.tensor(each.labels) for each in objects],
-                    file_names=[self.images[self.index_at(position)].file_name for position in positions],
+                    file_names=[self._pixels.name(self.index_at(position)) for position in positions],
                     masks=self._masks(objects),
                 )
 
@@ -193,9 +201,9 @@ class TrainLoader:
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self.seed, _ORDER, epoch % 2**63])
-        count = len(self.images)
+        count = len(self._pixels)
         rounds = -(-self.slots_per_epoch // count)
-        return np.concatenate([rng.permutation(count) for _ in range(rounds)])[: self.slots_per_epoch]
+        return np.concatenate([self._pixels.shuffled(rng) for _ in range(rounds)])[: self.slots_per_epoch]
 
     def _empty_batch(self) -> torch.Tensor:
         side = self.augmentation.input_size
@@ -279,7 +287,7 @@ class TrainLoader:
         boxes, labels, outlines = objects.boxes_xyxy, objects.labels, objects.outlines
         for pasting in plan.pastings:
             index = self._pixels.usable(self.index_at(position - pasting.back), set())
-            size, found = self._pixels.size(index), outlined(self.images[index])
+            size, found = self._pixels.size(index), self._pixels.outlined(index)
             if size is None or not found:
                 continue
             instance = found[int(pasting.choice * len(found))]

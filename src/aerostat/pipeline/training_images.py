@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.datasets.instances import Rle
-from aerostat.datasets.records import ImageRecord
+from aerostat.datasets.records import ImageRecord, Instance
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.geometry.outlines import Outlines
 from aerostat.images.read import read_resized, read_size
+from aerostat.pipeline.copy_paste import outlined
 from aerostat.pipeline.layout import Size, Source
 from aerostat.pipeline.memo import Memo
 from aerostat.pipeline.render import Image
@@ -67,6 +69,17 @@ class TrainingImages:
         self._unreadable: set[int] = set()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def name(self, index: int) -> str:
+        """Return the file name of an image."""
+        return self.records[index].file_name
+
+    def shuffled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return all images in random order."""
+        return rng.permutation(len(self))
+
     def let_go(self) -> None:
         """Let all cached images be dropped when others need the room: other sizes are wanted now."""
         self._pixels.let_go()
@@ -92,6 +105,10 @@ class TrainingImages:
     def outlines(self, index: int) -> Outlines:
         """Return the outlines of an image's objects, in the order of its boxes."""
         return self._outlines.get(index, lambda: outlines_of(self.records[index], self.size(index)))
+
+    def outlined(self, index: int) -> list[Instance]:
+        """Return the objects of an image that can be pasted into others."""
+        return outlined(self.records[index])
 
     def size(self, index: int) -> Size | None:
         """Return the size in an image's header; None if the header is unreadable."""

@@ -222,6 +222,8 @@ class Trainer:
             threads=thread_count(recipe),
             processes=self.processes,
             requested=requested,
+            slices=recipe.data.slices,
+            overlap=recipe.data.overlap,
         )
         share = validator.detect()
         if share is None:
@@ -229,7 +231,7 @@ class Trainer:
         if self.fabric.is_global_zero:
             for place, why in sorted(share.unreadable.items()):
                 self._leave_out(split.images[place].file_name, why)
-            self.record(score(share, split))
+            self.record(score(share, split, all_objects=bool(recipe.data.slices)))
         position = self.position
         position.stale, position.stopped_early = self.fabric.broadcast(
             (position.stale, position.stopped_early)
@@ -348,4 +350,5 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
         cache_bytes=recipe.data.cache_mb << 20,
         rank=rank,
         world_size=world_size,
+        windows=(recipe.data.slices, recipe.data.overlap) if recipe.data.slices else None,
     )

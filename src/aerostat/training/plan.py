@@ -15,6 +15,7 @@ from aerostat.geometry.postprocess import MASK_NMS_IOU, MAX_MASKS
 from aerostat.inference.resolve import weights_path
 from aerostat.lint.listing import LintReport
 from aerostat.model import ARCHITECTURES, SIZES, RTMDet, build
+from aerostat.pipeline.training_windows import window_count
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.splitting.holdout import Holdout, hold_out, hold_out_again
 from aerostat.text import as_text, counted
@@ -197,6 +198,8 @@ def _start_of(
         return Choice(request.recipe, ("the recipe as it was given",))
     published = {str(name): a.input_size for name, a in ARCHITECTURES.items()}
     data, schedule, optim = (request.values.get(name, {}) for name in ("data", "schedule", "optim"))
+    if data.get("slices"):
+        return _start_of_windows(request, size, source, train_split, commands)
     basis = PresetBasis(
         size=size,
         train_images=len(train_split),
@@ -209,6 +212,38 @@ def _start_of(
         fresh_head=masks and loaded is not None and not loaded.header.masks,
     )
     return choose(request.preset, basis, commands)
+
+
+def _start_of_windows(
+    request: TrainRequest, size: str, source: str, train_split: Split, commands: Commands
+) -> Choice:
+    """Return the recipe for windows of photographs: they are the images, and the input is as large as they.
+
+    Raises:
+        InputError: objects of other images would be pasted in.
+    """
+    data, schedule, optim = (request.values.get(name, {}) for name in ("data", "schedule", "optim"))
+    asked = Recipe().override({"data": data}).data  # refuses what is out of range
+    if request.values.get("augment", {}).get("copy_paste"):
+        raise InputError(
+            "Objects are pasted into whole photographs only; leave `copy_paste` or `slices` out."
+        )
+    windows = window_count(train_split.images, asked.slices, asked.overlap)
+    basis = PresetBasis(
+        size=size,
+        train_images=windows,
+        weights=source,
+        input_size=max(32, round(asked.slices / 32) * 32),
+        epochs=schedule.get("epochs"),
+        batch_size=optim.get("batch_size"),
+        accumulate=optim.get("accumulate", 1),
+    )
+    choice = choose(request.preset, basis, commands)
+    reason = (
+        f"{counted(windows, 'window')} of {asked.slices} px of {counted(len(train_split), 'photograph')}: "
+        "all with objects, and at most as many without"
+    )
+    return replace(choice, reasons=(reason, *choice.reasons))
 
 
 def choose_splits(data: Dataset) -> tuple[Split, Split | None]:

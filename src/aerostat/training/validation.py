@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError, clause
-from aerostat.evaluation.coco import CocoResult, evaluate_detections
+from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
 from aerostat.inference.detector import Detector
+from aerostat.inference.slices import OVERLAP
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted
@@ -81,6 +82,8 @@ class Validator:
         threads: that read and decode in each process.
         processes: of the run.
         requested: signals that this process was sent; it may grow meanwhile.
+        slices: side of the windows that large photographs are looked at by; 0 for as a whole only.
+        overlap: share of the side that neighbours have in common.
     """
 
     detector: Detector
@@ -89,6 +92,8 @@ class Validator:
     threads: int
     processes: Processes
     requested: Sequence[int]
+    slices: int = 0
+    overlap: float = OVERLAP
     # Rounds in which the processes have asked each other whether to stop.
     _rounds: int = field(default=0, init=False)
 
@@ -143,7 +148,9 @@ class Validator:
             images,
             score=self.asked.score_threshold,
             nms_iou=self.asked.nms_iou,
-            max_detections=self.asked.max_detections,
+            max_detections=None if self.slices else self.asked.max_detections,
+            slices=self.slices or "off",
+            overlap=self.overlap,
             batch_size=batch_size,
             threads=self.threads,
             on_unreadable=leave_out,
@@ -174,16 +181,20 @@ class Validator:
         return False
 
 
-def score(share: Share, split: Split) -> Validation:
+def score(share: Share, split: Split, *, all_objects: bool = False) -> Validation:
     """Return the figures of what was found on a split; images that cannot be read do not count.
 
     Args:
         share: of all processes.
         split: the ground truth.
+        all_objects: whether as many detections of an image count as it has objects, where COCO counts 100.
     """
     places = sorted(share.detections)
     detections = [share.detections[place] for place in places]
-    result = evaluate_detections([split.images[place] for place in places], detections, split.classes)
+    images = [split.images[place] for place in places]
+    most = max((len(image.instances) for image in images), default=0) if all_objects else 0
+    limits = (*MAX_DETS[:2], max(MAX_DETS[2], most))
+    result = evaluate_detections(images, detections, split.classes, max_dets=limits)
     return Validation(result, have_same_scores(detections))
 
 
