@@ -147,7 +147,7 @@ def test_masks_of_a_cut_object_are_joined():
 
 
 def test_the_mask_of_a_window_stands_where_its_object_is():
-    box = (104, 80, 128, 104)
+    box = (104, 84, 128, 108)
     found = detector(has_masks=True).predict(drawn((160, 140), [box]), slices=SIDE)
     assert_found(found.boxes_xyxy, [box])
     iou = pairwise_iou(found.masks.boxes_xyxy().astype(float), np.asarray([box], float))

@@ -31,7 +31,7 @@ PART = 0.8
 """Share of a cut box within a box seen whole, or within another cut box, from which it is a part of it."""
 WEAK = 0.3
 """A box takes parts away, or gives its place, only with at least this share of the other's score."""
-EDGE_PIXELS = 2.0
+EDGE_PIXELS = 4.0
 """Input pixels by which a network may miss the border that cuts an object."""
 EDGE_SHARE = 0.05
 """Share of a box's side by which it may, too."""
