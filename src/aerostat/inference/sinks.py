@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.draw.saving import save_image
 from aerostat.files import file_stem
 from aerostat.geometry.mask_measures import PixelSize
 from aerostat.images.frame import Frame
+from aerostat.images.letterbox import Letterbox
+from aerostat.images.resize import resize_image
+from aerostat.images.tiled import open_tiled
 from aerostat.results.detections import Detections
 from aerostat.results.io import MaskFormat, write_coco, write_csv, write_json
 from aerostat.results.mask_pictures import cut_outs, label_map
@@ -29,6 +35,9 @@ LABEL_MAPS, CUT_OUTS = "label-maps", "cut-outs"
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Formats that pictures are written in; the picture of any other file is a JPEG."""
+
+MAX_DRAWN_PIXELS, DRAWN_SIDE = 100_000_000, 4096
+"""A tiled TIFF file with more pixels is drawn with this side at most."""
 
 FOLDERS = ("correct", "errors", "not-annotated")
 """Folders for sorted pictures: every object found and nothing else, something wrong, no annotations."""
@@ -170,10 +179,29 @@ class PictureSink:
         if place.name.lower() in self._taken:
             place = place.with_stem(f"{place.stem}-{frame.index}")
         self._taken.add(place.name.lower())
-        self.pictures.append(detections.draw(frame.read()).save(place))
+        shown, canvas_bgr = _drawable(frame, detections)
+        self.pictures.append(shown.draw(frame.read() if canvas_bgr is None else canvas_bgr).save(place))
 
     def close(self) -> None:
         """Do nothing: every picture is written when its frame comes."""
+
+
+def _drawable(frame: Frame, detections: Detections) -> tuple[Detections, NDArray[np.uint8] | None]:
+    """Return detections and the pixels to draw them on; None for those of their file.
+
+    A huge tiled TIFF file is drawn smaller and without masks, since its pixels are never in memory together.
+    """
+    if frame.image_bgr is not None or frame.path is None:
+        return detections, frame.image_bgr
+    with open_tiled(frame.path) as tiled:
+        if tiled is None or tiled.size[0] * tiled.size[1] <= MAX_DRAWN_PIXELS:
+            return detections, None
+        reduced = tiled.reduced((DRAWN_SIDE, DRAWN_SIDE))
+        shrunk = Letterbox.fit((reduced.shape[1], reduced.shape[0]), (DRAWN_SIDE, DRAWN_SIDE)).resized_size
+        canvas_bgr = np.ascontiguousarray(resize_image(reduced, shrunk))
+        factors = np.asarray([own / side for own, side in zip(shrunk, tiled.size, strict=True)] * 2)
+    boxes = (detections.boxes_xyxy * factors).astype(np.float32)
+    return replace(detections, boxes_xyxy=boxes, masks=None, image_size=shrunk), canvas_bgr
 
 
 class LabelMapSink:
