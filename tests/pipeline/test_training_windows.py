@@ -14,7 +14,7 @@ from aerostat.pipeline.loader import TrainLoader
 from aerostat.pipeline.policy import Augmentation
 from aerostat.pipeline.training_windows import TrainingWindows, window_count
 
-SMALL = Augmentation(input_size=64, mosaic=0.0, mixup=0.0)
+SMALL = Augmentation(input_size=64, mosaic=0.0, mixup=0.0, windows=(64, 0.2))
 
 
 def photograph(path: Path, size: tuple[int, int], seed: int, *instances: Instance) -> ImageRecord:
@@ -97,7 +97,7 @@ def test_an_epoch_shows_each_window_and_keeps_photographs_together(photographs, 
 
 
 def loader(photographs: list[ImageRecord], **options: object) -> TrainLoader:
-    return TrainLoader(photographs, augmentation=SMALL, batch_size=4, seed=3, windows=(64, 0.2), **options)
+    return TrainLoader(photographs, augmentation=SMALL, batch_size=4, seed=3, **options)
 
 
 def test_samples_depend_on_seed_and_position_alone(photographs):

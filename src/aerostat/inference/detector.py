@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import InputError
 from aerostat.geometry.postprocess import Candidates
 from aerostat.geometry.windows import WindowGrid
 from aerostat.images.frame import AnyImage, Frame, as_frame
 from aerostat.images.prefetch import ImageFile, prefetch_images, read_file
-from aerostat.inference.backends.engine import Engine, NotNumbersError
+from aerostat.inference.backends.engine import Engine
 from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.clip_sources import StreamArguments, open_stream
 from aerostat.inference.options import PredictArguments, PredictOptions, PredictPlan
+from aerostat.inference.passes import candidates_of
 from aerostat.inference.sliced import Slicer, look_at_slices
 from aerostat.inference.slices import TrainedOn, merge_slices
 from aerostat.inference.views import SeenImage, as_detections, see
@@ -264,7 +265,7 @@ class Detector:
 
                 def each(item: Any, image_bgr: NDArray[np.uint8]) -> tuple[list[SeenImage], Candidates]:
                     seen = work.prepare(item, image_bgr)
-                    boxes = self._candidates(engine, [seen], [item.path], plan)[0]
+                    boxes = candidates_of(engine, [seen], [item.path], plan, self.input_size)[0]
                     # The pixels are not needed any more.
                     return [view._replace(input_bgr=view.input_bgr[:0]) for view in seen], boxes
 
@@ -279,7 +280,7 @@ class Detector:
             images, work.prepare, batch_size, threads, read=work.read, on_unreadable=work.on_unreadable
         )
         for items, views in prepared:
-            found = self._candidates(self.engine, views, [item.path for item in items], plan)
+            found = candidates_of(self.engine, views, [item.path for item in items], plan, self.input_size)
             yield from zip(items, views, found, strict=True)
 
     def _plan(self, options: PredictOptions) -> PredictPlan:
@@ -311,58 +312,10 @@ class Detector:
         plan: PredictPlan,
     ) -> list[Detections]:
         """Return the detections on photographs; each is given as all views show it."""
-        found = self._candidates(engine, images, paths, plan)
+        found = candidates_of(engine, images, paths, plan, self.input_size)
         return [
             as_detections(plan, boxes, self.classes, first.letterbox.source_size, path)
             for boxes, (first, *_), path in zip(found, images, paths, strict=True)
-        ]
-
-    def _candidates(
-        self,
-        engine: Engine,
-        images: Sequence[Sequence[SeenImage]],
-        paths: Sequence[Path | None],
-        plan: PredictPlan,
-    ) -> list[Candidates]:
-        """Return the boxes of images, merged from all views, in pixels of each image."""
-        by_view = []
-        for view in zip(*images, strict=True):
-            kept: list[Candidates] = []
-            step = self._images_per_pass(view[0], len(view))
-            for start in range(0, len(view), step):
-                part = slice(start, start + step)
-                kept += self._kept(engine, view[part], paths[part], plan)
-            by_view.append(kept)
-        return [plan.merge(views) for views in zip(*by_view, strict=True)]
-
-    def _images_per_pass(self, seen: SeenImage, count: int) -> int:
-        """Return how many images of a view fit into the memory of `count` images of the own test size."""
-        own, shown = (width * height for width, height in (self.input_size, seen.letterbox.input_size))
-        return min(count, max(1, count * own // shown))
-
-    def _kept(
-        self, engine: Engine, view: Sequence[SeenImage], paths: Sequence[Path | None], plan: PredictPlan
-    ) -> list[Candidates]:
-        """Return the boxes that one pass of the network yields, in pixels of the photographs."""
-        only, *others = (seen.input_bgr for seen in view)
-        images_bgr = np.stack([only, *others]) if others else only[None]  # a single one is not copied
-        sizes = [seen.letterbox.resized_size for seen in view]
-        try:
-            candidates = engine.candidates(
-                images_bgr,
-                score_threshold=plan.view_score,
-                pre_nms=plan.pre_nms,
-                content_sizes=sizes,
-            )
-        except NotNumbersError as error:
-            path = paths[error.image]
-            raise AerostatError(
-                f"The network's outputs are not numbers{f' on {path}' if path else ''}; its weights are "
-                "damaged, or were trained until they diverged."
-            ) from None
-        return [
-            seen.to_source(plan, plan.keep(boxes, size))
-            for boxes, size, seen in zip(candidates, sizes, view, strict=True)
         ]
 
 

@@ -90,8 +90,6 @@ class TrainLoader:
         threads: that decode and augment; with 0 the caller's thread does.
         cache_bytes: size of the cache of decoded images, each at the size that a sample needed.
         rank, world_size: number of this process and of all; each takes its share of every global batch.
-        windows: side in pixels of the windows of photographs that are the images, and the share of it that
-            neighbours have in common; None for whole photographs.
 
     Raises:
         InputError: there is no image, or a number is out of range.
@@ -108,7 +106,6 @@ class TrainLoader:
         cache_bytes: int = 1 << 30,
         rank: int = 0,
         world_size: int = 1,
-        windows: tuple[int, float] | None = None,
     ) -> None:
         if not images:
             raise InputError("Expected at least one image to train on, found none.")
@@ -127,14 +124,14 @@ class TrainLoader:
         # MixUp looks back `mixup_cache` positions from any sample of the batches in the making.
         recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
         self._pixels: TrainingImages | TrainingWindows
-        if windows is None:
+        if augmentation.windows is None:
             self._pixels = TrainingImages(
                 images,
                 cache_bytes=cache_bytes,
                 recent_bytes=max(cache_bytes // 4, RECENT_IMAGES * 3 * augmentation.input_size**2),
             )
         else:
-            self._pixels = TrainingWindows(images, *windows, cache_bytes=cache_bytes)
+            self._pixels = TrainingWindows(images, *augmentation.windows, cache_bytes=cache_bytes)
         self._stage = 0  # that the cached images are for
         self._before_mixup: Memo[tuple[int, int], Sample] = Memo(recent, lambda _: 1)
         self._orders: Memo[int, NDArray[np.int64]] = Memo(3, lambda _: 1)

@@ -70,6 +70,8 @@ class Augmentation:
         min_box_size: smallest width and height in pixels of a box that is kept after all steps.
         copy_paste: outlined objects of other images pasted into a sample of stage 1, at most.
         mask_stride: pixels between neighbouring cells of the masks of samples; None for boxes alone.
+        windows: side in pixels of the windows of photographs that are the images, and the share of it that
+            neighbours have in common; None for whole photographs.
     """
 
     input_size: int = 640
@@ -83,6 +85,7 @@ class Augmentation:
     min_box_size: float = 1.0
     copy_paste: int = 0
     mask_stride: int | None = None
+    windows: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
         low, high = self.resize_ratio

@@ -343,6 +343,7 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
             mixup_cache=a.mixup_cache,
             copy_paste=a.copy_paste,
             mask_stride=recipe.optim.mask_loss_stride if recipe.model.masks else None,
+            windows=(recipe.data.slices, recipe.data.overlap) if recipe.data.slices else None,
         ),
         batch_size=math.ceil(recipe.optim.batch_size / world_size),
         seed=recipe.run.seed,
@@ -350,5 +351,4 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
         cache_bytes=recipe.data.cache_mb << 20,
         rank=rank,
         world_size=world_size,
-        windows=(recipe.data.slices, recipe.data.overlap) if recipe.data.slices else None,
     )
