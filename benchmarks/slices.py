@@ -4,7 +4,7 @@
     python -m benchmarks.slices --out work --run work/run
 
 Each way runs in a process of its own, so that its memory is its own. Figures go to slices.json in the folder
-and as a table to the screen; benchmarks/slices.md holds those of one machine.
+and as a table to the screen; docs/large-images.md holds those of one machine.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from aerostat.geometry.windows import CutSides, WindowGrid, cut_sides
 OVERVIEW = -1
 """Number of the view of the whole image."""
 SAME_IOU = 0.5
-"""IoU from which boxes of two views are one object (benchmarks/slices.md)."""
+"""IoU from which boxes of two views are one object (decision record 0130)."""
 PART = 0.8
 """Share of a cut box within a box seen whole, or within another cut box, from which it is a part of it."""
 WEAK = 0.3
