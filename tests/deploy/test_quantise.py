@@ -16,7 +16,8 @@ from aerostat.inference.backends.exported import KEY, Exported, read_onnx_entry
 from aerostat.inference.backends.onnxruntime import onnx_engine
 from aerostat.inference.backends.openvino import openvino_engine
 from aerostat.inference.resolve import load_network
-from aerostat.model.onnx_graph import Suppression, onnx_model
+from aerostat.model.onnx_graph import onnx_model
+from aerostat.model.onnx_nms import Suppression
 from aerostat.scenes.balloons import draw_scene
 
 SIZE = (160, 128)

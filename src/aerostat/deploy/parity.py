@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.geometry.boxes import pairwise_iou
-from aerostat.inference.detector import Detector
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 
@@ -30,12 +29,13 @@ class Parity:
 
     Args:
         images: photographs compared on.
-        detections: of the reference, above `SCORE`.
+        detections: of the reference, above `score`.
         found_again: of these, that the other detector has in the same place and class.
-        extra: of the other detector, clearly above `SCORE`, without a partner.
+        extra: of the other detector, clearly above it, without a partner.
         box_difference: largest difference of a corner in pixels of the photograph, among pairs.
         score_difference: largest difference of the scores, among pairs.
         mask_iou: smallest IoU of the masks of a pair, of masks of at least `MASK_PIXELS`; None without masks.
+        score: above which detections were compared.
 
     Example:
         >>> parity = Parity(1, detections=5, found_again=4, extra=0, box_difference=0, score_difference=0)
@@ -50,6 +50,7 @@ class Parity:
     box_difference: float
     score_difference: float
     mask_iou: float | None = None
+    score: float = SCORE
 
     @property
     def same(self) -> bool:
@@ -65,7 +66,7 @@ class Parity:
     def describe(self) -> str:
         """Return the figures as a clause."""
         text = f"on {counted(self.images, 'photograph')} {self.found_again} of "
-        text += f"{counted(self.detections, 'detection')} above {SCORE:g} found again"
+        text += f"{counted(self.detections, 'detection')} above {self.score:g} found again"
         if self.found_again:
             text += f", boxes within {_shown(self.box_difference)} px, scores within "
             text += _shown(self.score_difference)
@@ -87,28 +88,54 @@ class Parity:
         }
 
 
-def compare(reference: Detector, other: Detector, images_bgr: Sequence[NDArray[np.uint8]]) -> Parity:
-    """Return the parity of two detectors on photographs (H, W, 3) uint8 BGR."""
+class Predictor(Protocol):
+    """What detects: a `Detector`, or a client of a file of another layout."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the detections have masks."""
+
+    def predict(self, image_bgr: NDArray[np.uint8], /, *, score: float, nms_iou: float = ...) -> Detections:
+        """Return the detections on an image (H, W, 3) uint8 BGR above a score."""
+
+
+def compare(
+    reference: Predictor,
+    other: Predictor,
+    images_bgr: Sequence[NDArray[np.uint8]],
+    *,
+    score: float = SCORE,
+    nms_iou: float | None = None,
+) -> Parity:
+    """Return the parity of two detectors on photographs (H, W, 3) uint8 BGR.
+
+    Args:
+        reference, other: the detectors.
+        images_bgr: photographs.
+        score: detections of the reference above it are looked for.
+        nms_iou: of both suppressions; None takes the default.
+    """
+    at_most: dict[str, float] = {} if nms_iou is None else {"nms_iou": nms_iou}
     total = again = extra = 0
     masks = reference.has_masks and other.has_masks
-    box = score = 0.0
+    box = off = 0.0
     mask_ious: list[float] = []
     for image_bgr in images_bgr:
         # The other threshold is lower, so that rounding of a score at the threshold loses no partner.
-        ours = reference.predict(image_bgr, score=SCORE, slices="off")
-        low = other.predict(image_bgr, score=SCORE - SCORE_TOLERANCE, slices="off")
+        ours = reference.predict(image_bgr, score=score, slices="off", **at_most)
+        low = other.predict(image_bgr, score=score - SCORE_TOLERANCE, slices="off", **at_most)
         pairs = _pairs(ours, low)
         total, again = total + len(ours), again + len(pairs)
         for mine, theirs in pairs:
             box = max(box, float(np.abs(ours.boxes_xyxy[mine] - low.boxes_xyxy[theirs]).max()))
-            score = max(score, float(abs(ours.scores[mine] - low.scores[theirs])))
+            off = max(off, float(abs(ours.scores[mine] - low.scores[theirs])))
         mask_ious += _mask_ious(ours, low, pairs)
         taken = {theirs for _, theirs in pairs}
         extra += sum(
-            float(low.scores[i]) > SCORE + SCORE_TOLERANCE for i in range(len(low)) if i not in taken
+            float(low.scores[i]) > score + SCORE_TOLERANCE for i in range(len(low)) if i not in taken
         )
     return Parity(
-        len(images_bgr), total, again, extra, box, score, min(mask_ious, default=1.0) if masks else None
+        len(images_bgr), total, again, extra, box, off, min(mask_ious, default=1.0) if masks else None
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aerostat.errors import InputError
 from aerostat.inference.backends.engine import ENGINES, Engine
-from aerostat.inference.backends.exported import SUFFIXES, Exported, read_onnx_entry
+from aerostat.inference.backends.exported import LAYOUT, SUFFIXES, Exported, read_onnx_entry
 from aerostat.inference.detector import Detector
 from aerostat.inference.devices import check_device, choose_device
 from aerostat.inference.slices import MAX_SIDE, MIN_SIDE, TrainedOn
@@ -99,7 +99,7 @@ def exported_beside(
         exported = read_onnx_entry(path)
     except InputError:
         return None
-    plain = exported.precision == "float32" and not exported.suppressed
+    plain = exported.precision == "float32" and not exported.suppressed and exported.layout == LAYOUT
     fits = input_size is None or exported.dynamic or exported.input_size == (input_size, input_size)
     if not (plain and fits):
         return None
@@ -115,6 +115,11 @@ def _load_exported(path: Path, device: str | torch.device, input_size: int | Non
         raise InputError(f"{path} is an exported model, which the engine torch cannot run; name the weights.")
     _require_cpu(device, "an exported model")
     exported, runtime = _read_exported(path, engine)
+    if exported.layout != LAYOUT:
+        raise InputError(
+            f"{path} has the layout {exported.layout}, which is for other runtimes; name its weights, or "
+            f"export them with the layout {LAYOUT}."
+        )
     size = _exported_size(path, exported, input_size)
     trained_on = TrainedOn(float(exported.object_side), exported.slices)
     return Detector(_exported_engine(path, exported, runtime), exported.classes, size, trained_on=trained_on)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onnx import TensorProto
 
 from aerostat.geometry.mask_kernels import (
@@ -12,6 +14,7 @@ from aerostat.geometry.mask_kernels import (
     PROTOTYPES,
     WEIGHTS,
 )
+from aerostat.geometry.postprocess import STRIDES
 from aerostat.model.onnx_nodes import Graph
 
 OUTSIDE = -100.0
@@ -62,6 +65,17 @@ def drawn_masks(graph: Graph, kernels: str, features: str, points: str, strides:
     logits = graph.add("Where", _near_box(graph, x, y), logits, graph.constant(OUTSIDE))
     shape = graph.add("Slice", graph.add("Shape", features), graph.constant([2]), graph.constant([4]))
     graph.add("Reshape", logits, graph.add("Concat", graph.constant([-1]), shape, axis=0), name="masks")
+
+
+def strides_of(graph: Graph, levels: Sequence[str]) -> str:
+    """Return the stride (P,) of each point of levels (N, C, h, w)."""
+    parts = []
+    for level, stride in zip(levels, STRIDES, strict=True):
+        shape = graph.add("Shape", level)
+        size = graph.add("Slice", shape, graph.constant([2]), graph.constant([4]))
+        count = graph.add("ReduceProd", size, axes=[0], keepdims=1)
+        parts.append(graph.add("Expand", graph.constant(float(stride)), count))
+    return graph.add("Concat", *parts, axis=0)
 
 
 def _rows(graph: Graph, features: str) -> tuple[str, str, str]:

@@ -13,7 +13,8 @@ from aerostat.inference.backends.engine import Engine
 from aerostat.inference.backends.exported import Exported
 from aerostat.inference.backends.onnxruntime import onnx_engine
 from aerostat.inference.backends.openvino import openvino_engine
-from aerostat.model.onnx_graph import Suppression, onnx_model
+from aerostat.model.onnx_graph import onnx_model
+from aerostat.model.onnx_nms import Suppression
 
 RUNTIMES = {"onnx": onnx_engine, "openvino": openvino_engine}
 CLASSES = ("a", "b", "c")

@@ -16,8 +16,12 @@ from aerostat.errors import InputError
 
 KEY = "aerostat"
 """Of the metadata entry, in ONNX and in OpenVINO files."""
-FORMAT = 1
-"""Of the entry; a higher one is refused."""
+FORMAT = 2
+"""Of the entry; a higher one is refused. Files of aerostat's own layout have 1, as they always had."""
+LAYOUT = "aerostat"
+"""The layout that the engines here run; files of other layouts are for other runtimes."""
+LETTERBOX = {"align": "top-left", "pad_value": 114}
+"""How images are brought to the input size: their ratio is kept, the rest is filled with grey."""
 SUFFIXES = (".onnx", ".xml")
 """Of exported files: ONNX, and OpenVINO's pair of .xml and .bin."""
 
@@ -34,13 +38,17 @@ class Exported:
         input_size: (width, height) that images are letterboxed to, at the top left, padded with grey 114.
         dynamic: whether other multiples of 32 will do, too.
         batch: images per call; None for any number.
-        precision: float32 or int8.
+        precision: float32, float16 or int8.
         score_threshold: of the suppression in the graph, below which nothing leaves it; None without one.
         nms_iou: of the suppression in the graph; None without one.
         weights_sha256: of the weights file that it was made from.
         masks: whether it gives masks.
         object_side: median side of the training objects in pixels of their photographs; 0 if unknown.
         slices: side of the windows that it was trained on; 0 for whole photographs.
+        layout: what its inputs and outputs look like; see `aerostat.deploy.layouts`.
+        colour_order: BGR or RGB, of the pixels that it takes.
+        normalisation: what its caller does to pixels of 0 to 255, for people.
+        licence: of the weights; empty if it is not known.
     """
 
     size: str
@@ -55,6 +63,10 @@ class Exported:
     masks: bool = False
     object_side: float = 0.0
     slices: int = 0
+    layout: str = LAYOUT
+    colour_order: str = "BGR"
+    normalisation: str = "none: the graph takes uint8 and normalises"
+    licence: str = ""
 
     @property
     def suppressed(self) -> bool:
@@ -63,7 +75,8 @@ class Exported:
 
     def to_json(self) -> str:
         """Return the text of the metadata entry."""
-        entry = {"format": FORMAT, **asdict(self)}
+        own = self.layout == LAYOUT
+        entry = {"format": 1 if own else FORMAT, **asdict(self), "letterbox": LETTERBOX}
         if not self.masks:  # as files without masks have always been written
             del entry["masks"]
         for name in ("object_side", "slices"):
@@ -114,6 +127,8 @@ def _is_sound(said: Exported) -> bool:
         and len(names) > 0
         and all(isinstance(name, str) and name for name in names)
         and all(isinstance(text, str) for text in (said.size, said.precision, said.weights_sha256))
+        and all(isinstance(text, str) for text in (said.layout, said.colour_order))
+        and all(isinstance(text, str) for text in (said.normalisation, said.licence))
         and isinstance(said.dynamic, bool)
         and isinstance(said.masks, bool)
         and type(said.object_side) in (int, float)
