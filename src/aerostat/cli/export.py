@@ -12,18 +12,22 @@ from cyclopts import Parameter
 from aerostat.cli import console
 from aerostat.cli.app import app
 from aerostat.cli.console import document
-from aerostat.cli.options import READ, Flag, Force, InputSize, JsonFlag, Words, split_names
+from aerostat.cli.options import READ, Flag, Force, InputSize, JsonFlag, Switch, Words, split_names
 from aerostat.cli.reading import read_for
 from aerostat.cli.refusals import refuse, require_free
 from aerostat.errors import InputError, clause
 from aerostat.text import counted, listed
 
 if TYPE_CHECKING:
+    from aerostat.datasets.records import Split
+    from aerostat.deploy.export import Outcome
     from aerostat.deploy.photographs import Photographs
+    from aerostat.inference.detector import Detector
 
 _log = logging.getLogger(__name__)
 
 To = Literal["onnx", "openvino", "openmmlab"]
+LayoutName = Literal["aerostat", "mmdeploy", "deepstream", "yolo", "tensorrt"]
 SUFFIXES: dict[str, To] = {".onnx": "onnx", ".xml": "openvino", ".pth": "openmmlab"}
 
 
@@ -33,14 +37,19 @@ def export(
     /,
     *,
     to: To | None = None,
+    layout: LayoutName = "aerostat",
     out: Path | None = None,
     int8: Flag = False,
+    half: Flag = False,
     nms: Flag = False,
     nms_iou: Annotated[float | None, Parameter(show_default=False)] = None,
     score: Annotated[float | None, Parameter(show_default=False)] = None,
     dynamic: Flag = False,
     batch: Annotated[int | None, Parameter(show_default=False)] = None,
     input_size: InputSize = None,
+    opset: Annotated[int | None, Parameter(show_default=False)] = None,
+    licence: Annotated[str | None, Parameter(show_default=False)] = None,
+    card: Switch = True,
     data: Path | None = None,
     classes: Words = None,
     images: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
@@ -50,7 +59,7 @@ def export(
     """Export a detector to ONNX, OpenVINO or OpenMMLab.
 
     ONNX and OpenVINO files hold classes and input size: `predict` and `eval` need nothing else, not even
-    torch. They are compared with the weights before they are kept.
+    torch. They are compared with the weights before they are kept. A model card is written beside them.
 
     Parameters
     ----------
@@ -59,21 +68,35 @@ def export(
     to:
         onnx, openvino (.xml and .bin) or openmmlab (a .pth that MMDetection loads); by default what the
         suffix of --out says, else onnx.
+    layout:
+        What inputs and outputs look like: aerostat's own, or those that mmdeploy and rtmlib, DeepStream-Yolo,
+        readers of YOLO files (OpenCV, Ultralytics), or TensorRT expect.
     out:
-        File to write; by default the weights' own name with the suffix of the format.
+        File to write; by default the weights' own name with the suffix of the format, and of a layout for
+        others.
     int8:
         Quantise to 8 bits. Ranges are chosen on training photographs of the run's data, of --data or of
         --images.
+    half:
+        Weights in half precision: half the size. Other types stay as they are.
     nms:
         Put non-maximum suppression into the graph, which then returns detections, not all points.
     nms_iou:
-        Overlap above which the weaker of two detections of a class is dropped; 0.65 by default. Needs --nms.
+        Overlap above which the weaker of two detections of a class is dropped; 0.65 by default. Needs --nms,
+        or a layout with suppression.
     score:
-        The graph returns detections above this score; 0.001 by default. Needs --nms.
+        The graph returns detections above this score; 0.001 by default, 0.01 for tensorrt. Needs --nms, or a
+        layout with suppression.
     dynamic:
         Take any number of images at a time, of any size that is a multiple of 32.
     batch:
         Images at a time; 1 by default, 0 for any number.
+    opset:
+        Version of ONNX's operators, 11 to 17, for older consumers; 17 by default.
+    licence:
+        Licence of the weights, for the metadata and the model card.
+    card:
+        Write a model card, FILE.md, with figures on up to 100 annotated images if there are any.
     data:
         Annotated data to compare on; by default the run's own. With --int8, AP of both is printed.
     classes:
@@ -82,18 +105,32 @@ def export(
         Photographs, or folders of them, to compare on instead of data.
     """
     from aerostat.deploy.export import GraphOptions
-    from aerostat.geometry.postprocess import SCORE_THRESHOLD
+    from aerostat.deploy.layouts.contract import Layout
     from aerostat.inference.backends.exported import SUFFIXES as EXPORTED
     from aerostat.inference.resolve import weights_path
 
     source = weights_path(weights)
     kind = to or (SUFFIXES.get(out.suffix.lower(), "onnx") if out else "onnx")
     suffix = next(s for s, k in SUFFIXES.items() if k == kind)
-    target = out or source.with_suffix(".int8" + suffix if int8 else suffix)
+    marks = ["" if layout == "aerostat" else f".{layout}", ".int8" if int8 else "", ".half" if half else ""]
+    target = out or source.with_suffix("".join(marks) + suffix)
     if kind == "openmmlab":
-        given = {"--int8": int8, "--nms": nms, "--dynamic": dynamic, "--batch": batch, "--data": data}
-        refuse({**given, "--input-size": input_size, "--images": images}, "is not for an OpenMMLab .pth")
-    if not nms:
+        given: dict[str, Any] = {
+            "--layout": layout != "aerostat",
+            "--int8": int8,
+            "--half": half,
+            "--nms": nms,
+            "--dynamic": dynamic,
+            "--batch": batch,
+            "--opset": opset,
+            "--licence": licence,
+            "--data": data,
+            "--input-size": input_size,
+            "--images": images,
+        }
+        refuse(given, "is not for an OpenMMLab .pth")
+    suppresses = layout in ("mmdeploy", "tensorrt")
+    if not nms and not suppresses:
         refuse({"--nms-iou": nms_iou, "--score": score}, "is for suppression in the graph: add --nms")
     if dynamic:
         refuse({"--batch": batch}, "is any number with --dynamic")
@@ -106,6 +143,9 @@ def export(
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} is the file to export; choose another --out.")
     require_free(target, force, "--out")
+    beside = target.with_name(f"{target.name}.md") if card and kind != "openmmlab" else None
+    if beside is not None:
+        require_free(beside, force, "--out")
     if kind == "openmmlab":
         _export_openmmlab(source, target)
         return
@@ -122,13 +162,18 @@ def export(
         seen=_photographs(weights, data, split_names(classes), images),
         int8=int8,
         json_=json_,
+        card=beside,
         input_size=input_size,
         graph=GraphOptions(
             batch=1 if batch is None else batch or None,
             dynamic=dynamic,
-            nms_iou=nms_iou if nms else None,
-            score_threshold=SCORE_THRESHOLD if score is None else score,
+            nms_iou=nms_iou,
+            score_threshold=score,
             nms=nms,
+            layout=Layout(layout),
+            half=half,
+            opset=opset,
+            licence=_licence_of(weights) if licence is None else licence,
         ),
     )
 
@@ -145,10 +190,26 @@ def _export_openmmlab(source: Path, target: Path) -> None:
     console.tell(f"wrote {target}: rtmdet-{loaded.header.size}, classes {listed(loaded.header.classes)}")
 
 
+def _licence_of(weights: str) -> str:
+    """Return the licence of published weights; empty for others, whose owner knows it."""
+    from aerostat.weights import zoo
+
+    return next((entry.licence for entry in zoo.entries() if entry.name == weights), "")
+
+
 def _export_graph(
-    weights: str, target: Path, kind: Any, *, seen: Photographs, int8: bool, json_: bool, **options: Any
+    weights: str,
+    target: Path,
+    kind: Any,
+    *,
+    seen: Photographs,
+    int8: bool,
+    json_: bool,
+    card: Path | None,
+    **options: Any,
 ) -> None:
     from aerostat.deploy.export import export as export_graph
+    from aerostat.inference.backends.exported import LAYOUT
 
     if int8 and not seen.calibration_bgr:
         raise InputError(
@@ -186,22 +247,34 @@ def _export_graph(
         mark = "the same as the weights" if done.parity.same else "compared with the weights"
         lines.append(f"{mark}, {seen.what}{hint}: {done.parity.describe()}")
     if int8 and done.detector is not None and seen.split is not None:
-        from aerostat.evaluation.evaluate import evaluate
-
-        both = {
-            name: evaluate(detector, seen.split).ap
-            for name, detector in (("float32", done.reference), ("int8", done.detector))
-        }
-        figures["ap"] = both
-        split = seen.split
+        figures["ap"] = both = _ap_of_both(done.reference, done.detector, seen.split)
         lines.append(
-            f"AP on {split.name} ({counted(len(split), 'image')}): float32 {both['float32']:.3f}, "
+            f"AP on {seen.split.name} ({counted(len(seen.split), 'image')}): float32 {both['float32']:.3f}, "
             f"int8 {both['int8']:.3f}"
         )
+    if card is not None:
+        _write_card(done, seen, card)
+    if done.exported.layout != LAYOUT:  # the lines of files of our own stay as they are
+        figures |= {"layout": done.exported.layout, "card": card and str(card)}
+        lines += [f"layout {done.exported.layout}" + (f"; model card {card}" if card else "")]
     if json_:
         print(document(figures))
     else:
         console.tell(*lines)
+
+
+def _ap_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, float]:
+    from aerostat.evaluation.evaluate import evaluate
+
+    return {"float32": evaluate(reference, split).ap, "int8": evaluate(quantised, split).ap}
+
+
+def _write_card(done: Outcome, seen: Photographs, path: Path) -> None:
+    from aerostat.deploy.card import measured, model_card
+    from aerostat.files import write_text
+
+    figures = measured(done, seen.split) if seen.split is not None else None
+    write_text(path, model_card(done, seen.about, figures))
 
 
 def _photographs(

@@ -88,6 +88,7 @@ class Outcome:
         detector: the detector that runs the file; None if no runtime for it is installed, or if its layout is
             for others.
         parity: of the two detectors; None if nothing could be compared.
+        tensors: name, type and shape of inputs and outputs, for people.
     """
 
     path: Path
@@ -95,6 +96,7 @@ class Outcome:
     reference: Detector
     detector: Detector | None
     parity: Parity | None
+    tensors: tuple[str, ...] = ()
 
 
 def export(
@@ -161,7 +163,7 @@ def export(
     half = to == "openvino" and exported.precision == "float16"
     parity = _write(model, target, to, check, half=half)
     detector = load(target, engine=engine) if has_runtime and contract is None else None
-    return Outcome(target, exported, reference, detector, parity)
+    return Outcome(target, exported, reference, detector, parity, _tensors(model))
 
 
 def _require_possible(
@@ -332,6 +334,19 @@ def _write(
             with replacing(place) as temporary:
                 shutil.copyfile(part, temporary)
     return parity
+
+
+def _tensors(model: ModelProto) -> tuple[str, ...]:
+    from onnx import helper
+
+    lines = []
+    for what, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            about = value.type.tensor_type
+            shape = ", ".join(str(dim.dim_param or dim.dim_value) for dim in about.shape.dim)
+            dtype = helper.tensor_dtype_to_np_dtype(about.elem_type).name
+            lines.append(f"{what} `{value.name}` ({shape}) {dtype}")
+    return tuple(lines)
 
 
 def _require_same(parity: Parity) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,22 +14,21 @@ from aerostat.errors import AerostatError
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-LAST_LAYERS = (
+EXACT = (
     "bbox_head.rtm_cls.",
     "bbox_head.rtm_reg.",
     "bbox_head.rtm_kernel.",
     "bbox_head.mask_head.projection",
 )
-"""Modules behind which everything is float32 again, as under autocast: half precision cannot tell
-neighbouring pixels of a large box apart."""
-_WHOLE = ("Shape", "Slice")
-"""Operators on whole numbers, which stay as they are."""
+"""Last layers, which stay in float32 with all that follows: half precision cannot tell neighbouring pixels
+of a large box apart."""
 
 
 def in_half_precision(model: ModelProto) -> ModelProto:
     """Return an exported network with weights and maps in half precision.
 
-    Inputs and outputs keep their types. Boxes, scores and suppression are computed in float32.
+    Inputs and outputs keep their types. The last layers, boxes, scores and suppression are
+    computed in float32.
 
     Args:
         model: written by `aerostat.model.onnx_graph.onnx_model`, in float32; left as it is.
@@ -40,36 +40,44 @@ def in_half_precision(model: ModelProto) -> ModelProto:
     rounded.CopyFrom(model)
     start = next(node.output[0] for node in rounded.graph.node if "one_over_std_bgr" in node.input)
     arrays = {array.name: array for array in rounded.graph.initializer}
-    halves: dict[str, str] = {}
-    """Values that are in half precision, and the names that they have so."""
+    halves: dict[str, str] = {}  # values of the network in half precision, and their names
+    widened: set[str] = set()
     needed: set[str] = set()
     nodes: list[NodeProto] = []
     for source in rounded.graph.node:
         node = onnx.NodeProto()
         node.CopyFrom(source)
-        nodes.append(node)
         if node.output[0] == start:
             halves[start] = f"{start}.half"
-            nodes.append(_cast(start, halves[start], TensorProto.FLOAT16))
+            nodes += [node, _cast(start, halves[start], TensorProto.FLOAT16)]
+            continue
         taken = [name for name in node.input if name in halves]
-        if not taken:
-            continue
-        node.input[:] = [halves.get(name, name) for name in node.input]
-        if node.op_type in _WHOLE:
-            continue
-        for place, name in enumerate(node.input):
-            if name in arrays and arrays[name].data_type == TensorProto.FLOAT and node.op_type != "Resize":
-                needed.add(name)
-                node.input[place] = f"{name}.half"
-        if node.name.startswith(LAST_LAYERS):
-            output = node.output[0]
-            node.output[0] = f"{output}.half"
-            nodes.append(_cast(node.output[0], output, TensorProto.FLOAT))
-        else:
-            halves[node.output[0]] = node.output[0]
+        if taken and node.name.startswith(EXACT):
+            value = taken[0]
+            if value not in widened:
+                widened.add(value)
+                nodes.append(_cast(halves[value], f"{value}.float", TensorProto.FLOAT))
+            node.input[0] = f"{value}.float"
+        elif taken:
+            node.input[:] = [halves.get(name, name) for name in node.input]
+            if node.op_type != "Shape":  # which gives whole numbers
+                halves[node.output[0]] = node.output[0]
+            if node.op_type != "Resize":  # whose further inputs are scales
+                needed.update(_floats(node, arrays))
+        nodes.append(node)
     _replace(rounded, nodes, [_rounded(arrays[name]) for name in sorted(needed)])
     onnx.checker.check_model(rounded)
     return rounded
+
+
+def _floats(node: NodeProto, arrays: Mapping[str, onnx.TensorProto]) -> set[str]:
+    """Let a node take its float constants in half precision, and return their names."""
+    found = set()
+    for place, name in enumerate(node.input):
+        if name in arrays and arrays[name].data_type == TensorProto.FLOAT:
+            found.add(name)
+            node.input[place] = f"{name}.half"
+    return found
 
 
 def _cast(value: str, name: str, to: int) -> NodeProto:

@@ -36,12 +36,14 @@ class Photographs:
         compared_bgr: (H, W, 3) uint8 each, to compare on.
         calibration_bgr: (H, W, 3) uint8 each, to choose the ranges of INT8; empty for drawn scenes.
         split: annotated images to measure AP on; None if there are none.
+        about: a sentence about each split of the data, for the model card.
     """
 
     what: str
     compared_bgr: Sequence[NDArray[np.uint8]]
     calibration_bgr: Sequence[NDArray[np.uint8]] = ()
     split: Split | None = None
+    about: tuple[str, ...] = ()
 
 
 def of_data(data: Dataset) -> Photographs:
@@ -52,7 +54,12 @@ def of_data(data: Dataset) -> Photographs:
     train = splits.get("train", held_out)
     compared = [read_image(record.location) for record in _spread(held_out.images, COMPARED)]
     calibration = [read_image(record.location) for record in _spread(train.images, CALIBRATED)]
-    return Photographs(f"on images of the split {held_out.name}", compared, calibration, held_out)
+    about = tuple(
+        f"{name}: {counted(len(split), 'image')}, {counted(len(split.images.instances), 'object')}"
+        for name, split in splits.items()
+    )
+    what = f"on images of the split {held_out.name}"
+    return Photographs(what, compared, calibration, held_out, about)
 
 
 def of_files(paths: Sequence[Path]) -> Photographs:

@@ -45,6 +45,7 @@ class Contract:
         colour_order, normalisation: of the input, for the metadata.
         example: some lines of Python that run the file; ``{file}``, ``{width}``, ``{height}`` and
             ``{classes}`` stand for its path, input and classes.
+        openvino_example: the same for an OpenVINO file, if the layout has one.
         metadata: entries that its readers look for, by name.
         suppresses: whether suppression is in the graph.
         score_threshold: of that suppression, by default.
@@ -65,6 +66,7 @@ class Contract:
     colour_order: Literal["BGR", "RGB"]
     normalisation: str
     example: str
+    openvino_example: str = ""
     metadata: Callable[[Exported], dict[str, str]] = lambda _: {}
     suppresses: bool = False
     score_threshold: float = SCORE_THRESHOLD

@@ -31,9 +31,9 @@ import onnxruntime
 session = onnxruntime.InferenceSession({file!r})
 photograph = cv2.imread("party.jpg")
 scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
-small = cv2.resize(photograph, None, fx=scale, fy=scale)
+w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
 image = np.full(({height}, {width}, 3), 114, np.uint8)
-image[: small.shape[0], : small.shape[1]] = small
+image[:h, :w] = cv2.resize(photograph, (w, h))
 rows = session.run(None, {{"input": cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True)}})[0][0]
 rows = rows[rows[:, 4] > 0.3]  # x1, y1, x2, y2, score, label
 corner, size = rows[:, :2], rows[:, 2:4] - rows[:, :2]

@@ -47,9 +47,9 @@ import onnxruntime
 session = onnxruntime.InferenceSession({file!r})
 photograph = cv2.imread("party.jpg")
 scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
-small = cv2.resize(photograph, None, fx=scale, fy=scale)
+w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
 image = np.full(({height}, {width}, 3), 114, np.uint8)
-image[: small.shape[0], : small.shape[1]] = small
+image[:h, :w] = cv2.resize(photograph, (w, h))
 planes = (image - np.array([103.53, 116.28, 123.675])) / np.array([57.375, 57.12, 58.395])
 planes = planes.transpose(2, 0, 1)[None].astype(np.float32)
 dets, labels = session.run(["dets", "labels"], {{"input": planes}})
@@ -57,6 +57,13 @@ for (*box, score), label in zip(dets[0], labels[0]):
     if score > 0.3:
         print({classes!r}[label], round(float(score), 2), np.array(box) / scale)
 """
+OPENVINO_EXAMPLE = (
+    EXAMPLE.replace("import onnxruntime\n", "import openvino\n")
+    .replace(
+        "session = onnxruntime.InferenceSession({file!r})", 'model = openvino.compile_model({file!r}, "CPU")'
+    )
+    .replace('session.run(["dets", "labels"], {{"input": planes}})', "list(model(planes).values())[:2]")
+)
 
 
 def build(core: Core, suppression: Suppression | None) -> ModelProto:
@@ -154,6 +161,7 @@ MMDEPLOY = Contract(
     colour_order="BGR",
     normalisation=NORMALISED,
     example=EXAMPLE,
+    openvino_example=OPENVINO_EXAMPLE,
     suppresses=True,
     holds_masks=True,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from aerostat.deploy.layouts.contract import Contract, Inputs, Layout, Outputs, unit_planes
 from aerostat.deploy.layouts.core import UNIT, Core, close, on_plane, unit_input
@@ -18,9 +18,10 @@ from aerostat.geometry.postprocess import STRIDES, Candidates
 from aerostat.inference.backends.exported import Exported
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
     from aerostat.model.onnx_nms import Suppression
+    from aerostat.model.onnx_nodes import Graph
 
 INPUT, OUTPUT = "images", "output0"
 
@@ -31,9 +32,9 @@ import numpy as np
 net = cv2.dnn.readNetFromONNX({file!r})
 photograph = cv2.imread("party.jpg")
 scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
-small = cv2.resize(photograph, None, fx=scale, fy=scale)
+w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
 image = np.full(({height}, {width}, 3), 114, np.uint8)
-image[: small.shape[0], : small.shape[1]] = small
+image[:h, :w] = cv2.resize(photograph, (w, h))
 net.setInput(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True))
 rows = net.forward()[0].T  # centre x, centre y, width, height, scores
 boxes, scores, labels = rows[:, :4], rows[:, 4:].max(1), rows[:, 4:].argmax(1)
@@ -41,12 +42,22 @@ boxes[:, :2] -= boxes[:, 2:] / 2
 for i in np.ravel(cv2.dnn.NMSBoxesBatched(boxes, scores, labels, 0.3, 0.65)).astype(int):
     print({classes!r}[labels[i]], round(float(scores[i]), 2), boxes[i] / scale)
 """
+OPENVINO_EXAMPLE = (
+    EXAMPLE.replace("import numpy as np\n", "import numpy as np\nimport openvino\n")
+    .replace("net = cv2.dnn.readNetFromONNX({file!r})", 'model = openvino.compile_model({file!r}, "CPU")')
+    .replace(
+        """net.setInput(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True))
+rows = net.forward()[0].T""",
+        "rows = model(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True))[0][0].T.copy()",
+    )
+)
 
 
 def build(core: Core, _: Suppression | None) -> ModelProto:
     """Return the graph: `images` (N, 3, H, W) to `output0` (N, 4 + K, P)."""
     graph = core.graph
     inputs = unit_input(core, INPUT)
+    _spell_out_hard_sigmoid(graph)
     boxes, axis = on_plane(core, INPUT), graph.constant([2])
     first, middle, end = (graph.constant([at]) for at in (0, 2, 4))
     low = graph.add("Slice", boxes, first, middle, axis)
@@ -56,6 +67,33 @@ def build(core: Core, _: Suppression | None) -> ModelProto:
     graph.add("Transpose", rows, perm=[0, 2, 1], name=OUTPUT)
     points, classes = core.counts
     return close(core, inputs, {OUTPUT: (TensorProto.FLOAT, [core.shape[0], 4 + classes, points])})
+
+
+def _spell_out_hard_sigmoid(graph: Graph) -> None:
+    """Write each HardSigmoid as the four operators that it stands for.
+
+    OpenCV (4.13 and 5.0) takes `Mul(x, HardSigmoid(y))` for HardSwish of y, whatever x is, and drops x.
+    Channel attention is such a product.
+    """
+    half = any(value.dtype == np.float16 for value in graph.constants.values())
+    kind = np.float16 if half else np.float32
+    slope, half_way, zero, one = (
+        graph.constant(np.asarray(value, kind), name)
+        for name, value in (("slope", 1 / 6), ("half_way", 0.5), ("zero", 0), ("one", 1))
+    )
+    nodes: list[NodeProto] = []
+    for node in graph.nodes:
+        if node.op_type != "HardSigmoid":
+            nodes.append(node)
+            continue
+        output = node.output[0]
+        value = node.input[0]
+        for operator, other in (("Mul", slope), ("Add", half_way), ("Max", zero)):
+            name = f"{output}.{operator}"
+            nodes.append(helper.make_node(operator, [value, other], [name], name=name))
+            value = name
+        nodes.append(helper.make_node("Min", [value, one], [output], name=output))
+    graph.nodes[:] = nodes
 
 
 def inputs(images_bgr: NDArray[np.uint8]) -> Inputs:
@@ -97,5 +135,6 @@ YOLO = Contract(
     colour_order="RGB",
     normalisation=UNIT,
     example=EXAMPLE,
+    openvino_example=OPENVINO_EXAMPLE,
     metadata=metadata,
 )
