@@ -238,14 +238,9 @@ def _export_graph(
     }
     lines = [
         f"wrote {target}: rtmdet-{done.exported.size}, {done.exported.precision}, classes "
-        f"{listed(done.exported.classes)}, {size / 1e6:.1f} MB"
+        f"{listed(done.exported.classes)}, {size / 1e6:.1f} MB",
+        _comparison(done, seen),
     ]
-    if done.parity is None:
-        lines.append("not compared with the weights: install onnxruntime to have that done")
-    else:
-        hint = "" if seen.calibration_bgr else " (name some with --images or --data)"
-        mark = "the same as the weights" if done.parity.same else "compared with the weights"
-        lines.append(f"{mark}, {seen.what}{hint}: {done.parity.describe()}")
     if int8 and done.detector is not None and seen.split is not None:
         figures["ap"] = both = _ap_of_both(done.reference, done.detector, seen.split)
         lines.append(
@@ -261,6 +256,14 @@ def _export_graph(
         print(document(figures))
     else:
         console.tell(*lines)
+
+
+def _comparison(done: Outcome, seen: Photographs) -> str:
+    if done.parity is None:
+        return "not compared with the weights: install onnxruntime to have that done"
+    hint = "" if seen.calibration_bgr else " (name some with --images or --data)"
+    mark = "the same as the weights" if done.parity.same else "compared with the weights"
+    return f"{mark}, {seen.what}{hint}: {done.parity.describe()}"
 
 
 def _ap_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, float]:

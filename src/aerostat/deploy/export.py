@@ -139,7 +139,7 @@ def export(
     exported = _described(header, size, graph, contract, weights_path(source))
     if calibration_bgr is not None:
         exported = replace(exported, precision="int8")
-    model = _model(net, exported, contract, to, calibration_bgr)
+    model = _model(net, exported, contract, calibration_bgr)
     if graph.opset is not None and graph.opset != NEWEST:
         from aerostat.deploy.opset import in_opset
 
@@ -160,8 +160,7 @@ def export(
             _require_same(parity)
         return parity
 
-    half = to == "openvino" and exported.precision == "float16"
-    parity = _write(model, target, to, check, half=half)
+    parity = _write(model, target, to, check)
     detector = load(target, engine=engine) if has_runtime and contract is None else None
     return Outcome(target, exported, reference, detector, parity, _tensors(model))
 
@@ -240,7 +239,6 @@ def _model(
     net: RTMDet,
     exported: Exported,
     contract: Contract | None,
-    to: Format,
     calibration_bgr: Sequence[NDArray[np.uint8]] | None,
 ) -> ModelProto:
     """Return the graph of a network in a precision and a layout."""
@@ -260,7 +258,7 @@ def _model(
     )
     if calibration_bgr is not None:
         model = _int8_model(model, calibration_bgr, exported.input_size)
-    if exported.precision == "float16" and to == "onnx":  # OpenVINO rounds the weights as it writes them
+    if exported.precision == "float16":
         from aerostat.deploy.half import in_half_precision
 
         model = in_half_precision(model)
@@ -315,8 +313,6 @@ def _write(
     target: Path,
     to: Format,
     check: Callable[[Path], Parity | None],
-    *,
-    half: bool,
 ) -> Parity | None:
     """Write the model to a temporary folder, check it there, then move it to its place."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -325,7 +321,7 @@ def _write(
         if to == "openvino":
             from aerostat.deploy.openvino_file import write_openvino
 
-            write_openvino(model, draft, compress_to_fp16=half)
+            write_openvino(model, draft)
         else:
             draft.write_bytes(model.SerializeToString())
         parity = check(draft)

@@ -126,8 +126,8 @@ def test_an_entry_that_cannot_be_read_is_refused(tmp_path, entry):
 
 
 def test_a_newer_format_is_refused_as_such(tmp_path):
-    entry = json.dumps({"format": 2, "everything": "else"})
-    with pytest.raises(InputError, match=r"newer aerostat \(format 2, expected 1 at most\)"):
+    entry = json.dumps({"format": 3, "everything": "else"})
+    with pytest.raises(InputError, match=r"newer aerostat \(format 3, expected 2 at most\)"):
         read_onnx_entry(written(tmp_path, model_with(entry).SerializeToString()))
 
 

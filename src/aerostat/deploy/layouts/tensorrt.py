@@ -39,8 +39,7 @@ plugin = model.graph.node[-1]
 print(plugin.op_type, {{a.name: helper.get_attribute_value(a) for a in plugin.attribute}})
 for value in (*model.graph.input, *model.graph.output):
     print(value.name, [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim])
-# On a machine with TensorRT:
-#   trtexec --onnx={file} --stronglyTyped --saveEngine=detector.engine
+# Build an engine with trtexec, strongly typed, on the machine that runs it.
 # Take det_boxes[i, :num_dets[i, 0]] of image i, in pixels of the input, and divide by the resize's scale.
 """
 
