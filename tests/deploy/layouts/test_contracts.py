@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from aerostat.deploy.export import GraphOptions, export
@@ -15,7 +16,7 @@ from aerostat.deploy.parity import compare
 from aerostat.errors import InputError
 from aerostat.images.read import list_images, read_image
 from aerostat.inference.resolve import load
-from aerostat.model import build
+from aerostat.model import build, normalise
 from aerostat.weights.checkpoint import Header, save_weights
 
 onnx = pytest.importorskip("onnx")
@@ -38,11 +39,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory, random_net: Callable[..., 
 
 @pytest.fixture(scope="module")
 def mask_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
     net = build("nano", 2, masks=True)
-    for level in range(3):
-        nn.init.constant_(net.bbox_head.rtm_cls[level].bias, -2.0)
-        nn.init.normal_(net.bbox_head.rtm_cls[level].weight, std=0.3)
-        nn.init.normal_(net.bbox_head.rtm_kernel[level].weight, std=0.2)
+    noise = np.random.default_rng(1).integers(0, 256, (8, 3, SIZE[1], SIZE[0]), np.uint8)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None  # statistics of its own, or every map fades to nothing
+        net.train()(normalise(torch.from_numpy(noise)))
+        for level in range(3):
+            net.bbox_head.rtm_cls[level].weight.normal_(std=0.4)
+            net.bbox_head.rtm_cls[level].bias.fill_(-4.0)
+            net.bbox_head.rtm_reg[level].bias.fill_(1.5)
+            net.bbox_head.rtm_kernel[level].weight.normal_(std=0.2)
     path = tmp_path_factory.mktemp("weights") / "ins.safetensors"
     save_weights(path, net.state_dict(), Header("nano", ("kite", "balloon"), SIZE, masks=True))
     return path

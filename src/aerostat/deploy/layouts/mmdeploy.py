@@ -25,6 +25,7 @@ from aerostat.deploy.layouts.core import (
 )
 from aerostat.geometry.mask_kernels import MASK_STRIDE
 from aerostat.geometry.postprocess import STRIDES, Candidates
+from aerostat.inference.instance_masks import MARGIN
 from aerostat.model import MEAN_BGR, STD_BGR
 from aerostat.model.onnx_masks import OUTSIDE, drawn_masks, strides_of
 from aerostat.model.onnx_nms import on_content, suppressed
@@ -60,7 +61,8 @@ for (*box, score), label in zip(dets[0], labels[0]):
 OPENVINO_EXAMPLE = (
     EXAMPLE.replace("import onnxruntime\n", "import openvino\n")
     .replace(
-        "session = onnxruntime.InferenceSession({file!r})", 'model = openvino.compile_model({file!r}, "CPU")'
+        "session = onnxruntime.InferenceSession({file!r})",
+        'model = openvino.compile_model({file!r}, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
     )
     .replace('session.run(["dets", "labels"], {{"input": planes}})', "list(model(planes).values())[:2]")
 )
@@ -135,7 +137,37 @@ def _add_masks(graph: Graph, features: str, size: str, index: str) -> None:
     large = graph.add(
         "Resize", logits, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"
     )
-    graph.add("Sigmoid", large, name=MASKS)
+    probabilities = graph.add("Sigmoid", large)
+    inside = graph.add("And", _near_box(graph, large, 0), _near_box(graph, large, 1))
+    graph.add("Where", inside, probabilities, graph.constant(0.0), name=MASKS)
+
+
+def _near_box(graph: Graph, masks: str, axis: int) -> str:
+    """Return which columns (N, K, 1, W), or rows (N, K, H, 1), lie in a box and its margin.
+
+    Prediction draws no mask beyond them.
+
+    Args:
+        graph: with the output `dets`.
+        masks: (N, K, H, W).
+        axis: 0 for columns, 1 for rows.
+    """
+    flat = [1, 1, 1, -1] if axis == 0 else [1, 1, -1, 1]
+    low, high = (
+        graph.add("Unsqueeze", graph.add("Gather", DETS, graph.constant(i), axis=2), graph.constant([2, 3]))
+        for i in (axis, axis + 2)
+    )
+    room = graph.add("Mul", graph.add("Sub", high, low), graph.constant(MARGIN))
+    room = graph.add("Max", room, graph.constant(float(MASK_STRIDE)))
+    side = graph.add("Gather", graph.add("Shape", masks), graph.constant(3 - axis), axis=0)
+    pixels = graph.add("Range", graph.constant(0), side, graph.constant(1))
+    pixels = graph.add("Reshape", graph.add("Cast", pixels, to=TensorProto.FLOAT), graph.constant(flat))
+    ends = graph.add("Add", pixels, graph.constant(1.0))
+    return graph.add(
+        "And",
+        graph.add("Greater", ends, graph.add("Sub", low, room)),
+        graph.add("Less", pixels, graph.add("Add", high, room)),
+    )
 
 
 def inputs(images_bgr: NDArray[np.uint8]) -> Inputs:

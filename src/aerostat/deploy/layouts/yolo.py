@@ -44,7 +44,10 @@ for i in np.ravel(cv2.dnn.NMSBoxesBatched(boxes, scores, labels, 0.3, 0.65)).ast
 """
 OPENVINO_EXAMPLE = (
     EXAMPLE.replace("import numpy as np\n", "import numpy as np\nimport openvino\n")
-    .replace("net = cv2.dnn.readNetFromONNX({file!r})", 'model = openvino.compile_model({file!r}, "CPU")')
+    .replace(
+        "net = cv2.dnn.readNetFromONNX({file!r})",
+        'model = openvino.compile_model({file!r}, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
+    )
     .replace(
         """net.setInput(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True))
 rows = net.forward()[0].T""",
