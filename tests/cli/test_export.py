@@ -136,3 +136,59 @@ def test_int8_chooses_its_ranges_on_annotated_data_and_tells_ap_of_both(
     assert set(done["ap"]) == {"float32", "int8"} and all(-1 <= ap <= 1 for ap in done["ap"].values())
     assert "split val" in done["compared_on"]
     assert Path("w.int8.onnx").stat().st_size == done["bytes"]
+
+
+def test_a_layout_has_its_name_in_the_file_and_a_card_beside_it(aerostat, working_folder, assert_refused):
+    save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (64, 64)))
+    done = aerostat("export", "n.safetensors", "--layout", "yolo", "--licence", "MIT")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "layout yolo; model card n.yolo.onnx.md"
+    assert "| licence of the weights | MIT |" in (working_folder / "n.yolo.onnx.md").read_text("utf-8")
+    assert_refused(aerostat("predict", "n.yolo.onnx", "p.png"), "n.yolo.onnx", "layout yolo")
+    figures = aerostat(
+        "export", "n.safetensors", "--layout", "yolo", "--force", "--no-card", "--json"
+    ).document
+    assert figures["layout"] == "yolo" and figures["card"] is None and figures["agreement"]["same"]
+
+
+def test_a_card_that_exists_is_replaced_only_with_force(aerostat, working_folder, assert_refused):
+    save_weights("n.safetensors", build("nano", 1).state_dict(), Header("nano", ("a",), (64, 64)))
+    Path("n.onnx.md").write_text("my notes")
+    assert_refused(aerostat("export", "n.safetensors"), "n.onnx.md exists already", "--force")
+    assert aerostat("export", "n.safetensors", "--no-card").code == 0
+    assert Path("n.onnx.md").read_text() == "my notes"
+
+
+def test_half_precision_and_older_operators_are_options_of_the_default_layout(aerostat, working_folder):
+    save_weights("n.safetensors", build("nano", 1).state_dict(), Header("nano", ("a",), (64, 64)))
+    figures = aerostat("export", "n.safetensors", "--half", "--opset", "12", "--json").document
+    assert figures["file"] == "n.half.onnx" and figures["precision"] == "float16"
+    assert "layout" not in figures
+    assert aerostat("predict", "n.half.onnx", working_folder / "none.png").code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--layout", "yolo", "--to", "openmmlab"], ["--layout", "OpenMMLab"]),
+        (["--half", "--to", "openmmlab"], ["--half", "OpenMMLab"]),
+        (["--layout", "yolo", "--nms"], ["layout yolo", "--nms"]),
+        (["--layout", "deepstream", "--dynamic"], ["layout deepstream", "--batch 0"]),
+        (["--layout", "tensorrt", "--to", "openvino"], ["layout tensorrt", "openvino", "--to"]),
+        (["--opset", "9"], ["--opset", "11", "9"]),
+        (["--layout", "yolo", "--score", "0.5"], ["--score", "--nms"]),
+    ],
+    ids=" ".join,
+)
+def test_what_a_layout_cannot_be_is_refused_in_a_sentence(
+    aerostat, working_folder, options, words, assert_refused
+):
+    save_weights("n.safetensors", build("nano", 2).state_dict(), Header("nano", ("a", "b"), (64, 64)))
+    assert_refused(aerostat("export", "n.safetensors", *options), *words)
+    assert sorted(p.name for p in working_folder.iterdir()) == ["n.safetensors"]
+
+
+def test_suppression_in_the_graph_may_have_other_thresholds_than_the_comparison(aerostat, working_folder):
+    save_weights("n.safetensors", build("nano", 1).state_dict(), Header("nano", ("a",), (64, 64)))
+    options = ("--nms", "--nms-iou", "0.5", "--score", "0.3", "--json")
+    assert aerostat("export", "n.safetensors", *options).document["agreement"]["same"]
