@@ -144,6 +144,7 @@ def test_a_layout_has_its_name_in_the_file_and_a_card_beside_it(aerostat, workin
     assert done.code == 0, done.err
     assert done.out.splitlines()[-1] == "layout yolo; model card n.yolo.onnx.md"
     assert "| licence of the weights | MIT |" in (working_folder / "n.yolo.onnx.md").read_text("utf-8")
+    Image.new("RGB", (70, 50)).save("p.png")
     assert_refused(aerostat("predict", "n.yolo.onnx", "p.png"), "n.yolo.onnx", "layout yolo")
     figures = aerostat(
         "export", "n.safetensors", "--layout", "yolo", "--force", "--no-card", "--json"
