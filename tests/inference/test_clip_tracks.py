@@ -72,6 +72,32 @@ def test_what_was_tracked_before_an_error_is_kept(tmp_path: Path) -> None:
     assert len((tmp_path / "a-tracks.csv").read_text("utf-8").splitlines()) == 2
 
 
+class FullDisk(ListSink):
+    """A sink that cannot finish."""
+
+    def stop(self) -> None:
+        raise OSError("no space")
+
+
+class Counting(ListSink):
+    """A sink that counts how often it was stopped."""
+
+    stops = 0
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+def test_a_sink_that_cannot_finish_does_not_cost_the_other_files(tmp_path: Path) -> None:
+    other = Counting()
+    sink = TrackSink(ClipTracks(Tracking(), tmp_path), [FullDisk(), other])
+    for frame, detections in frames(Clip("a.mp4", "a", 10.0), 2):
+        sink.write(frame, detections)
+    sink.stop()
+    assert other.stops == 1
+    assert (tmp_path / "a-tracks.csv").is_file()
+
+
 def test_a_zone_outside_of_the_picture_leaves_no_file(tmp_path: Path) -> None:
     zone = Zone(((0, 0), (121, 0), (121, 80)))
     sink = TrackSink(ClipTracks(Tracking(log=LogOptions(zones=(zone,))), tmp_path), [])

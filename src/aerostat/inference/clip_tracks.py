@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
 from aerostat.images.frame import Frame
 from aerostat.inference.clip_sources import Chain
 from aerostat.inference.options import SHOW_SCORE, PredictArguments
@@ -139,5 +140,6 @@ class TrackSink:
         """Keep what there is so far, as the sinks do."""
         for sink in self.sinks:
             if isinstance(sink, StoppableSink):
-                sink.stop()
+                with suppress(AerostatError, OSError):  # one full disk does not cost the other files
+                    sink.stop()
         self.tracks.finish()
