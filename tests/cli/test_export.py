@@ -134,8 +134,26 @@ def test_int8_chooses_its_ranges_on_annotated_data_and_tells_ap_of_both(
     done = json.loads(capsys.readouterr().out)
     assert done["precision"] == "int8" and done["file"] == "w.int8.onnx"
     assert set(done["ap"]) == {"float32", "int8"} and all(-1 <= ap <= 1 for ap in done["ap"].values())
-    assert "split val" in done["compared_on"]
+    assert "split val" in done["compared_on"] and "mask_ap" not in done
     assert Path("w.int8.onnx").stat().st_size == done["bytes"]
+
+
+@pytest.mark.slow
+def test_int8_of_a_network_with_masks_has_mask_ap_beside_that_of_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    net = build("nano", 1, masks=True)
+    save_weights(Path("w.safetensors"), net.state_dict(), Header("nano", ("balloon",), (64, 64), masks=True))
+    write_balloons("data", train=3, val=2, size=(96, 64))
+    words = ["export", "w.safetensors", "--int8", "--data", "data", "--classes", "balloon"]
+    assert main([*words, "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["mask_ap"]) == {"float32", "int8"}
+    assert main([*words, "--force"]) == 0
+    assert "\nmask AP on val (2 images): float32 " in capsys.readouterr().out
 
 
 def test_a_layout_has_its_name_in_the_file_and_a_card_beside_it(aerostat, working_folder, assert_refused):

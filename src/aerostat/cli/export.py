@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aerostat.datasets.records import Split
     from aerostat.deploy.export import Outcome
     from aerostat.deploy.photographs import Photographs
+    from aerostat.evaluation.coco import CocoResult
     from aerostat.inference.detector import Detector
 
 _log = logging.getLogger(__name__)
@@ -242,11 +243,17 @@ def _export_graph(
         _comparison(done, seen),
     ]
     if int8 and done.detector is not None and seen.split is not None:
-        figures["ap"] = both = _ap_of_both(done.reference, done.detector, seen.split)
-        lines.append(
-            f"AP on {seen.split.name} ({counted(len(seen.split), 'image')}): float32 {both['float32']:.3f}, "
-            f"int8 {both['int8']:.3f}"
-        )
+        results = _results_of_both(done.reference, done.detector, seen.split)
+        figures["ap"] = {name: result.ap for name, result in results.items()}
+        of_masks = {name: result.masks.ap for name, result in results.items() if result.masks is not None}
+        if of_masks:
+            figures["mask_ap"] = of_masks
+        lines += [
+            f"{what} on {seen.split.name} ({counted(len(seen.split), 'image')}): "
+            + ", ".join(f"{name} {ap:.3f}" for name, ap in both.items())
+            for what, both in (("AP", figures["ap"]), ("mask AP", of_masks))
+            if both
+        ]
     if card is not None:
         _write_card(done, seen, card)
     if done.exported.layout != LAYOUT:  # the lines of files of our own stay as they are
@@ -266,10 +273,10 @@ def _comparison(done: Outcome, seen: Photographs) -> str:
     return f"{mark}, {seen.what}{hint}: {done.parity.describe()}"
 
 
-def _ap_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, float]:
+def _results_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, CocoResult]:
     from aerostat.evaluation.evaluate import evaluate
 
-    return {"float32": evaluate(reference, split).ap, "int8": evaluate(quantised, split).ap}
+    return {"float32": evaluate(reference, split), "int8": evaluate(quantised, split)}
 
 
 def _write_card(done: Outcome, seen: Photographs, path: Path) -> None:
