@@ -49,6 +49,7 @@ def test_no_option_can_be_said_in_an_undocumented_way():
         for n in a.names
     }
     assert {n for n in names if n.startswith(("--no-", "--empty-"))} == {
+        "--no-card",
         "--no-pictures",
         "--no-flip",
         "--no-masks",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from aerostat.datasets.records import Split
     from aerostat.deploy.export import Outcome
     from aerostat.deploy.photographs import Photographs
-    from aerostat.evaluation.coco import CocoResult
     from aerostat.inference.detector import Detector
 
 _log = logging.getLogger(__name__)
@@ -225,8 +224,7 @@ def _export_graph(
         calibration_bgr=seen.calibration_bgr if int8 else None,
         **options,
     )
-    parts = [target, *([target.with_suffix(".bin")] if kind == "openvino" else [])]
-    size = sum(part.stat().st_size for part in parts)
+    size = _bytes_of(target, kind)
     figures: dict[str, Any] = {
         "file": str(target),
         "bytes": size,
@@ -243,16 +241,12 @@ def _export_graph(
         _comparison(done, seen),
     ]
     if int8 and done.detector is not None and seen.split is not None:
-        results = _results_of_both(done.reference, done.detector, seen.split)
-        figures["ap"] = {name: result.ap for name, result in results.items()}
-        of_masks = {name: result.masks.ap for name, result in results.items() if result.masks is not None}
-        if of_masks:
-            figures["mask_ap"] = of_masks
+        both = _ap_of_both(done.reference, done.detector, seen.split)
+        figures |= {what.replace(" ", "_").lower(): values for what, values in both.items()}
         lines += [
             f"{what} on {seen.split.name} ({counted(len(seen.split), 'image')}): "
-            + ", ".join(f"{name} {ap:.3f}" for name, ap in both.items())
-            for what, both in (("AP", figures["ap"]), ("mask AP", of_masks))
-            if both
+            + ", ".join(f"{name} {ap:.3f}" for name, ap in values.items())
+            for what, values in both.items()
         ]
     if card is not None:
         _write_card(done, seen, card)
@@ -273,10 +267,19 @@ def _comparison(done: Outcome, seen: Photographs) -> str:
     return f"{mark}, {seen.what}{hint}: {done.parity.describe()}"
 
 
-def _results_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, CocoResult]:
+def _bytes_of(target: Path, kind: str) -> int:
+    parts = [target, *([target.with_suffix(".bin")] if kind == "openvino" else [])]
+    return sum(part.stat().st_size for part in parts)
+
+
+def _ap_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, dict[str, float]]:
+    """Return AP of boxes, and of masks where there are any, of both networks."""
     from aerostat.evaluation.evaluate import evaluate
 
-    return {"float32": evaluate(reference, split), "int8": evaluate(quantised, split)}
+    results = {"float32": evaluate(reference, split), "int8": evaluate(quantised, split)}
+    found = {"AP": {name: result.ap for name, result in results.items()}}
+    of_masks = {name: result.masks.ap for name, result in results.items() if result.masks is not None}
+    return {**found, "mask AP": of_masks} if of_masks else found
 
 
 def _write_card(done: Outcome, seen: Photographs, path: Path) -> None:

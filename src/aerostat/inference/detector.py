@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.errors import InputError
-from aerostat.geometry.postprocess import Candidates
 from aerostat.geometry.windows import WindowGrid
 from aerostat.images.frame import AnyImage, Frame, as_frame
-from aerostat.images.prefetch import ImageFile, prefetch_images, read_file
+from aerostat.images.prefetch import ImageFile, read_file
 from aerostat.inference.backends.engine import Engine
 from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.clip_sources import StreamArguments, open_stream
 from aerostat.inference.options import PredictArguments, PredictOptions, PredictPlan
-from aerostat.inference.passes import candidates_of
+from aerostat.inference.passes import Work, candidates_of, look
 from aerostat.inference.sliced import Slicer, look_at_slices
 from aerostat.inference.slices import TrainedOn, merge_slices
 from aerostat.inference.views import SeenImage, as_detections, see
@@ -41,14 +39,6 @@ BATCH_SIZE = 4
 
 MAX_WORKERS = 8
 """Maximum number of photographs in work at once: each needs memory for the network's maps."""
-
-
-class _Work(NamedTuple):
-    """What happens to images on their way to the network."""
-
-    prepare: Callable[[Any, NDArray[np.uint8]], list[SeenImage]]
-    read: Callable[[Any], NDArray[np.uint8]]
-    on_unreadable: Callable[[Any, InputError], None] | None
 
 
 @dataclass
@@ -232,8 +222,10 @@ class Detector:
     ) -> Iterator[tuple[Item, Detections]]:
         """Yield the detections of each image, which is looked at as a whole."""
         single = isinstance(images, Sized) and len(images) < 2
-        work = _Work(lambda _, image_bgr: see(image_bgr, plan.views.views), _pixels, on_unreadable)
-        for image, seen, boxes in self._look(images, work, plan, batch_size, 0 if single else threads):
+        work = Work(lambda _, image_bgr: see(image_bgr, plan.views.views), _pixels, on_unreadable)
+        for image, seen, boxes in look(
+            self.engine, images, work, plan, batch_size, 0 if single else threads, self.input_size
+        ):
             size = seen[0].letterbox.source_size
             yield image, as_detections(plan, boxes, self.classes, size, image.path)
 
@@ -244,8 +236,8 @@ class Detector:
         views, found = look_at_slices(
             lambda slices, read, prepare: (
                 (view, boxes)
-                for view, _, boxes in self._look(
-                    slices, _Work(prepare, read, None), plan, batch_size, threads
+                for view, _, boxes in look(
+                    self.engine, slices, Work(prepare, read), plan, batch_size, threads, self.input_size
                 )
             ),
             image,
@@ -254,34 +246,6 @@ class Detector:
         )
         merged = merge_slices(views, found, grid, self.input_size, plan.options.max_detections)
         return as_detections(plan, merged, self.classes, grid.image_size, image.path)
-
-    def _look(
-        self, images: Iterable[Any], work: _Work, plan: PredictPlan, batch_size: int, threads: int
-    ) -> Iterator[tuple[Any, list[SeenImage], Candidates]]:
-        """Yield each image, as it was seen, with its boxes; on a CPU each thread works on one of them."""
-        if self.engine.parallel and threads > 1:
-            with ExitStack() as stack:
-                engine = stack.enter_context(self.engine.concurrent(threads))
-
-                def each(item: Any, image_bgr: NDArray[np.uint8]) -> tuple[list[SeenImage], Candidates]:
-                    seen = work.prepare(item, image_bgr)
-                    boxes = candidates_of(engine, [seen], [item.path], plan, self.input_size)[0]
-                    # The pixels are not needed any more.
-                    return [view._replace(input_bgr=view.input_bgr[:0]) for view in seen], boxes
-
-                batches = prefetch_images(
-                    images, each, threads, threads, read=work.read, on_unreadable=work.on_unreadable
-                )
-                for items, results in batches:
-                    for item, (seen, boxes) in zip(items, results, strict=True):
-                        yield item, seen, boxes
-            return
-        prepared = prefetch_images(
-            images, work.prepare, batch_size, threads, read=work.read, on_unreadable=work.on_unreadable
-        )
-        for items, views in prepared:
-            found = candidates_of(self.engine, views, [item.path for item in items], plan, self.input_size)
-            yield from zip(items, views, found, strict=True)
 
     def _plan(self, options: PredictOptions) -> PredictPlan:
         """Return what the options come to for this model.

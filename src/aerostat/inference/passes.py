@@ -2,16 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aerostat.errors import AerostatError
+from aerostat.errors import AerostatError, InputError
 from aerostat.geometry.postprocess import Candidates
+from aerostat.images.prefetch import prefetch_images
 from aerostat.inference.backends.engine import Engine, NotNumbersError
 from aerostat.inference.options import PredictPlan
 from aerostat.inference.views import SeenImage
+
+
+@dataclass(frozen=True)
+class Work:
+    """What happens to images on their way to the network.
+
+    Args:
+        prepare: makes the views of an image from its pixels.
+        read: reads its pixels.
+        on_unreadable: is told of an image that cannot be read; without it the error is raised.
+    """
+
+    prepare: Callable[[Any, NDArray[np.uint8]], list[SeenImage]]
+    read: Callable[[Any], NDArray[np.uint8]]
+    on_unreadable: Callable[[Any, InputError], None] | None = None
+
+
+def look(
+    engine: Engine,
+    images: Iterable[Any],
+    work: Work,
+    plan: PredictPlan,
+    batch_size: int,
+    threads: int,
+    input_size: tuple[int, int],
+) -> Iterator[tuple[Any, list[SeenImage], Candidates]]:
+    """Yield each image, as it was seen, with its boxes; on a CPU each thread works on one of them.
+
+    Args:
+        engine: runs the network.
+        images: frames, files or windows.
+        work: reads and prepares them.
+        plan: of the views.
+        batch_size: images that the network sees at a time, where threads do not work on one each.
+        threads: that read ahead.
+        input_size: (width, height) of the network's own input.
+    """
+    if engine.parallel and threads > 1:
+        with ExitStack() as stack:
+            own = stack.enter_context(engine.concurrent(threads))
+
+            def each(item: Any, image_bgr: NDArray[np.uint8]) -> tuple[list[SeenImage], Candidates]:
+                seen = work.prepare(item, image_bgr)
+                boxes = candidates_of(own, [seen], [item.path], plan, input_size)[0]
+                # The pixels are not needed any more.
+                return [view._replace(input_bgr=view.input_bgr[:0]) for view in seen], boxes
+
+            batches = prefetch_images(
+                images, each, threads, threads, read=work.read, on_unreadable=work.on_unreadable
+            )
+            for items, results in batches:
+                for item, (seen, boxes) in zip(items, results, strict=True):
+                    yield item, seen, boxes
+        return
+    prepared = prefetch_images(
+        images, work.prepare, batch_size, threads, read=work.read, on_unreadable=work.on_unreadable
+    )
+    for items, views in prepared:
+        found = candidates_of(engine, views, [item.path for item in items], plan, input_size)
+        yield from zip(items, views, found, strict=True)
 
 
 def candidates_of(
