@@ -46,7 +46,9 @@ def results(form, x, bn, upper):
 
 
 def exact(x, bn, upper):
-    return results(lambda x, bn: functional.silu(bn(x)), x.double(), copy.deepcopy(bn).double(), upper.double())
+    return results(
+        lambda x, bn: functional.silu(bn(x)), x.double(), copy.deepcopy(bn).double(), upper.double()
+    )
 
 
 def worst(found, wanted):
@@ -86,7 +88,9 @@ def test_large_and_small_inputs_of_silu_are_exact_too():
     bn = nn.BatchNorm2d(1)
     nn.init.constant_(bn.weight, 60)
     upper = torch.ones_like(x)
-    for found, wanted in zip(results(compiled.batch_norm_silu, x, bn, upper), exact(x, bn, upper), strict=True):
+    for found, wanted in zip(
+        results(compiled.batch_norm_silu, x, bn, upper), exact(x, bn, upper), strict=True
+    ):
         torch.testing.assert_close(found, wanted, rtol=2e-5, atol=2e-5)
 
 

@@ -6,6 +6,7 @@ The kernels are in `aerostat.model.kernels`. Here are the step of autograd and t
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
 
 ROW = 256
 """Values of a row, at most, where several pixels form one."""
@@ -79,7 +79,9 @@ class _BatchNormSiLU(torch.autograd.Function):
         )
         bn.num_batches_tracked.add_(1)
         out = torch.empty(n, height, width, channels)
-        _in_threads(_kernels().forward, count, rows.size, rows, scale, shift, out.numpy().reshape(rows.shape))
+        _in_threads(
+            _kernels().forward, count, rows.size, rows, (scale, shift), out.numpy().reshape(rows.shape)
+        )
         ctx.save_for_backward(x, small, wide)
         ctx.side = side
         return out.permute(0, 3, 1, 2)
@@ -95,7 +97,7 @@ class _BatchNormSiLU(torch.autograd.Function):
         by_x, by_one = np.empty((2, _chunks(count), values))
         means = np.tile(mean, ctx.side)
         _in_threads(
-            _kernels().gradient_sums, len(by_x), rows.size, rows, upper, scale, shift, means, by_x, by_one
+            _kernels().gradient_sums, len(by_x), rows.size, rows, upper, (scale, shift), means, by_x, by_one
         )
         by_weight, by_bias = torch.empty(channels), torch.empty(channels)
         slope, level = np.empty((2, values), np.float32)
@@ -105,7 +107,7 @@ class _BatchNormSiLU(torch.autograd.Function):
         out = torch.empty(n, height, width, channels)
         written = out.numpy().reshape(rows.shape)
         _in_threads(
-            _kernels().backward, count, rows.size, rows, upper, scale, shift, slope, level, written
+            _kernels().backward, count, rows.size, rows, upper, (scale, shift), (slope, level), written
         )
         return out.permute(0, 3, 1, 2), by_weight, by_bias, None
 
@@ -150,7 +152,7 @@ def _in_threads(kernel: Callable[..., None], count: int, values: int, *arguments
     ends = [count * (i + 1) // threads for i in range(threads)]
     others = _pool(threads - 1)
     waiting: list[Future[None]] = [
-        others.submit(kernel, low, high, *arguments) for low, high in zip(ends[:-1], ends[1:], strict=True)
+        others.submit(kernel, low, high, *arguments) for low, high in itertools.pairwise(ends)
     ]
     kernel(0, ends[0], *arguments)
     for future in waiting:

@@ -188,8 +188,9 @@ def _finish_statistics(
 finish_statistics = _compiled(_finish_statistics)
 
 
-def _forward(first: int, last: int, x: Any, scale: Any, shift: Any, out: Any) -> None:
-    """Write silu(x * scale + shift) of some rows of x (R, K)."""
+def _forward(first: int, last: int, x: Any, affine: Any, out: Any) -> None:
+    """Write silu(x * scale + shift) of some rows of x (R, K); `affine` is scale and shift (K,)."""
+    scale, shift = affine
     for row in range(first, last):
         for k in range(x.shape[1]):
             y = x[row, k] * scale[k] + shift[k]
@@ -200,16 +201,18 @@ forward = _compiled(_forward)
 
 
 def _gradient_sums(
-    first: int, last: int, x: Any, upper: Any, scale: Any, shift: Any, mean: Any, by_x: Any, by_one: Any
+    first: int, last: int, x: Any, upper: Any, affine: Any, mean: Any, by_x: Any, by_one: Any
 ) -> None:
     """Write the sums of d and of d * (x - mean) of some chunks; d is the gradient of SiLU's input.
 
     Args:
         first, last: chunks.
         x, upper: (R, K), input and gradient of the output.
-        scale, shift, mean: (K,).
+        affine: scale and shift (K,).
+        mean: (K,).
         by_x, by_one: (chunks, K), written.
     """
+    scale, shift = affine
     rows, width = x.shape
     step = _chunk_rows(rows, len(by_x))
     size = max(4, BLOCK // width)
@@ -239,10 +242,8 @@ def _gradient_sums(
 gradient_sums = _compiled(_gradient_sums)
 
 
-def _finish_sums(
-    rows: int, by_x: Any, by_one: Any, mean: Any, inverse: Any, scale: Any, found: Any
-) -> None:
-    """Merge the sums of chunks and places, and write the gradients of weight and bias, and two lines' figures.
+def _finish_sums(rows: int, by_x: Any, by_one: Any, mean: Any, inverse: Any, scale: Any, found: Any) -> None:
+    """Merge the sums of chunks and places, and write the gradients of weight and bias, and a line.
 
     The input's gradient is d * scale + x * slope + level.
 
@@ -273,10 +274,10 @@ def _finish_sums(
 finish_sums = _compiled(_finish_sums)
 
 
-def _backward(
-    first: int, last: int, x: Any, upper: Any, scale: Any, shift: Any, slope: Any, level: Any, out: Any
-) -> None:
-    """Write the gradient of the input for some rows."""
+def _backward(first: int, last: int, x: Any, upper: Any, affine: Any, line: Any, out: Any) -> None:
+    """Write the gradient of the input for some rows; `affine` is scale and shift, `line` slope and level."""
+    scale, shift = affine
+    slope, level = line
     for row in range(first, last):
         for k in range(x.shape[1]):
             y = x[row, k] * scale[k] + shift[k]
