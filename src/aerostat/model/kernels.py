@@ -27,11 +27,18 @@ BLOCK = 8192
 # No flag that lets the compiler assume finite numbers: a value that is not finite has to reach the losses.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
     "error_model": "numpy",
     "fastmath": {"contract", "nsz"},
 }
-_compiled = numba.njit(**_OPTIONS)
+
+
+def _compiled(function: Any) -> Any:
+    """Return the compiled form. It is kept in a file for the next process, where a folder can be written."""
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no such folder
+        return numba.njit(**_OPTIONS)(function)
+
 
 _ONE = np.float32(1)
 _LOG2_E = np.float32(1.4426950408889634)
