@@ -25,6 +25,25 @@ def test_a_training_step_is_that_of_the_plain_module_for_small_and_for_large_map
         assert module.bn.num_batches_tracked == plain.bn.num_batches_tracked
 
 
+@pytest.mark.parametrize(("size", "stride", "groups"), [((2, 24), 1, 1), ((1, 8), 1, 1), ((2, 8), 2, 4)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_convolution_of_one_pixel_is_that_of_the_plain_module(size, stride, groups, threads):
+    module = ConvModule(size[1], 16, 1, stride, groups).train()
+    plain = copy.deepcopy(module)
+    use_fast_training(module)
+    x = torch.randn(*size, 21, 13).contiguous(memory_format=torch.channels_last)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, expected = module(x), plain(x)
+        for y in (found, expected):
+            y.square().sum().backward()
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module.conv.weight.grad, plain.conv.weight.grad, rtol=1e-3, atol=1e-3)
+
+
 def test_gradients_of_the_whole_network_are_those_of_the_plain_network(monkeypatch):
     monkeypatch.setattr(cpu_training, "LARGE_MAP", 1)
     torch.manual_seed(0)

@@ -36,10 +36,10 @@ class FastConvModule(ConvModule):
         conv = self.conv
         if conv.groups > 1 and conv.kernel_size[0] == KERNEL and conv.stride[0] == 1:
             y = depthwise_conv2d(x, conv.weight)
-        elif conv.kernel_size == (1, 1):
+        elif conv.kernel_size == (1, 1) and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
             # A dilated kernel of one pixel is the same kernel. With one thread torch would otherwise not call
             # oneDNN, and take twice as long or more (`use_mkldnn` in its Convolution.cpp).
-            y = functional.conv2d(x, conv.weight, dilation=2)
+            y = functional.conv2d(x, conv.weight, stride=conv.stride, groups=conv.groups, dilation=2)
         else:
             y = conv(x)
         return _batch_norm_silu(y, self.bn)
