@@ -13,13 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 
-from aerostat.model import compiled, normalise
-from aerostat.model.cpu_training import FastConvModule
-from aerostat.model.layers import ConvModule
+from aerostat.model import normalise
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.device import DeviceBatch, place, to_device
 from aerostat.training.glibc import kept_memory
@@ -103,13 +100,6 @@ def _step(folder: Path, quick: bool) -> Iterator[Case]:
         }
         if not quick:
             frozen, first = (_trainer(folder, "nano", side, freeze) for freeze in ("backbone", "none"))
-            plain = _trainer(folder, "nano", side)
-            for module in plain.learner.net.modules():
-                if type(module) is FastConvModule:
-                    module.__class__ = ConvModule
-            variants["plain modules"] = _steps(plain, one)
-            if compiled.available():
-                variants["without compiled kernels"] = _without_kernels(_steps(made, one))
             first.learner.net.to(memory_format=torch.contiguous_format)
             first.learner.network.forward = lambda images: first.learner.net(normalise(images).contiguous())
             variants |= {"frozen backbone": _steps(frozen, one), "channels first": _steps(first, one)}
@@ -128,8 +118,7 @@ def _step(folder: Path, quick: bool) -> Iterator[Case]:
             variants=variants,
             baseline="older code" if source else "as it is",
             higher_is_better=True,
-            predicted="kept memory saves the page faults, 10 to 20 % of the step; narrow batch norms 15 %; "
-            "compiled kernels save half of batch norm and SiLU, 15 to 20 %",
+            predicted="kept memory saves the page faults, 10 to 20 % of the step; narrow batch norms 15 %",
             rounds=3 if quick else 5,
         )
 
@@ -154,14 +143,6 @@ def _steps(made: Trainer, one: DeviceBatch, *, keep: bool = True) -> Callable[[]
             return BATCH / (time.perf_counter() - began)
 
     return work
-
-
-def _without_kernels(work: Callable[[], float]) -> Callable[[], float]:
-    def other() -> float:
-        with mock.patch.object(compiled, "available", lambda: False):
-            return work()
-
-    return other
 
 
 def _end_to_end(folder: Path, what: str, size: str, side: int, steps: int) -> Iterator[Case]:

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aerostat.model import compiled
 from aerostat.model.depthwise import KERNEL, depthwise_conv2d
 from aerostat.model.layers import ConvModule
 from aerostat.model.normalisation import batch_norm_silu
 
 FEW_CHANNELS = 32
 """Below this number of channels, torch's batch normalisation leaves part of each vector register empty."""
-COMPILED_MAP = 100_000
-"""Values of a map from which the compiled form is faster than torch's two operators (measured)."""
+HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+"""Whether this build of torch has oneDNN."""
 LARGE_MAP = 200_000
 """Values of a map from which `batch_norm_silu` is faster than torch's two operators (measured)."""
 
@@ -36,13 +35,15 @@ class FastConvModule(ConvModule):
         conv = self.conv
         if conv.groups > 1 and conv.kernel_size[0] == KERNEL and conv.stride[0] == 1:
             y = depthwise_conv2d(x, conv.weight)
-        elif conv.kernel_size == (1, 1) and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        elif conv.kernel_size == (1, 1) and x.dtype == torch.float32 and HAS_ONEDNN:
             # A dilated kernel of one pixel is the same kernel. With one thread torch would otherwise not call
             # oneDNN, and take twice as long or more (`use_mkldnn` in its Convolution.cpp).
             y = functional.conv2d(x, conv.weight, stride=conv.stride, groups=conv.groups, dilation=2)
         else:
             y = conv(x)
-        return _batch_norm_silu(y, self.bn)
+        if self.bn.num_features < FEW_CHANNELS and y.numel() >= LARGE_MAP:
+            return batch_norm_silu(y, self.bn)
+        return functional.silu(self.bn(y))
 
     def _can_be_fast(self, x: Tensor) -> bool:
         """Return whether this call is a training step on channels-last float maps of a CPU."""
@@ -55,15 +56,6 @@ class FastConvModule(ConvModule):
             and not torch.is_autocast_enabled("cpu")
             and x.is_contiguous(memory_format=torch.channels_last)
         )
-
-
-def _batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
-    """Return ``silu(bn(x))`` in training mode by the fastest form there is."""
-    if x.dtype == torch.float32 and x.numel() >= COMPILED_MAP and compiled.available():
-        return compiled.batch_norm_silu(x, bn)
-    if bn.num_features < FEW_CHANNELS and x.numel() >= LARGE_MAP:
-        return batch_norm_silu(x, bn)
-    return functional.silu(bn(x))
 
 
 def use_fast_training(net: nn.Module) -> None:
