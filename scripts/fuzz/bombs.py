@@ -67,7 +67,7 @@ def _zigzag_annotation(points: int) -> str:
 
 
 def _upright_zigzag_annotation(points: int) -> str:
-    """Return a record with an outline of which each edge passes all rows."""
+    """Return a record with an outline whose edges all cross every row."""
     flat = [value for across, down in zip(*_zigzag(points), strict=True) for value in (down, across / 2)]
     return _annotation(json.dumps([flat]))
 
@@ -299,7 +299,7 @@ BOMBS = dict(
             lambda: coco(annotations="[" + _zigzag_annotation(500_000) + "]"),
         ),
         (
-            "coco/an outline of which each edge passes all rows",
+            "coco/an outline whose edges cross every row",
             lambda: coco(annotations="[" + _upright_zigzag_annotation(300_000) + "]"),
         ),
         (

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from aerostat.inference.annotation_sinks import CocoResults
     from aerostat.inference.clip_sinks import RowFormat
     from aerostat.inference.detector import Detector
+    from aerostat.inference.options import PredictArguments
     from aerostat.inference.sinks import FileForm, Judge
 
 
@@ -103,6 +104,15 @@ def predict(
     keep.check()
     tta = views.chosen()
     slices, overlap = windows.chosen()
+    asked: PredictArguments = {
+        "score": keep.score,
+        "nms_iou": keep.nms_iou,
+        "tta": tta or False,
+        "masks": drawn.masks,
+        "mask_threshold": drawn.mask_threshold,
+        "slices": slices,
+        "overlap": overlap,
+    }
     sources = names_of(sources)
     tracking = track.chosen()
     names = _formats(format_, sources)
@@ -121,13 +131,7 @@ def predict(
                 out,
                 files=clips.writing(_rows(format_), pictures, out),
                 tracking=tracking,
-                score=keep.score,
-                nms_iou=keep.nms_iou,
-                tta=tta or False,
-                masks=drawn.masks,
-                mask_threshold=drawn.mask_threshold,
-                slices=slices,
-                overlap=overlap,
+                **asked,
             )
         tell_outcome(done_clips, out, json_)
         return
@@ -143,16 +147,10 @@ def predict(
         lambda: load_for_use(weights, device, input_size, engine, tta),
         sources,
         out,
-        score=keep.score,
-        nms_iou=keep.nms_iou,
-        tta=tta or False,
-        masks=drawn.masks,
-        mask_threshold=drawn.mask_threshold,
         formats=forms,
         pictures=PictureFiles(pictures, written.label_maps, written.cut_outs),
         judge=judge,
-        slices=slices,
-        overlap=overlap,
+        **asked,
     )
     if json_:
         print(document(done.to_dict()))

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from aerostat.inference.backends.exported import Exported
     from aerostat.model.onnx_nms import Suppression
 
+LETTERBOXED = """\
+photograph = cv2.imread("party.jpg")
+scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
+w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
+image = np.full(({height}, {width}, 3), 114, np.uint8)
+image[:h, :w] = cv2.resize(photograph, (w, h))
+"""
+"""Lines of an example that make the input of a photograph."""
+NO_INT8_TENSORRT = "TensorRT calibrates by itself and refuses zero points"
+"""Why files for TensorRT and DeepStream are not made in 8 bits."""
+
 Inputs = dict[str, NDArray[Any]]
 Outputs = Mapping[str, NDArray[Any]]
 

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from aerostat.deploy.layouts.contract import Contract, Inputs, Layout, Outputs, unit_planes
+from aerostat.deploy.layouts.contract import (
+    LETTERBOXED,
+    NO_INT8_TENSORRT,
+    Contract,
+    Inputs,
+    Layout,
+    Outputs,
+    unit_planes,
+)
 from aerostat.deploy.layouts.core import UNIT, Core, close, unit_input
 from aerostat.geometry.postprocess import Candidates
 
@@ -23,17 +31,16 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "input", "output"
 
-EXAMPLE = """\
+EXAMPLE = (
+    """\
 import cv2
 import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession({file!r})
-photograph = cv2.imread("party.jpg")
-scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
-w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
-image = np.full(({height}, {width}, 3), 114, np.uint8)
-image[:h, :w] = cv2.resize(photograph, (w, h))
+"""
+    + LETTERBOXED
+    + """\
 rows = session.run(None, {{"input": cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True)}})[0][0]
 rows = rows[rows[:, 4] > 0.3]  # x1, y1, x2, y2, score, label
 corner, size = rows[:, :2], rows[:, 2:4] - rows[:, :2]
@@ -41,6 +48,7 @@ kept = cv2.dnn.NMSBoxesBatched(np.hstack([corner, size]), rows[:, 4], rows[:, 5]
 for x1, y1, x2, y2, score, label in rows[np.ravel(kept).astype(int)]:
     print({classes!r}[int(label)], round(float(score), 2), np.array([x1, y1, x2, y2]) / scale)
 """
+)
 
 
 def build(core: Core, _: Suppression | None) -> ModelProto:
@@ -76,7 +84,7 @@ DEEPSTREAM = Contract(
     example=EXAMPLE,
     one_class=True,
     kinds=("onnx",),
-    no_int8="TensorRT calibrates by itself and refuses zero points",
+    no_int8=NO_INT8_TENSORRT,
     no_dynamic="nvinfer needs one input size",
     remark="The file ran in ONNX Runtime; DeepStream itself was not run.",
 )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from aerostat.deploy.layouts.contract import Contract, Inputs, Layout, Outputs
+from aerostat.deploy.layouts.contract import LETTERBOXED, Contract, Inputs, Layout, Outputs
 from aerostat.deploy.layouts.core import (
     NORMALISED,
     Core,
@@ -40,17 +40,16 @@ INPUT, DETS, LABELS, MASKS = "input", "dets", "labels", "masks"
 PROBABILITIES = "mask_probabilities"
 """Column of `Candidates` with masks (n, H, W) in pixels of the input."""
 
-EXAMPLE = """\
+EXAMPLE = (
+    """\
 import cv2
 import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession({file!r})
-photograph = cv2.imread("party.jpg")
-scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
-w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
-image = np.full(({height}, {width}, 3), 114, np.uint8)
-image[:h, :w] = cv2.resize(photograph, (w, h))
+"""
+    + LETTERBOXED
+    + """\
 planes = (image - np.array([103.53, 116.28, 123.675])) / np.array([57.375, 57.12, 58.395])
 planes = planes.transpose(2, 0, 1)[None].astype(np.float32)
 dets, labels = session.run(["dets", "labels"], {{"input": planes}})
@@ -58,6 +57,7 @@ for (*box, score), label in zip(dets[0], labels[0]):
     if score > 0.3:
         print({classes!r}[label], round(float(score), 2), np.array(box) / scale)
 """
+)
 OPENVINO_EXAMPLE = (
     EXAMPLE.replace("import onnxruntime\n", "import openvino\n")
     .replace(

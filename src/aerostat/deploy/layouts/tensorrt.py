@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from aerostat.deploy.layouts.contract import Contract, Inputs, Layout, Outputs, unit_planes
+from aerostat.deploy.layouts.contract import NO_INT8_TENSORRT, Contract, Inputs, Layout, Outputs, unit_planes
 from aerostat.deploy.layouts.core import UNIT, Core, close, on_plane, unit_input
 from aerostat.geometry.postprocess import Candidates
 
@@ -119,7 +119,7 @@ TENSORRT = Contract(
     score_threshold=SCORE_THRESHOLD,
     half=True,
     kinds=("onnx",),
-    no_int8="TensorRT calibrates by itself and refuses zero points",
+    no_int8=NO_INT8_TENSORRT,
     no_dynamic="an engine is built for one input size",
     runnable=before_plugin,
     remark="The graph up to the plug-in ran in ONNX Runtime; TensorRT itself was not run.",

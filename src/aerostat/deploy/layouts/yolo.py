@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from aerostat.deploy.layouts.contract import Contract, Inputs, Layout, Outputs, unit_planes
+from aerostat.deploy.layouts.contract import LETTERBOXED, Contract, Inputs, Layout, Outputs, unit_planes
 from aerostat.deploy.layouts.core import UNIT, Core, close, on_plane, unit_input
 from aerostat.geometry.postprocess import STRIDES, Candidates
 from aerostat.inference.backends.exported import Exported
@@ -25,16 +25,15 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images", "output0"
 
-EXAMPLE = """\
+EXAMPLE = (
+    """\
 import cv2
 import numpy as np
 
 net = cv2.dnn.readNetFromONNX({file!r})
-photograph = cv2.imread("party.jpg")
-scale = min({width} / photograph.shape[1], {height} / photograph.shape[0])
-w, h = (int(side * scale + 0.5) for side in photograph.shape[1::-1])
-image = np.full(({height}, {width}, 3), 114, np.uint8)
-image[:h, :w] = cv2.resize(photograph, (w, h))
+"""
+    + LETTERBOXED
+    + """\
 net.setInput(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True))
 rows = net.forward()[0].T  # centre x, centre y, width, height, scores
 boxes, scores, labels = rows[:, :4], rows[:, 4:].max(1), rows[:, 4:].argmax(1)
@@ -42,6 +41,7 @@ boxes[:, :2] -= boxes[:, 2:] / 2
 for i in np.ravel(cv2.dnn.NMSBoxesBatched(boxes, scores, labels, 0.3, 0.65)).astype(int):
     print({classes!r}[labels[i]], round(float(scores[i]), 2), boxes[i] / scale)
 """
+)
 OPENVINO_EXAMPLE = (
     EXAMPLE.replace("import numpy as np\n", "import numpy as np\nimport openvino\n")
     .replace(
