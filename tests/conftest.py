@@ -193,6 +193,55 @@ def write_split() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def write_finder() -> Callable[..., Path]:
+    """Return a function that writes weights which find something everywhere, and returns their path.
+
+    It takes the path and the classes; with `masks` the network has masks.
+    """
+    import torch
+
+    from aerostat.model import build
+    from aerostat.weights.checkpoint import Header, save_weights
+
+    def write(path: Path, classes: tuple[str, ...], masks: bool = False) -> Path:
+        torch.manual_seed(0)
+        net = build("nano", len(classes), masks)
+        for level in range(3):
+            torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
+            torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
+        save_weights(path, net.state_dict(), Header("nano", classes, (64, 64), masks=masks))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def outline() -> Callable[..., Any]:
+    """Return a function that gives every object of a data set an ellipse in its box as its outline."""
+    from dataclasses import replace
+
+    from aerostat.geometry.polygons import ellipse
+
+    def outlined(data: Any) -> Any:
+        def with_outline(each: Any) -> Any:
+            x1, y1, x2, y2 = each.box_xyxy
+            return replace(
+                each, polygons=(ellipse((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2),)
+            )
+
+        splits = {}
+        for name, split in data.splits.items():
+            images = [
+                replace(image, instances=tuple(with_outline(each) for each in image.instances))
+                for image in split.images
+            ]
+            splits[name] = replace(split, images=images)
+        return replace(data, splits=splits)
+
+    return outlined
+
+
+@pytest.fixture(scope="session")
 def write_scenes() -> Callable[..., Path]:
     """Return a function that writes pictures of scenes with a COCO file, and returns their folder.
 

@@ -7,10 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-
-from aerostat.model import build
-from aerostat.weights.checkpoint import Header, save_weights
 
 
 def test_predict_reports_the_broken_and_does_the_rest(aerostat, via, weights):
@@ -75,16 +71,9 @@ def test_a_prediction_that_cannot_be_done_is_refused(
 
 
 @pytest.fixture(scope="module")
-def mask_weights(tmp_path_factory):
+def mask_weights(tmp_path_factory, write_finder):
     """A network that finds something with a mask everywhere."""
-    torch.manual_seed(0)
-    net = build("nano", 1, masks=True)
-    for level in range(3):
-        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
-        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
-    path = tmp_path_factory.mktemp("weights") / "masks.safetensors"
-    save_weights(path, net.state_dict(), Header("nano", ("disc",), (64, 64), masks=True))
-    return path
+    return write_finder(tmp_path_factory.mktemp("weights") / "masks.safetensors", ("disc",), masks=True)
 
 
 def test_masks_are_written_in_every_form_that_is_asked_for(aerostat, via, mask_weights):

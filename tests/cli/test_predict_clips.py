@@ -11,32 +11,23 @@ import sys
 import time
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from aerostat.model import build
 from aerostat.video.capture import VideoFile, be_quiet
-from aerostat.weights.checkpoint import Header, save_weights
 
 FRAMES = 6
 
 
 @pytest.fixture(scope="module")
-def finder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finder(tmp_path_factory: pytest.TempPathFactory, write_finder: Callable[..., Path]) -> Path:
     """A network that finds something everywhere."""
-    torch.manual_seed(0)
-    net = build("nano", 2)
-    for level in range(3):
-        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
-        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
-    path = tmp_path_factory.mktemp("weights") / "finder.safetensors"
-    save_weights(path, net.state_dict(), Header("nano", ("disc", "fire engine"), (64, 64)))
-    return path
+    return write_finder(tmp_path_factory.mktemp("weights") / "finder.safetensors", ("disc", "fire engine"))
 
 
 def write_clip(

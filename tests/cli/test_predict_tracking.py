@@ -4,17 +4,15 @@ import csv
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from aerostat.__main__ import main
-from aerostat.model import build
 from aerostat.video.capture import be_quiet
-from aerostat.weights.checkpoint import Header, save_weights
 
 needs_solver = pytest.mark.skipif(
     importlib.util.find_spec("lap") is None, reason="the extra [tracking] is not installed"
@@ -22,16 +20,9 @@ needs_solver = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def finder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finder(tmp_path_factory: pytest.TempPathFactory, write_finder: Callable[..., Path]) -> Path:
     """A network that finds something everywhere."""
-    torch.manual_seed(0)
-    net = build("nano", 1)
-    for level in range(3):
-        torch.nn.init.constant_(net.bbox_head.rtm_cls[level].bias, 1.0)
-        torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, 1.5)
-    path = tmp_path_factory.mktemp("weights") / "finder.safetensors"
-    save_weights(path, net.state_dict(), Header("nano", ("disc",), (64, 64)))
-    return path
+    return write_finder(tmp_path_factory.mktemp("weights") / "finder.safetensors", ("disc",))
 
 
 @pytest.fixture

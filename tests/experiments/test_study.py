@@ -17,7 +17,6 @@ from aerostat.errors import InputError
 from aerostat.experiments import study as study_module
 from aerostat.experiments.study import Arm, Study, Trial, fold_of, folder_of, slug, state_of, study
 from aerostat.experiments.summary import plot, render
-from aerostat.geometry.polygons import ellipse
 from aerostat.runs.directory import Run
 from aerostat.training.plan import TrainRequest
 from aerostat.training.signals import InterruptedRunError
@@ -44,28 +43,6 @@ ARMS = [arm("small", FAST), arm("lr 1e-5", SLOWER)]
 @pytest.fixture
 def data(drawn) -> Dataset:
     return Dataset.read(drawn(train=4, val=2))
-
-
-def outlined(data: Dataset) -> Dataset:
-    """Return the data with an ellipse in every box."""
-    splits = {}
-    for name, split in data.splits.items():
-        images = [
-            dataclasses.replace(
-                image,
-                instances=tuple(
-                    dataclasses.replace(each, polygons=(disc_in(each.box_xyxy),)) for each in image.instances
-                ),
-            )
-            for image in split.images
-        ]
-        splits[name] = dataclasses.replace(split, images=images)
-    return Dataset(data.classes, splits)
-
-
-def disc_in(box_xyxy) -> np.ndarray:
-    x1, y1, x2, y2 = box_xyxy
-    return ellipse((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2)
 
 
 def said(study: Study) -> str:
@@ -268,8 +245,8 @@ def test_the_time_left_runs_down_while_a_run_is_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_recipes_with_masks_are_ranked_by_masks_and_those_with_boxes_alone_by_boxes(drawn, tmp_path):
-    data = outlined(Dataset.read(drawn(train=4, val=2)))
+def test_recipes_with_masks_are_ranked_by_masks_and_those_with_boxes_alone_by_boxes(drawn, outline, tmp_path):
+    data = outline(Dataset.read(drawn(train=4, val=2)))
     masks = arm("masks", {**FAST, "model": {"size": "nano", "masks": True}})
     slower = arm("slower", {**SLOWER, "model": {"size": "nano", "masks": True}})
     found = study(data, [masks, slower], out=tmp_path / "masks", seeds=[0], tta=True)

@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 import aerostat as ae
 from aerostat.datasets.dataset import Dataset
 from aerostat.errors import InputError
-from aerostat.geometry.polygons import ellipse
 from aerostat.model import build
 from aerostat.training.api import resume
 from aerostat.training.plan import TrainRequest, plan
@@ -21,22 +20,10 @@ from aerostat.weights.checkpoint import Header, load_weights, save_weights
 WITH_MASKS, BOXES_ALONE = {"model": {"masks": True}}, {"model": {"masks": False}}
 
 
-def with_outlines(split):
-    images = []
-    for image in split.images:
-        rows = []
-        for each in image.instances:
-            x1, y1, x2, y2 = each.box_xyxy
-            disc = ellipse((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2)
-            rows.append(replace(each, polygons=(disc,)))
-        images.append(replace_instances(image, rows))
-    return replace(split, images=images)
-
-
 @pytest.fixture
-def outlined(discs: Dataset) -> Dataset:
+def outlined(discs: Dataset, outline) -> Dataset:
     """The discs with outlines."""
-    return Dataset(discs.classes, {name: with_outlines(split) for name, split in discs.splits.items()})
+    return outline(discs)
 
 
 def replace_instances(image, instances):
