@@ -77,12 +77,12 @@ def test_only_the_stages_that_a_run_has_are_shown(
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_masks_are_drawn_where_the_data_have_outlines(balloon: Path, masks: bool) -> None:
+def test_masks_are_drawn_where_the_run_learns_them(balloon: Path, masks: bool) -> None:
     split = Dataset.read(balloon, classes=["balloon"]).split("val")
     recipe = Recipe().override({**VALUES, "model": {"masks": masks}})
     plain = first_batches(split, recipe, samples=2)
     for pictures in preview_pictures(split, recipe, limit=2):
-        assert all(" mask" in caption for caption in pictures.captions)
+        assert all((" mask" in caption) == masks for caption in pictures.captions)
         pixels = plain[pictures.stage][1][0].images[:2].permute(0, 2, 3, 1).numpy()
         assert np.array_equal(np.stack(pictures.images_bgr), pixels)
 

@@ -82,9 +82,7 @@ def first_batches(split: Split, recipe: Recipe, *, samples: int = 16) -> dict[in
 
 
 def preview_pictures(split: Split, recipe: Recipe, *, limit: int = 16) -> list[StagePictures]:
-    """Return the first samples of each stage of a run as pictures with their boxes.
-
-    Of data with outlines the masks are drawn, too, whether the run learns them or not: they change no pixel.
+    """Return the first samples of each stage of a run as pictures, with the boxes and masks that it learns.
 
     Args:
         split: to learn from.
@@ -95,9 +93,6 @@ def preview_pictures(split: Split, recipe: Recipe, *, limit: int = 16) -> list[S
         InputError: the split has no images.
         AerostatError: none of its images can be read.
     """
-    instances = split.images.instances
-    if (instances.has_masks() & ~instances.crowd).any():
-        recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, masks=True))
     return [
         stage_pictures(batches, split.classes, stage=stage, epoch=epoch + 1, limit=limit)
         for stage, (epoch, batches) in first_batches(split, recipe, samples=limit).items()
