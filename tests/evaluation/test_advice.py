@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aerostat.datasets.records import ImageRecord, Instance
-from aerostat.evaluation.advice import about_images, about_labels, about_length, about_size
+from aerostat.datasets.records import ImageRecord, Instance, Split
+from aerostat.evaluation.advice import about_classes, about_images, about_labels, about_length, about_size
 from aerostat.evaluation.label_issues import LabelIssue
 from aerostat.results.detections import Detections
 
@@ -108,3 +108,11 @@ def test_disputed_labels_are_counted_by_kind():
     )
     assert found and "2 labels" in found.text and "first on b.jpg" in found.text
     assert "1 found with certainty where nothing is annotated, 1 annotated and not found" in found.text
+
+
+def test_rare_classes_ask_for_more_objects_of_them():
+    objects = tuple(Instance(BOX, label) for label in [0] * 30 + [1] * 29)
+    split = Split("train", ("cat", "dog"), (0, 1), (ImageRecord(Path("a.png"), "a.png", 20, 20, objects),))
+    advice = about_classes(split)
+    assert advice is not None and advice.about == "classes"
+    assert advice.text.startswith("1 of 2 classes has fewer than 30 objects in train (dog 29): too few")

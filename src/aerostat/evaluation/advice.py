@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from aerostat.datasets.rare_classes import rare_classes_text
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import evaluate_detections
@@ -55,7 +56,7 @@ class Advice:
     """One thing to do, and the figures that it follows from.
 
     Args:
-        about: subject: ``length``, ``images``, ``size`` or ``labels``.
+        about: subject: ``length``, ``images``, ``classes``, ``size`` or ``labels``.
         text: one or two sentences.
     """
 
@@ -153,13 +154,13 @@ def advise(
     unseen = sum(issue.kind == "unseen" for issue in issues)
     if unseen > MAX_UNSEEN * sum(len(image.instances) for image in train_images):
         issues = [issue for issue in issues if issue.kind != "unseen"]
-    advice = [about_length(validations, epochs), about_labels(issues)]
+    advice = [about_length(validations, epochs), about_classes(train_split), about_labels(issues)]
     if val_split is not None and len(val_split):
         val_images, val_found = _seen(detector, val_split)
         train_ap = evaluate_detections(train_images, train_found, classes).ap
         val_ap = evaluate_detections(val_images, val_found, classes).ap
         advice.insert(1, about_images(train_ap, val_ap, len(train_split)))
-        advice.insert(2, about_size(val_images, val_found, classes, max(detector.input_size)))
+        advice.insert(3, about_size(val_images, val_found, classes, max(detector.input_size)))
     given = tuple(one for one in advice if one is not None)
     return AdviceReport(given, tuple(issues), len(train_images))
 
@@ -220,6 +221,21 @@ def about_images(train_ap: float, val_ap: float, train_images: int) -> Advice | 
         f"AP is {train_ap:.3f} on training images and {val_ap:.3f} on validation images: the model overfits. "
         f"Annotating more than these {train_images} images will help most; begin with those on which it is "
         "wrong.",
+    )
+
+
+def about_classes(train_split: Split) -> Advice | None:
+    """Return the advice to add objects of rare classes, None without any.
+
+    Args:
+        train_split: images that the model has learned from.
+    """
+    text = rare_classes_text(train_split)
+    if not text:
+        return None
+    return Advice(
+        "classes",
+        f"{text}: too few to learn. Add photographs with them, or leave these classes out with `classes`.",
     )
 
 

@@ -24,6 +24,7 @@ _NOTHING = "–"
 _ABOUT = {
     "length": "length of the run",
     "images": "number of images",
+    "classes": "rare classes",
     "size": "input size",
     "labels": "labels",
 }

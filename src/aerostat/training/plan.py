@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aerostat.datasets.dataset import Dataset
+from aerostat.datasets.rare_classes import rare_classes_text
 from aerostat.datasets.records import Split
 from aerostat.datasets.summary import data_card, require_usable
 from aerostat.errors import InputError, nearest
@@ -113,7 +114,9 @@ def plan(data: Dataset, request: TrainRequest | None = None, commands: Commands 
     recipe = choice.recipe.override(explicit)
     if loaded is not None:
         fit_to(loaded, size, data.classes, build(size, len(data.classes), masks).state_dict(), source)
-    reasons = (*choice.reasons, why, *about_masks, *differing)
+    rare = rare_classes_text(train_split)
+    about_classes = [f"{rare}: expect a low AP for them"] if rare else []
+    reasons = (*choice.reasons, why, *about_masks, *about_classes, *differing)
     return Plan(recipe, reasons, train_split, val_split, loaded, data, holdout)
 
 
