@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from aerostat.cli import console
+from aerostat.cli.along import ALONG, Along, explain_along
 from aerostat.cli.app import app
 from aerostat.cli.console import document
 from aerostat.cli.options import Device, Flag, InputSize, JsonFlag
@@ -44,6 +45,7 @@ def explain(
     out: Path = Path("explanations"),
     save: Literal["npz"] | None = None,
     faithfulness: Flag = False,
+    along: Along = ALONG,
     input_size: InputSize = None,
     device: Device = "auto",
     json_: JsonFlag = False,
@@ -57,7 +59,7 @@ def explain(
     weights:
         Run directory, weights file or name of the zoo; an exported model can be explained by drise.
     image:
-        Photograph to look at.
+        Photograph to look at; a clip with --track.
     layers:
         One or several, such as neck.out_convs[2], backbone.stage4, or neck for its three levels; by default
         the last layer before the head, at the level that the detection comes from.
@@ -129,6 +131,25 @@ def explain(
         given = {"--layers": layers, "--fuse": fuse, "--faithfulness": faithfulness, "--box": box}
         given |= {"--target": target == "loss", "--per": per != "detection"}
         refuse(given, "looks into the network, which an exported model does not allow")
+    if along.track:
+        given = {"--box": box, "--per": per != "detection", "--target": target == "loss", "--save": save}
+        given |= {"--norm-in-box": norm_in_box, "--fuse": fuse}
+        refuse(given, "is for photographs")
+        if exported or len(methods) > 1:
+            found = "an exported model" if exported else f"{len(methods)} methods"
+            raise InputError(f"Expected weights and one --method beside --track, found {found}.")
+        options = along.options(faithfulness, top=top, method=methods[0], layer=layers, masks=asked)
+        explain_along(
+            lambda: load(weights, device=device, input_size=input_size),
+            image,
+            out,
+            along,
+            options,
+            score=score,
+            as_json=json_,
+        )
+        return
+    along.refuse_without_track()
     require_folder(out)
     read_size(image)  # before weights are read or fetched
     detector = load(weights, device=device, input_size=input_size)

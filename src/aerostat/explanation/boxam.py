@@ -15,8 +15,14 @@ from torch import Tensor
 
 from aerostat.errors import InputError
 from aerostat.explanation.activations import Objective, gradients
+from aerostat.explanation.drise import DEFAULT_MASKS
 from aerostat.explanation.forwarded import ForwardedImage, forward_image
-from aerostat.explanation.map_requests import MapRequest, request_for_place, requests_for_detections
+from aerostat.explanation.map_requests import (
+    MapRequest,
+    request_for_place,
+    requests_for_detections,
+    requests_for_some,
+)
 from aerostat.explanation.maps import MapMaker
 from aerostat.explanation.named_layers import Layer, find_layer, private_copy, record
 from aerostat.explanation.options import ExplainArguments, ExplainOptions, Per, find_methods
@@ -28,6 +34,7 @@ from aerostat.model import RTMDet
 from aerostat.model.decode import decode
 from aerostat.model.head import RTMDetSepBNHead
 from aerostat.progress import progress_shown
+from aerostat.results.detections import Detections
 
 SEVERAL_LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -98,6 +105,45 @@ def explain(
     with progress_shown(progress):
         items = tuple(_explanations(forwarded, requests, chosen, named, wanted))
     return Explanations(items, drawn_size(forwarded.image_bgr), detections, forwarded.path)
+
+
+def explain_detections(
+    detector: Detector,
+    image: Path | str | NDArray[np.uint8],
+    wanted: Detections,
+    *,
+    layer: str | Sequence[str] | None = None,
+    method: str | None = None,
+    masks: int = DEFAULT_MASKS,
+) -> list[Explanation]:
+    """Return one explanation for each of some detections of a photograph, in their order.
+
+    Args:
+        detector: that found them.
+        image: path, or image (H, W, 3) uint8 BGR.
+        wanted: the detections, such as those that a tracker confirmed.
+        layer: see `explain`; several layers are fused.
+        method: see `explain`.
+        masks: number of masks of D-RISE.
+
+    Raises:
+        InputError: the image cannot be read, a layer or the method is unknown, or the detector sees nothing
+            where a detection is.
+    """
+    if not len(wanted):
+        return []
+    chosen = find_methods(method)
+    net = private_copy(detector.net)
+    named = None if layer is None else find_map_layers(net, layer)
+    forwarded = forward_image(
+        detector, net, image, named or [find_layer(net, n) for n in SEVERAL_LEVELS["neck"]]
+    )
+    options = ExplainOptions(score=0.9 * float(wanted.scores.min()), top=None, fuse=True, masks=masks)
+    outputs, size = (forwarded.done.cls, forwarded.done.reg), [forwarded.content_size]
+    candidates = decode(*outputs, size, score_threshold=options.score, nms_iou=options.nms_iou)[0]
+    requests = requests_for_some(forwarded, candidates, wanted, options)
+    with progress_shown(False):
+        return list(_explanations(forwarded, requests, chosen, named, options))
 
 
 def explain_with(

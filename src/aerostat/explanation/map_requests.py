@@ -18,6 +18,9 @@ from aerostat.geometry.postprocess import Candidates
 from aerostat.model import decode_boxes, level_points
 from aerostat.results.detections import Detection, Detections
 
+SAME_IOU = 0.5
+"""IoU from which a candidate is a detection that is named by its box."""
+
 
 @dataclass(frozen=True, eq=False)
 class MapRequest:
@@ -88,6 +91,32 @@ def requests_for_detections(
     else:
         groups = [list(everything)]
     return [_request(image, candidates, detections, rows) for rows in groups[: options.top]]
+
+
+def requests_for_some(
+    image: ForwardedImage, candidates: Candidates, wanted: Detections, options: ExplainOptions
+) -> list[MapRequest]:
+    """Return a request for each of some detections: the candidate of its class that overlaps it most.
+
+    Args:
+        image: photograph with the raw outputs.
+        candidates: candidates that were kept, in pixels of the input.
+        wanted: detections on the photograph.
+        options: score and IoU that the candidates needed.
+
+    Raises:
+        InputError: the network has no candidate where a detection is.
+    """
+    detections = image.detections(candidates)
+    overlaps = pairwise_iou(wanted.boxes_xyxy.astype(np.float64), detections.boxes_xyxy.astype(np.float64))
+    overlaps = np.where(wanted.labels[:, None] == detections.labels[None, :], overlaps, 0)
+    requests = []
+    for one, overlap in zip(wanted, overlaps, strict=True):
+        if overlap.max(initial=0) >= SAME_IOU:
+            requests.append(_request(image, candidates, detections, [int(overlap.argmax())]))
+        else:
+            requests.append(request_for_place(image, candidates, detections, one.box_xyxy, options))
+    return requests
 
 
 def request_for_place(

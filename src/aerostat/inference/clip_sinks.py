@@ -273,11 +273,11 @@ class RowSink:
 
     Args:
         target: the file, or an open stream such as that of standard output.
-        format_: of the rows.
+        format_: of the rows, or what makes them.
     """
 
-    def __init__(self, target: Path | BinaryIO, format_: RowFormat) -> None:
-        self.form = FORMS[format_]()
+    def __init__(self, target: Path | BinaryIO, format_: RowFormat | RowTarget) -> None:
+        self.form = FORMS[format_]() if isinstance(format_, str) else format_
         self._files = ExitStack()
         self._target = target
         self._file: BinaryIO | None = None
