@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace, done: set[tuple[str, str, str]]) -> I
     """Yield one record for each detection and map that has not been measured yet; the default comes first."""
     split = ae.Dataset.read(arguments.data, classes=arguments.classes).split("val")
     detector = ae.load(arguments.run, device="cpu", input_size=arguments.input_size)
-    for name in (CONTROL, *MAPS):
+    for name in (CONTROL, *arguments.maps):
         for image in track(split.images, name):
             photograph = read_image(image.path)
             truth = np.asarray([one.box_xyxy for one in image.instances], np.float64).reshape(-1, 4)
@@ -76,7 +76,7 @@ def measure(arguments: argparse.Namespace, done: set[tuple[str, str, str]]) -> I
                     heat: Heat = scene.controls()[name]
                 else:
                     heat = MAPS[name][1](made[index], scene.content_size)
-                measures = scene.measure(heat)
+                measures = scene.measure(heat, steps=arguments.steps)
                 areas = (measures.inside, measures.deletion.area, measures.insertion.area)
                 x1, y1, x2, y2 = detection.box_xyxy
                 iou = pairwise_iou(np.asarray([detection.box_xyxy]), truth).max(initial=0)
@@ -148,6 +148,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--classes", nargs="+")
     parser.add_argument("--input-size", type=int)
+    parser.add_argument("--steps", type=int, default=24, help="of each curve")
+    parser.add_argument("--maps", nargs="+", default=list(MAPS), choices=list(MAPS))
     parser.add_argument("--work", type=Path, default=Path("runs/box_control.csv"), help="has the measures")
     arguments = parser.parse_args()
     arguments.work.parent.mkdir(parents=True, exist_ok=True)

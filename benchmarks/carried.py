@@ -42,6 +42,8 @@ PARTS = {
 }
 """Options of the measured parts; a carried map is never replaced, so that it can be judged."""
 AGES = ((1, 5), (6, 10), (11, 20), (21, 29))
+APART = 25
+"""Frames between those on which the cost is measured, because neighbours are alike."""
 RESAMPLES = 10_000
 Row = dict[str, Any]
 
@@ -70,8 +72,10 @@ def measured(detector: Detector, clip: Path, part: str, end_s: float | None) -> 
 
 def costs(detector: Detector, clip: Path, rounds: int, slow_rounds: int, end_s: float | None) -> list[str]:
     """Return the lines of the table of processor times, medians in ms."""
-    frames = [(f, t) for f, t in tracked_frames(detector, clip, end_s) if len(t)]
-    chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, rounds).astype(int)]
+    seen = enumerate(tracked_frames(detector, clip, end_s))
+    chosen = [(frame, found) for number, (frame, found) in seen if number % APART == 0 and len(found)][
+        :rounds
+    ]
     times: dict[str, list[float]] = defaultdict(list)
     for number, (frame, tracked) in enumerate(chosen):
         image_bgr = frame.read()
@@ -85,7 +89,10 @@ def costs(detector: Detector, clip: Path, rounds: int, slow_rounds: int, end_s: 
     medians = {name: statistics.median(values) for name, values in times.items()}
     least = medians["carried map"]
     lines = ["| work on one frame | processor time in ms | in carried maps |", "|---|---|---|"]
-    return lines + [f"| {name} | {value:.3g} | {value / least:.0f} |" for name, value in medians.items()]
+    return lines + [
+        f"| {name} | {value:.3g} | {value / least:.0f} |"
+        for name, value in sorted(medians.items(), key=lambda item: item[1])
+    ]
 
 
 def _works(

@@ -33,8 +33,8 @@ class Along:
     Parameters
     ----------
     track:
-        IMAGE is a clip: explain its objects along their tracks. A full map is made now and then; in between it
-        moves with the box, at a fraction of the cost. Writes a video with the heat and a table.
+        IMAGE is a clip: explain its objects along their tracks. A full map is made now and then. In between
+        it moves with the box, at a fraction of the cost. Writes a video with the heat and a table.
     full_every:
         Maximum number of frames that a full map serves; 1 makes one on each frame.
     box_change:

@@ -244,7 +244,7 @@ class TrackExplainer:
                 due[row] = made
         if due:
             began = time.perf_counter()
-            maps |= self._full(view, due)
+            maps |= self._renewed(view, due, self._explained(view, list(due)))
             self.costs.full += len(due)
             self.costs.full_s += time.perf_counter() - began
         if self.options.measure_every and self._count % self.options.measure_every == 0:
@@ -259,7 +259,8 @@ class TrackExplainer:
         image_bgr = frame.read()
         letterbox = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), self.detector.input_size)
         boxes_xyxy = letterbox.boxes_to_input(tracked.boxes_xyxy)
-        solid = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > MIN_SIDE).all(axis=1)
+        sides: NDArray[np.float64] = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        solid = sides.min(axis=1, initial=np.inf) > MIN_SIDE
         best = np.argsort(-tracked.scores, kind="stable")
         rows = best[solid[best]][: self.options.top]
         return _View(image_bgr, letterbox, frame.index, tracked[rows], boxes_xyxy[rows])
@@ -280,15 +281,16 @@ class TrackExplainer:
         heat = source.carried(box_xyxy, view.letterbox)
         return TrackMap(view.tracked[row], heat, view.letterbox, None, source.frame, age, likeness)
 
-    def _full(self, view: _View, due: Mapping[int, Reason]) -> dict[int, TrackMap]:
-        """Return the maps of some objects, made on this frame, by row; they are carried on from here."""
-        made = self._explained(view, list(due))
+    def _renewed(
+        self, view: _View, due: Mapping[int, Reason], heats: Mapping[int, NDArray[np.float32]]
+    ) -> dict[int, TrackMap]:
+        """Return maps that were made on this frame, by row; they are carried on from here."""
         maps = {}
         for row, reason in due.items():
             look = look_of(view.image_bgr, view.tracked.boxes_xyxy[row])
-            source = SourceMap(made[row], view.boxes_xyxy[row], look, view.place, self._count)
+            source = SourceMap(heats[row], view.boxes_xyxy[row], look, view.place, self._count)
             self._sources[view.track_id(row)] = source
-            maps[row] = TrackMap(view.tracked[row], made[row], view.letterbox, reason, view.place, 0)
+            maps[row] = TrackMap(view.tracked[row], heats[row], view.letterbox, reason, view.place, 0)
         return maps
 
     def _explained(self, view: _View, rows: Sequence[int]) -> dict[int, NDArray[np.float32]]:
@@ -319,16 +321,14 @@ class TrackExplainer:
             measured[row] = replace(one, measures=measures)
             if own is not None and gain(own) < gain(full) - self.options.tolerance:
                 worse[row] = "faithfulness"
-        if worse:
-            again = self._full(view, worse)
-            measured |= {row: replace(again[row], measures=measured[row].measures) for row in worse}
-        return measured
+        again = self._renewed(view, worse, fresh)
+        return measured | {row: replace(one, measures=measured[row].measures) for row, one in again.items()}
 
     def _forget_old(self) -> None:
-        """Drop maps that would be too old on the next frame, so that memory does not grow."""
+        """Drop the maps of tracks that are away for long, so that memory does not grow."""
         oldest = self._count - self.options.full_every
         self._sources = {
-            track_id: source for track_id, source in self._sources.items() if source.count > oldest
+            track_id: source for track_id, source in self._sources.items() if source.count >= oldest
         }
 
 

@@ -95,22 +95,19 @@ class TrackOutcome:
 
     def lines(self) -> list[str]:
         """Return the summary for a person, without the table of `faithfulness_rows`."""
-        summary = self.summary
+        summary, costs = self.summary, self.costs
         full = summary.maps - summary.carried
-        why = ", ".join(
-            f"{summary.reasons[name]} {text}" for name, text in REASONS.items() if name in summary.reasons
-        )
+        why = [f"{summary.reasons[name]} {text}" for name, text in REASONS.items() if name in summary.reasons]
         lines = [
             f"{self.clip}: {counted(self.frames, 'frame')}, {counted(self.tracks, 'track')}, "
             f"{counted(summary.maps, 'map')}: {full} full, {summary.carried} carried on"
         ]
-        lines += [f"full maps: {why}"] * bool(why)
-        if (ratio := self.costs.ratio) is not None:
-            each = (
-                1000 * self.costs.full_s / self.costs.full,
-                1000 * self.costs.carried_s / self.costs.carried,
+        lines += [f"full maps: {', '.join(why)}"] * bool(why)
+        if (ratio := costs.ratio) is not None:
+            full_ms, carried_ms = 1000 * costs.full_s / costs.full, 1000 * costs.carried_s / costs.carried
+            lines.append(
+                f"a full map took {full_ms:.0f} ms, a carried one {carried_ms:.2f} ms: 1/{ratio:.0f} of it"
             )
-            lines.append(f"a full map took {each[0]:.3g} ms, a carried one {each[1]:.2g} ms: 1/{ratio:.0f}")
         return lines
 
     def faithfulness_rows(self) -> list[tuple[str, ...]]:
