@@ -356,6 +356,7 @@ def typed_in_blocks(name: str) -> list[str]:
     return [line for line in typed if line.startswith(("aerostat ", "cd ")) and line not in NOT_HERE]
 
 
+WITH_TRACKS = ("docs/tracking.md", "docs/explain-along-tracks.md")
 WITH_COMMANDS = [name for name in NAMES if typed_in_blocks(name)]
 WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python")]
 
@@ -365,7 +366,7 @@ WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python")]
 def test_the_commands_of_a_page_run_one_after_the_other(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    if name == "docs/tracking.md":
+    if name in WITH_TRACKS:
         pytest.importorskip("lap", reason="the extra [tracking] is not installed")
     for command in typed_in_blocks(name):
         if command.startswith("cd "):
@@ -380,7 +381,7 @@ def test_the_python_of_a_page_runs(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """In the folder to which the page's commands lead."""
-    if name == "docs/tracking.md":
+    if name in WITH_TRACKS:
         pytest.importorskip("lap", reason="the extra [tracking] is not installed")
     train = aerostat.train
 

@@ -158,9 +158,9 @@ def draw_maps(
         return image_bgr.copy()
     heat = np.max([one.heat for one in maps], axis=0)
     numbers = [one.detection.track_id or 0 for one in maps]
+    ages = [f"carried {counted(one.age, 'frame')}" if one.is_carried else "full map" for one in maps]
     names = [
-        f"#{number} {one.detection.name}, {f'map {one.age} old' if one.is_carried else 'full map'}"
-        for number, one in zip(numbers, maps, strict=True)
+        f"#{number} {one.detection.name}, {age}" for number, one, age in zip(numbers, maps, ages, strict=True)
     ]
     return draw_boxes(
         overlay_heat(image_bgr, heat),
