@@ -17,7 +17,7 @@ import aerostat as ae
 from aerostat.draw.saving import save_image
 from aerostat.errors import AerostatError, InputError
 from aerostat.explanation import maps, methods
-from aerostat.explanation.boxam import explain
+from aerostat.explanation.boxam import explain, explain_detections
 from aerostat.explanation.features import content_cells
 from aerostat.explanation.options import METHODS
 from aerostat.explanation.result import Explanation
@@ -25,7 +25,7 @@ from aerostat.images.letterbox import Letterbox
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
 from aerostat.model import SIZES, build
-from aerostat.results.detections import Detection
+from aerostat.results.detections import Detection, Detections
 
 Lively = Callable[..., Detector]
 
@@ -569,3 +569,31 @@ def test_a_network_whose_candidates_have_no_area_is_one_sentence(box: Any, sente
         torch.nn.init.constant_(net.bbox_head.rtm_reg[level].bias, -1.0)  # every edge on the wrong side
     with pytest.raises(InputError, match=sentence):
         explain(Detector(TorchEngine(net), ("disc",), (64, 64)), noise(64, 48), box_xyxy=box)
+
+
+# --- detections that are named
+
+
+def test_named_detections_are_explained_in_their_order_as_all_are(detector: Detector) -> None:
+    image = noise(*LANDSCAPE)
+    found = detector.predict(image, score=SCORE)
+    wanted = found[[2, 0]]
+    made = explain_detections(detector, image, wanted)
+    every = explain(detector, image, score=SCORE, top=None)
+    assert len(made) == 2
+    for item, index in zip(made, (2, 0), strict=True):
+        assert_same(item.detection, found[index])
+        assert np.allclose(item.maps[0], every[index].maps[0], rtol=1e-3, atol=1e-6)
+    assert explain_detections(detector, image, found[:0]) == []
+
+
+def test_a_named_detection_that_the_network_does_not_keep_is_its_best_candidate_there(
+    detector: Detector,
+) -> None:
+    image = noise(*LANDSCAPE)
+    found = detector.predict(image, score=SCORE)[:1]
+    x1, y1, x2, y2 = found.boxes_xyxy[0].tolist()
+    half = Detections([[x1, y1, x1 + (x2 - x1) / 4, y2]], [0.9], [0], found.classes)
+    (item,) = explain_detections(detector, image, half, layer=["neck.out_convs[0]", "backbone.stage2"])
+    assert "the best candidate there" in item.note
+    assert item.layers == ("neck.out_convs[0]", "backbone.stage2")
