@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from aerostat.cli import as_typed
     from aerostat.cli.run import run
     from aerostat.errors import AerostatError
+    from aerostat.interrupts import lost_interrupts_repeated
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     if arguments is None:
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = run(words)
+        with lost_interrupts_repeated():
+            code = run(words)
         sys.stdout.flush()
     except AerostatError as error:
         return _fail(as_typed(str(error), words), error.exit_code)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from aerostat.errors import InputError
 from aerostat.geometry.mask_measures import PixelSize
 from aerostat.geometry.masks import Masks
 from aerostat.results.detections import Detections
-from aerostat.results.io import write_coco, write_csv, write_json
+from aerostat.results.io import decimals, write_coco, write_csv, write_json
 
 CLASSES = ("person", "balloon")
 DENSE = np.zeros((2, 6, 8), bool)
@@ -52,6 +54,44 @@ def test_a_json_document_gives_back_masks_tracks_and_columns(tmp_path: Path) -> 
     assert second.keys() == {"file", "image_size", "classes", "detections"}
     assert second["detections"][0].keys() == {"box_xyxy", "score", "label", "class"}
     assert Detections.from_dict({**first, "file": None}) == tracked()
+
+
+@pytest.mark.parametrize("name", ["track_ids", "masks"])
+def test_a_json_document_without_detections_gives_back_which_columns_there_were(name: str) -> None:
+    empty = tracked()[:0]
+    only = replace(empty, data={}, **{"track_ids": None, "masks": None, name: getattr(empty, name)})
+    document = json.loads(json.dumps(only.to_dict()))
+    assert document[name] == [] and document["detections"] == []
+    assert Detections.from_dict(document) == only
+    assert Detections.from_dict(document).columns() == [name]
+    assert plain()[:0].to_dict().keys() == {"file", "image_size", "classes", "detections"}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a clock that sends signals")
+def test_ctrl_c_is_not_dropped_while_numbers_are_made_of_texts() -> None:
+    """numpy's cast from texts to float64 drops an exception that a handler raises, and goes on."""
+    values = np.random.default_rng(0).random((8, 4)).astype(np.float32)
+    sent = raised = 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal sent
+        sent += 1
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while sent < 40:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 + sent / 100_000)
+                seen = sent
+                while sent == seen:
+                    decimals(values)
+            except KeyboardInterrupt:
+                raised += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert raised == sent == 40
 
 
 def test_csv_has_columns_for_tracks_and_masks_where_any_image_has_them(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from aerostat.cli.options import Flag, given_options
 from aerostat.errors import AerostatError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from aerostat.inference.clip_sinks import RowFormat
     from aerostat.inference.clip_sources import ClipOptions
@@ -169,22 +167,3 @@ def tell_outcome(done: ClipOutcome, out: Path, as_json: bool) -> None:
         rest = "the others are done" if done.counts else "nothing was written"
         more = f" ({len(done.failed)} sources in all)" if len(done.failed) > 1 else ""
         raise AerostatError(f"{name} was not read to its end{more}: {reason}; {rest}.")
-
-
-@contextlib.contextmanager
-def ended_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, which stops services, end the work as Ctrl-C does: all files are ended whole."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # outside of the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from aerostat.cli import console
 from aerostat.cli.app import app
-from aerostat.cli.clips import CLIPS, Clips, ended_like_ctrl_c, names_of, tell_outcome
+from aerostat.cli.clips import CLIPS, Clips, names_of, tell_outcome
 from aerostat.cli.console import document
 from aerostat.cli.loading import load_for_use
 from aerostat.cli.options import (
@@ -124,7 +124,7 @@ def predict(
         if out == Path("-"):
             refuse({"--json": json_}, "would stand among the rows on standard output")
         refuse({"--sort": sort, "--truth": truth, **given_options(written)}, "is for photographs")
-        with ended_like_ctrl_c():
+        with moving.stop.caught():
             done_clips = predict_clips(
                 lambda: load_for_use(weights, device, input_size, engine, tta),
                 moving,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, cast
 
@@ -13,6 +13,7 @@ from aerostat.images.frame import Clip, Frame
 from aerostat.images.kinds import CLIP_SUFFIXES
 from aerostat.inference.options import PredictArguments
 from aerostat.inference.sources import Files, clips_named, find_images
+from aerostat.interrupts import StopRequest
 from aerostat.video.addresses import is_address, stem_of_address
 from aerostat.video.capture import VideoFile, is_clip
 from aerostat.video.live import PATIENCE, Patience, name_of, open_live
@@ -51,11 +52,13 @@ class ClipOptions:
         patience: how long a stream or a camera is waited for.
         sequence_rate: frames per second of photographs that are the frames of a clip; None leaves them
             single.
+        stop: ends them before their end.
     """
 
     selection: Selection = ALL_FRAMES
     patience: Patience = PATIENCE
     sequence_rate: float | None = None
+    stop: StopRequest = field(default_factory=StopRequest)
 
 
 def open_moving(
@@ -75,7 +78,7 @@ def open_moving(
     options = options or ClipOptions()
     text, stem = str(source), stem or stem_of(source)
     if is_live(text):
-        return open_live(text, stem, options.selection, options.patience)
+        return open_live(text, stem, options.selection, options.patience, options.stop)
     path = Path(source) if not isinstance(source, int) else Path(text)
     if not path.is_file():
         return None
@@ -168,11 +171,13 @@ class Chain:
         parts: the sources.
         failed: sources that could not be opened, with the reason.
         selection: which frames of moving sources are looked at.
+        stop: ends the sources before their end.
     """
 
     parts: tuple[Files | Moving, ...]
     failed: tuple[tuple[str, str], ...] = ()
     selection: Selection = ALL_FRAMES
+    stop: StopRequest = field(default_factory=StopRequest)
 
     @property
     def moving(self) -> tuple[Moving, ...]:
@@ -198,6 +203,8 @@ class Chain:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames of all sources; one that cannot be read any more has a `problem`."""
         for part in self.parts:
+            if self.stop.made:
+                return
             if isinstance(part, Files):
                 yield from part
                 continue
@@ -207,7 +214,7 @@ class Chain:
                     yield frame
             except InputError as error:
                 part.problem = clause(error)
-            if not count and part.problem is None:
+            if not count and part.problem is None and not self.stop.made:
                 part.problem = f"no frame is from {self.selection.described()}"
 
 
@@ -240,7 +247,7 @@ def open_sources(
     if not photographs and not failed and all(isinstance(part, Files) for part in parts):
         return None
     reasons = [(name_of(name) if is_live(name) else name, clause(error)) for name, error in failed]
-    return Chain(parts, tuple(reasons), options.selection)
+    return Chain(parts, tuple(reasons), options.selection, options.stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,8 @@ def predict_clips(
 ) -> ClipOutcome:
     """Detect on all frames of moving sources, and write rows, videos and pictures as they come.
 
-    If Ctrl-C or an error comes, all files are ended with the frames so far, and `stopped` has the error.
+    If an error or `source.stop` comes, all files are ended with the frames so far, and `stopped` has the
+    error.
 
     Args:
         load_detector: is called once it is known that the files can be written.
@@ -208,6 +209,7 @@ def predict_clips(
             [TrackSink(tracks, sinks)] if tracks else sinks,
             progress=progress,
             read_ahead=not source.is_live,
+            stop=source.stop,
             on_unreadable=lambda frame, error: failed.append((frame.location, clause(error))),
             **options,
         )
@@ -215,6 +217,8 @@ def predict_clips(
         if isinstance(error, BrokenPipeError):
             raise
         stopped = error
+    if source.stop.made and stopped is None:
+        stopped = KeyboardInterrupt()
     for part in source.moving:
         if part.problem is not None:
             failed.append((part.clip.name, part.problem))

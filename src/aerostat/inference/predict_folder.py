@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from operator import length_hint
 from pathlib import Path
@@ -40,6 +40,7 @@ from aerostat.inference.sinks import (
 )
 from aerostat.inference.sources import Files, Source, find_images
 from aerostat.inference.tta import ViewPlan
+from aerostat.interrupts import StopRequest
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted, listed
@@ -52,6 +53,7 @@ def predict_to_sinks(
     *,
     progress: bool = True,
     read_ahead: bool = True,
+    stop: StopRequest | None = None,
     on_unreadable: Callable[[Frame, InputError], None] | None = None,
     **options: Unpack[PredictArguments],
 ) -> int:
@@ -67,6 +69,7 @@ def predict_to_sinks(
         progress: whether to show progress.
         read_ahead: whether to read frames before they are needed, which is faster. Of a live source they
             would be old when they are looked at.
+        stop: ends the work after a frame, which all sinks have got; they are closed as at the end.
         on_unreadable: is called with each frame that cannot be read, which is then left out; None raises.
         **options: see `PredictOptions`.
 
@@ -82,12 +85,19 @@ def predict_to_sinks(
         on_unreadable=on_unreadable,
         **options,
     )
+    stop = stop or StopRequest()
     try:
-        with progress_shown(progress):
-            for frame, detections in track(results, "predicting", total=total):
-                frames += 1
-                for sink in sinks:
-                    sink.write(frame, detections)
+        with stop.heeded("frame"):
+            with progress_shown(progress), closing(track(results, "predicting", total=total)) as tracked:
+                for frame, detections in tracked:
+                    frames += 1
+                    for sink in sinks:
+                        sink.write(frame, detections)
+                    if stop.made:
+                        break
+            results.close()
+            for sink in sinks if frames else ():
+                sink.close()
     except BaseException:
         results.close()
         for sink in sinks:
@@ -95,9 +105,6 @@ def predict_to_sinks(
                 with suppress(AerostatError, OSError):  # the first error is the one to tell
                     sink.stop()
         raise
-    if frames:
-        for sink in sinks:
-            sink.close()
     return frames
 
 

@@ -201,6 +201,8 @@ def to_dict(detections: Detections) -> dict[str, Any]:
             for box, score, label, extra in rows
         ],
     }
+    if not len(detections):  # no row tells that there is a tracker, or that the model gives masks
+        document |= {name: [] for name in detections.columns() if name in ("track_ids", "masks")}
     if detections.data:
         document["data"] = {name: values.tolist() for name, values in detections.data.items()}
     return document
@@ -225,8 +227,12 @@ def fields_of_dict(content: Mapping[str, Any]) -> dict[str, Any]:
             "path": None if file is None else Path(file),
             "data": {name: np.asarray(values) for name, values in content.get("data", {}).items()},
         }
-        if any("track_id" in row for row in rows):
-            fields["track_ids"] = np.asarray([row["track_id"] for row in rows])
+        if any("track_id" in row for row in rows) or (not rows and "track_ids" in content):
+            fields["track_ids"] = np.asarray(
+                [row["track_id"] for row in rows], np.int64 if not rows else None
+            )
+        if not rows and "masks" in content and size is not None:
+            fields["masks"] = Masks.empty(size)
         if any("segmentation" in row for row in rows):
             fields["masks"] = Masks.from_coco([row["segmentation"] for row in rows], size)
         return fields
@@ -272,7 +278,9 @@ def _category_ids(classes: Sequence[str], category_ids: Sequence[int] | None) ->
 
 def decimals(values: NDArray[np.float32]) -> Any:
     """Return nested lists of the shortest decimals that read back as the same float32 (0.9, not 0.8999)."""
-    return values.astype(np.str_).astype(np.float64).tolist()
+    # Not `astype(np.float64)`: numpy's cast of texts drops a KeyboardInterrupt that comes meanwhile.
+    texts = values.astype(np.str_).ravel().tolist()
+    return np.fromiter(map(float, texts), np.float64, len(texts)).reshape(values.shape).tolist()
 
 
 def readable(name: str | Path | int) -> str:

@@ -19,6 +19,7 @@ import cv2
 
 from aerostat.errors import InputError
 from aerostat.images.frame import Clip, Frame
+from aerostat.interrupts import StopRequest
 from aerostat.text import counted, listed
 from aerostat.video.addresses import check_scheme, is_address, shown_address
 from aerostat.video.capture import MAX_RATE, be_quiet, frames_of, rate_of, stated_frames
@@ -50,7 +51,11 @@ PATIENCE = Patience()
 
 
 def open_live(
-    target: str, stem: str, selection: Selection, patience: Patience = PATIENCE
+    target: str,
+    stem: str,
+    selection: Selection,
+    patience: Patience = PATIENCE,
+    stop: StopRequest | None = None,
 ) -> LiveStream | RemoteClip:
     """Return a camera or a stream; a clip on a server is read from its beginning, and no frame is dropped.
 
@@ -59,6 +64,7 @@ def open_live(
         stem: begins the names of files that are written about it.
         selection: which frames are looked at.
         patience: how long it is waited for.
+        stop: ends a live source.
 
     Raises:
         InputError: it cannot be opened; the sentence says why, without the password.
@@ -75,7 +81,7 @@ def open_live(
         return RemoteClip(capture, Clip(name, stem, selection.rate(rate), frames=frames), selection, rate)
     stated = capture.get(cv2.CAP_PROP_FPS)
     clip = Clip(name, stem, selection.rate(rate) if 0 < stated <= MAX_RATE else 0.0, live=True)
-    return LiveStream(target, capture, clip, selection, patience)
+    return LiveStream(target, capture, clip, selection, patience, stop)
 
 
 def name_of(target: str) -> str:
@@ -172,6 +178,7 @@ class LiveStream:
         clip: what its frames say about it.
         selection: which frames are looked at; times count from the first frame.
         patience: how long it is waited for.
+        stop: ends it when it is asked for.
     """
 
     def __init__(
@@ -181,6 +188,7 @@ class LiveStream:
         clip: Clip,
         selection: Selection,
         patience: Patience = PATIENCE,
+        stop: StopRequest | None = None,
     ) -> None:
         self.clip, self.selection = clip, selection
         self.problem: str | None = None
@@ -193,6 +201,7 @@ class LiveStream:
         self._over = False
         self._changed = threading.Condition()
         self._stop = threading.Event()
+        self._request = stop or StopRequest()
 
     @property
     def remark(self) -> str | None:
@@ -215,8 +224,8 @@ class LiveStream:
 
     def _next(self) -> Frame | None:
         with self._changed:
-            # A wait without a limit would not let Ctrl-C through on Windows.
-            while self._latest is None and not self._over:
+            # A wait without a limit would let no signal through.
+            while self._latest is None and not self._over and not self._request.made:
                 self._changed.wait(0.5)
             frame, self._latest = self._latest, None
             return frame
