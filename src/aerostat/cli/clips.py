@@ -164,6 +164,9 @@ def tell_outcome(done: ClipOutcome, out: Path, as_json: bool) -> None:
         raise done.stopped
     if done.failed:
         name, reason = done.failed[0]
-        rest = "the others are done" if done.counts else "nothing was written"
+        broken = {name for name, _ in done.failed}
+        others = any(count.name not in broken for count in done.counts)
+        rest = "what was read of it is written" if done.counts else "nothing was written"
+        rest = "the others are done" if others else rest
         more = f" ({len(done.failed)} sources in all)" if len(done.failed) > 1 else ""
         raise AerostatError(f"{name} was not read to its end{more}: {reason}; {rest}.")

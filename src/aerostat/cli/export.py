@@ -19,10 +19,13 @@ from aerostat.errors import InputError, clause
 from aerostat.text import counted, listed
 
 if TYPE_CHECKING:
-    from aerostat.datasets.records import Split
+    from aerostat.datasets.records import ImageRecord, Split
     from aerostat.deploy.export import Outcome
     from aerostat.deploy.photographs import Photographs
     from aerostat.inference.detector import Detector
+    from aerostat.results.detections import Detections
+
+    Pairs = list[tuple[ImageRecord, Detections]]
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +99,8 @@ def export(
     licence:
         Licence of the weights, for the metadata and the model card.
     card:
-        Write a model card, FILE.md, with figures on up to 100 annotated images if there are any.
+        Write a model card, FILE.md, with figures on up to 100 annotated images if there are any (with --int8
+        on all).
     data:
         Annotated data to compare on; by default the run's own. With --int8, AP of both is printed.
     classes:
@@ -240,8 +244,9 @@ def _export_graph(
         f"{listed(done.exported.classes)}, {size / 1e6:.1f} MB",
         _comparison(done, seen),
     ]
+    pairs = None
     if int8 and done.detector is not None and seen.split is not None:
-        both = _ap_of_both(done.reference, done.detector, seen.split)
+        both, pairs = _ap_of_both(done.reference, done.detector, seen.split)
         figures |= {what.replace(" ", "_").lower(): values for what, values in both.items()}
         lines += [
             f"{what} on {seen.split.name} ({counted(len(seen.split), 'image')}): "
@@ -249,7 +254,7 @@ def _export_graph(
             for what, values in both.items()
         ]
     if card is not None:
-        _write_card(done, seen, card)
+        _write_card(done, seen, card, pairs)
     if done.exported.layout != LAYOUT:  # the lines of files of our own stay as they are
         figures |= {"layout": done.exported.layout, "card": card and str(card)}
         lines += [f"layout {done.exported.layout}" + (f"; model card {card}" if card else "")]
@@ -272,21 +277,25 @@ def _bytes_of(target: Path, kind: str) -> int:
     return sum(part.stat().st_size for part in parts)
 
 
-def _ap_of_both(reference: Detector, quantised: Detector, split: Split) -> dict[str, dict[str, float]]:
-    """Return AP of boxes, and of masks where there are any, of both networks."""
-    from aerostat.evaluation.evaluate import evaluate
+def _ap_of_both(
+    reference: Detector, quantised: Detector, split: Split
+) -> tuple[dict[str, dict[str, float]], Pairs]:
+    """Return AP of boxes, and of masks where there are any, of both networks; and what the second found."""
+    from aerostat.evaluation.evaluate import detect, evaluate, score_detections
 
-    results = {"float32": evaluate(reference, split), "int8": evaluate(quantised, split)}
+    before = evaluate(reference, split)  # refuses a split of which no image can be read
+    pairs = detect(quantised, split)
+    results = {"float32": before, "int8": score_detections(split, pairs)}
     found = {"AP": {name: result.ap for name, result in results.items()}}
     of_masks = {name: result.masks.ap for name, result in results.items() if result.masks is not None}
-    return {**found, "mask AP": of_masks} if of_masks else found
+    return ({**found, "mask AP": of_masks} if of_masks else found), pairs
 
 
-def _write_card(done: Outcome, seen: Photographs, path: Path) -> None:
+def _write_card(done: Outcome, seen: Photographs, path: Path, pairs: Pairs | None) -> None:
     from aerostat.deploy.card import measured, model_card
     from aerostat.files import write_text
 
-    figures = measured(done, seen.split) if seen.split is not None else None
+    figures = measured(done, seen.split, pairs) if seen.split is not None else None
     write_text(path, model_card(done, seen.about, figures))
 
 

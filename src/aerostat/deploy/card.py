@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aerostat.datasets.records import Split
+from aerostat.datasets.records import ImageRecord, Split
 from aerostat.deploy.export import Outcome
 from aerostat.evaluation.bootstrap import CONFIDENCE, ap_interval
 from aerostat.evaluation.coco import CocoResult
 from aerostat.evaluation.evaluate import detect, score_detections
 from aerostat.inference.backends.exported import LAYOUT
+from aerostat.results.detections import Detections
 from aerostat.text import counted
 
 MEASURED = 100
@@ -42,16 +43,23 @@ class Measured:
     of_file: bool
 
 
-def measured(done: Outcome, split: Split) -> Measured | None:
+def measured(
+    done: Outcome, split: Split, pairs: list[tuple[ImageRecord, Detections]] | None = None
+) -> Measured | None:
     """Return the figures of an exported file on at most `MEASURED` images of a split; None without objects.
 
     A file of another layout is not measured itself: its weights are, which it was compared with.
+
+    Args:
+        done: the export.
+        split: annotated images.
+        pairs: all of them with the detections of the file, if they are known; the figures are then of all.
     """
-    some = split.sample(MEASURED)
+    some = split.sample(MEASURED) if pairs is None else split
     detector = done.detector or done.reference
     if not len(some) or not all(name in detector.classes for name in some.classes):
         return None
-    pairs = detect(detector, some, progress=False)
+    pairs = detect(detector, some, progress=False) if pairs is None else pairs
     result = score_detections(some, pairs)
     if result.ap < 0:
         return None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.geometry.boxes import pairwise_iou
-from aerostat.inference.detector import Detector
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 
@@ -96,8 +95,10 @@ class Predictor(Protocol):
     def has_masks(self) -> bool:
         """Whether the detections have masks."""
 
-    def predict(self, image_bgr: NDArray[np.uint8], /, *, score: float, nms_iou: float = ...) -> Detections:
-        """Return the detections on an image (H, W, 3) uint8 BGR above a score."""
+    def predict(
+        self, image_bgr: NDArray[np.uint8], /, *, score: float, nms_iou: float = ..., slices: Literal["off"]
+    ) -> Detections:
+        """Return the detections on an image (H, W, 3) uint8 BGR above a score, not looked at by windows."""
 
 
 def compare(
@@ -123,8 +124,8 @@ def compare(
     mask_ious: list[float] = []
     for image_bgr in images_bgr:
         # The other threshold is lower, so that rounding of a score at the threshold loses no partner.
-        ours = _whole(reference, image_bgr, score=score, **at_most)
-        low = _whole(other, image_bgr, score=score - SCORE_TOLERANCE, **at_most)
+        ours = reference.predict(image_bgr, score=score, slices="off", **at_most)
+        low = other.predict(image_bgr, score=score - SCORE_TOLERANCE, slices="off", **at_most)
         pairs = _pairs(ours, low)
         total, again = total + len(ours), again + len(pairs)
         for mine, theirs in pairs:
@@ -150,13 +151,6 @@ def _mask_ious(ours: Detections, theirs: Detections, pairs: Sequence[tuple[int, 
         float(ours.masks[[a]].iou(theirs.masks[[b]])[0, 0])
         for a, b in zip(mine[large].tolist(), other[large].tolist(), strict=True)
     ]
-
-
-def _whole(detector: Predictor, image_bgr: NDArray[np.uint8], **options: float) -> Detections:
-    """Return the detections on an image that is not looked at by windows, which other readers do not know."""
-    if isinstance(detector, Detector):
-        return detector.predict(image_bgr, slices="off", **options)  # type: ignore[arg-type]
-    return detector.predict(image_bgr, **options)
 
 
 def _pairs(ours: Detections, theirs: Detections) -> list[tuple[int, int]]:

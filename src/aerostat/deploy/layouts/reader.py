@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -40,7 +41,12 @@ class Reader:
     has_masks: bool = False
 
     def predict(
-        self, image_bgr: NDArray[np.uint8], *, score: float = 0.3, nms_iou: float = NMS_IOU
+        self,
+        image_bgr: NDArray[np.uint8],
+        *,
+        score: float = 0.3,
+        nms_iou: float = NMS_IOU,
+        slices: Literal["off"] = "off",
     ) -> Detections:
         """Return the detections on an image (H, W, 3) uint8 BGR.
 
@@ -48,6 +54,7 @@ class Reader:
             image_bgr: of any size.
             score: detections have a higher one.
             nms_iou: of the suppression, where the file does none.
+            slices: no windows: other readers know none.
         """
         height, width = image_bgr.shape[:2]
         letterbox = Letterbox.fit((width, height), self.input_size)
