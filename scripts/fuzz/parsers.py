@@ -220,9 +220,18 @@ def _read_annotations(path: Path) -> object:
     out = path.parent / "out"
     for name in ("coco.json", "via.json"):
         convert(path, out / name, ReadOptions(read.classes, images=path.parent), force=True)
+        if not _has_image_files(read):  # neither format holds pictures
+            continue
         if name == "coco.json" or any(i.instances for s in read.splits.values() for i in s.images):
             Dataset.read(out / name, read.classes, images=path.parent)
     return read
+
+
+def _has_image_files(read: Any) -> bool:
+    """Return whether no picture is inside of another file, as LabelMe's may be."""
+    from aerostat.images.location import path_of
+
+    return all(path_of(image.location) for split in read.splits.values() for image in split.images)
 
 
 def _use_outlines(read: Any) -> None:
@@ -318,14 +327,12 @@ def _read_tool_file(path: Path) -> object:
     from aerostat.datasets.convert import convert
     from aerostat.datasets.dataset import Dataset
     from aerostat.datasets.origin import ReadOptions
-    from aerostat.images.location import path_of
 
     read = Dataset.read(path)
     out = path.parent / "out"
     for name, place in (("labelme", out / "labelme"), ("label-studio", out / "tasks.json")):
         convert(path, place, ReadOptions(read.classes, images=path.parent), to=name, force=True)
-        in_files = all(path_of(image.location) for split in read.splits.values() for image in split.images)
-        if name == "label-studio" and in_files:  # its tasks hold no pictures
+        if name == "label-studio" and _has_image_files(read):  # its tasks hold no pictures
             Dataset.read(place, read.classes, images=path.parent)
     return _read_annotations(path)
 

@@ -82,7 +82,7 @@ def open_moving(
     path = Path(source) if not isinstance(source, int) else Path(text)
     if not path.is_file():
         return None
-    if is_clip(path):
+    if is_clip(path) or (path.suffix.lower() in CLIP_SUFFIXES and not path.stat().st_size):
         return VideoFile(path, stem, options.selection)
     return open_pages(path, stem, options.selection)
 

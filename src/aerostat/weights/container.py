@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,12 @@ _TYPES = {
 """Names of the format (https://huggingface.co/docs/safetensors) for the types that a state holds."""
 
 
+@cache
 def version() -> str:
-    """Return the version of the installed aerostat."""
+    """Return the version of the installed aerostat, which is looked up once.
+
+    The look-up searches all folders that modules are imported from.
+    """
     try:
         return importlib.metadata.version("aerostat")
     except importlib.metadata.PackageNotFoundError:
