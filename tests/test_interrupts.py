@@ -53,6 +53,18 @@ def test_a_signal_inside_of_a_finaliser_is_noted():
     assert stop.made
 
 
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_an_error_in_the_place_of_an_interrupt_is_an_interrupt(error):
+    """torch makes a ValueError of an interrupt that comes while a tensor is read."""
+    with pytest.raises(KeyboardInterrupt), StopRequest().caught():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise error("of C") from None
+    with pytest.raises(error, match="of its own"), StopRequest().caught():
+        raise error("of its own")
+
+
 def test_an_ignored_signal_stays_ignored():
     stop = StopRequest()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -29,6 +29,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.made = False
+        self._has_raised = False
         self._is_heeded = False
         self._item = ""
 
@@ -48,6 +49,10 @@ class StopRequest:
             signal.signal(number, self._on_signal)
         try:
             yield
+        except Exception:
+            if self._has_raised:  # code in C may put an error of its own in the place of the interrupt
+                raise KeyboardInterrupt from None
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -67,6 +72,7 @@ class StopRequest:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.made or not self._is_heeded:
+            self._has_raised = True
             raise KeyboardInterrupt
         self.made = True
         with suppress(RuntimeError):  # the signal may interrupt a line that is being printed

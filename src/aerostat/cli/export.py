@@ -228,7 +228,7 @@ def _export_graph(
         calibration_bgr=seen.calibration_bgr if int8 else None,
         **options,
     )
-    size = _bytes_of(target, kind)
+    size, pairs = _bytes_of(target, kind), None
     figures: dict[str, Any] = {
         "file": str(target),
         "bytes": size,
@@ -244,7 +244,6 @@ def _export_graph(
         f"{listed(done.exported.classes)}, {size / 1e6:.1f} MB",
         _comparison(done, seen),
     ]
-    pairs = None
     if int8 and done.detector is not None and seen.split is not None:
         both, pairs = _ap_of_both(done.reference, done.detector, seen.split)
         figures |= {what.replace(" ", "_").lower(): values for what, values in both.items()}
