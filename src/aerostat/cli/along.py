@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from aerostat.cli import console
-from aerostat.cli.clips import ended_like_ctrl_c
 from aerostat.cli.console import document
 from aerostat.cli.options import Flag, given_options
 from aerostat.errors import AerostatError, InputError
@@ -132,7 +131,7 @@ def explain_along(
     if source is None:
         found = "a photograph" if clip.is_file() else "no such file"
         raise InputError(f"Expected a clip for --track, found {found}: {clip}.")
-    with ended_like_ctrl_c():
+    with source.stop.caught():
         done = explain_clip(
             load_detector,
             source,

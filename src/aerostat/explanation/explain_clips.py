@@ -250,12 +250,15 @@ def explain_clip(
             [TrackSink(ClipTracks(tracking, None), [sink])],
             progress=progress,
             read_ahead=not source.is_live,
+            stop=source.stop,
             **asked,
         )
     except (AerostatError, OSError, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError):
             raise
         stopped = error
+    if source.stop.made and stopped is None:
+        stopped = KeyboardInterrupt()
     return TrackOutcome(
         moving.clip.name,
         sum(count.frames for count in counts.counts.values()),
