@@ -1,4 +1,4 @@
-"""Guard of accuracy: two seeds at 320 px on the balloon photographs, and the interval that their AP must keep.
+"""Guard of accuracy: two seeds at 320 px on the balloon photographs, and the interval that AP must keep.
 
 python -m benchmarks.guard record   # six seeds; writes benchmarks/guard.json
 python -m benchmarks.guard check    # two seeds; exit code 1 if their mean AP leaves the interval

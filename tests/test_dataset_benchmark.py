@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,40 @@ def test_the_files_of_the_shipped_data_are_found(shared: Path) -> None:
     assert len(found["bccd"][1].train_split) == 205 and found["bccd"][2] == "test"
     assert len(found["same_boxes"][0].classes) == 20
     assert found["labelme_polygons"][1].recipe.model.masks
+
+
+def test_a_page_gets_the_table_between_its_markers(tmp_path: Path) -> None:
+    from benchmarks.datasets.table import COLUMNS, write_page
+
+    from aerostat.errors import InputError
+
+    page = tmp_path / "page.md"
+    page.write_text("# Mine\n\n<!-- datasets: the command -->\nold\n<!-- /datasets -->\nlast\n")
+    row = dict.fromkeys(COLUMNS, "1") | {"dataset": "a", "reasons": "because"}
+    write_page(page, [row])
+    text = page.read_text()
+    assert text.startswith("# Mine\n\n<!-- datasets: the command -->\n| data |")
+    assert text.endswith("|\n<!-- /datasets -->\nlast\n")
+    assert "| a | 1, 1 image | 1 | 1.000 |" in text and "old" not in text and "because" not in text
+    write_page(page, [])
+    assert "There is no finished run." in page.read_text()
+    page.write_text("no markers")
+    with pytest.raises(InputError, match="has no lines"):
+        write_page(page, [row])
+    assert page.read_text() == "no markers"
+
+
+def test_each_figure_of_the_page_of_results_stands_in_its_record() -> None:
+    """A section names its records by links; all figures of its tables are there."""
+    page = (ROOT / "docs" / "results.md").read_text("utf-8")
+    unmarked = re.sub(r"<!-- (\w+).*?<!-- /\1 -->", "", page, flags=re.DOTALL)
+    checked = 0
+    for section in re.split(r"^## ", unmarked, flags=re.MULTILINE):
+        linked = re.findall(r"\]\(([\w./-]+\.md)[#)]", section)
+        records = "".join((ROOT / "docs" / link).read_text("utf-8") for link in linked)
+        for line in section.splitlines():
+            figures = re.findall(r"(?<![\w.,])\d+\.\d+", line) if line.startswith("|") else []
+            for figure in figures:
+                assert figure in records, f"{figure} of {line!r} stands in none of {linked}"
+            checked += len(figures)
+    assert checked > 50

@@ -24,7 +24,7 @@ from aerostat.errors import AerostatError, InputError
 from aerostat.text import listed
 from benchmarks.datasets.config import Entry, checked, read_config
 from benchmarks.datasets.one_run import Job, finished
-from benchmarks.datasets.table import add_row, read_rows, table
+from benchmarks.datasets.table import add_row, read_rows, table, write_page
 from benchmarks.machine import ROOT
 
 WORK = Path("runs/datasets")
@@ -54,6 +54,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--table", action="store_true", help="print the table of finished runs, train nothing"
     )
+    parser.add_argument("--page", type=Path, help="also write the table into this page, between its markers")
     asked = parser.parse_args(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -63,7 +64,10 @@ def main(words: list[str] | None = None) -> int:
         if not asked.table:
             _make_all(entries, asked.config, asked.work, rows)
         names = [entry.name for entry in entries]
-        print(table([row for row in read_rows(rows) if row["dataset"] in names]))
+        found = [row for row in read_rows(rows) if row["dataset"] in names]
+        print(table(found))
+        if asked.page:
+            write_page(asked.page, found)
     except AerostatError as error:
         print(f"benchmarks.datasets: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code

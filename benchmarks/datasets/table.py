@@ -34,6 +34,9 @@ MEASURES = {
 }
 """Figures of the table with their titles."""
 
+BEGIN, END = "<!-- datasets:", "<!-- /datasets -->"
+"""Marks of a page between which the table stands."""
+
 Row = Mapping[str, str]
 
 
@@ -102,6 +105,22 @@ def table(rows: Sequence[Row]) -> str:
     for (name, _), group in groups.items():
         lines += ["", *_choices(name, group)]
     return "\n".join(lines)
+
+
+def write_page(page: Path, rows: Sequence[Row]) -> None:
+    """Write the table, without the choices, between the markers of a page; the rest stays as it is.
+
+    Raises:
+        InputError: the markers are not there.
+    """
+    text = page.read_text("utf-8") if page.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    line, _, rest = rest.partition("\n")
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{page} has no lines {BEGIN} --> and {END} to write the table between.")
+    short = "\n".join(line for line in table(rows).splitlines() if line.startswith("|"))
+    write_text(page, f"{before}{begin}{line}\n{short or table(rows)}\n{end}{after}")
 
 
 def _choices(name: str, group: Sequence[Row]) -> list[str]:
