@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -157,4 +158,5 @@ def _guard(what: str, work: Path, config: Path, interval: Path) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the run that is going on saves its state
     sys.exit(main())
