@@ -42,11 +42,14 @@ class Drawn:
         """Write the scenes into a folder, unless they are there, and return it."""
         if (folder / "complete").is_file():
             return folder
-        places = {"size": self.size, "backdrops": self.backdrops}
-        write_balloons(folder, train=self.train, val=self.val, seed=self.seed, **places)
+        write_balloons(
+            folder, train=self.train, val=self.val, size=self.size, seed=self.seed, backdrops=self.backdrops
+        )
         if self.test:
-            places["backdrops"] = self.test_backdrops
-            unseen = write_balloons(folder / "unseen", train=self.test, val=0, seed=self.seed + 1, **places)
+            unseen, places = folder / "unseen", self.test_backdrops
+            write_balloons(
+                unseen, train=self.test, val=0, size=self.size, seed=self.seed + 1, backdrops=places
+            )
             (unseen / "train").rename(folder / "test")
             (unseen / "val" / "via_region_data.json").unlink()
             (unseen / "val").rmdir()
