@@ -101,6 +101,26 @@ def test_the_memory_of_a_training_is_that_of_all_its_processes(drivers: Path, tm
         training(Path(sys.executable), "fake", tmp_path / "bad", tmp_path / "work", images=1, epochs=1)
 
 
+def test_the_stand_in_for_suppression_keeps_what_suppression_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    import torch
+    from benchmarks.peers.measure import DRIVERS
+
+    from aerostat.geometry.nms import nms
+
+    monkeypatch.syspath_prepend(DRIVERS)
+    from answers import suppress
+
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 60, (200, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (200, 2))], axis=1).astype(np.float32)
+    scores = rng.permutation(200).astype(np.float32)
+    kept = suppress(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5).tolist()
+    assert kept == nms(boxes, scores, 0.5).tolist()
+    assert 1 < len(kept) < 200
+    assert len(suppress(torch.zeros(0, 4), torch.zeros(0), 0.5)) == 0
+
+
 def test_a_tool_that_cannot_be_installed_has_a_reason_and_is_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ def start(engine: str, photograph: str, folder: str) -> tuple[float, Round]:
     torch.manual_seed(0)
     net = build("tiny", 80).eval()
     header = Header(size="tiny", classes=tuple(f"class {i}" for i in range(80)), input_size=(640, 640))
-    save_weights(weights, net, header)
+    save_weights(weights, net.state_dict(), header)
     source = weights
     if engine != "torch":
         source = Path(folder) / ("tiny.xml" if engine == "openvino" else f"tiny-{engine}.onnx")
