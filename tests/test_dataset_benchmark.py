@@ -63,7 +63,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         made.append(folder)
         make(folder)
 
-    monkeypatch.setattr(program, "_run", make_here)
+    monkeypatch.setattr(program, "run_apart", make_here)
     return made
 
 

@@ -100,14 +100,14 @@ def _make_all(entries: list[Entry], config: Path, work: Path, rows: Path) -> Non
             _say(f"run {number} of {len(jobs)}: {entry.name}, seed {job.seed}; log: {folder / 'log.txt'}")
             folder.mkdir(parents=True, exist_ok=True)
             job.write(folder)
-            _run(folder)
+            run_apart(folder)
             row = finished(folder)
             assert row is not None
             _say(f"{entry.name}, seed {job.seed}: AP {row['ap']:.3f}, with TTA {row['tta_ap']:.3f}")
         add_row(rows, row)
 
 
-def _run(folder: Path) -> None:
+def run_apart(folder: Path) -> None:
     """Make the run of a folder in a process of its own, which ends with this one."""
     command = [sys.executable, "-m", "benchmarks.datasets.one_run", str(folder.resolve())]
     process = subprocess.Popen(command, cwd=ROOT)
