@@ -116,7 +116,7 @@ def test_the_stand_in_for_suppression_keeps_what_suppression_keeps(monkeypatch: 
     boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (200, 2))], axis=1).astype(np.float32)
     scores = rng.permutation(200).astype(np.float32)
     kept = suppress(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5).tolist()
-    assert kept == nms(boxes, scores, 0.5).tolist()
+    assert kept == nms(boxes, scores, iou_threshold=0.5).tolist()
     assert 1 < len(kept) < 200
     assert len(suppress(torch.zeros(0, 4), torch.zeros(0), 0.5)) == 0
 

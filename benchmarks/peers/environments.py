@@ -43,7 +43,15 @@ PEERS = (
         (*ENGINES, "onnxslim"),
         help=("-c", "from ultralytics.cfg import entrypoint; entrypoint('help')"),
     ),
-    Peer("libreyolo", ("libreyolo",), ENGINES, help=("-m", "libreyolo", "--help")),
+    Peer(
+        "libreyolo",
+        ("libreyolo",),
+        ENGINES,
+        help=(
+            "-c",
+            "import sys; from libreyolo.cli import entrypoint; sys.argv[1:] = ['--help']; entrypoint()",
+        ),
+    ),
     Peer("rfdetr", ("rfdetr",)),
     Peer(
         "mmdetection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from pathlib import Path
@@ -20,7 +21,8 @@ def start(engine: str, photograph: str, folder: str) -> tuple[float, Round]:
 
     os.chdir(folder)
     model = YOLO(MODEL)
-    net = model.model.eval()
+    # Prediction fuses the network and leaves out the branch that only training needs.
+    net = copy.deepcopy(model.model).eval().fuse(verbose=False)
     macs = multiply_adds(net, lambda: net(torch.zeros(1, 3, 640, 640)))
     if engine != "torch":
         model.save("yolo.pt")
