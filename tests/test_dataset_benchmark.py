@@ -228,6 +228,7 @@ def test_the_file_that_is_shipped_is_read() -> None:
     assert entries["labelme_polygons"].masks and entries["bccd"].score_on == "test"
 
 
+@pytest.mark.slow
 def test_the_files_of_the_shipped_data_are_found(shared: Path) -> None:
     from benchmarks.datasets.config import checked, read_config
 

@@ -71,6 +71,7 @@ def test_data_that_cannot_be_read_are_refused_before_anything_is_installed(
     assert not (tmp_path / "peers").exists()
 
 
+@pytest.mark.slow
 def test_a_tool_answers_round_by_round_and_says_why_it_cannot(drivers: Path, tmp_path: Path) -> None:
     from benchmarks.case import Unavailable
     from benchmarks.peers.measure import photographs
@@ -90,6 +91,7 @@ def test_a_tool_answers_round_by_round_and_says_why_it_cannot(drivers: Path, tmp
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux alone tells shared memory")
+@pytest.mark.slow
 def test_the_memory_of_a_training_is_that_of_all_its_processes(drivers: Path, tmp_path: Path) -> None:
     from benchmarks.case import Unavailable
     from benchmarks.peers.measure import training
