@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.images.frame import Frame
-from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.clip_sinks import RowSink, VideoSink
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import PredictOptions
@@ -25,6 +24,7 @@ from aerostat.inference.predict_folder import predict_to_sinks
 from aerostat.inference.resolve import load
 from aerostat.inference.sinks import Sink
 from aerostat.inference.views import see
+from aerostat.processors import compute_threads
 from aerostat.video.capture import VideoFile
 from aerostat.video.times import Selection
 from aerostat.video.writer import VideoFormat, VideoWriter
@@ -64,7 +64,7 @@ def _predict(detector: Detector, frames: int, make: Callable[[Path], list[Sink]]
 def _rate(detector: Detector, engine: str, frames: int) -> Case:
     plan = PredictOptions().plan(detector.input_size)
     inputs = [see(frame.read(), plan.views.views)[0].input_bgr[None] for frame in _source(frames)]
-    threads = processors()
+    threads = compute_threads()
 
     def network() -> float:
         with detector.engine.concurrent(threads) as runner, ThreadPoolExecutor(threads) as pool:
@@ -96,7 +96,7 @@ def _processor_time(detector: Detector, engine: str, format_: VideoFormat, frame
     drawn = [detections.draw(image).image_bgr for detections, image in zip(found, read, strict=True)]
 
     def detect() -> None:
-        with detector.engine.concurrent(processors()) as runner:
+        with detector.engine.concurrent(compute_threads()) as runner:
             seen = [see(image, plan.views.views) for image in read]
             for one in seen:
                 detector._detect(runner, [one], [None], plan)

@@ -193,7 +193,7 @@ def known_options() -> set[str]:
     """Return the options of every verb, and of the scripts and benchmarks of a checkout."""
     verbs = [app[name] for name in app if not name.startswith("-")]
     options = {name for verb in verbs for a in verb.assemble_argument_collection() for name in a.names}
-    scripts = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").rglob("*.py")]
+    scripts = [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")]
     for script in scripts:
         options |= set(re.findall(r"[\"'](--[a-z][a-z0-9-]*)[\"']", script.read_text("utf-8")))
     return options | {"--help", "--version"}

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 FLOORS = (
-    ("errors", "files", "text", "version", "collector", "interrupts"),
+    ("errors", "files", "text", "version", "collector", "interrupts", "processors"),
     ("progress",),
     ("openmmlab",),
     ("geometry",),

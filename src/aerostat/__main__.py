@@ -9,10 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from aerostat.processors import set_threads_by_quota
+
 # Waiting threads of libgomp give their processor away after this many spins, instead of never. Two trainings
 # side by side on two cores are an order of magnitude faster; one alone keeps its speed
 # (benchmarks/README.md). libgomp reads this when torch is loaded, so it is set before any import of torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+set_threads_by_quota()  # torch reads that when it is loaded, too
 
 if TYPE_CHECKING:
     from cyclopts import CycloptsError

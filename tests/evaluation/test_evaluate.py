@@ -86,11 +86,16 @@ def test_a_detector_that_lacks_a_class_is_refused_before_it_works():
     assert told.asked == {}
 
 
-def test_the_score_is_coco_s_and_options_reach_the_detector():
+def test_the_score_is_coco_s_and_options_reach_the_detector(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     told = Told([found(A)], ("disc",))
     evaluate(told, split_of(A), progress=False)
     told.asked.pop("on_unreadable")
     assert told.asked == {"score": 0.001, "batch_size": 4, "threads": 2}
+    for processors, threads in (("5", 5), ("64", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", processors)
+        evaluate(told, split_of(A), progress=False)
+        assert told.asked["threads"] == threads
     detect(
         told, split_of(A), score=0.5, nms_iou=0.3, max_detections=7, tta=True, batch_size=1, threads=0,
         progress=False,

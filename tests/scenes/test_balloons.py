@@ -193,3 +193,22 @@ def test_noise_fills_its_range_without_leaving_it_far(octaves: int, stretch: flo
     noise = smooth_noise(np.random.default_rng(0), 60, 80, 5, octaves, stretch)
     assert noise.shape == (60, 80)
     assert -0.3 < noise.min() < 0.45 < 0.55 < noise.max() < 1.3
+
+
+def test_places_can_be_chosen_and_all_of_them_give_the_same_bytes_as_no_choice(tmp_path: Path) -> None:
+    night = write_balloons(tmp_path / "night", train=8, val=0, size=SIZE, seed=2, backdrops=["night"])
+    studio = write_balloons(tmp_path / "studio", train=8, val=0, size=SIZE, seed=2, backdrops=["studio"])
+    bright = [
+        np.mean([cv2.imread(str(path)).mean() for path in sorted((folder / "train").glob("*.jpg"))])
+        for folder in (night, studio)
+    ]
+    assert bright[0] < bright[1] / 2
+    plain, chosen = (tmp_path / name for name in ("plain", "chosen"))
+    write_balloons(plain, train=2, val=1, size=SIZE)
+    write_balloons(chosen, train=2, val=1, size=SIZE, backdrops=())
+    assert contents(plain) == contents(chosen)
+
+
+def test_a_place_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Unknown backdrop 'moon'; the backdrops are open_sky, meadow"):
+        write_balloons(tmp_path, train=1, val=0, size=SIZE, backdrops=["night", "moon"])

@@ -25,10 +25,10 @@ from aerostat.geometry.postprocess import PRE_NMS
 from aerostat.images.letterbox import Letterbox
 from aerostat.images.read import read_image
 from aerostat.inference.backends.exported import SUFFIXES
-from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.detector import MAX_WORKERS, Detector
 from aerostat.inference.options import SHOW_SCORE
 from aerostat.inference.resolve import load, load_network
+from aerostat.processors import compute_threads
 from aerostat.progress import activity, progress_shown
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class _Subject:
 
         The clock starts after the first photographs, because a large folder hides the start of the threads.
         """
-        threads = min(MAX_WORKERS, processors())
+        threads = min(MAX_WORKERS, compute_threads())
         first, images = threads * FOLDER_START, threads * (FOLDER_START + FOLDER_PER_THREAD)
         records = [ImageRecord(path, f"{i}.jpg", 0, 0, id=i) for i in range(images)]
         start = 0.0

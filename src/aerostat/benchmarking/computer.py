@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aerostat.processors import compute_threads, processor_quota
+
 FLAGS = (
     "avx2",
     "avx512f",
@@ -66,7 +68,7 @@ def describe_computer() -> Computer:
     return Computer(
         processor=_processor(info),
         cores=usable_cores(),
-        quota=_quota(),
+        quota=processor_quota(),
         flags=tuple(flag for flag in FLAGS if flag in _flags(info)),
         caches=_caches(),
         memory_bytes=_memory_bytes(),
@@ -118,7 +120,7 @@ def using_threads(threads: int | None) -> Iterator[int]:
     variable = os.environ.get("OMP_NUM_THREADS", "")
     before = torch.get_num_threads() if torch else None
     if threads is None:
-        yield before or (int(variable) if variable.isdigit() and int(variable) else usable_cores())
+        yield before or compute_threads()
         return
     of_cv2 = cv2.getNumThreads()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is loaded
@@ -210,12 +212,6 @@ def _memory_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
         return 0
-
-
-def _quota() -> float | None:
-    """Return the number of processors that control group version 2 grants, None for no limit."""
-    allowed, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
-    return int(allowed) / int(period) if allowed.isdigit() and period.isdigit() else None
 
 
 def _read(path: Path | str) -> str:

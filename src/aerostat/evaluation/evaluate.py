@@ -13,8 +13,9 @@ from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
 from aerostat.evaluation.object_masks import have_masks, require_masks
 from aerostat.geometry.postprocess import SCORE_THRESHOLD
-from aerostat.inference.detector import Detector
+from aerostat.inference.detector import MAX_WORKERS, Detector
 from aerostat.inference.options import PredictArguments
+from aerostat.processors import compute_threads
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted, listed
@@ -28,7 +29,7 @@ def evaluate(
     *,
     max_dets: tuple[int, int, int] = MAX_DETS,
     batch_size: int = 4,
-    threads: int = 2,
+    threads: int | None = None,
     progress: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
     **options: Unpack[PredictArguments],
@@ -43,7 +44,7 @@ def evaluate(
         split: the ground truth.
         max_dets: COCO's ``maxDets``.
         batch_size: images that the network sees at a time, if it sees batches.
-        threads: threads that read and decode; on a CPU they also detect.
+        threads: threads that read and decode; on a CPU they also detect. None for one per processor, 2 to 8.
         progress: whether to show progress.
         on_unreadable: is called with each image that cannot be read, in place of the warning.
         **options: see `PredictOptions`; the default of ``score`` is 0.001, since AP needs weak detections.
@@ -73,7 +74,7 @@ def detect(
     split: Split,
     *,
     batch_size: int = 4,
-    threads: int = 2,
+    threads: int | None = None,
     progress: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
     **options: Unpack[PredictArguments],
@@ -98,7 +99,7 @@ def detect(
         results = detector.predict_images(
             split.images,
             batch_size=batch_size,
-            threads=threads,
+            threads=max(2, min(MAX_WORKERS, compute_threads())) if threads is None else threads,
             on_unreadable=on_unreadable or leave_out,
             **asked,
         )

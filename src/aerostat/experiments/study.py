@@ -387,14 +387,7 @@ def _run(place: Path, trial: Trial, arm: Arm, part: Dataset, tta: bool, commands
     values.setdefault("run", {})["seed"] = trial.seed
     options = RunOptions(commands=commands)
     with log_to(place / "log.txt"):
-        if run.checkpoint.is_file():
-            # The last validation may be due although all epochs are finished.
-            if not run.ended:
-                resume_run(run, part, options)
-        else:
-            if run.path.exists():  # stopped before its first checkpoint
-                shutil.rmtree(run.path)
-            start_run(part, run.path, dataclasses.replace(arm.request, values=values), options)
+        make_run(run, part, dataclasses.replace(arm.request, values=values), options)
         lines = run.read_metrics()
         scores = lines_of(lines, "val", "ap")
         last, best = scores[-1], best_of(scores)
@@ -414,6 +407,29 @@ def _run(place: Path, trial: Trial, arm: Arm, part: Dataset, tta: bool, commands
     )
     write_text(place / "trial.json", json.dumps(dataclasses.asdict(found)))
     return found
+
+
+def make_run(run: Run, data: Dataset, request: TrainRequest, options: RunOptions) -> None:
+    """Train a run to its end: begin it, resume it, or leave it as it is.
+
+    Args:
+        run: its directory. What was stopped before its first checkpoint is begun again.
+        data: that it learns from.
+        request: what is asked of it.
+        options: how it is done.
+
+    Raises:
+        InputError: the request does not fit, or the data are others than before.
+        AerostatError: the run fails or is interrupted.
+    """
+    if run.checkpoint.is_file():
+        # The last validation may be due although all epochs are finished.
+        if not run.ended:
+            resume_run(run, data, options)
+        return
+    if run.path.exists():
+        shutil.rmtree(run.path)
+    start_run(data, run.path, request, options)
 
 
 def score_with_tta(run: Run, split: Split) -> CocoResult:

@@ -16,13 +16,13 @@ from aerostat.geometry.windows import WindowGrid
 from aerostat.images.frame import AnyImage, Frame, as_frame
 from aerostat.images.prefetch import ImageFile, read_file
 from aerostat.inference.backends.engine import Engine
-from aerostat.inference.backends.exported_backend import processors
 from aerostat.inference.clip_sources import StreamArguments, open_stream
 from aerostat.inference.options import PredictArguments, PredictOptions, PredictPlan
 from aerostat.inference.passes import Work, candidates_of, look
 from aerostat.inference.sliced import Slicer, look_at_slices
 from aerostat.inference.slices import TrainedOn, merge_slices
 from aerostat.inference.views import SeenImage, as_detections, see
+from aerostat.processors import compute_threads
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 
@@ -138,7 +138,7 @@ class Detector:
         if plan.slices is not None and not plan.slices.never:
             grid = Slicer(plan.slices).grid(frame)
             if grid is not None:
-                return self._predict_large(frame, grid, plan, 4, min(MAX_WORKERS, processors()))
+                return self._predict_large(frame, grid, plan, 4, min(MAX_WORKERS, compute_threads()))
         return self._detect(self.engine, [see(frame.read(), plan.views.views)], [frame.path], plan)[0]
 
     def predict_images(
@@ -167,7 +167,7 @@ class Detector:
             InputError: an image cannot be read, and `on_unreadable` is None.
         """
         plan = self._plan(PredictOptions(**options))
-        threads = min(MAX_WORKERS, processors()) if threads is None else threads
+        threads = min(MAX_WORKERS, compute_threads()) if threads is None else threads
         if plan.slices is None or plan.slices.never:
             yield from self._predict_whole(images, plan, batch_size, threads, on_unreadable)
             return

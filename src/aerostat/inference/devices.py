@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from aerostat.errors import InputError
+from aerostat.processors import threads_within_quota
 
 if TYPE_CHECKING:  # names are checked without torch
     import torch
@@ -48,3 +49,13 @@ def choose_device(name: str | torch.device) -> torch.device:
         _log.warning(f"the device {name} cannot be used here ({why}); the CPU is taken instead")
         return torch.device("cpu")
     return device
+
+
+def respect_quota() -> None:
+    """Lower torch's number of threads to the quota of the container; without one nothing changes."""
+    import torch
+
+    before = torch.get_num_threads()
+    threads = threads_within_quota(before)
+    if threads < before:
+        torch.set_num_threads(threads)

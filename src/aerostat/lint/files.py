@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from aerostat.images.read import IMAGE_SUFFIXES, Header, decode_image, read_head
 from aerostat.images.resize import shrink
 from aerostat.lint.listing import Finding, finding
 from aerostat.lint.similarity import SIDE, Signature, signature
+from aerostat.processors import usable_processors
 from aerostat.progress import track
 
 V = TypeVar("V")
@@ -86,7 +86,7 @@ class ImageFile:
 
 def reading_threads() -> int:
     """Return how many threads read images: as many as there are processors, eight at most."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    return min(8, usable_processors())
 
 
 def image_files(data: Dataset) -> list[ImageFile]:

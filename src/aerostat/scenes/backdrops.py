@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from aerostat.errors import InputError
 from aerostat.scenes.brushes import (
     Floats,
     Image,
@@ -75,9 +77,18 @@ class Backdrop:
         return max(ground - self.horizon, len(self.image) * 0.04) / self.eye
 
 
-def draw_backdrop(rng: Random, width: int, height: int) -> Backdrop:
-    """Draw one of the places at random."""
-    places = (
+def draw_backdrop(rng: Random, width: int, height: int, names: Sequence[str] = ()) -> Backdrop:
+    """Draw one of the places at random.
+
+    Args:
+        rng: source of all random draws.
+        width, height: of the image in pixels.
+        names: of the places to choose from, such as ``night``; empty for all of them.
+
+    Raises:
+        InputError: there is no place of such a name.
+    """
+    places: tuple[Callable[[Random, int, int], Backdrop], ...] = (
         open_sky,
         meadow,
         foliage,
@@ -90,6 +101,12 @@ def draw_backdrop(rng: Random, width: int, height: int) -> Backdrop:
         waterside,
         table_top,
     )
+    if names:
+        by_name = {place.__name__: place for place in places}
+        unknown = sorted(set(names) - by_name.keys())
+        if unknown:
+            raise InputError(f"Unknown backdrop {unknown[0]!r}; the backdrops are {', '.join(by_name)}.")
+        places = tuple(by_name[name] for name in names)
     return places[int(rng.integers(len(places)))](rng, width, height)
 
 

@@ -45,7 +45,13 @@ _THING = 255  # in the map of covers: an object other than a balloon; 0 is the b
 
 
 def write_balloons(
-    folder: Path | str, *, train: int = 48, val: int = 16, size: tuple[int, int] = (640, 480), seed: int = 0
+    folder: Path | str,
+    *,
+    train: int = 48,
+    val: int = 16,
+    size: tuple[int, int] = (640, 480),
+    seed: int = 0,
+    backdrops: Sequence[str] = (),
 ) -> Path:
     """Write drawn scenes as JPEG files with VIA 1.x annotation files, and return `folder`.
 
@@ -58,9 +64,10 @@ def write_balloons(
         train, val: numbers of scenes.
         size: width and height in pixels, at least 64 each.
         seed: of all random draws.
+        backdrops: places to choose from, such as ``("night", "street")``; empty for all of them.
 
     Raises:
-        InputError: a number of scenes is negative, or the size is too small.
+        InputError: a number of scenes is negative, the size is too small, or a place is unknown.
 
     Example:
         >>> import tempfile
@@ -80,7 +87,7 @@ def write_balloons(
         entries: dict[str, object] = {}
         for number in range(1, count + 1):
             rng = np.random.default_rng([seed, index, number])
-            image, outlines = draw_scene(rng, width, height)
+            image, outlines = draw_scene(rng, width, height, backdrops)
             quality = int(rng.integers(82, 95))
             content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
             name = f"scene_{number:04d}.jpg"
@@ -107,19 +114,22 @@ def _via_entry(name: str, size: int, outlines: Sequence[NDArray[np.float64]]) ->
     }
 
 
-def draw_scene(rng: Random, width: int, height: int) -> tuple[Image, list[NDArray[np.float64]]]:
+def draw_scene(
+    rng: Random, width: int, height: int, backdrops: Sequence[str] = ()
+) -> tuple[Image, list[NDArray[np.float64]]]:
     """Draw one scene.
 
     Args:
         rng: source of all random draws.
         width, height: of the image in pixels.
+        backdrops: places to choose from; empty for all of them.
 
     Returns:
         The image (height, width, 3) uint8 BGR, and the outlines (n, 2), x and y in pixels, of the balloons
         that are at least a quarter visible. An outline is whole, behind other objects too, and clipped to
         the image.
     """
-    backdrop = draw_backdrop(rng, width, height)
+    backdrop = draw_backdrop(rng, width, height, backdrops)
     canvas = np.ascontiguousarray(backdrop.image)
     cover = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(0, 5))):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+from aerostat.processors import usable_processors
 from aerostat.text import counted
 from aerostat.training.recipe import Recipe
 
@@ -19,8 +20,8 @@ MAX_THREADS = 8
 
 
 def thread_count(recipe: Recipe) -> int:
-    """Return how many threads decode and augment: as the recipe asks, else one per processor."""
-    return recipe.data.threads if recipe.data.threads >= 0 else min(MAX_THREADS, os.cpu_count() or 1)
+    """Return how many threads decode and augment: as the recipe asks, else one per usable processor."""
+    return recipe.data.threads if recipe.data.threads >= 0 else min(MAX_THREADS, usable_processors())
 
 
 def is_main_process() -> bool:

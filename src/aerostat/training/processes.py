@@ -11,7 +11,7 @@ from lightning_fabric import Fabric, seed_everything
 from torch import Tensor, distributed
 
 from aerostat.errors import InputError
-from aerostat.inference.devices import choose_device
+from aerostat.inference.devices import choose_device, respect_quota
 from aerostat.training.recipe import Recipe
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ def launch(recipe: Recipe) -> Fabric:
         InputError: the device, its number or the precision cannot be used here.
     """
     device = choose_device(recipe.run.device)
+    respect_quota()
     if recipe.optim.precision == "16-mixed" and device.type == "cpu":
         raise InputError("The precision 16-mixed needs a GPU; on the CPU use bf16-mixed or 32-true.")
     seed_everything(recipe.run.seed, verbose=False)

@@ -11,7 +11,7 @@ from aerostat.errors import InputError
 from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
 from aerostat.inference.backends.exported import Exported
-from aerostat.inference.backends.exported_backend import ExportedEngine, processors
+from aerostat.inference.backends.exported_backend import ExportedEngine
 from aerostat.inference.backends.onnxruntime import onnx_engine
 from aerostat.model.onnx_graph import onnx_model
 
@@ -87,15 +87,3 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path, content):
         with pytest.raises(InputError, match="cannot be run by ONNX Runtime") as caught:
             onnx_engine(model, exported)
         assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("asked", "given"), [("3", 3), ("1", 1)])
-def test_the_number_of_threads_that_is_asked_for_is_used(monkeypatch, asked, given):
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert processors() == given
-
-
-@pytest.mark.parametrize("asked", ["", "0", "many"])
-def test_without_a_number_there_is_a_thread_for_each_processor(monkeypatch, asked):
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert processors() >= 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -82,11 +81,3 @@ class ExportedEngine:
             pre_nms=pre_nms,
             content_sizes=content_sizes,
         )
-
-
-def processors() -> int:
-    """Return how many processors this process may use; a container's share counts, not the machine's."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from aerostat.errors import InputError
 from aerostat.inference.backends.exported import Exported
-from aerostat.inference.backends.exported_backend import ExportedEngine, processors
+from aerostat.inference.backends.exported_backend import ExportedEngine
 from aerostat.inference.backends.outputs import Inputs, Outputs
+from aerostat.processors import compute_threads
 
 
 def onnx_engine(model: Path | bytes, exported: Exported, *, threads: int = 0) -> ExportedEngine:
@@ -29,7 +30,7 @@ def onnx_engine(model: Path | bytes, exported: Exported, *, threads: int = 0) ->
             "The engine onnx needs ONNX Runtime; install it with: pip install onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1 if threads else processors()
+    options.intra_op_num_threads = 1 if threads else compute_threads()
     options.log_severity_level = 3  # what it warns of is nothing that a user could mend
     try:
         session = onnxruntime.InferenceSession(

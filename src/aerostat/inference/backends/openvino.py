@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from aerostat.errors import InputError
 from aerostat.inference.backends.exported import KEY, Exported
-from aerostat.inference.backends.exported_backend import ExportedEngine, processors
+from aerostat.inference.backends.exported_backend import ExportedEngine
 from aerostat.inference.backends.outputs import Inputs, Outputs
+from aerostat.processors import compute_threads
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -32,7 +33,7 @@ def openvino_engine(model: Path | bytes, exported: Exported, *, threads: int = 0
     openvino = openvino_module()
     # Without the hint bfloat16 would be used where the processor has it: another answer than the others'.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    settings["INFERENCE_NUM_THREADS"] = threads or processors()
+    settings["INFERENCE_NUM_THREADS"] = threads or compute_threads()
     if threads:
         settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
     core = openvino.Core()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aerostat.geometry.mask_kernels import KERNEL_PARAMETERS
 from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.backends.engine import NotNumbersError
+from aerostat.inference.devices import respect_quota
 from aerostat.model import BoxOutputs, InstanceOutputs, Outputs, normalise
 from aerostat.model.decode import candidate_boxes
 from aerostat.model.folding import folded
@@ -103,6 +104,7 @@ class TorchEngine:
 
     def _prepared(self) -> nn.Module:
         if self._folded is None:
+            respect_quota()  # before the weights are laid out for the number of threads
             self._folded = folded(self.net)
         return self._folded
 
