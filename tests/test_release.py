@@ -31,8 +31,8 @@ from aerostat.__main__ import main
 
 assert Path(aerostat.__file__).is_relative_to(sys.prefix), aerostat.__file__
 demo.TRAIN_SCENES, demo.VAL_SCENES, demo.NEW_SCENES = 4, 2, 1
-demo.VALUES["schedule"]["epochs"] = 1
-demo.VALUES["data"]["input_size"] = 128
+demo.VALUES = {"schedule": {"epochs": 1}, "data": {"input_size": 320}}
+demo.SHOW_SCORE = 0.002
 sys.exit(main(["demo", "--out", "out"]))
 """
 """The demo with fewer and smaller pictures. What it learns is the business of tests/test_demo.py."""
