@@ -47,3 +47,7 @@ def test_a_notebook_runs_and_shows_tables_and_pictures(
     shown = {kind for output in outputs for kind in output.get("data", {})}
     assert {"text/html", "image/png"} <= shown
     assert not [output for output in outputs if output.output_type == "error"]
+    texts = [output.get("data", {}).get("text/plain", "") for output in outputs]
+    assert not [
+        text for text in texts if "nothing found on" in text
+    ]  # a picture without a box teaches little
