@@ -47,6 +47,7 @@ SPELLINGS = {
     r"(apache|osi approved :: apache)( software)?( licen[cs]e)?,?( version)?[- ]?(2(\.0)?)?": "Apache-2.0",
     r"(the )?mit( licen[cs]e)?": "MIT",
     r"(the )?(new |modified |3-clause )?bsd( licen[cs]e)?|freebsd|bsd 3-clause license.*": "BSD",
+    r"isc( licen[cs]e)?( \(iscl\))?": "ISC",
     r"python software foundation license|psf(-2\.0)?": "PSF-2.0",
     r"mozilla public license 2\.0 \(mpl 2\.0\)|mpl[- ]2\.0": "MPL-2.0",
 }

@@ -3,6 +3,7 @@
 from aerostat.cli import (
     about,
     benchmark,
+    completion,
     convert,
     demo,
     evaluate,
@@ -26,6 +27,7 @@ __all__ = [
     "app",
     "as_typed",
     "benchmark",
+    "completion",
     "convert",
     "demo",
     "evaluate",
