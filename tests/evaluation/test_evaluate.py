@@ -12,10 +12,11 @@ import torch
 
 from aerostat.datasets.records import ImageRecord, Instance, Split
 from aerostat.errors import AerostatError, InputError
-from aerostat.evaluation.evaluate import detect, evaluate
+from aerostat.evaluation.evaluate import detect, evaluate, validation_slices
 from aerostat.geometry.masks import Masks
 from aerostat.inference.backends.pytorch import TorchEngine
 from aerostat.inference.detector import Detector
+from aerostat.inference.slices import TrainedOn
 from aerostat.model import build
 from aerostat.results.detections import Detections
 
@@ -256,3 +257,11 @@ def test_masks_of_data_without_outlines_are_refused_if_they_are_asked_for():
     with pytest.raises(InputError, match="found none among 1 object on 1 image; leave `masks` out"):
         evaluate(told, split_of(A), progress=False, masks=True)
     assert told.asked == {}  # before the detector worked
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "slices"), [(None, "off"), (TrainedOn(12.0), "off"), (TrainedOn(200.0, 64), "auto")]
+)
+def test_only_networks_of_windows_are_validated_by_windows(trained_on: TrainedOn | None, slices: str) -> None:
+    model = Detector(TorchEngine(build("nano", 1)), ("disc",), (64, 64), trained_on=trained_on)
+    assert validation_slices(model) == slices

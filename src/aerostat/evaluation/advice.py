@@ -16,7 +16,7 @@ from aerostat.datasets.rare_classes import rare_classes_text
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import evaluate_detections
-from aerostat.evaluation.evaluate import detect
+from aerostat.evaluation.evaluate import detect, validation_slices
 from aerostat.evaluation.label_issues import KIND_TEXTS, Kind, LabelIssue, find_label_issues
 from aerostat.evaluation.matching import match
 from aerostat.files import write_text
@@ -166,7 +166,8 @@ def advise(
 
 
 def _seen(detector: Detector, split: Split) -> tuple[list[ImageRecord], list[Detections]]:
-    pairs = detect(detector, split.sample(MAX_IMAGES), on_unreadable=lambda *_: None)
+    slices = validation_slices(detector)
+    pairs = detect(detector, split.sample(MAX_IMAGES), on_unreadable=lambda *_: None, slices=slices)
     return [record for record, _ in pairs], [found for _, found in pairs]
 
 

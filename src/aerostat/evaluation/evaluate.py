@@ -15,6 +15,7 @@ from aerostat.evaluation.object_masks import have_masks, require_masks
 from aerostat.geometry.postprocess import SCORE_THRESHOLD
 from aerostat.inference.detector import MAX_WORKERS, Detector
 from aerostat.inference.options import PredictArguments
+from aerostat.inference.slices import SliceSide
 from aerostat.processors import compute_threads
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
@@ -67,6 +68,14 @@ def evaluate(
     if len(split) and not pairs:
         raise AerostatError(f"None of the {counted(len(split), 'image')} of {split.name} can be read.")
     return score_detections(split, pairs, max_dets=max_dets, masks=options.get("masks"))
+
+
+def validation_slices(detector: Detector) -> SliceSide:
+    """Return the `slices` by which training validates a detector: windows only if it was trained on windows.
+
+    Advice and report look at photographs in the same way, so that their figures are those of the run.
+    """
+    return "auto" if detector.trained_on is not None and detector.trained_on.slices else "off"
 
 
 def detect(

@@ -13,7 +13,7 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.origin import Origin
 from aerostat.datasets.records import ImageRecord, Images, Split
 from aerostat.errors import InputError, clause
-from aerostat.evaluation.evaluate import detect
+from aerostat.evaluation.evaluate import detect, validation_slices
 from aerostat.inference.detector import Detector
 from aerostat.inference.resolve import load
 from aerostat.inference.tta import TTA
@@ -67,6 +67,7 @@ class Subject:
         found = detect(
             self.detector,
             self.shown,
+            slices=validation_slices(self.detector),
             on_unreadable=lambda record, error: unreadable.append(f"{record.file_name} ({clause(error)})"),
         )
         return found, unreadable
@@ -91,7 +92,8 @@ class Subject:
         passes = sum(view.input_size[0] * view.input_size[1] for view in views) / (width * height)
         readable = dataclasses.replace(self.shown, images=Images.of(record for record, _ in self.found))
         some = readable.sample(max(MIN_IMAGES, self.affords(MAX_IMAGES, passes)))
-        return detect(self.detector, some, tta=True, on_unreadable=lambda *_: None)
+        slices = validation_slices(self.detector)
+        return detect(self.detector, some, tta=True, slices=slices, on_unreadable=lambda *_: None)
 
     def affords(self, most: int, passes: float = 1.0) -> int:
         """Return how many things can be done in a minute or two, 0 if not even one.
