@@ -30,6 +30,7 @@ FLOORS = (
     ("scenes",),
     ("splitting",),
     ("inference",),
+    ("processes",),
     ("evaluation",),
     ("explanation",),
     ("deploy",),

@@ -16,6 +16,7 @@ from aerostat.cli.options import (
     MASKS,
     ONE_VIEW,
     READ,
+    SEVERAL,
     WINDOWS,
     Device,
     Engine,
@@ -24,9 +25,11 @@ from aerostat.cli.options import (
     JsonFlag,
     Masks,
     Read,
+    Several,
     Slicing,
     Tta,
 )
+from aerostat.cli.processes import own_device, quiet_unless_first
 from aerostat.cli.reading import held_out_apart, read_for, split_to_evaluate, tell_losses
 from aerostat.cli.refusals import require_free
 from aerostat.errors import AerostatError, InputError, clause
@@ -58,6 +61,7 @@ def evaluate(
     input_size: InputSize = None,
     engine: Engine = "auto",
     device: Device = "auto",
+    several: Several = SEVERAL,
     json_: JsonFlag = False,
 ) -> None:
     """Evaluate a detector on annotated images: COCO's table, and AP of each class.
@@ -82,14 +86,18 @@ def evaluate(
     from aerostat.evaluation.coco import evaluate_detections
     from aerostat.evaluation.evaluate import detect, mask_remark
     from aerostat.evaluation.object_masks import require_masks
+    from aerostat.evaluation.sharing import sharing
+    from aerostat.processes.placement import is_first
 
+    placement = several.chosen()
+    quiet_unless_first(placement)
     tta = views.chosen()
     slices, overlap = windows.chosen()
     if save is not None:
         require_free(save, force, "--save")
     elif mask_format is not None:
         raise InputError(f"--mask-format {mask_format} is for --save, which was not given.")
-    detector = load_for_use(weights, device, input_size, engine, tta)
+    detector = load_for_use(weights, own_device(device, placement), input_size, engine, tta)
     dataset = read_for(detector.classes, data, reading)
     if split in (None, "val"):
         dataset = held_out_apart(dataset, weights)
@@ -110,16 +118,20 @@ def evaluate(
         unreadable.append(record.file_name)
         _log.warning(f"{part.name}: {record.file_name} is left out with its objects: {clause(error)}")
 
-    found = detect(
-        detector,
-        part,
-        tta=tta or False,
-        masks=drawn.masks,
-        mask_threshold=drawn.mask_threshold,
-        on_unreadable=leave_out,
-        slices=slices,
-        overlap=overlap,
-    )
+    with sharing(placement) as processes:
+        found = detect(
+            detector,
+            part,
+            tta=tta or False,
+            masks=drawn.masks,
+            mask_threshold=drawn.mask_threshold,
+            on_unreadable=leave_out,
+            processes=processes,
+            slices=slices,
+            overlap=overlap,
+        )
+    if not is_first(placement):
+        return
     if not found:
         raise AerostatError(f"None of the {counted(len(part), 'image')} of {part.name} can be read.")
     records = [record for record, _ in found]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aerostat.datasets.origin import ReadOptions
     from aerostat.inference.slices import SliceSide
     from aerostat.inference.tta import TTA
+    from aerostat.processes.placement import Placement
 
 # --- forms of options
 
@@ -345,6 +346,34 @@ class Fields:
     overlap: Annotated[float | None, Parameter(show_default=False)] = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Several:
+    """Processes that work together.
+
+    Parameters
+    ----------
+    devices:
+        GPUs or, on the CPU, processes of each machine; docs/many-machines.md. By default one.
+    nodes:
+        Machines that work together; each runs this command.
+    """
+
+    devices: Annotated[int | None, Parameter(show_default=False)] = None
+    nodes: Annotated[int, Parameter(show_default=False)] = 1
+
+    def chosen(self) -> Placement:
+        """Return what was asked for.
+
+        Raises:
+            InputError: a number is below 1.
+        """
+        from aerostat.processes.placement import Placement
+
+        return Placement(1 if self.devices is None else self.devices, self.nodes)
+
+
+SEVERAL = Several()
 READ, PREDICT, ONE_VIEW, RECIPE, FIELDS = Read(), Predict(), Tta(), Recipe(), Fields()
 MASK_FILES = MaskFiles()
 MASKS = Masks()

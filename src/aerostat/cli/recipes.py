@@ -25,18 +25,23 @@ def is_config(path: Path | str) -> bool:
 
 
 def training_request(
-    options: Recipe, fields: Fields = FIELDS, migration: Migration | None = None
+    options: Recipe,
+    fields: Fields = FIELDS,
+    migration: Migration | None = None,
+    devices: int | None = None,
 ) -> TrainRequest:
     """Return what is asked of a training.
 
     Args:
         options, fields: as typed. --recipe may be a config of OpenMMLab.
         migration: of the config that was given as the data; its recipe counts unless --recipe names another.
+        devices: as typed.
 
     Raises:
         InputError: see `recipe_values`.
     """
     from aerostat.training.plan import TrainRequest
+    from aerostat.training.recipe import Recipe as RecipeOfRun
 
     if is_config(options.recipe):
         from aerostat.migration import migrate
@@ -45,6 +50,9 @@ def training_request(
         tell_migration(migration)
         options = replace(options, recipe="auto")
     preset, values = recipe_values(options, fields)
+    if devices is not None:
+        values.setdefault("run", {})["devices"] = devices
+        RecipeOfRun().override(values)
     recipe = migration.recipe if migration is not None and options.recipe == "auto" else None
     return TrainRequest(options.model, options.weights, preset, recipe, values)
 

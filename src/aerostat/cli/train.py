@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from aerostat.cli.app import app
-from aerostat.cli.options import FIELDS, READ, RECIPE, Fields, Flag, Read, Recipe, given_options
+from aerostat.cli.options import (
+    FIELDS,
+    READ,
+    RECIPE,
+    SEVERAL,
+    Fields,
+    Flag,
+    Read,
+    Recipe,
+    Several,
+    given_options,
+)
 from aerostat.cli.pages import write_page
+from aerostat.cli.processes import quiet_unless_first
 from aerostat.cli.reading import name_of, read
 from aerostat.cli.recipes import is_config, tell_migration, training_request
 from aerostat.cli.refusals import refuse
@@ -31,6 +43,7 @@ def train(
     reading: Read = READ,
     start: Recipe = RECIPE,
     fields: Fields = FIELDS,
+    several: Several = SEVERAL,
     val: Annotated[float | None, Parameter(show_default=False)] = None,
     out: Path | None = None,
     resume: Path | None = None,
@@ -60,20 +73,21 @@ def train(
     from aerostat.runs.directory import Run
     from aerostat.training.signals import leaving_at_once
 
+    quiet_unless_first(several.chosen())
     if resume is not None:
         typed = None if val is None else str(val)  # 0 is typed, too
         own = {**given_options(start), **given_options(fields), "--val": typed, "--out": out}
         own["--dry-run"] = dry_run
         refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
         with leaving_at_once(lambda: COMMANDS.what_is_left(Run(resume))):
-            _resume(Run(resume), read(data, reading) if data else None, reading)
+            _resume(Run(resume), read(data, reading) if data else None, reading, several)
         return
     if data is None:
         words = bool(reading.classes)
         hint = " (--classes takes every name up to the next option, so DATA goes before it)" * words
         raise InputError(f"Expected a data set folder to train on: aerostat train DATA{hint}.")
     migration = _migration(data)
-    request = training_request(start, fields, migration)
+    request = training_request(start, fields, migration, several.devices)
     _require_weights(request)
     if dry_run:
         from aerostat.training.plan import plan, show_plan
@@ -94,7 +108,7 @@ def train(
             dataset,
             run,
             replace(_for_data(request, migration, dataset), val=val),
-            RunOptions(strict=reading.strict, commands=COMMANDS),
+            RunOptions(strict=reading.strict, commands=COMMANDS, nodes=several.nodes),
         )
         write_page(trained, dataset)
 
@@ -138,7 +152,7 @@ def _for_data(request: TrainRequest, migration: Migration | None, dataset: Datas
     return replace(request, recipe=migrate(migration.config, train_images=images).recipe)
 
 
-def _resume(run: Run, data: Dataset | None, reading: Read) -> None:
+def _resume(run: Run, data: Dataset | None, reading: Read, several: Several) -> None:
     """Resume a run, on its own data unless others are given, and write its page.
 
     A run that was killed while its page was written gets the page alone.
@@ -153,7 +167,8 @@ def _resume(run: Run, data: Dataset | None, reading: Read) -> None:
     if lacks_page(run):
         print(report(run, data, commands=COMMANDS))
     else:
-        write_page(resume_run(run, data, RunOptions(commands=COMMANDS)), data)
+        options = RunOptions(commands=COMMANDS, devices=several.devices, nodes=several.nodes)
+        write_page(resume_run(run, data, options), data)
 
 
 def _free_run(out: Path | None, data: Path) -> Path:

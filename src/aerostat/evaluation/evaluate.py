@@ -6,22 +6,34 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 from aerostat.datasets.records import ImageRecord, Split
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
 from aerostat.evaluation.object_masks import have_masks, require_masks
+from aerostat.evaluation.sharing import detect_shared, sharing
 from aerostat.geometry.postprocess import SCORE_THRESHOLD
 from aerostat.inference.detector import MAX_WORKERS, Detector
 from aerostat.inference.options import PredictArguments
 from aerostat.inference.slices import SliceSide
 from aerostat.processors import compute_threads
+from aerostat.processes.placement import Placement
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted, listed
 
+if TYPE_CHECKING:  # exported models are evaluated without torch
+    from aerostat.processes.exchange import Processes
+
 _log = logging.getLogger(__name__)
+
+
+class EvaluateArguments(PredictArguments, total=False):
+    """Keyword arguments of `evaluate` beside its own: how it predicts, and in how many processes."""
+
+    devices: int
+    nodes: int
 
 
 def evaluate(
@@ -33,7 +45,7 @@ def evaluate(
     threads: int | None = None,
     progress: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
-    **options: Unpack[PredictArguments],
+    **options: Unpack[EvaluateArguments],
 ) -> CocoResult:
     """Return the COCO figures of a detector on a split.
 
@@ -49,6 +61,8 @@ def evaluate(
         progress: whether to show progress.
         on_unreadable: is called with each image that cannot be read, in place of the warning.
         **options: see `PredictOptions`; the default of ``score`` is 0.001, since AP needs weak detections.
+            Also ``devices`` and ``nodes``: processes on each machine and machines that share the images. All
+            of them make this call and get the same figures.
 
     Raises:
         InputError: the detector lacks a class of the split, or masks are asked for and no object has one.
@@ -56,18 +70,22 @@ def evaluate(
     """
     if options.get("masks"):
         require_masks(split.images)
-    pairs = detect(
-        detector,
-        split,
-        batch_size=batch_size,
-        threads=threads,
-        progress=progress,
-        on_unreadable=on_unreadable,
-        **options,
-    )
+    placement = Placement(options.pop("devices", 1), options.pop("nodes", 1))
+    predict = cast(PredictArguments, options)
+    with sharing(placement) as processes:
+        pairs = detect(
+            detector,
+            split,
+            batch_size=batch_size,
+            threads=threads,
+            progress=progress,
+            on_unreadable=on_unreadable,
+            processes=processes,
+            **predict,
+        )
     if len(split) and not pairs:
         raise AerostatError(f"None of the {counted(len(split), 'image')} of {split.name} can be read.")
-    return score_detections(split, pairs, max_dets=max_dets, masks=options.get("masks"))
+    return score_detections(split, pairs, max_dets=max_dets, masks=predict.get("masks"))
 
 
 def validation_slices(detector: Detector) -> SliceSide:
@@ -86,6 +104,7 @@ def detect(
     threads: int | None = None,
     progress: bool = True,
     on_unreadable: Callable[[ImageRecord, InputError], None] | None = None,
+    processes: Processes | None = None,
     **options: Unpack[PredictArguments],
 ) -> list[tuple[ImageRecord, Detections]]:
     """Return the readable images of a split in order, each with its detections.
@@ -94,6 +113,7 @@ def detect(
         detector: it must know the classes of the split.
         split: the images.
         batch_size, threads, progress, on_unreadable, **options: as for `evaluate`.
+        processes: that share the images; each returns all of them. None for one process.
 
     Raises:
         InputError: the detector lacks a class of the split.
@@ -104,11 +124,22 @@ def detect(
         _log.warning(f"{split.name}: {image.file_name} is left out with its objects: {clause(error)}")
 
     asked: PredictArguments = {"score": SCORE_THRESHOLD, **options}
+    threads = max(2, min(MAX_WORKERS, compute_threads())) if threads is None else threads
     with progress_shown(progress):
+        if processes is not None:
+            return detect_shared(
+                detector,
+                split,
+                processes,
+                asked,
+                batch_size=batch_size,
+                threads=threads,
+                on_unreadable=on_unreadable or leave_out,
+            )
         results = detector.predict_images(
             split.images,
             batch_size=batch_size,
-            threads=max(2, min(MAX_WORKERS, compute_threads())) if threads is None else threads,
+            threads=threads,
             on_unreadable=on_unreadable or leave_out,
             **asked,
         )

@@ -41,7 +41,8 @@ class FastConvModule(ConvModule):
             y = functional.conv2d(x, conv.weight, stride=conv.stride, groups=conv.groups, dilation=2)
         else:
             y = conv(x)
-        if self.bn.num_features < FEW_CHANNELS and y.numel() >= LARGE_MAP:
+        own = type(self.bn) is nn.BatchNorm2d  # another class may share its statistics between processes
+        if own and self.bn.num_features < FEW_CHANNELS and y.numel() >= LARGE_MAP:
             return batch_norm_silu(y, self.bn)
         return functional.silu(self.bn(y))
 

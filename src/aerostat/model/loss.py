@@ -58,7 +58,7 @@ def detection_loss(
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
     *,
-    average: Callable[[Tensor], Tensor] | None = None,
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted losses of a batch by name, float32 scalars under any autocast.
 
@@ -69,7 +69,7 @@ def detection_loss(
         reg: per level (N, 4, h, w) distances in pixels.
         boxes: N tensors (n, 4) xyxy in input pixels; n may be 0.
         labels: N tensors (n,) of integers below K.
-        average: averages the normaliser over the processes of a distributed run.
+        total: adds the normaliser up over the processes of a run that has several.
 
     Returns:
         ``{"loss_cls": scalar, "loss_bbox": scalar}``. Without boxes, all points are background and
@@ -91,7 +91,7 @@ def detection_loss(
     labels = [numbers.long().reshape(-1) for numbers in labels]
     _check_counts(len(cls[0]), boxes, labels)
     with torch.autocast(cls[0].device.type, enabled=False):
-        matched = _match(cls, reg, boxes, labels, None, average)
+        matched = _match(cls, reg, boxes, labels, None, total)
         return {"loss_cls": class_loss(matched), "loss_bbox": box_loss(matched)}
 
 
@@ -101,7 +101,7 @@ def instance_loss(
     labels: Sequence[Tensor],
     masks: Sequence[MaskTargets],
     *,
-    average: Callable[[Tensor], Tensor] | None = None,
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted losses of a batch of an instance network by name, float32 scalars.
 
@@ -111,7 +111,7 @@ def instance_loss(
         labels: N tensors (n,) of integers below K.
         masks: N times the masks of the same objects. Their centres of mass take the place of the boxes'
             centres in the assignment.
-        average: averages a normaliser over the processes of a distributed run.
+        total: adds a normaliser up over the processes of a run that has several.
 
     Returns:
         ``{"loss_cls": scalar, "loss_bbox": scalar, "loss_mask": scalar}``.
@@ -130,12 +130,12 @@ def instance_loss(
         )
     with torch.autocast(cls[0].device.type, enabled=False):
         centres = [torch.from_numpy(target.centres).to(cls[0].device) for target in masks]
-        matched = _match(cls, reg, boxes, labels, centres, average)
+        matched = _match(cls, reg, boxes, labels, centres, total)
         return {
             "loss_cls": class_loss(matched),
             "loss_bbox": box_loss(matched),
             "loss_mask": mask_loss(
-                kernels, mask_features.float(), matched.gt_index, matched.points, masks, average=average
+                kernels, mask_features.float(), matched.gt_index, matched.points, masks, total=total
             ),
         }
 
@@ -160,7 +160,7 @@ def _match(
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
     centres: Sequence[Tensor] | None,
-    average: Callable[[Tensor], Tensor] | None,
+    total: Callable[[Tensor], Tensor] | None,
 ) -> Matched:
     """Decode the points of all levels and assign them; the normaliser is the sum of IoUs, at least 1."""
     logits, distances = flatten_levels(cls), flatten_levels(reg)  # (N, P, K), (N, P, 4)
@@ -168,8 +168,8 @@ def _match(
     predicted = decode_boxes(points, distances)  # (N, P, 4)
     assignment = assign(predicted.detach(), logits.detach(), points, boxes, labels, centres)
     normaliser = assignment.iou.sum()
-    if average is not None:
-        normaliser = average(normaliser)
+    if total is not None:
+        normaliser = total(normaliser)
     return Matched(
         logits,
         predicted,

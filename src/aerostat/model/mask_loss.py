@@ -62,7 +62,7 @@ def mask_loss(
     points: Tensor,
     targets: Sequence[MaskTargets],
     *,
-    average: Callable[[Tensor], Tensor] | None = None,
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Return the weighted dice loss, the mean over all positive points whose objects have masks.
 
@@ -72,17 +72,17 @@ def mask_loss(
         gt_index: (N, P), 0 for background, else the number of the point's object from 1.
         points: (P, 3) x, y, stride.
         targets: of each image.
-        average: averages the number of points over the processes of a distributed run.
+        total: adds the number of points up over the processes of a run that has several.
 
     Returns:
         A scalar; 0 with a gradient of 0 if no object has a mask.
     """
     chosen = _positive_points(kernels, gt_index, points, targets)
     count = torch.tensor(float(len(chosen.images)), device=mask_features.device)
-    if average is not None:
-        count = average(count)
-    total = dice_of_points(chosen.kernels, mask_features, chosen, targets)
-    return MASK_WEIGHT * total / count.clamp(min=1)
+    if total is not None:
+        count = total(count)
+    summed = dice_of_points(chosen.kernels, mask_features, chosen, targets)
+    return MASK_WEIGHT * summed / count.clamp(min=1)
 
 
 def _positive_points(

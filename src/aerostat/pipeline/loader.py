@@ -79,17 +79,18 @@ class Batch:
 class TrainLoader:
     """Augmented batches of a split, which depend on the seed and never on threads or caches.
 
-    Positions count the samples of the whole run over all processes. An epoch has `len(self)` full batches per
-    process. Each image appears at least once; a further shuffle fills the rest of the last batch.
+    Positions count the samples of the whole run over all processes. An epoch has `len(self)` full batches,
+    however many processes share them. Each image appears at least once; a further shuffle fills the rest of
+    the last batch.
 
     Args:
         images: the training split; crowd regions are not used as targets.
         augmentation: ranges and probabilities of the random draws.
-        batch_size: samples per process and batch.
+        batch_size: samples of a batch over all processes.
         seed: of order and augmentation.
         threads: that decode and augment; with 0 the caller's thread does.
         cache_bytes: size of the cache of decoded images, each at the size that a sample needed.
-        rank, world_size: number of this process and of all; each takes its share of every global batch.
+        rank, world_size: number of this process and of all; each takes its part of every batch.
 
     Raises:
         InputError: there is no image, or a number is out of range.
@@ -109,20 +110,22 @@ class TrainLoader:
     ) -> None:
         if not images:
             raise InputError("Expected at least one image to train on, found none.")
-        if batch_size < 1 or threads < 0 or seed < 0 or not 0 <= rank < world_size:
+        if threads < 0 or seed < 0 or not 0 <= rank < world_size <= batch_size:
             raise InputError(
-                "Expected batch_size >= 1, threads >= 0, seed >= 0 and 0 <= rank < world_size, found "
-                f"{batch_size}, {threads}, {seed} and {rank} of {world_size}."
+                "Expected batch_size >= 1, threads >= 0, seed >= 0 and 0 <= rank < world_size <= batch_size, "
+                f"found {batch_size}, {threads}, {seed} and {rank} of {world_size}."
             )
         self.images = images
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed
         self.threads = threads
-        self.rank = rank
-        self.world_size = world_size
+        # Parts differ by one sample at most.
+        self._part = range(batch_size * rank // world_size, batch_size * (rank + 1) // world_size)
         # MixUp looks back `mixup_cache` positions from any sample of the batches in the making.
-        recent = augmentation.mixup_cache + batch_size * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
+        recent = (
+            augmentation.mixup_cache + len(self._part) * (BATCHES_AHEAD + 1) if augmentation.mixup > 0 else 0
+        )
         self._pixels: TrainingImages | TrainingWindows
         if augmentation.windows is None:
             self._pixels = TrainingImages(
@@ -137,16 +140,16 @@ class TrainLoader:
         self._orders: Memo[int, NDArray[np.int64]] = Memo(3, lambda _: 1)
 
     def __len__(self) -> int:
-        """Return the batches per epoch in each process."""
-        return -(-len(self._pixels) // self._global_batch)
+        """Return the batches per epoch."""
+        return -(-len(self._pixels) // self.batch_size)
 
     @property
     def slots_per_epoch(self) -> int:
         """Samples per epoch over all processes."""
-        return len(self) * self._global_batch
+        return len(self) * self.batch_size
 
     def epoch(self, epoch: int, stage: int, start_batch: int = 0) -> Iterator[Batch]:
-        """Yield this process's batches of an epoch in order.
+        """Yield this process's parts of the batches of an epoch in order.
 
         Args:
             epoch: counted from 0.
@@ -187,14 +190,10 @@ class TrainLoader:
         return int(self._orders.get(epoch, lambda: self._shuffled(epoch))[slot])
 
     def positions(self, epoch: int, batch: int) -> range:
-        """Return the positions of the samples of this process's batch; both numbers count from 0."""
+        """Return the positions of this process's samples of a batch; both numbers count from 0."""
         # Each process takes consecutive positions, so most partners of its samples are in its own cache.
-        first = epoch * self.slots_per_epoch + batch * self._global_batch + self.rank * self.batch_size
-        return range(first, first + self.batch_size)
-
-    @property
-    def _global_batch(self) -> int:
-        return self.batch_size * self.world_size
+        first = epoch * self.slots_per_epoch + batch * self.batch_size
+        return range(first + self._part.start, first + self._part.stop)
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self.seed, _ORDER, epoch % 2**63])
@@ -204,7 +203,7 @@ class TrainLoader:
 
     def _empty_batch(self) -> torch.Tensor:
         side = self.augmentation.input_size
-        return torch.empty((self.batch_size, side, side, 3), dtype=torch.uint8)
+        return torch.empty((len(self._part), side, side, 3), dtype=torch.uint8)
 
     def _empty_image(self) -> Image:
         side = self.augmentation.input_size

@@ -23,6 +23,7 @@ def train(
     out: Path | str = "runs/train",
     loggers: Sequence[Logger] = (),
     progress: bool = True,
+    nodes: int = 1,
     **fields: Any,
 ) -> Run:
     """Train a detector and return its run.
@@ -40,9 +41,10 @@ def train(
         loggers: receive the records of the run, in addition to ``metrics.jsonl``; see
             `aerostat.training.loggers.Logger`.
         progress: whether progress is shown.
+        nodes: machines that train together, `devices` processes on each; all of them make this call.
         **fields: recipe fields by name, such as `epochs`, `batch_size` (of the optimiser), `input_size`,
-            `lr`, `seed`, `device`, `precision`, `freeze`. Presets derive warm-up and stage 2 from `epochs`;
-            ``small`` also derives averaging. `val` is no field of the recipe: it is the share of the images
+            `lr`, `seed`, `device`, `devices`, `precision`, `freeze`. Presets derive warm-up and stage 2 from
+            `epochs`; ``small`` also derives averaging. `val` is no field of the recipe: it is the share of the images
             that is held out of data without a validation split, by default 0.2; 0 holds nothing out.
             With ``masks=True`` the network also learns instance masks, by default if its weights have them.
 
@@ -62,7 +64,7 @@ def train(
     given = recipe if isinstance(recipe, Recipe) else None
     preset = recipe if isinstance(recipe, str) else "auto"
     request = TrainRequest(model, weights, preset, given, values, val)
-    return start_run(data, Path(out), request, RunOptions(tuple(loggers), progress))
+    return start_run(data, Path(out), request, RunOptions(tuple(loggers), progress, nodes=nodes))
 
 
 def resume(
@@ -71,6 +73,8 @@ def resume(
     *,
     loggers: Sequence[Logger] = (),
     progress: bool = True,
+    devices: int | None = None,
+    nodes: int = 1,
 ) -> Run:
     """Resume a run from its checkpoint, and return it.
 
@@ -83,10 +87,14 @@ def resume(
             given.
         loggers: as for `train`; they are not remembered.
         progress: whether progress is shown.
+        devices: processes on each machine, by default as many as the run began with. Any number sees the
+            same samples.
+        nodes: machines.
 
     Raises:
         InputError: there is no checkpoint, the run is finished or being trained, or the data are others.
         AerostatError: the run fails.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
-    return resume_run(run, data, RunOptions(tuple(loggers), progress))
+    options = RunOptions(tuple(loggers), progress, devices=devices, nodes=nodes)
+    return resume_run(run, data, options)

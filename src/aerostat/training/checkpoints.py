@@ -201,7 +201,7 @@ class Checkpoints:
             Position(**state["position"]),
             Monitor.of(state.get(MONITOR_KEY) or {}, self.job.commands),
         )
-        learner.parts = state.get("parts", 1)
+        learner.parts = state.get("parts", 1) if self.fabric.world_size == 1 else 1
         self.saver.saved = position.describe(self.iterations)
         if self.fabric.is_global_zero:
             self.job.run.cut_metrics(position.epoch + 1, position.batch + 1)

@@ -73,7 +73,7 @@ class EpochLog:
             step = self._unread.popleft()
             losses = step.read()
             self._check(step, losses)
-            self.progress.add(losses, len(step.batch.images) * self.fabric.world_size)
+            self.progress.add(losses, step.images)
             self.display.update(step.lr, memory_mb(self.fabric.device))
             self._log(step, losses)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet
 from aerostat.pipeline.loader import TrainLoader
 from aerostat.pipeline.policy import Augmentation
+from aerostat.processes.exchange import Processes
 from aerostat.training.checkpoints import Checkpoints
 from aerostat.training.device import to_device
 from aerostat.training.epoch_log import EpochLog
@@ -34,7 +34,6 @@ from aerostat.training.loggers import Loggers, MetricsFile
 from aerostat.training.machine import memory_mb, thread_count
 from aerostat.training.monitor import Monitor
 from aerostat.training.position import Position
-from aerostat.training.processes import Processes
 from aerostat.training.progress import EpochProgress, showing
 from aerostat.training.recipe import Recipe
 from aerostat.training.schedule import lr_factor
@@ -84,7 +83,7 @@ class Trainer:
         """The last validation's figures; None before it."""
         self._scored_at: tuple[int, int] | None = None
         self._unreadable: set[str] = set()
-        self.loader = build_loader(job.train_split, job.recipe, fabric.global_rank, fabric.world_size)
+        self.loader = build_loader(job.train_split, job.recipe, self.processes)
         metrics = MetricsFile(job.run)
         self.loggers = Loggers(job.run, job.recipe, (metrics, *job.loggers), active=fabric.is_global_zero)
         self.learner = Learner(fabric, net, job.recipe, warn=self._warn_of_iteration, losses=losses)
@@ -219,7 +218,7 @@ class Trainer:
             Detector(TorchEngine(net), self.job.classes, size),
             split,
             recipe.eval,
-            threads=thread_count(recipe),
+            threads=thread_count(recipe, self.processes.on_this_machine),
             processes=self.processes,
             requested=requested,
             slices=recipe.data.slices,
@@ -320,14 +319,13 @@ def _objects_frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 1) -> TrainLoader:
+def build_loader(split: Split, recipe: Recipe, processes: Processes | None = None) -> TrainLoader:
     """Return the training batches that a recipe describes.
 
     Args:
         split: to learn from.
         recipe: resolved.
-        rank: of this process, from 0.
-        world_size: number of processes.
+        processes: each takes its part of every batch; None for one process.
     """
     a = recipe.augment
     return TrainLoader(
@@ -345,10 +343,10 @@ def build_loader(split: Split, recipe: Recipe, rank: int = 0, world_size: int = 
             mask_stride=recipe.optim.mask_loss_stride if recipe.model.masks else None,
             windows=(recipe.data.slices, recipe.data.overlap) if recipe.data.slices else None,
         ),
-        batch_size=math.ceil(recipe.optim.batch_size / world_size),
+        batch_size=recipe.optim.batch_size,
         seed=recipe.run.seed,
-        threads=thread_count(recipe),
-        cache_bytes=recipe.data.cache_mb << 20,
-        rank=rank,
-        world_size=world_size,
+        threads=thread_count(recipe, processes.on_this_machine if processes else 1),
+        cache_bytes=(recipe.data.cache_mb << 20) // (processes.on_this_machine if processes else 1),
+        rank=processes.rank if processes else 0,
+        world_size=processes.count if processes else 1,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+from aerostat.processes.placement import ALONE, is_first
 from aerostat.processors import usable_processors
 from aerostat.text import counted
 from aerostat.training.recipe import Recipe
@@ -19,14 +20,21 @@ MAX_THREADS = 8
 """Maximum number of decoding threads. More of them wait for each other."""
 
 
-def thread_count(recipe: Recipe) -> int:
-    """Return how many threads decode and augment: as the recipe asks, else one per usable processor."""
-    return recipe.data.threads if recipe.data.threads >= 0 else min(MAX_THREADS, usable_processors())
+def thread_count(recipe: Recipe, processes: int = 1) -> int:
+    """Return how many threads decode and augment: as the recipe asks, else one per usable processor.
+
+    Args:
+        recipe: resolved.
+        processes: of this machine, which share the threads.
+    """
+    threads = recipe.data.threads if recipe.data.threads >= 0 else min(MAX_THREADS, usable_processors())
+    return max(1, threads // processes) if threads else 0
 
 
 def is_main_process() -> bool:
     """Return whether this is the process of a run that logs and writes; a single process is it."""
-    return getattr(rank_zero_only, "rank", None) in (None, 0)  # set when Fabric launches
+    # Fabric sets the rank when it launches. Before that, it does not know of machines without torchrun.
+    return getattr(rank_zero_only, "rank", None) in (None, 0) and is_first(ALONE)
 
 
 def memory_mb(device: torch.device) -> float:

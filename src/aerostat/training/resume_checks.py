@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 
 from aerostat.datasets.records import Images, Split
 from aerostat.errors import InputError
+from aerostat.processes.facts import PACKAGES, digest, versions
 from aerostat.text import counted, listed
 from aerostat.training.machine import describe_environment
 from aerostat.training.recipe import Recipe, read_recipe
 
-PACKAGES = ("aerostat", "torch", "numpy", "opencv-python-headless", "lightning-fabric", "faster-coco-eval")
-"""Packages whose versions change what a run computes."""
 MAX_NAMED = 3
 """Files that a message names; the others are counted."""
 
@@ -99,6 +98,22 @@ def made_with(device: torch.device, environment: Mapping[str, Any] | None = None
         "device": device.type,
         "threads of the processor": torch.get_num_threads(),
     }
+
+
+def facts(recipe: Recipe, train_split: Split, val_split: Split | None) -> dict[str, str]:
+    """Return what all processes of a run must agree on, as text by the words for it.
+
+    Args:
+        recipe: resolved.
+        train_split, val_split: as this process has read them.
+    """
+    values = {
+        f"recipe field {section}.{key}": str(value)
+        for section, fields in recipe.to_dict().items()
+        for key, value in fields.items()
+    }
+    splits = {"training split": digest(train_split), "validation split": digest(val_split)}
+    return {**versions(), **splits, **values}
 
 
 def require_same_classes(state: Mapping[str, Any], classes: Sequence[str], run: Path) -> None:

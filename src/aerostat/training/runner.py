@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from lightning_fabric import Fabric
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.origin import Origin
 from aerostat.datasets.summary import data_card, require_usable
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import InputError
 from aerostat.lint.lint import lint, require_clean
 from aerostat.lint.listing import LintReport
 from aerostat.model import build
+from aerostat.processes.exchange import Processes
+from aerostat.processes.lifeline import connected
+from aerostat.processes.placement import Placement
 from aerostat.progress import progress_shown
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
@@ -30,6 +33,7 @@ from aerostat.training.loggers import Logger
 from aerostat.training.loop import Trainer
 from aerostat.training.machine import describe_environment, environment_line, is_main_process
 from aerostat.training.plan import (
+    Plan,
     TrainRequest,
     choose_splits,
     plan,
@@ -38,9 +42,15 @@ from aerostat.training.plan import (
     with_held_out,
 )
 from aerostat.training.position import Position
-from aerostat.training.processes import Processes, launch
+from aerostat.training.processes import launch
 from aerostat.training.recipe import Recipe
-from aerostat.training.resume_checks import Fingerprint, differences, in_order_of, require_same_classes
+from aerostat.training.resume_checks import (
+    Fingerprint,
+    differences,
+    facts,
+    in_order_of,
+    require_same_classes,
+)
 from aerostat.weights.container import version
 from aerostat.weights.training_state import load_state
 
@@ -56,12 +66,26 @@ class RunOptions:
         progress: whether progress is shown.
         strict: refuse data about which lint has an error or a warning.
         commands: what to type next, as the caller words it.
+        devices: processes on each machine; None for as many as the recipe says.
+        nodes: machines.
     """
 
     loggers: Sequence[Logger] = ()
     progress: bool = True
     strict: bool = False
     commands: Commands = PYTHON
+    devices: int | None = None
+    nodes: int = 1
+
+    def placement(self, recipe: Recipe | None = None) -> Placement:
+        """Return how many processes are asked for."""
+        devices = self.devices if self.devices is not None else recipe.run.devices if recipe else 1
+        return Placement(devices, self.nodes)
+
+    def left(self, run: Run) -> str:
+        """Return a clause on what is left of a run when a process has died."""
+        rest, command = self.commands.what_is_left(run)
+        return f"{rest}; go on with: {command}" if command else rest
 
 
 def start_run(data: Dataset, out: Path, request: TrainRequest, options: RunOptions) -> Run:
@@ -77,43 +101,59 @@ def start_run(data: Dataset, out: Path, request: TrainRequest, options: RunOptio
         InputError: the request does not fit; nothing is written.
         AerostatError: the run fails.
     """
-    with progress_shown(options.progress):
-        run = Run(out)
+    run = Run(out)
+    with progress_shown(options.progress and is_main_process()):
         run.require_absent()
         planned = plan(data, request, options.commands)
-        data, holdout = planned.data, planned.holdout
-        findings = look_at(data, strict=options.strict) if options.strict or is_main_process() else None
-        fabric = launch(planned.recipe)
-        environment = describe_environment()
-        net, report = start_network(planned, data.classes)
-        if fabric.is_global_zero:
-            _log.info(environment_line(environment, fabric.device))
-            show_plan(planned, findings, options.commands)
-            _log.info(report)
-            run.create()
-        fabric.barrier()
-        if holdout is not None:
-            _require_same_everywhere(fabric, holdout)
-        origin = data.origin.to_dict() if data.origin else {}
-        job = Job(
-            run,
-            planned.recipe,
-            planned.train_split,
-            planned.val_split,
-            origin=origin,
-            held_out=holdout.share if holdout and holdout.file_names else 0.0,
-            run_files={
-                **_run_files(run, planned.recipe, environment, data, origin, findings),
-                **_holdout_file(run, holdout),
-            },
-            loggers=options.loggers,
-            commands=options.commands,
-        )
-        trainer = Trainer(fabric, net, job)
-        with _locked(run):
-            trainer.begin()
-            run_to_end(trainer)
+        first = options.strict or is_main_process()
+        findings = look_at(planned.data, strict=options.strict) if first else None
+        fabric = launch(planned.recipe, options.placement(planned.recipe))
+        with connected(Processes(fabric), lambda: options.left(run)):
+            _train(fabric, planned, run, findings, options)
     return run
+
+
+def _train(fabric: Fabric, planned: Plan, run: Run, findings: LintReport | None, options: RunOptions) -> None:
+    """Do a planned run in processes that are connected."""
+    data, holdout, recipe = planned.data, planned.holdout, planned.recipe
+    processes = Processes(fabric)
+    if processes.count > 1:
+        processes.require_same(facts(recipe, planned.train_split, planned.val_split))
+    environment = describe_environment()
+    net, report = start_network(planned, data.classes)
+    if fabric.is_global_zero:
+        _log.info(environment_line(environment, fabric.device) + _together(processes))
+        show_plan(planned, findings, options.commands)
+        _log.info(report)
+        run.create()
+    fabric.barrier()
+    origin = data.origin.to_dict() if data.origin else {}
+    job = Job(
+        run,
+        recipe,
+        planned.train_split,
+        planned.val_split,
+        origin=origin,
+        held_out=holdout.share if holdout and holdout.file_names else 0.0,
+        run_files={
+            **_run_files(run, recipe, environment, data, origin, findings),
+            **_holdout_file(run, holdout),
+        },
+        loggers=options.loggers,
+        commands=options.commands,
+    )
+    trainer = Trainer(fabric, net, job)
+    with _locked(run):
+        trainer.begin()
+        run_to_end(trainer)
+
+
+def _together(processes: Processes) -> str:
+    """Return the number of processes for the first line of a run; empty for one."""
+    if processes.count == 1:
+        return ""
+    nodes = processes.count // processes.on_this_machine
+    return f"  {processes.count} processes" + f" on {nodes} machines" * (nodes > 1)
 
 
 def resume_run(run: Run, data: Dataset | None, options: RunOptions) -> Run:
@@ -132,13 +172,16 @@ def resume_run(run: Run, data: Dataset | None, options: RunOptions) -> Run:
         raise InputError(
             f"{run.path} has no {run.checkpoint.name} to go on from; name the directory of an unfinished run."
         )
-    with progress_shown(options.progress), _locked(run):
-        run_to_end(_restored(run, data, options))
+    with progress_shown(options.progress and is_main_process()), _locked(run), ExitStack() as work:
+        run_to_end(_restored(run, data, options, work))
     return run
 
 
-def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
-    """Return the trainer of a run as it was when its state was saved, after checking what is asked for."""
+def _restored(run: Run, data: Dataset | None, options: RunOptions, work: ExitStack) -> Trainer:
+    """Return the trainer of a run as it was when its state was saved, after checking what is asked for.
+
+    Its processes are connected as long as `work` is open.
+    """
     state = load_state(run.checkpoint)
     recipe = Recipe().override(state["recipe"], source=str(run.checkpoint))
     position = _position(state, run)
@@ -158,10 +201,15 @@ def _restored(run: Run, data: Dataset | None, options: RunOptions) -> Trainer:
     train_split, val_split = choose_splits(data)
     train_split = in_order_of(state, train_split, run.path, restart)
     require_usable(data, [split.name for split in (train_split, val_split) if split])
-    fabric = launch(recipe)
+    fabric = launch(recipe, options.placement(recipe))
+    processes = Processes(fabric)
+    work.enter_context(connected(processes, lambda: options.left(run)))
+    if processes.count > 1:
+        at = {"state": f"epoch {position.epoch}, iteration {position.batch}"}
+        processes.require_same({**facts(recipe, train_split, val_split), **at})
     environment = describe_environment()
     if fabric.is_global_zero:
-        _log.info(environment_line(environment, fabric.device))
+        _log.info(environment_line(environment, fabric.device) + _together(processes))
     job = Job(
         run,
         recipe,
@@ -196,19 +244,6 @@ def _held_out_before(state: Mapping[str, Any]) -> Holdout | None:
 
 def _holdout_file(run: Run, holdout: Holdout | None) -> dict[Path, str]:
     return {run.holdout: holdout.to_json()} if holdout is not None and holdout.file_names else {}
-
-
-def _require_same_everywhere(fabric: Fabric, holdout: Holdout) -> None:
-    """Refuse to train if the processes hold other images out: each has compared the images by itself.
-
-    Raises:
-        AerostatError: naming the way out.
-    """
-    if len(set(Processes(fabric).gather(holdout.file_names))) > 1:
-        raise AerostatError(
-            "The processes of this run hold out different images, because they read the data differently; "
-            "split the data before with `aerostat.splitting.split`."
-        )
 
 
 def read_again(origin: Mapping[str, Any], run: Run) -> Dataset:

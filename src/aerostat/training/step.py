@@ -19,37 +19,38 @@ from torch import Tensor
 
 from aerostat.errors import AerostatError
 from aerostat.model import InstanceOutputs, Outputs, RTMDet, detection_loss, instance_loss
+from aerostat.model.shared_norm import use_shared_norm
 from aerostat.pipeline.loader import Batch
+from aerostat.processes.exchange import Processes
 from aerostat.text import counted
 from aerostat.training.device import DeviceBatch
 from aerostat.training.ema import ExponentialMovingAverage
 from aerostat.training.network import TrainedNetwork
 from aerostat.training.oom import in_parts, is_out_of_memory
 from aerostat.training.optimiser import build_optimiser, set_training_mode
-from aerostat.training.processes import Processes
 from aerostat.training.recipe import Recipe
 
 TOTAL = "loss"
 """Name of the sum of all losses."""
 
 Losses = Callable[..., Mapping[str, Tensor]]
-"""Takes outputs, a batch and `average`, and returns the losses by name; see `batch_losses`."""
+"""Takes outputs, a batch and `total`, and returns the losses by name; see `batch_losses`."""
 
 
 def batch_losses(
-    outputs: Outputs, batch: DeviceBatch, *, average: Callable[[Tensor], Tensor] | None = None
+    outputs: Outputs, batch: DeviceBatch, *, total: Callable[[Tensor], Tensor] | None = None
 ) -> dict[str, Tensor]:
     """Return the losses of a batch by name; see `aerostat.model.loss`.
 
     Args:
         outputs: of the network.
         batch: with masks if the network has masks.
-        average: averages a normaliser over the processes of a distributed run.
+        total: adds a normaliser up over the processes of a run that has several.
     """
     if isinstance(outputs, InstanceOutputs):
         assert batch.masks is not None
-        return instance_loss(outputs, batch.boxes, batch.labels, batch.masks, average=average)
-    return detection_loss(*outputs, batch.boxes, batch.labels, average=average)
+        return instance_loss(outputs, batch.boxes, batch.labels, batch.masks, total=total)
+    return detection_loss(*outputs, batch.boxes, batch.labels, total=total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,8 @@ class Step:
     """What one iteration did. Its losses may still be on their way from the device.
 
     Args:
-        batch: what was learned from.
+        batch: what was learned from in this process.
+        images: that all processes learned from.
         number: of the iteration in its epoch, from 1.
         lr: learning rate.
         stepped: whether the optimiser stepped.
@@ -68,6 +70,7 @@ class Step:
     """
 
     batch: Batch
+    images: int
     number: int
     lr: float
     stepped: bool
@@ -111,9 +114,12 @@ class Learner:
         self.parts = 1
         """Parts in which a batch goes through the network."""
         self._warn = warn
+        self._processes = Processes(fabric)
         self._group: list[DeviceBatch] = []  # whose gradients have been added up since the last step
         set_training_mode(net, freeze_backbone=recipe.freezes_backbone(recipe.schedule.epochs - 1))
         self.net = net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._processes.count > 1:
+            use_shared_norm(self.net)
         self.ema = ExponentialMovingAverage(
             self.net, momentum=recipe.schedule.ema_momentum, gamma=recipe.schedule.ema_gamma
         )
@@ -155,8 +161,12 @@ class Learner:
         names, losses = self.add_gradients(batch, iteration + 1, in_group)
         stepped = place + 1 == in_group
         broken = self._optimise() if stepped else losses.new_zeros(())
+        several = self._processes.count > 1
+        if several:  # each process knows the losses of its part of the batch
+            losses = self._processes.total(losses)
         values, done = copy_to_host(torch.cat([losses, broken[None]]))
-        return Step(batch.batch, iteration + 1, lr, stepped, names, values, done)
+        images = self.recipe.optim.batch_size if several else len(batch.boxes)
+        return Step(batch.batch, images, iteration + 1, lr, stepped, names, values, done)
 
     def weights_are_finite(self) -> bool:
         """Return whether all weights are finite numbers."""
@@ -179,7 +189,8 @@ class Learner:
         while True:
             try:
                 for each in todo:
-                    names, losses = self._backward(each, in_group)
+                    last = len(self._group) + 1 >= in_group
+                    names, losses = self._backward(each, in_group, exchanged=last)
                 self._group.append(batch)
                 return names, losses
             except RuntimeError as error:
@@ -190,16 +201,22 @@ class Learner:
             self._divide(batch, number, reason)
             todo = [*self._group, batch]
 
-    def _backward(self, batch: DeviceBatch, in_group: int) -> tuple[tuple[str, ...], Tensor]:
+    def _backward(
+        self, batch: DeviceBatch, in_group: int, *, exchanged: bool
+    ) -> tuple[tuple[str, ...], Tensor]:
+        """Add the gradients of a batch; all processes' gradients are summed up if they are `exchanged`."""
         names: tuple[str, ...] = ()
         sums: Tensor | None = None
-        several = self.fabric.world_size > 1
+        count = self._processes.count
         for part in in_parts(batch, self.parts):
-            outputs = self.wrapped(part.images)
-            losses = self.losses(outputs, part, average=Processes(self.fabric).average if several else None)
-            total = functools.reduce(operator.add, losses.values())
             share = len(part.boxes) / len(batch.boxes)
-            self.fabric.backward(total * (share / in_group))
+            waits = count > 1 and not exchanged
+            with self.fabric.no_backward_sync(self.wrapped, enabled=waits):
+                outputs = self.wrapped(part.images)
+                losses = self.losses(outputs, part, total=self._processes.total if count > 1 else None)
+                total = functools.reduce(operator.add, losses.values())
+                # The exchange takes the mean over the processes, but each loss is a part of the batch's sum.
+                self.fabric.backward(total * (share * count / in_group))
             names = (TOTAL, *losses)
             values = torch.stack([total, *losses.values()]).detach() * share
             sums = values if sums is None else sums + values

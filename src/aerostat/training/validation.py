@@ -12,11 +12,11 @@ from aerostat.errors import InputError, clause
 from aerostat.evaluation.coco import MAX_DETS, CocoResult, evaluate_detections
 from aerostat.inference.detector import Detector
 from aerostat.inference.slices import OVERLAP
+from aerostat.processes.exchange import Processes, share_of
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 from aerostat.training.oom import is_out_of_memory
-from aerostat.training.processes import Processes
 from aerostat.training.recipe import EvalRecipe
 
 _log = logging.getLogger(__name__)
@@ -51,24 +51,6 @@ class Share:
 
     detections: dict[int, Detections] = field(default_factory=dict)
     unreadable: dict[int, str] = field(default_factory=dict)
-
-
-def share_of(images: int, *, batch_size: int, rank: int, processes: int) -> list[int]:
-    """Return the places of the images that one process looks at, in order.
-
-    Whole batches are dealt out in turn. Each image is in the same batch as with one process, which gives the
-    same figures to the last digit.
-
-    Args:
-        images: of the split.
-        batch_size: images that the network sees at a time.
-        rank: of the process, from 0.
-        processes: how many share the images.
-
-    >>> share_of(5, batch_size=2, rank=0, processes=2)
-    [0, 1, 4]
-    """
-    return [place for place in range(images) if place // batch_size % processes == rank]
 
 
 @dataclass
