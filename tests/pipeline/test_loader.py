@@ -76,7 +76,7 @@ def test_batches_have_the_promised_shapes(images):
 
 @pytest.mark.parametrize(
     ("count", "batch_size", "world_size", "batches"),
-    [(10, 4, 1, 3), (10, 5, 1, 2), (3, 8, 1, 1), (1, 8, 1, 1), (10, 2, 3, 2), (10, 1, 1, 10), (2, 3, 3, 1)],
+    [(10, 4, 1, 3), (10, 5, 1, 2), (3, 8, 1, 1), (1, 8, 1, 1), (10, 6, 3, 2), (10, 1, 1, 10), (2, 8, 3, 1)],
 )
 def test_every_epoch_is_full_and_shows_every_image(images, count, batch_size, world_size, batches):
     chosen = images[:count]
@@ -91,7 +91,8 @@ def test_every_epoch_is_full_and_shows_every_image(images, count, batch_size, wo
         for loader in loaders:
             assert len(loader) == batches
             made = list(loader.epoch(epoch, 2))
-            assert [len(b.file_names) for b in made] == [batch_size] * batches
+            part = {len(b.file_names) for b in made}
+            assert len(part) == 1 and part <= {batch_size // world_size, -(-batch_size // world_size)}
             names += [name for batch in made for name in batch.file_names]
         assert set(names) == {image.file_name for image in chosen}
         # As even as can be: an image is repeated only where the places do not divide.
@@ -139,16 +140,18 @@ def test_the_order_is_shuffled_anew_in_every_epoch_and_also_before_the_run(image
     assert all(sorted(order) == list(range(10)) for order in orders)
 
 
-def test_processes_share_out_what_one_process_would_see(images):
-    def batches(size: int, **options) -> list[Batch]:
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(("size", "processes"), [(4, 2), (5, 2), (5, 3)])
+def test_processes_share_out_what_one_process_would_see(images, size, processes, start):
+    def batches(**options) -> list[Batch]:
         loader = TrainLoader(images, augmentation=SMALL, batch_size=size, seed=2, threads=0, **options)
-        return list(loader.epoch(1, 1))
+        return list(loader.epoch(1, 1, start_batch=start))
 
-    alone = batches(4)
-    first, second = batches(2, rank=0, world_size=2), batches(2, rank=1, world_size=2)
-    for whole, left, right in zip(alone, first, second, strict=True):
-        assert torch.equal(whole.images, torch.cat([left.images, right.images]))
-        assert whole.file_names == left.file_names + right.file_names
+    alone = batches()
+    shared = [batches(rank=rank, world_size=processes) for rank in range(processes)]
+    for whole, *parts in zip(alone, *shared, strict=True):
+        assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
+        assert whole.file_names == [name for part in parts for name in part.file_names]
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -333,7 +336,15 @@ def test_one_image_is_enough(tmp_path, size, boxes):
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_size": 0}, {"threads": -1}, {"seed": -1}, {"rank": 1}, {"rank": -1}, {"world_size": 0}],
+    [
+        {"batch_size": 0},
+        {"threads": -1},
+        {"seed": -1},
+        {"rank": 1},
+        {"rank": -1},
+        {"world_size": 0},
+        {"world_size": 3},
+    ],
 )
 def test_impossible_settings_are_refused(images, options):
     with pytest.raises(InputError, match="Expected batch_size"):

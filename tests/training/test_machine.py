@@ -22,6 +22,11 @@ def test_threads_that_are_asked_for_are_taken(threads):
     assert thread_count(Recipe().override({"data": {"threads": threads}})) == threads
 
 
+@pytest.mark.parametrize(("asked", "processes", "each"), [(8, 2, 4), (3, 2, 1), (1, 4, 1), (0, 2, 0)])
+def test_processes_of_a_machine_share_its_threads(asked, processes, each):
+    assert thread_count(Recipe().override({"data": {"threads": asked}}), processes) == each
+
+
 def test_the_memory_of_this_process_is_counted_in_mebibytes():
     block = bytearray(os.urandom(1 << 20)) * 300  # 300 MiB that were touched
     assert 300 <= memory_mb(torch.device("cpu")) < 100_000

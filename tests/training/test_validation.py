@@ -18,10 +18,11 @@ from aerostat.demo import CHECKPOINT
 from aerostat.evaluation.evaluate import evaluate
 from aerostat.inference.detector import Detector
 from aerostat.inference.resolve import load
+from aerostat.processes.exchange import share_of
 from aerostat.runs.directory import Run
 from aerostat.scenes.balloons import write_balloons
 from aerostat.training.recipe import EvalRecipe
-from aerostat.training.validation import Share, Validator, score, share_of
+from aerostat.training.validation import Share, Validator, score
 
 CLASSES = ("drawn balloon",)
 """Of the demo's checkpoint, which finds drawn balloons: AP is neither 0 nor 1."""
@@ -48,7 +49,7 @@ class Crew:
 
 @dataclass
 class Thread:
-    """Stands for `aerostat.training.processes.Processes` in one of several threads."""
+    """Stands for `aerostat.processes.exchange.Processes` in one of several threads."""
 
     crew: Crew
     rank: int

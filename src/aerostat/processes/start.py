@@ -20,9 +20,10 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import ClusterEnvironment
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from aerostat.errors import AerostatError, InputError
@@ -80,7 +81,7 @@ def launch(placement: Placement, start: Start) -> Fabric:
             precision=start.precision,
         )
         if placement.count > 1 and not distributed.is_initialized():
-            _join(fabric.strategy.cluster_environment, placement, device, start.join_seconds)
+            _join(strategy.cluster_environment, placement, device, start.join_seconds)
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         why = " ".join(str(error).split()).rstrip(".")
@@ -107,7 +108,7 @@ def require_devices(name: str, placement: Placement) -> torch.device:
     if device.type == "cpu" or placement.devices == 1:
         return device
     there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.index is not None or placement.devices > there:
+    if ":" in name or placement.devices > there:
         raise InputError(
             f"`devices={placement.devices}` needs as many {device.type} devices on each machine, but "
             f"{socket.gethostname()} has {there}; ask for fewer, or for `device='cpu'`."
@@ -172,7 +173,7 @@ def _start_others(environment: ClusterEnvironment, placement: Placement) -> list
     ]
 
 
-def _store(environment: ClusterEnvironment, rank: int, seconds: float) -> distributed.Store:
+def _store(environment: ClusterEnvironment, rank: int, seconds: float) -> Any:
     """Return what the processes leave word in; process 0 holds it, or torchrun.
 
     Raises:
@@ -182,7 +183,7 @@ def _store(environment: ClusterEnvironment, rank: int, seconds: float) -> distri
     holds = rank == 0 and os.environ.get(_AGENT) != "True"
     patience = timedelta(seconds=seconds)
     try:
-        store = distributed.TCPStore(host, port, None, holds, patience, wait_for_workers=False)
+        store = TCPStore(host, port, None, holds, patience, wait_for_workers=False)
     except RuntimeError:
         if holds:
             raise InputError(
@@ -193,11 +194,11 @@ def _store(environment: ClusterEnvironment, rank: int, seconds: float) -> distri
             f"Process {rank} on {socket.gethostname()} does not reach process 0 at {host}:{port} within "
             f"{seconds:.0f} s; is it running, is MASTER_ADDR its address, and is the port open?"
         ) from None
-    return distributed.PrefixStore(f"aerostat/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return PrefixStore(f"aerostat/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _meet(
-    store: distributed.Store, rank: int, count: int, others: Sequence[subprocess.Popen[bytes]], seconds: float
+    store: Any, rank: int, count: int, others: Sequence[subprocess.Popen[bytes]], seconds: float
 ) -> None:
     """Wait until all processes are there.
 

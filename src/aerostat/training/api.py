@@ -44,9 +44,10 @@ def train(
         nodes: machines that train together, `devices` processes on each; all of them make this call.
         **fields: recipe fields by name, such as `epochs`, `batch_size` (of the optimiser), `input_size`,
             `lr`, `seed`, `device`, `devices`, `precision`, `freeze`. Presets derive warm-up and stage 2 from
-            `epochs`; ``small`` also derives averaging. `val` is no field of the recipe: it is the share of the images
-            that is held out of data without a validation split, by default 0.2; 0 holds nothing out.
-            With ``masks=True`` the network also learns instance masks, by default if its weights have them.
+            `epochs`; ``small`` also derives averaging. `val` is no field of the recipe: it is the share of
+            the images that is held out of data without a validation split, by default 0.2; 0 holds nothing
+            out. With ``masks=True`` the network also learns instance masks, by default if its weights have
+            them.
 
     Raises:
         InputError: the request does not fit; nothing is written.
