@@ -41,7 +41,7 @@ def test_the_processes_are_those_that_were_started(asked, environment, expected)
     [
         (Placement(3), TORCHRUN, "torchrun started 4 processes, but `devices=3` on each of 1 machine are 3"),
         (Placement(4, 2), SLURM, "SLURM started 4 processes, but `devices=4` on each of 2 machines are 8"),
-        (Placement(2, 2), {}, "need MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment"),
+        (Placement(2, 2), {}, "need MASTER_ADDR, MASTER_PORT, NODE_RANK in the environment"),
         (Placement(2, 2), {**PLAIN, "MASTER_ADDR": ""}, "need MASTER_ADDR in the environment"),
         (Placement(2, 2), {**PLAIN, "NODE_RANK": "2"}, "NODE_RANK from 0 to 1, found '2'"),
         (Placement(2, 2), {**PLAIN, "NODE_RANK": "-1"}, "NODE_RANK from 0 to 1, found '-1'"),

@@ -213,8 +213,10 @@ class _Other(_Line):
         word = _heard(self.connection).get("word")
         if word == "done" or self._over.is_set():
             return
-        gone = word is None  # process 0 has died, and one of the others says so
-        self.end(self.died(0), silent=not gone or self.rank != 1)
+        ending = self.died(0)
+        if word is None and self.rank == 1:  # process 0 cannot say it any more
+            _log.critical("%s", ending.sentence)
+        self.end(ending, silent=True)
 
 
 def _listener() -> socket.socket:
@@ -270,7 +272,7 @@ def _heard(connection: socket.socket) -> dict[str, Any]:
     data = b""
     with suppress(OSError):
         while not data.endswith(b"\n") and len(data) < _MAX_LINE:
-            more = connection.recv(4096)
+            more = connection.recv(1)  # the next message may stand behind this one
             if not more:
                 return {}
             data += more

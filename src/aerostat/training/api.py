@@ -23,7 +23,6 @@ def train(
     out: Path | str = "runs/train",
     loggers: Sequence[Logger] = (),
     progress: bool = True,
-    nodes: int = 1,
     **fields: Any,
 ) -> Run:
     """Train a detector and return its run.
@@ -41,13 +40,13 @@ def train(
         loggers: receive the records of the run, in addition to ``metrics.jsonl``; see
             `aerostat.training.loggers.Logger`.
         progress: whether progress is shown.
-        nodes: machines that train together, `devices` processes on each; all of them make this call.
         **fields: recipe fields by name, such as `epochs`, `batch_size` (of the optimiser), `input_size`,
             `lr`, `seed`, `device`, `devices`, `precision`, `freeze`. Presets derive warm-up and stage 2 from
             `epochs`; ``small`` also derives averaging. `val` is no field of the recipe: it is the share of
             the images that is held out of data without a validation split, by default 0.2; 0 holds nothing
-            out. With ``masks=True`` the network also learns instance masks, by default if its weights have
-            them.
+            out. `nodes` is none either: it is the number of machines that train together, `devices`
+            processes on each; all of them make this call. With ``masks=True`` the network also learns
+            instance masks, by default if its weights have them.
 
     Raises:
         InputError: the request does not fit; nothing is written.
@@ -59,6 +58,7 @@ def train(
         PosixPath('runs/train/best.safetensors')
     """
     val = fields.pop("val", None)
+    nodes = fields.pop("nodes", 1)
     if fields.get("masks") is None:  # the task of the weights
         fields.pop("masks", None)
     values = values_of_fields(fields)
