@@ -57,9 +57,7 @@ def test_a_port_that_is_taken_is_one_sentence(port):
 
 
 def test_processes_that_do_not_come_are_named(port):
-    with pytest.raises(
-        InputError, match="Only 1 process of 3 came within 1 s; process 1, process 2 did not"
-    ):
+    with pytest.raises(InputError, match="Only 1 process of 3 came within 1 s; process 1, process 2 did not"):
         launch(Placement(3), SHORTLY)
 
 

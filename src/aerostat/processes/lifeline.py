@@ -120,6 +120,9 @@ class _First(_Line):
             token = secrets.token_hex(16)
             processes.fabric.broadcast((listener.getsockname()[1], token))
             self.connections = _accepted(listener, token, processes.count)
+        self._selector = selectors.DefaultSelector()
+        for rank, connection in self.connections.items():
+            self._selector.register(connection, selectors.EVENT_READ, rank)
         self._watch = threading.Thread(target=self._look, name="aerostat-lifeline", daemon=True)
         self._watch.start()
 
@@ -145,13 +148,13 @@ class _First(_Line):
     def _close(self) -> None:
         for connection in self.connections.values():
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)  # wakes the watch, which ends
+        self._watch.join(LEAVE_SECONDS)
+        for connection in self.connections.values():
             connection.close()
 
     def _look(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for rank, connection in self.connections.items():
-                selector.register(connection, selectors.EVENT_READ, rank)
+        with self._selector as selector:
             while selector.get_map() and not self._over.is_set():
                 for key, _ in selector.select(1.0):
                     word = _heard(self.connections[key.data])
