@@ -64,6 +64,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(asked, environment, senten
         (Placement(1, 2), {"RANK": "2", "LOCAL_RANK": "0"}, False),
         (Placement(2), {**SLURM, "SLURM_PROCID": "1"}, False),
         (Placement(), {**SLURM, "SLURM_PROCID": "1"}, True),
+        (Placement(), {"RANK": "1", "NODE_RANK": "1"}, True),
     ],
 )
 def test_only_one_process_is_the_first(placement, environment, first):

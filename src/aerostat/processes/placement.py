@@ -103,7 +103,9 @@ def is_first(placement: Placement, environment: Mapping[str, str] | None = None)
     False
     """
     known = os.environ if environment is None else environment
-    names = ["RANK", "LOCAL_RANK", "NODE_RANK"]
+    names = ["LOCAL_RANK"]
+    if "LOCAL_RANK" in known or placement.nodes > 1:  # some clouds number machines that work alone
+        names += ["RANK", "NODE_RANK"]
     if placement.count > 1 and under_slurm(known):
         names.append("SLURM_PROCID")
     return all(known.get(name, "0") in ("", "0") for name in names)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from aerostat.processes.placement import ALONE, is_first
+from aerostat.processes.placement import ALONE, Placement, is_first
 from aerostat.processors import usable_processors
 from aerostat.text import counted
 from aerostat.training.recipe import Recipe
@@ -31,10 +31,13 @@ def thread_count(recipe: Recipe, processes: int = 1) -> int:
     return max(1, threads // processes) if threads else 0
 
 
-def is_main_process() -> bool:
-    """Return whether this is the process of a run that logs and writes; a single process is it."""
-    # Fabric sets the rank when it launches. Before that, it does not know of machines without torchrun.
-    return getattr(rank_zero_only, "rank", None) in (None, 0) and is_first(ALONE)
+def is_main_process(placement: Placement = ALONE) -> bool:
+    """Return whether this is the process of a run that logs and writes; a single process is it.
+
+    Args:
+        placement: what is asked for. Fabric knows of other machines only once it has launched.
+    """
+    return getattr(rank_zero_only, "rank", None) in (None, 0) and is_first(placement)
 
 
 def memory_mb(device: torch.device) -> float:

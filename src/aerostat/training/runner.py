@@ -102,10 +102,10 @@ def start_run(data: Dataset, out: Path, request: TrainRequest, options: RunOptio
         AerostatError: the run fails.
     """
     run = Run(out)
-    with progress_shown(options.progress and is_main_process()):
+    with progress_shown(options.progress and is_main_process(options.placement())):
         run.require_absent()
         planned = plan(data, request, options.commands)
-        first = options.strict or is_main_process()
+        first = options.strict or is_main_process(options.placement())
         findings = look_at(planned.data, strict=options.strict) if first else None
         fabric = launch(planned.recipe, options.placement(planned.recipe))
         with connected(Processes(fabric), lambda: options.left(run)):
@@ -143,7 +143,7 @@ def _train(fabric: Fabric, planned: Plan, run: Run, findings: LintReport | None,
         commands=options.commands,
     )
     trainer = Trainer(fabric, net, job)
-    with _locked(run):
+    with _locked(run, options):
         trainer.begin()
         run_to_end(trainer)
 
@@ -172,7 +172,11 @@ def resume_run(run: Run, data: Dataset | None, options: RunOptions) -> Run:
         raise InputError(
             f"{run.path} has no {run.checkpoint.name} to go on from; name the directory of an unfinished run."
         )
-    with progress_shown(options.progress and is_main_process()), _locked(run), ExitStack() as work:
+    with (
+        progress_shown(options.progress and is_main_process(options.placement())),
+        _locked(run, options),
+        ExitStack() as work,
+    ):
         run_to_end(_restored(run, data, options, work))
     return run
 
@@ -305,9 +309,9 @@ def look_at(data: Dataset, *, strict: bool = False) -> LintReport:
     return report
 
 
-def _locked(run: Run) -> AbstractContextManager[None]:
+def _locked(run: Run, options: RunOptions) -> AbstractContextManager[None]:
     """Lock the run in its first process."""
-    return run.locked() if is_main_process() else nullcontext()
+    return run.locked() if is_main_process(options.placement()) else nullcontext()
 
 
 def _run_files(
