@@ -5,7 +5,8 @@ import socket
 import pytest
 import torch
 
-from aerostat.errors import InputError
+from aerostat.errors import AerostatError, InputError
+from aerostat.processes import start
 from aerostat.processes.placement import Placement
 from aerostat.processes.start import Start, fabric_devices, launch
 
@@ -73,3 +74,38 @@ def test_a_notebook_cannot_start_processes(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "__main__", type("Main", (), {"__spec__": None})())
     with pytest.raises(InputError, match="cannot be started from a notebook"):
         launch(Placement(2), SHORTLY)
+
+
+@pytest.mark.parametrize(("asked", "quota", "each"), [("4", 4.0, "2"), ("3", 4.0, "3"), ("4", None, "4")])
+def test_processes_share_the_threads_of_a_quota_but_not_those_that_are_asked_for(
+    asked, quota, each, monkeypatch
+):
+    class Started:
+        returncode = 1
+
+        def __init__(self, *_, env, **__):
+            environments.append(env)
+
+        def poll(self) -> int:
+            return 1
+
+        def kill(self) -> None:
+            """Do nothing: it has ended."""
+
+    environments: list[dict[str, str]] = []
+    before = torch.get_num_threads()
+    for name in ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")  # so that it is as it was after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(start.subprocess, "Popen", Started)
+    monkeypatch.setattr(start, "processor_quota", lambda: quota)
+    monkeypatch.setattr(start, "usable_processors", lambda: 4)
+    try:
+        with pytest.raises(
+            AerostatError, match=r"Process 1 on .* ended before all were there, with exit code 1"
+        ):
+            launch(Placement(2), SHORTLY)
+    finally:
+        torch.set_num_threads(before)
+    assert [(env["OMP_NUM_THREADS"], env["LOCAL_RANK"]) for env in environments] == [(each, "1")]

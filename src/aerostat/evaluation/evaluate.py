@@ -17,8 +17,8 @@ from aerostat.geometry.postprocess import SCORE_THRESHOLD
 from aerostat.inference.detector import MAX_WORKERS, Detector
 from aerostat.inference.options import PredictArguments
 from aerostat.inference.slices import SliceSide
-from aerostat.processors import compute_threads
 from aerostat.processes.placement import Placement
+from aerostat.processors import compute_threads
 from aerostat.progress import progress_shown, track
 from aerostat.results.detections import Detections
 from aerostat.text import counted, listed

@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from aerostat.errors import AerostatError, InputError
 from aerostat.inference.devices import choose_device
 from aerostat.processes.placement import Placement
+from aerostat.processors import THREADS, processor_quota, usable_processors
 from aerostat.text import counted, listed
 
 JOIN_SECONDS = 300.0
@@ -155,6 +156,7 @@ def _start_others(environment: ClusterEnvironment, placement: Placement) -> list
             "prompt; put the call into a file, or use the command line."
         )
     words = ["-m", name] if name else [os.path.abspath(sys.argv[0])]  # noqa: PTH100 - links stay
+    _share_quota(placement.devices)
     os.environ.update(
         MASTER_ADDR=environment.main_address,
         MASTER_PORT=str(environment.main_port),
@@ -171,6 +173,19 @@ def _start_others(environment: ClusterEnvironment, placement: Placement) -> list
         )
         for number in range(1, placement.devices)
     ]
+
+
+def _share_quota(processes: int) -> None:
+    """Let the processes of this machine share the threads that a container's quota grants.
+
+    Without a quota Fabric shares the processors out. A number of threads that the user set is that of each
+    process.
+    """
+    granted = usable_processors()
+    if processor_quota() is not None and os.environ.get(THREADS) == str(granted):
+        share = max(1, granted // processes)
+        os.environ[THREADS] = str(share)
+        torch.set_num_threads(share)
 
 
 def _store(environment: ClusterEnvironment, rank: int, seconds: float) -> Any:
