@@ -27,10 +27,12 @@ NEVER = {
         "os.chown",
     ),
     *("os.kill", "os.killpg", "os.mkfifo", "multiprocessing.get_context", "multiprocessing.set_start_method"),
-    *("locale.setlocale", "os.path.join", "datetime.now", "datetime.today", "datetime.utcnow"),
+    *("locale.setlocale", "datetime.now", "datetime.today", "datetime.utcnow"),
 }
 """Calls that mean one kind of system, a shell, `fork`, or a time without its zone."""
-TAKES_A_PATH = {"Path", "open", "joinpath", "with_name", "glob", "rglob"}
+OPENS_BYTES = re.compile(r"opener|location")
+"""Objects whose `open` takes no mode and gives bytes (`images.location`)."""
+TAKES_A_PATH = {"Path", "open", "joinpath", "with_name"}
 
 
 def joined_by_hand(node: ast.AST) -> bool:
@@ -80,7 +82,7 @@ def text_without_encoding(call: ast.Call) -> bool:
         return isinstance(call.func, ast.Attribute) and name != "files.write_text" and len(call.args) < 2
     if name == "open":
         return not is_binary(call.args[1] if len(call.args) > 1 else keyword(call, "mode"))
-    if last == "open" and name not in ("os.open", "Image.open") and "opener" not in name:
+    if last == "open" and name not in ("os.open", "Image.open") and not OPENS_BYTES.search(name):
         return not is_binary(call.args[0] if call.args else keyword(call, "mode"))
     if name.startswith("subprocess.") and last in ("run", "Popen", "check_output", "check_call"):
         return any(keyword(call, k) is not None for k in ("text", "universal_newlines"))
@@ -106,7 +108,8 @@ def faults(text: str) -> list[str]:
             if text_without_encoding(node):
                 found.append(f"{node.lineno}: text without an encoding: {ast.unparse(node)[:80]}")
             shell = keyword(node, "shell")
-            if shell is not None and not (isinstance(shell, ast.Constant) and shell.value is False):
+            of_subprocess = named(node).startswith("subprocess.") and shell is not None
+            if of_subprocess and not (isinstance(shell, ast.Constant) and shell.value is False):
                 found.append(f"{node.lineno}: a shell")
             if named(node) in NEVER:
                 found.append(f"{node.lineno}: {named(node)}")

@@ -188,7 +188,7 @@ class ArchiveMember:
         Raises:
             OSError: the archive has no such file, or is damaged.
         """
-        return self.path.open()
+        return self.path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
