@@ -1,0 +1,1 @@
+"""The parts of `scripts/build_site.py`: navigation, pages with their links, generated reference, checks."""
