@@ -263,6 +263,34 @@ def test_both_readmes_give_the_same_figures() -> None:
     assert ours == theirs
 
 
+# --- the Chinese pages
+
+TRANSLATED = [name for name in NAMES if name.startswith("docs/zh/")]
+
+
+def all_blocks(text: str) -> list[tuple[str, list[str]]]:
+    """Return language and lines of each fenced block, code without its comments."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(kind, without_comments(b) if kind in ("sh", "python") else b.splitlines()) for kind, b in found]
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_chinese_page_has_the_commands_outputs_and_figures_of_its_english_page(name: str) -> None:
+    """Where this fails, the English page was changed: copy its blocks, and translate its new sentences."""
+    ours, theirs = text_of(name.replace("docs/zh/", "docs/")), text_of(name)
+    assert all_blocks(theirs) == all_blocks(ours)
+    assert lines(theirs) == lines(ours)
+    assert [level for level, _ in headings(theirs)] == [level for level, _ in headings(ours)]
+    assert set(spans(theirs)) ^ set(spans(ours)) == set()
+    figures = [sorted(re.findall(r"\d+\.\d+", prose(text))) for text in (ours, theirs)]
+    assert figures[1] == figures[0]
+
+
+def test_there_are_chinese_pages_about_every_way_in() -> None:
+    english = {name for name in NAMES if re.fullmatch(r"docs/(start|coming-from-.*)\.md", name)}
+    assert {name.replace("docs/", "docs/zh/") for name in english} <= set(TRANSLATED)
+
+
 # --- commands and snippets run, on drawn photographs and with a network of random weights
 
 SIDE = 64
@@ -292,10 +320,39 @@ def exports(weights: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def of_tools(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data sets as the pages about annotation tools have them."""
+    folder = tmp_path_factory.mktemp("tools")
+    photographs = drawn / "train"
+    for source, name, options in (
+        (drawn, "voc100", ("--to", "yolo", "--with-images", "copy")),
+        (drawn, "balloons", ("--to", "yolo", "--with-images", "copy")),
+        (photographs, "task/annotations.xml", ("--to", "cvat", "--with-images", "copy")),
+        (photographs, "project-1.json", ("--to", "label-studio")),
+        (photographs, "labelme", ("--to", "labelme")),
+    ):
+        assert main(["convert", str(source), str(folder / name), "--classes", "balloon", *options]) == 0
+    shutil.copytree(photographs, folder / "photos", ignore=shutil.ignore_patterns("*.json"))
+    for name, archive in (("balloons", "balloons.v1i.yolov11.zip"), ("task", "task_12.zip")):
+        made = shutil.make_archive(str(folder / name), "zip", folder / name)
+        Path(made).rename(folder / archive)
+        shutil.rmtree(folder / name)
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path: Path, weights: Path, drawn: Path, exports: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    tmp_path: Path,
+    weights: Path,
+    drawn: Path,
+    exports: Path,
+    of_tools: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """A current folder with what the documents speak of: data, photographs, runs, the published weights."""
-    shutil.copytree(exports, tmp_path, dirs_exist_ok=True)
+    for folder in (exports, of_tools):
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     shutil.copytree(drawn, tmp_path / "balloon")
     for photograph in ("party.jpg", "photos/party.jpg", "aerial.jpg"):
         (tmp_path / photograph).parent.mkdir(exist_ok=True)
@@ -304,7 +361,7 @@ def place(tmp_path: Path, weights: Path, drawn: Path, exports: Path, monkeypatch
     assert cv2.imwrite(str(tmp_path / "slide.tif"), cv2.imread(str(tmp_path / "aerial.jpg")))
     for clip in ("hall.mp4", "street.mp4"):
         write_hall(tmp_path / clip)
-    for run in ("runs/balloon", "runs/crowd", "aerostat-demo/run"):
+    for run in ("runs/balloon", "runs/balloons", "runs/crowd", "aerostat-demo/run"):
         make_run(tmp_path / run, weights)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AEROSTAT_HOME", str(tmp_path / "cache"))
@@ -338,14 +395,17 @@ def make_run(folder: Path, weights: Path) -> None:
 def run_command(command: str, weights: Path) -> None:
     """Run a command of `aerostat`, a training for one epoch of small images."""
     words = shlex.split(command)[1:]
-    if words[0] != "train":
+    if words[0] != "train" or "--dry-run" in words:
         assert main(words) == 0, command
         return
-    shutil.rmtree("runs/balloon")  # training refuses a run that is there
-    quick = ("--epochs", "1", "--batch-size", "2", "--device", "cpu", "--input-size", str(SIDE))
-    assert main([*words, *quick]) == 0, command
-    for name in ("best", "last"):  # what was trained for a second finds nothing to explain
-        shutil.copy(weights, Path("runs", "balloon", f"{name}.safetensors"))
+    run = Run(Path(words[words.index("--out") + 1] if "--out" in words else "runs/balloon"))
+    shutil.rmtree(run.path, ignore_errors=True)  # training refuses a run that is there
+    quick = {"--epochs": "1", "--batch-size": "2", "--device": "cpu", "--input-size": str(SIDE)}
+    for option in set(quick) & set(words):  # an option is given once
+        del words[words.index(option) : words.index(option) + 2]
+    assert main([*words, *itertools.chain(*quick.items())]) == 0, command
+    for path in (run.best, run.last):  # what was trained for a second finds nothing to explain
+        shutil.copy(weights, path)
 
 
 def typed_in_blocks(name: str) -> list[str]:
@@ -358,13 +418,18 @@ def typed_in_blocks(name: str) -> list[str]:
     return [line for line in typed if line.startswith(("aerostat ", "cd ")) and line not in NOT_HERE]
 
 
+def is_translation(name: str) -> bool:
+    """Return whether a document has the commands and snippets of an English one, which are run there."""
+    return name == "README.zh-CN.md" or name.startswith("docs/zh/")
+
+
 WITH_TRACKS = ("docs/tracking.md", "docs/explain-along-tracks.md")
-WITH_COMMANDS = [name for name in NAMES if typed_in_blocks(name)]
-WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python")]
+WITH_COMMANDS = [name for name in NAMES if typed_in_blocks(name) and not is_translation(name)]
+WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python") and not is_translation(name)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WITH_COMMANDS if name != "README.zh-CN.md"])
+@pytest.mark.parametrize("name", WITH_COMMANDS)
 def test_the_commands_of_a_page_run_one_after_the_other(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -378,7 +443,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WITH_PYTHON if name != "README.zh-CN.md"])
+@pytest.mark.parametrize("name", WITH_PYTHON)
 def test_the_python_of_a_page_runs(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -68,5 +68,7 @@ def pages_of_repository(root: Path) -> list[str]:
 def _section(entry: dict, known: list[str]) -> Section:
     pages: list[str] = []
     for name in entry.get("pages", ()):
-        pages += [name] if name.endswith(".md") else [page for page in known if page.startswith(f"{name}/")]
-    return Section(entry["title"], tuple(pages), tuple(_section(group, known) for group in entry.get("group", ())))
+        below = [page for page in known if page.startswith(f"{name}/")]
+        pages += [name] if name.endswith(".md") else below
+    groups = tuple(_section(group, known) for group in entry.get("group", ()))
+    return Section(entry["title"], tuple(pages), groups)

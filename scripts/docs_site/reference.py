@@ -12,7 +12,11 @@ from aerostat.cli import app
 from aerostat.training.recipe import Recipe
 from docs_site.docstrings import markdown, parsed
 
-VERBS_FIRST = "demo convert inspect lint split train study eval predict features explain export".split()
+VERBS_FIRST = (
+    *("demo", "convert", "inspect", "lint", "split", "train", "study"),
+    *("eval", "predict", "features", "explain", "export"),
+)
+"""The order of the overview; the other verbs follow."""
 
 
 def reference_pages() -> dict[str, str]:
@@ -103,15 +107,32 @@ def _signature(name: str, thing: Any) -> str:
         signature = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
-    kept = [p for p in signature.parameters.values() if p.name != "self"]
-    one = f"{name}{signature.replace(parameters=kept)}"
-    if len(one) <= 88:
-        return f"```python\n{one}\n```"
     lines: list[str] = []
-    for parameter in kept:
+    for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not any(line.startswith("*") for line in lines):
             lines.append("*")
-        lines.append(str(parameter))
+        lines.append(_argument(parameter))
     returned = signature.return_annotation
-    end = "" if returned is signature.empty else f" -> {inspect.formatannotation(returned)}"
-    return "```python\n" + f"{name}(\n" + "".join(f"    {line},\n" for line in lines) + f"){end}\n```"
+    end = "" if returned in (signature.empty, "None", None) else f" -> {_annotation(returned)}"
+    one = f"{name}({', '.join(lines)}){end}"
+    if len(one) > 88:
+        one = f"{name}(\n" + "".join(f"    {line},\n" for line in lines) + f"){end}"
+    return f"```python\n{one}\n```"
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    text = f"{stars}{parameter.name}"
+    if parameter.annotation is not parameter.empty:
+        text += f": {_annotation(parameter.annotation)}"
+    if parameter.default is parameter.empty:
+        return text
+    default = repr(parameter.default)
+    return f"{text} = {'...' if default.startswith('<') else default}"
+
+
+def _annotation(annotation: Any) -> str:
+    """Return a type as it is written in the code, which keeps its types as text."""
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)

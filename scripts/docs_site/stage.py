@@ -1,8 +1,7 @@
-"""Pages of one language in a folder of their own, with links of the site in place of links of the repository."""
+"""Pages of one language in a folder of their own, with links of the site in place of the repository's."""
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import shutil
@@ -141,4 +140,4 @@ class _Links:
         depth = self.place.removesuffix("index.md").count("/") + (not self.place.endswith("index.md"))
         up = depth + bool(LANGUAGES[self.language])
         other = next(language for language, name in HOME.items() if name == home)
-        return os.path.join("../" * up or "./", LANGUAGES[other])
+        return ("../" * up or "./") + LANGUAGES[other]

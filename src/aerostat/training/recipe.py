@@ -169,6 +169,7 @@ class ScheduleRecipe:
     Args:
         epochs: passes over the training images.
         warmup_iterations: linear rise of the learning rate from `warmup_factor` of it.
+        warmup_factor: share of the learning rate at which the warm-up begins.
         cosine_start: share of the run after which the learning rate falls along a cosine.
         final_lr_factor: of the learning rate at the end of the cosine.
         freeze_share: share of the run, from its start, in which `model.freeze` holds.
