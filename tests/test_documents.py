@@ -246,7 +246,8 @@ def test_both_readmes_have_the_same_sections_commands_and_code() -> None:
     assert lines(ours) == lines(theirs)
     items = [re.findall(r"^- \*\*(\w+)\*\*", text, re.MULTILINE) for text in (ours, theirs)]
     assert items[0] == items[1]
-    targets = [set(links(text)) - {"README.md", "README.zh-CN.md"} for text in (ours, theirs)]
+    english = [re.sub(r"\(docs/zh/", "(docs/", text) for text in (ours, theirs)]
+    targets = [set(links(text)) - {"README.md", "README.zh-CN.md"} for text in english]
     assert targets[0] == targets[1]
 
 
@@ -284,6 +285,14 @@ def test_a_chinese_page_has_the_commands_outputs_and_figures_of_its_english_page
     assert set(spans(theirs)) ^ set(spans(ours)) == set()
     figures = [sorted(re.findall(r"\d+\.\d+", prose(text))) for text in (ours, theirs)]
     assert figures[1] == figures[0]
+
+
+def test_the_chinese_pages_lead_to_chinese_pages() -> None:
+    for name in ("README.zh-CN.md", *TRANSLATED):
+        folder = (ROOT / name).parent
+        targets = [(folder / link.partition("#")[0]).resolve() for link in links(text_of(name))]
+        names = {target.relative_to(ROOT).as_posix() for target in targets if target.is_relative_to(ROOT)}
+        assert {n for n in names if n.replace("docs/", "docs/zh/", 1) in TRANSLATED} == set(), name
 
 
 def test_there_are_chinese_pages_about_every_way_in() -> None:
@@ -328,7 +337,7 @@ def of_tools(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source, name, options in (
         (drawn, "voc100", ("--to", "yolo", "--with-images", "copy")),
         (drawn, "balloons", ("--to", "yolo", "--with-images", "copy")),
-        (photographs, "task/annotations.xml", ("--to", "cvat", "--with-images", "copy")),
+        (photographs, "task", ("--to", "cvat", "--with-images", "copy")),
         (photographs, "project-1.json", ("--to", "label-studio")),
         (photographs, "labelme", ("--to", "labelme")),
     ):

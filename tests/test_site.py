@@ -97,6 +97,15 @@ def test_a_page_without_a_translation_is_taken_in_english(repository: Path, tmp_
     assert '<a href="../">English</a>' in (tmp_path / "zh" / "index.md").read_text("utf-8")
 
 
+def test_an_anchor_of_an_english_page_is_that_of_the_translated_heading(
+    repository: Path, tmp_path: Path
+) -> None:
+    (repository / "docs" / "zh" / "two.md").write_text("# 二\n\n## 部分\n", "utf-8")
+    (repository / "docs" / "zh" / "one.md").unlink()
+    stage_pages(repository, tmp_path / "zh", "zh", PAGES, {})
+    assert "[two](two.md#部分)" in (tmp_path / "zh" / "one.md").read_text("utf-8")
+
+
 def test_a_link_to_a_missing_file_ends_the_build(repository: Path, tmp_path: Path) -> None:
     (repository / "docs" / "one.md").write_text("# One\n\n[three](three.md)\n")
     with pytest.raises(SystemExit, match=r"docs/one\.md links to three\.md"):
@@ -137,7 +146,7 @@ def test_every_recipe_field_has_its_default_and_its_meaning(generated: dict[str,
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.*) \|$", generated["reference/recipe.md"], re.MULTILINE))
     fields = {f"{section}.{key}" for section, values in Recipe().to_dict().items() for key in values}
     assert set(rows) == fields
-    assert all(row.split(" | ")[-1] for row in rows.values())
+    assert all(row.split(" | ")[0] for row in rows.values())
     assert "`32`" in rows["optim.batch_size"] and "`bf16-mixed`" in rows["optim.precision"]
 
 

@@ -58,12 +58,12 @@ def recipe_page() -> str:
         parts = parsed(section)
         lines += [f"## {field.name}", str(parts.short_description)]
         about = {n: p.description for p in parts.params for n in re.split(r",\s*", p.arg_name)}
-        rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
+        rows = ["| field | meaning | default | type |", "|---|---|---|---|"]
         for entry in dataclasses.fields(section):
             kind = _kind(get_type_hints(section)[entry.name])
             default = f"`{entry.default!r}`"
             meaning = " ".join((about.get(entry.name) or "").split())
-            rows.append(f"| `{field.name}.{entry.name}` | {kind} | {default} | {meaning} |")
+            rows.append(f"| `{field.name}.{entry.name}` | {meaning} | {default} | {kind} |")
         lines.append("\n".join(rows))
     return "\n\n".join(lines) + "\n"
 

@@ -92,6 +92,16 @@ def title_of(text: str) -> str:
     return found[1].replace("`", "") if found else ""
 
 
+def anchors_of(text: str) -> list[str]:
+    """Return the anchors of the headings in order, as the site and the host of the project name them.
+
+    >>> anchors_of("# A page\\n\\n## TFLite, ncnn\\n\\n## 不装 aerostat")
+    ['a-page', 'tflite-ncnn', '不装-aerostat']
+    """
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-") for words in headings]
+
+
 def map_links(text: str, change: Callable[[str, str, str], str]) -> str:
     """Return a page with each link and picture outside of code replaced.
 
@@ -133,7 +143,19 @@ class _Links:
                 raise SystemExit(f"{self.source} links to {target}, which is missing.")
             return words  # a source file: it has no page
         relative = posixpath.relpath(place, posixpath.dirname(self.place) or ".")
-        return f"{mark}[{words}]({relative}{'#' * bool(anchor)}{anchor})"
+        return f"{mark}[{words}]({relative}{'#' * bool(anchor)}{self._translated_anchor(path, anchor)})"
+
+    def _translated_anchor(self, path: str, anchor: str) -> str:
+        """Return the anchor in the translation of the page that a link leads to.
+
+        A page that is shown in English names English headings. A translation has as many headings in the
+        same order.
+        """
+        other = translated(self.root, path, self.language)
+        if not anchor or other == path:
+            return anchor
+        ours, theirs = (anchors_of((self.root / name).read_text("utf-8")) for name in (path, other))
+        return theirs[ours.index(anchor)] if anchor in ours and len(ours) == len(theirs) else anchor
 
     def _other_home(self, home: str) -> str:
         """Return the address of another language's first page, from a page with an address that ends in /."""
