@@ -401,9 +401,11 @@ def make_run(folder: Path, weights: Path) -> None:
         shutil.copy(weights, path)
 
 
-def run_command(command: str, weights: Path) -> None:
-    """Run a command of `aerostat`, a training for one epoch of small images."""
+def run_command(command: str, weights: Path, trains: bool = True) -> None:
+    """Run a command of `aerostat`, a training for one epoch of small images, or up to its recipe only."""
     words = shlex.split(command)[1:]
+    if words[0] == "train" and not trains and "--dry-run" not in words:
+        words.append("--dry-run")
     if words[0] != "train" or "--dry-run" in words:
         assert main(words) == 0, command
         return
@@ -447,8 +449,8 @@ def test_the_commands_of_a_page_run_one_after_the_other(
     for command in typed_in_blocks(name):
         if command.startswith("cd "):
             monkeypatch.chdir(command.removeprefix("cd "))
-        else:
-            run_command(command, weights)
+        else:  # pages about data differ in the data that they read
+            run_command(command, weights, trains="/coming-from-" not in name)
 
 
 @pytest.mark.slow

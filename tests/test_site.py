@@ -1,7 +1,6 @@
 """The documentation site: what `scripts/build_site.py` makes of the pages. `.ci/run` builds it as a whole."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,11 +13,13 @@ from aerostat.training.recipe import Recipe
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from build_site import run_zensical  # noqa: E402
 from docs_site.check import broken_links  # noqa: E402
 from docs_site.llms import write_llms_txt  # noqa: E402
 from docs_site.navigation import read_navigation  # noqa: E402
 from docs_site.reference import command_pages, python_pages, recipe_page  # noqa: E402
 from docs_site.stage import map_links, place_of, stage_pages  # noqa: E402
+from docs_site.zensical_config import write_config  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -187,13 +188,30 @@ def test_llms_txt_lists_the_pages_with_their_headings(repository: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_site_builds_in_both_languages_and_can_be_searched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_pages_are_built_and_can_be_searched(repository: Path, tmp_path: Path, language: str) -> None:
     pytest.importorskip("zensical", reason="the extra [docs] is not installed")
-    script = [sys.executable, str(ROOT / "scripts" / "build_site.py"), "--out", str(tmp_path / "site")]
-    done = subprocess.run(script, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for folder, title, word in (("", "Instance masks", "training"), ("zh", "实例掩码", "训练")):
-        site = tmp_path / "site" / folder
-        assert title in (site / "masks" / "index.html").read_text("utf-8")
-        assert word in (site / "search.json").read_text("utf-8")
-        assert title in (site / "llms.txt").read_text("utf-8")
+    built = build_language(repository, tmp_path, language)
+    title = {"en": "One", "zh": "一"}[language]
+    assert f'<h1 id="{title.lower()}">{title}' in (built / "one" / "index.html").read_text("utf-8")
+    assert {"en": "Part", "zh": "这里"}[language] in (built / "search.json").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["two.md#no-such-part", "#no-such-part"])
+def test_a_link_to_a_missing_heading_ends_the_build(repository: Path, tmp_path: Path, link: str) -> None:
+    pytest.importorskip("zensical", reason="the extra [docs] is not installed")
+    (repository / "docs" / "one.md").write_text(f"# One\n\n[two]({link})\n")
+    with pytest.raises(SystemExit, match="anchor does not exist"):
+        build_language(repository, tmp_path, "en")
+
+
+def build_language(repository: Path, tmp_path: Path, language: str) -> Path:
+    """Return the folder of the built site of one language."""
+    path = tmp_path / "navigation.toml"
+    path.write_text('[[section]]\ntitle = { en = "All", zh = "全部" }\npages = ["docs"]\n')
+    sections = read_navigation(path, repository, ())
+    stage = stage_pages(repository, tmp_path / language, language, PAGES, {})
+    template = ROOT / "scripts" / "docs_site" / "zensical.toml"
+    run_zensical(write_config(template, stage, sections, url=None))
+    return tmp_path / f"built-{language}"
