@@ -125,7 +125,7 @@ def test_links_in_code_stay() -> None:
         ("README.md", "index.md"),
         ("docs/zh/masks.md", "masks.md"),
         ("docs/decisions/README.md", "decisions/index.md"),
-        ("benchmarks/int8.md", "results/int8.md"),
+        ("benchmarks/int8.md", "benchmarks/int8.md"),
         ("CONTRIBUTING.md", "contributing.md"),
     ],
 )

@@ -69,11 +69,10 @@ def place_of(page: str) -> str:
     """Return where a page of the repository stands on the site.
 
     >>> place_of("docs/masks.md"), place_of("benchmarks/README.md"), place_of("CHANGELOG.md")
-    ('masks.md', 'results/index.md', 'changelog.md')
+    ('masks.md', 'benchmarks/index.md', 'changelog.md')
     """
     folder, _, name = page.rpartition("/")
     folder = re.sub(r"^docs(/zh)?(/|$)", "", folder)
-    folder = "results" if folder == "benchmarks" else folder
     name = "index.md" if name in ("README.md", "README.zh-CN.md") else name.lower()
     return posixpath.join(folder, name)
 
