@@ -32,8 +32,9 @@ class Notes:
     def begin(self, beginning):
         self._note("begin", beginning.after.iteration)
 
-    def figures(self, figures, place):
-        self._note("figures", dict(figures), place.iteration)
+    def figures(self, measured):
+        for one in measured:
+            self._note("figures", dict(one.figures), one.place.iteration)
 
     def picture(self, name, picture_bgr, place):
         self._note("picture", name, picture_bgr.shape[2], place.iteration)

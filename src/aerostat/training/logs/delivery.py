@@ -18,7 +18,7 @@ from aerostat.text import counted
 from aerostat.training.logs.figures import figures_of
 from aerostat.training.logs.pictures import Example
 from aerostat.training.logs.redaction import redacted
-from aerostat.training.logs.tracker import Beginning, Place, Tracker
+from aerostat.training.logs.tracker import Beginning, Measured, Place, Tracker
 from aerostat.training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -29,17 +29,23 @@ RETRY_S = 30.0
 """Seconds between two attempts to begin."""
 
 
+MAX_TOGETHER = 100
+"""Records that are delivered together, if as many wait."""
+
+
 @dataclass(frozen=True)
 class Item:
     """Something to deliver.
 
     Args:
         kind: record, picture or file; empty for the end itself.
-        deliver: brings it to the tracker.
+        deliver: brings it to the tracker; a record has figures in its place.
+        measured: the figures of a record.
     """
 
     kind: str
-    deliver: Callable[[], None]
+    deliver: Callable[[], None] | None = None
+    measured: Measured | None = None
 
 
 class Delivery:
@@ -68,7 +74,7 @@ class Delivery:
         self._run: Run | None = None
         self._place = Place(0, 1)
         self._held = self._finished = self._warned = self._deserted = False
-        self._busy_with = ""  # kind of the item that is being delivered
+        self._taken: list[str] = []  # kinds of the items that are no longer in the queue, nor delivered
         self._began, self._ending = threading.Event(), threading.Event()
         self._lost: Counter[str] = Counter()
 
@@ -89,9 +95,9 @@ class Delivery:
         epoch, iteration = record.get("epoch"), record.get("iteration", self._place.iteration)
         if is_number(epoch) and is_number(iteration):
             self._place = Place(int(iteration), int(epoch))
-        place, figures = self._place, figures_of(record)
+        figures = figures_of(record)
         if figures:
-            self._put(Item("record", lambda: self.tracker.figures(figures, place)))
+            self._put(Item("record", measured=Measured(figures, self._place, time.time())))
 
     def show(self, examples: Sequence[Example]) -> None:
         """Queue pictures of a validation; they are read and drawn in the thread."""
@@ -139,7 +145,7 @@ class Delivery:
         late = self._thread.is_alive()
         self._thread, self._deserted = None, late
         if late:
-            self._lost.update([self._busy_with, *(item.kind for item in [*self._queue.queue])])
+            self._lost.update([*self._taken, *(item.kind for item in [*self._queue.queue])])
             try:
                 self.tracker.abandon()
             except Exception as error:
@@ -182,17 +188,36 @@ class Delivery:
             while not self._queue.empty():
                 self._lost[self._queue.get_nowait().kind] += 1
             return
+        item: Item | None = None
         while True:
-            item = self._queue.get()
-            self._busy_with = item.kind
+            item = item or self._queue.get()
+            measured, following = self._records_from(item)
+            kinds = ["record"] * len(measured) or [item.kind]
+            self._taken = [*kinds, following.kind] if following else kinds
             try:
-                item.deliver()
+                if measured:
+                    self.tracker.figures(measured)
+                elif item.deliver:
+                    item.deliver()
             except Exception as error:
-                self._lost[item.kind] += 1
+                self._lost.update(kinds)
                 self._warn(error, "the run goes on, and some of it may be missing there")
-            self._busy_with = ""
+            self._taken = self._taken[len(kinds) :]
             if not item.kind:
                 return
+            item = following
+
+    def _records_from(self, item: Item) -> tuple[list[Measured], Item | None]:
+        """Return the figures of an item and of records that wait behind it, and what is next, if known."""
+        measured: list[Measured] = []
+        following: Item | None = item
+        while following and following.measured and len(measured) < MAX_TOGETHER:
+            measured.append(following.measured)
+            try:
+                following = self._queue.get_nowait()
+            except queue.Empty:
+                following = None
+        return measured, following if measured else None
 
     def _begin(self, beginning: Beginning) -> bool:
         """Begin, as often as it takes; returns False if the run ended before that."""
@@ -215,7 +240,7 @@ class Delivery:
 
 def _reason(error: Exception) -> str:
     """Return what an error says, in one line and without secrets."""
-    text = redacted(" ".join(str(error).split()))
+    text = redacted(" ".join(str(error)[:10_000].split()))
     return f"{type(error).__name__}: {text}"[:300]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from aerostat.training.logs.figures import parameters_of
 from aerostat.training.logs.redaction import redacted
-from aerostat.training.logs.tracker import DEADLINE_S, Beginning, Place, require_package
+from aerostat.training.logs.tracker import DEADLINE_S, Beginning, Measured, Place, require_package
 
 FOLDER = "mlruns"
 """Folder beside the run's directory, if no store is named."""
@@ -27,6 +26,8 @@ QUIET = {
 """Variables that are set unless the user has set them, before MLflow is imported."""
 MAX_PARAMETERS = 100
 """Parameters in one request; MLflow's own limit."""
+MAX_METRICS = 1000
+"""Metrics in one request; MLflow's own limit."""
 NAME = "mlflow"
 
 
@@ -104,14 +105,17 @@ class MLflow:
         for start in range(0, len(values), MAX_PARAMETERS):
             self._client.log_batch(self._run_id, params=values[start : start + MAX_PARAMETERS])
 
-    def figures(self, figures: Mapping[str, float], place: Place) -> None:
-        """Send metrics in one request."""
+    def figures(self, measured: Sequence[Measured]) -> None:
+        """Send metrics in as few requests as MLflow allows."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        values = {**figures, "epoch": float(place.epoch)}
-        metrics = [Metric(name, value, now, place.iteration) for name, value in values.items()]
-        self._client.log_batch(self._run_id, metrics=metrics)
+        metrics = [
+            Metric(name, value, int(one.time_s * 1000), one.place.iteration)
+            for one in measured
+            for name, value in {**one.figures, "epoch": float(one.place.epoch)}.items()
+        ]
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._client.log_batch(self._run_id, metrics=metrics[start : start + MAX_METRICS])
 
     def picture(self, name: str, picture_bgr: NDArray[np.uint8], place: Place) -> None:
         """Send a picture as a JPEG file in a folder of its epoch."""

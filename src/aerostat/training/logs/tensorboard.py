@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.training.logs.figures import parameters_of
-from aerostat.training.logs.tracker import DEADLINE_S, Beginning, Place, require_package
+from aerostat.training.logs.tracker import DEADLINE_S, Beginning, Measured, Place, require_package
 
 FLUSH_S = 10
 """Seconds after which figures are on the disk."""
@@ -56,10 +56,11 @@ class TensorBoard:
             self._writer.file_writer.add_summary(part)
         self._writer.add_text("recipe", f"```toml\n{beginning.recipe.to_toml()}```", 0)
 
-    def figures(self, figures: Mapping[str, float], place: Place) -> None:
+    def figures(self, measured: Sequence[Measured]) -> None:
         """Write scalars."""
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, place.iteration)
+        for one in measured:
+            for name, value in one.figures.items():
+                self._writer.add_scalar(name, value, one.place.iteration, one.time_s)
 
     def picture(self, name: str, picture_bgr: NDArray[np.uint8], place: Place) -> None:
         """Write a picture as JPEG; PNG would be ten times as large."""

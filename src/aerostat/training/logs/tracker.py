@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -35,6 +35,21 @@ class Place:
 
     iteration: int
     epoch: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one iteration or validation.
+
+    Args:
+        figures: finite values by name, such as ``train/loss``.
+        place: where in the run.
+        time_s: seconds since 1970.
+    """
+
+    figures: Mapping[str, float]
+    place: Place
+    time_s: float
 
 
 @dataclass(frozen=True)
@@ -91,8 +106,8 @@ class Tracker(Protocol):
     def begin(self, beginning: Beginning) -> None:
         """Begin a run, or go on with one. It is called again if it fails."""
 
-    def figures(self, figures: Mapping[str, float], place: Place) -> None:
-        """Take finite figures by name, such as ``train/loss``."""
+    def figures(self, measured: Sequence[Measured]) -> None:
+        """Take figures, in order; those that waited come together."""
 
     def picture(self, name: str, picture_bgr: NDArray[np.uint8], place: Place) -> None:
         """Take a picture (H, W, 3); the name is that of a file without suffix."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aerostat.errors import InputError
 from aerostat.training.logs.figures import parameters_of, plain_name
 from aerostat.training.logs.redaction import redacted
-from aerostat.training.logs.tracker import DEADLINE_S, Beginning, Place, require_package
+from aerostat.training.logs.tracker import DEADLINE_S, Beginning, Measured, Place, require_package
 
 QUIET = {
     "WANDB_ERROR_REPORTING": "false",  # reports of usage and of errors to W&B
@@ -103,9 +103,10 @@ class WandB:
         self._run.define_metric("iteration", hidden=True)
         self._run.define_metric("*", step_metric="iteration")
 
-    def figures(self, figures: Mapping[str, float], place: Place) -> None:
+    def figures(self, measured: Sequence[Measured]) -> None:
         """Log figures over iterations."""
-        self._run.log({**figures, "iteration": place.iteration, "epoch": place.epoch})
+        for one in measured:
+            self._run.log({**one.figures, "iteration": one.place.iteration, "epoch": one.place.epoch})
 
     def picture(self, name: str, picture_bgr: NDArray[np.uint8], place: Place) -> None:
         """Log a picture as JPEG."""
