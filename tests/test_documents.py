@@ -342,8 +342,10 @@ def run_command(command: str, weights: Path) -> None:
         assert main(words) == 0, command
         return
     shutil.rmtree("runs/balloon")  # training refuses a run that is there
-    quick = ("--epochs", "1", "--batch-size", "2", "--device", "cpu", "--input-size", str(SIDE))
-    assert main([*words, *quick]) == 0, command
+    quick = {"--epochs": "1", "--batch-size": "2", "--device": "cpu", "--input-size": str(SIDE)}
+    for option in quick.keys() & set(words):
+        del words[words.index(option) : words.index(option) + 2]
+    assert main([*words, *itertools.chain(*quick.items())]) == 0, command
     for name in ("best", "last"):  # what was trained for a second finds nothing to explain
         shutil.copy(weights, Path("runs", "balloon", f"{name}.safetensors"))
 
