@@ -28,6 +28,7 @@ PERMISSIVE = {
     *(
         "Apache-2.0",
         "MIT",
+        "MIT-0",
         "MIT-CMU",
         "BSD",
         "BSD-2-Clause",

@@ -443,7 +443,17 @@ def is_translation(name: str) -> bool:
     return name == "README.zh-CN.md" or name.startswith("docs/zh/")
 
 
-WITH_TRACKS = ("docs/tracking.md", "docs/explain-along-tracks.md")
+def require_extras(name: str) -> None:
+    """Skip the test of a page whose extras are not installed."""
+    needed = {
+        "docs/tracking.md": ("lap",),
+        "docs/explain-along-tracks.md": ("lap",),
+        "docs/trackers.md": ("tensorboard", "mlflow", "wandb"),
+    }
+    for package in needed.get(name, ()):
+        pytest.importorskip(package, reason="an extra of this page is not installed")
+
+
 WITH_COMMANDS = [name for name in NAMES if typed_in_blocks(name) and not is_translation(name)]
 WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python") and not is_translation(name)]
 
@@ -453,8 +463,7 @@ WITH_PYTHON = [name for name in NAMES if blocks(text_of(name), "python") and not
 def test_the_commands_of_a_page_run_one_after_the_other(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    if name in WITH_TRACKS:
-        pytest.importorskip("lap", reason="the extra [tracking] is not installed")
+    require_extras(name)
     for command in typed_in_blocks(name):
         if command.startswith("cd "):
             monkeypatch.chdir(command.removeprefix("cd "))
@@ -468,8 +477,7 @@ def test_the_python_of_a_page_runs(
     place: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """In the folder to which the page's commands lead."""
-    if name in WITH_TRACKS:
-        pytest.importorskip("lap", reason="the extra [tracking] is not installed")
+    require_extras(name)
     train = aerostat.train
 
     def quickly(*arguments: Any, **options: Any) -> Run:

@@ -1,5 +1,6 @@
 """The verb `train`."""
 
+import importlib.util
 import json
 import tomllib
 from pathlib import Path
@@ -194,3 +195,17 @@ def test_without_a_val_split_the_last_weights_are_kept_and_used(aerostat, tmp_pa
     figures = aerostat("eval", "run", data, "--json")
     assert (figures.code, figures.document["images"]) == (0, 3)
     assert "there is no val split: evaluating on train" in figures.err
+
+
+def test_an_unknown_tracker_is_refused(aerostat, via, assert_refused):
+    assert_refused(aerostat("train", via, "--classes", "disc", "--log", "sheet"), "sheet", "tensorboard")
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_run(
+    aerostat, via, assert_refused, monkeypatch, tree
+):
+    find, before = importlib.util.find_spec, tree(via.parent)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else find(name))
+    words = ["--classes", "disc", "--weights", "", "--log", "wandb"]
+    assert_refused(aerostat("train", via, *words), "pip install 'aerostat[wandb]'")
+    assert tree(via.parent) == before

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     from aerostat.datasets.dataset import Dataset
     from aerostat.migration import Migration
     from aerostat.runs.directory import Run
+    from aerostat.training.logs import Delivery
     from aerostat.training.plan import TrainRequest
+
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
 @app.command(sort_key=4, usage="Usage: aerostat train DATA [OPTIONS]")
@@ -47,6 +52,7 @@ def train(
     val: Annotated[float | None, Parameter(show_default=False)] = None,
     out: Path | None = None,
     resume: Path | None = None,
+    log: Annotated[list[TrackerName] | None, Parameter(negative=(), show_default=False)] = None,
     dry_run: Flag = False,
 ) -> None:
     """Fine-tune RTMDet on annotated images.
@@ -66,6 +72,10 @@ def train(
         Run directory, which must not exist; by default runs/NAME-OF-DATA.
     resume:
         Go on with this run directory. DATA is read again from where it was, unless it is given.
+    log:
+        Also log to this experiment tracker; may be repeated. Each needs its extra: pip install
+        'aerostat[mlflow]'. MLFLOW_TRACKING_URI and WANDB_MODE=online name a server; without them nothing
+        leaves this machine.
     dry_run:
         Print the data card and the resolved recipe, and train nothing.
     """
@@ -79,8 +89,8 @@ def train(
         own = {**given_options(start), **given_options(fields), "--val": typed, "--out": out}
         own["--dry-run"] = dry_run
         refuse(own, "cannot go with --resume, which goes on with the run's own recipe")
-        with leaving_at_once(lambda: COMMANDS.what_is_left(Run(resume))):
-            _resume(Run(resume), read(data, reading) if data else None, reading, several)
+        with leaving_at_once(lambda: COMMANDS.what_is_left(Run(resume))), _logging_to(log) as loggers:
+            _resume(Run(resume), read(data, reading) if data else None, reading, several, loggers)
         return
     if data is None:
         words = bool(reading.classes)
@@ -100,7 +110,7 @@ def train(
         print(planned.recipe.to_toml(), end="")
         return
     run = _free_run(out, data)
-    with leaving_at_once(lambda: COMMANDS.what_is_left(Run(run))):
+    with leaving_at_once(lambda: COMMANDS.what_is_left(Run(run))), _logging_to(log) as loggers:
         from aerostat.training.runner import RunOptions, start_run
 
         dataset = read(data, reading)
@@ -108,9 +118,26 @@ def train(
             dataset,
             run,
             replace(_for_data(request, migration, dataset), val=val),
-            RunOptions(strict=reading.strict, commands=COMMANDS, nodes=several.nodes),
+            RunOptions(loggers, strict=reading.strict, commands=COMMANDS, nodes=several.nodes),
         )
         write_page(trained, dataset)
+
+
+@contextmanager
+def _logging_to(names: list[TrackerName] | None) -> Iterator[tuple[Delivery, ...]]:
+    """Yield loggers of a run for the trackers that were asked for; they are ended with the block.
+
+    Raises:
+        InputError: a tracker is not installed, or it has no credentials.
+    """
+    if not names:
+        yield ()
+        return
+    from aerostat.training.logs import Delivery, MLflow, TensorBoard, WandB
+
+    trackers = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(Delivery(trackers[name]())) for name in dict.fromkeys(names))
 
 
 def _migration(data: Path) -> Migration | None:
@@ -152,7 +179,9 @@ def _for_data(request: TrainRequest, migration: Migration | None, dataset: Datas
     return replace(request, recipe=migrate(migration.config, train_images=images).recipe)
 
 
-def _resume(run: Run, data: Dataset | None, reading: Read, several: Several) -> None:
+def _resume(
+    run: Run, data: Dataset | None, reading: Read, several: Several, loggers: tuple[Delivery, ...]
+) -> None:
     """Resume a run, on its own data unless others are given, and write its page.
 
     A run that was killed while its page was written gets the page alone.
@@ -167,7 +196,7 @@ def _resume(run: Run, data: Dataset | None, reading: Read, several: Several) -> 
     if lacks_page(run):
         print(report(run, data, commands=COMMANDS))
     else:
-        options = RunOptions(commands=COMMANDS, devices=several.devices, nodes=several.nodes)
+        options = RunOptions(loggers, commands=COMMANDS, devices=several.devices, nodes=several.nodes)
         write_page(resume_run(run, data, options), data)
 
 

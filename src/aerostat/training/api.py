@@ -9,6 +9,7 @@ from typing import Any
 from aerostat.datasets.dataset import Dataset
 from aerostat.runs.directory import Run
 from aerostat.training.loggers import Logger
+from aerostat.training.logs.tracker import Tracker
 from aerostat.training.plan import TrainRequest
 from aerostat.training.recipe import Recipe, values_of_fields
 from aerostat.training.runner import RunOptions, resume_run, start_run
@@ -21,7 +22,7 @@ def train(
     model: str | None = None,
     weights: str | None = None,
     out: Path | str = "runs/train",
-    loggers: Sequence[Logger] = (),
+    loggers: Sequence[Logger | Tracker] = (),
     progress: bool = True,
     **fields: Any,
 ) -> Run:
@@ -37,8 +38,8 @@ def train(
         weights: a file, run or zoo name; empty for fresh weights. None takes the recipe's, else the zoo's if
             they are in the cache.
         out: the run directory; it must not exist.
-        loggers: receive the records of the run, in addition to ``metrics.jsonl``; see
-            `aerostat.training.loggers.Logger`.
+        loggers: receive the records of the run, in addition to ``metrics.jsonl``: trackers of
+            `aerostat.training.logs`, or any `aerostat.training.loggers.Logger`.
         progress: whether progress is shown.
         **fields: recipe fields by name, such as `epochs`, `batch_size` (of the optimiser), `input_size`,
             `lr`, `seed`, `device`, `devices`, `precision`, `freeze`. Presets derive warm-up and stage 2 from
@@ -72,7 +73,7 @@ def resume(
     run: Run | Path | str,
     data: Dataset | None = None,
     *,
-    loggers: Sequence[Logger] = (),
+    loggers: Sequence[Logger | Tracker] = (),
     progress: bool = True,
     devices: int | None = None,
     nodes: int = 1,

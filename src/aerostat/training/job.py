@@ -11,6 +11,7 @@ from aerostat.datasets.records import Split
 from aerostat.runs.commands import PYTHON, Commands
 from aerostat.runs.directory import Run
 from aerostat.training.loggers import Logger
+from aerostat.training.logs.tracker import Tracker
 from aerostat.training.recipe import Recipe
 
 
@@ -37,7 +38,7 @@ class Job:
     origin: Mapping[str, Any] = field(default_factory=dict)
     held_out: float = 0.0
     run_files: Mapping[Path, str] = field(default_factory=dict)
-    loggers: Sequence[Logger] = ()
+    loggers: Sequence[Logger | Tracker] = ()
     commands: Commands = PYTHON
 
     @property

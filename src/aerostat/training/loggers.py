@@ -1,7 +1,8 @@
 """Loggers: where the records of a run go while it lasts.
 
 A logger for another tracker is one class with the three methods of `Logger`, given to
-``aerostat.train(..., loggers=(MyLogger(),))``. No other file changes.
+``aerostat.train(..., loggers=(MyLogger(),))``. No other file changes. A `Tracker` can be given in its place:
+it is then called in a thread of its own and cannot slow the run (`aerostat.training.logs`).
 
 Text for people goes through `logging`, under the names of the modules. It needs no logger of a run.
 """
@@ -10,10 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from aerostat.runs.directory import Run
 from aerostat.text import counted
+from aerostat.training.logs.delivery import Delivery
+from aerostat.training.logs.pictures import Example
+from aerostat.training.logs.tracker import Tracker
 from aerostat.training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -58,6 +62,14 @@ class Logger(Protocol):
 
     def close(self) -> None:
         """End: the run has finished, was stopped or has failed."""
+
+
+@runtime_checkable
+class PictureLogger(Protocol):
+    """A logger that also takes pictures of validations."""
+
+    def show(self, examples: Sequence[Example]) -> None:
+        """Take photographs of the validation that was recorded last, with labels and detections."""
 
 
 class MetricsFile:
@@ -113,13 +125,16 @@ class Loggers:
     Args:
         run: its directory.
         recipe: resolved.
-        loggers: the loggers, in order; each is started before its first record.
+        loggers: in order; each is started before its first record. A tracker gets a thread of its own.
         active: whether this is the process of the run that logs; in others nothing happens.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, loggers: Sequence[Logger], *, active: bool = True) -> None:
+    def __init__(
+        self, run: Run, recipe: Recipe, loggers: Sequence[Logger | Tracker], *, active: bool = True
+    ) -> None:
         self.run, self.recipe, self.active = run, recipe, active
-        self._waiting = list(loggers) if active else []
+        chosen = loggers if active else ()
+        self._waiting = [Delivery(one) if isinstance(one, Tracker) else one for one in chosen]
         self._started: list[Logger] = []
         self._warned: set[int] = set()
 
@@ -131,6 +146,15 @@ class Loggers:
                 logger.log(record)
             except Exception as error:
                 self._warn_of(logger, error, "some records may be missing there")
+
+    def show(self, examples: Sequence[Example]) -> None:
+        """Send photographs of the last validation to the loggers that take pictures."""
+        for logger in self._started:
+            if isinstance(logger, PictureLogger):
+                try:
+                    logger.show(examples)
+                except Exception as error:
+                    self._warn_of(logger, error, "some pictures may be missing there")
 
     def warn(self, text: str, *, epoch: int, iteration: int = 0) -> None:
         """Warn the user, and send the warning to every logger.

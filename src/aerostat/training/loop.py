@@ -31,6 +31,7 @@ from aerostat.training.epoch_log import EpochLog
 from aerostat.training.glibc import kept_memory
 from aerostat.training.job import Job
 from aerostat.training.loggers import Loggers, MetricsFile
+from aerostat.training.logs.pictures import examples_of
 from aerostat.training.machine import memory_mb, thread_count
 from aerostat.training.monitor import Monitor
 from aerostat.training.position import Position
@@ -231,6 +232,7 @@ class Trainer:
             for place, why in sorted(share.unreadable.items()):
                 self._leave_out(split.images[place].file_name, why)
             self.record(score(share, split, all_objects=bool(recipe.data.slices)))
+            self.loggers.show(examples_of(split, share.detections))
         position = self.position
         position.stale, position.stopped_early = self.fabric.broadcast(
             (position.stale, position.stopped_early)

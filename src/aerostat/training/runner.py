@@ -30,6 +30,7 @@ from aerostat.text import counted
 from aerostat.training.finish import run_to_end
 from aerostat.training.job import Job
 from aerostat.training.loggers import Logger
+from aerostat.training.logs.tracker import Tracker
 from aerostat.training.loop import Trainer
 from aerostat.training.machine import describe_environment, environment_line, is_main_process
 from aerostat.training.plan import (
@@ -70,7 +71,7 @@ class RunOptions:
         nodes: machines.
     """
 
-    loggers: Sequence[Logger] = ()
+    loggers: Sequence[Logger | Tracker] = ()
     progress: bool = True
     strict: bool = False
     commands: Commands = PYTHON
