@@ -87,13 +87,14 @@ class WandB:
 
         known = beginning.remembered(NAME).get("id") if beginning.resumed else None
         name = beginning.run.path.resolve().name
+        mode: Any = self.chosen_mode  # one of MODES
         self._run = wandb.init(
             project=self.project or os.environ.get("WANDB_PROJECT") or "aerostat",
             id=known if isinstance(known, str) else None,
             resume="allow" if isinstance(known, str) else None,
             name=os.environ.get("WANDB_NAME") or name,
             dir=str(beginning.run.path),
-            mode=self.chosen_mode,
+            mode=mode,
             config={
                 key: redacted(value) if isinstance(value, str) else value
                 for key, value in parameters_of(beginning.recipe).items()
