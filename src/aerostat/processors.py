@@ -17,8 +17,8 @@ THREADS = "OMP_NUM_THREADS"
 def usable_processors() -> int:
     """Return how many processors this process may use, at least 1.
 
-    The affinity counts, as `taskset` and Docker's `--cpuset-cpus` set it, and the quota, as Docker's `--cpus`
-    and the limits of Kubernetes set it. A quota of one and a half is two: the second thread uses the rest.
+    The affinity counts, as `taskset` sets it, and the quota, as Docker and the limits of Kubernetes set it.
+    A quota of one and a half is two: the second thread uses the rest.
     """
     granted = processor_quota()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -211,7 +211,8 @@ class NotebookBar:
         """Draw the empty bar."""
         from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
 
-        self._handle = display(self._content(0, ""), raw=True, display_id=True)
+        show: Any = display  # IPython has types in some versions only
+        self._handle = show(self._content(0, ""), raw=True, display_id=True)
         return self
 
     def __exit__(self, *_: object) -> None:
