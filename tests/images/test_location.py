@@ -71,6 +71,22 @@ def test_a_member_of_an_archive_is_read_as_its_file_would_be(archive: Path, tmp_
     assert length(member) == length(FileLocation(file)) == file.stat().st_size
 
 
+def test_a_path_may_lead_into_an_archive(archive: Path) -> None:
+    path = archive / "1.png"
+    assert (read_image(path) == read_image(Member(archive, "1.png"))).all()
+    assert read_size(str(path)) == (64, 48)
+    with pytest.raises(InputError, match=r"not in the archive.*photos\.zip.gone\.png"):
+        read_image(archive / "gone.png")
+
+
+def test_a_folder_with_the_name_of_an_archive_is_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "photos.zip" / "a.png"
+    file.parent.mkdir()
+    Image.new("RGB", (5, 3)).save(file)
+    assert location_of(file) == FileLocation(file)
+    assert read_size(file) == (5, 3)
+
+
 @pytest.mark.parametrize("read", [read_image, read_size, read_header])
 def test_a_member_that_is_not_there_is_named(archive: Path, read) -> None:
     with pytest.raises(InputError, match=r"not in the archive.*photos\.zip.gone\.png"):

@@ -1,6 +1,7 @@
 """How processes are started, and what happens where they do not find each other."""
 
 import socket
+import sys
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def test_a_first_process_that_is_not_reached_is_one_sentence(port, monkeypatch):
 def test_a_notebook_cannot_start_processes(monkeypatch):
     for name in ("LOCAL_RANK", "NODE_RANK", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(__import__("sys").modules, "__main__", type("Main", (), {"__spec__": None})())
+    monkeypatch.setitem(sys.modules, "__main__", type("Main", (), {"__spec__": None})())
     with pytest.raises(InputError, match="cannot be started from a notebook"):
         launch(Placement(2), SHORTLY)
 
@@ -98,6 +99,10 @@ def test_processes_share_the_threads_of_a_quota_but_not_those_that_are_asked_for
         monkeypatch.setenv(name, "0")  # so that it is as it was after the test
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    # A worker of pytest-xdist has no script that could be repeated.
+    main = type("Main", (), {"__spec__": None, "__file__": __file__})()
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", [__file__])
     monkeypatch.setattr(start.subprocess, "Popen", Started)
     monkeypatch.setattr(start, "processor_quota", lambda: quota)
     monkeypatch.setattr(start, "usable_processors", lambda: 4)

@@ -191,6 +191,19 @@ class ArchiveMember:
         return self.path.open("rb")
 
 
+def member_at(path: Path) -> ArchivePath | None:
+    """Return what a path such as ``data.zip/train/a.jpg`` names in a zip archive; None for other paths.
+
+    Whether the archive has it is not looked up.
+    """
+    if ".zip" not in str(path).lower():  # data sets have a hundred thousand paths
+        return None
+    for above in path.parents:
+        if above.suffix.lower() == ".zip" and is_zip(above):
+            return ArchivePath(above, path.relative_to(above).as_posix())
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """Names in one folder of an archive, each with None; dictionaries keep their order."""

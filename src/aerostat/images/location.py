@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, overload, runtime_checkable
 
-from aerostat.images.archive import AnyPath, ArchiveMember, ArchivePath
+from aerostat.images.archive import AnyPath, ArchiveMember, ArchivePath, member_at
 
 
 @runtime_checkable
@@ -64,12 +64,18 @@ AnyLocation = Location | AnyPath | str
 def location_of(place: AnyLocation) -> Location:
     """Return the location that a path names; a location stays as it is.
 
+    A path may lead into a zip archive: ``data.zip/train/a.jpg``.
+
     >>> location_of("a.jpg")
     FileLocation(path=PosixPath('a.jpg'))
     """
     if isinstance(place, ArchivePath):
         return ArchiveMember(place)
-    return FileLocation(Path(place)) if isinstance(place, Path | str) else place
+    if not isinstance(place, Path | str):
+        return place
+    path = Path(place)
+    member = member_at(path)
+    return FileLocation(path) if member is None else ArchiveMember(member)
 
 
 def path_of(location: Location) -> Path | None:
