@@ -2,9 +2,11 @@
 
     python -m benchmarks.slices --out work        trains a small detector first, some minutes
     python -m benchmarks.slices --out work --run work/run
+    python -m benchmarks.slices --out work --run work/run --memory 6000x8000 24000x32000
 
-Each way runs in a process of its own, so that its memory is its own. Figures go to slices.json in the folder
-and as a table to the screen; docs/large-images.md holds those of one machine.
+The last one measures the memory that tiled TIFFs of several sizes take. Each way runs in a process of its
+own, so that its memory is its own. Figures go to slices.json in the folder and as a table to the screen;
+docs/large-images.md holds those of one machine.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import ImageRecord, Images, Instance, Split
@@ -36,6 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "slices 640": {"slices": 2 * SIDE},
 }
 FILES = ("jpg", "tif")
+TILE, PATTERN = 256, 2048
 
 
 def scene(path: Path, seed: Sequence[int], size: tuple[int, int], balloons: int) -> ImageRecord:
@@ -131,6 +135,63 @@ def measure(out: Path, run: Path, way: str, kind: str) -> dict[str, Any]:
     }
 
 
+def repeated_tiles(pattern: NDArray[np.uint8], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the tiles of a picture that repeats a pattern, row by row."""
+    for y in range(0, height, TILE):
+        for x in range(0, width, TILE):
+            rows, columns = (np.arange(start, start + TILE) % pattern.shape[0] for start in (y, x))
+            yield pattern[rows[:, None], columns]
+
+
+def large_tiff(path: Path, size: tuple[int, int]) -> Path:
+    """Write a tiled TIFF with a pyramid, which repeats a drawn scene, and return its path."""
+    import tifffile
+
+    if path.exists():
+        return path
+    scene_bgr, _ = draw_crowd(np.random.default_rng([4, 0]), PATTERN, PATTERN, 40)
+    pattern = np.ascontiguousarray(scene_bgr[..., ::-1])
+    options: dict[str, Any] = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "zlib"}
+    width, height = size
+    levels = max(0, int(np.ceil(np.log2(max(size) / 1000))))
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(levels + 1):
+            part = cv2.resize(pattern, None, fx=0.5**level, fy=0.5**level, interpolation=cv2.INTER_AREA)
+            w, h = width >> level, height >> level
+            more: dict[str, Any] = {"subfiletype": 1} if level else {"subifds": levels}
+            file.write(repeated_tiles(part, w, h), shape=(h, w, 3), dtype=np.uint8, **more, **options)
+    return path
+
+
+def measure_memory(out: Path, run: Path, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the memory that one tiled TIFF takes, measured in this process."""
+    from aerostat import load
+
+    path = large_tiff(out / f"large-{size[0]}x{size[1]}.tif", size)
+    detector = load(run)
+    detector.predict(np.zeros((SIDE, SIDE, 3), np.uint8), slices="off")
+    before, cpu = peak_mb(), time.process_time()
+    found = detector.predict(path, score=0.3, slices=SIDE)
+    return {
+        "size": f"{size[0]} x {size[1]}",
+        "detections": len(found),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "mb_above_network": round(peak_mb() - before),
+    }
+
+
+def in_own_process(words: Sequence[str]) -> dict[str, Any]:
+    """Return the figures that this module prints for one way, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.slices", *words], capture_output=True, text=True, env=os.environ
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(row, flush=True)
+    return row
+
+
 def peak_mb() -> float:
     """Return the largest memory that this process has had so far; `getrusage` would count its parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -146,9 +207,20 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--memory", nargs="+", metavar="WIDTHxHEIGHT")
+    parser.add_argument("--one-memory", nargs=2, type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     run = asked.run or train_detector(asked.out, asked.epochs)
+    words = ["--out", str(asked.out), "--run", str(run)]
+    if asked.one_memory:
+        print(json.dumps(measure_memory(asked.out, run, tuple(asked.one_memory))))
+        return
+    if asked.memory:
+        for text in asked.memory:
+            large_tiff(asked.out / f"large-{text}.tif", tuple(int(side) for side in text.split("x")))
+            in_own_process([*words, "--one-memory", *text.split("x")])
+        return
     if asked.one:
         print(json.dumps(measure(asked.out, run, *asked.one)))
         return
@@ -157,14 +229,7 @@ def main() -> None:
     rows = []
     for way in WAYS:
         for kind in FILES if way.startswith("slices 320") else FILES[:1]:
-            words = [sys.executable, "-m", "benchmarks.slices", "--out", str(asked.out), "--run", str(run)]
-            done = subprocess.run(
-                [*words, "--one", way, kind], capture_output=True, text=True, env=os.environ
-            )
-            if done.returncode:
-                raise SystemExit(done.stderr)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            print(rows[-1], flush=True)
+            rows.append(in_own_process([*words, "--one", way, kind]))
     (asked.out / "slices.json").write_text(json.dumps(rows, indent=1))
     print("| way | file | AP | AP50 | detections above 0.3 | CPU seconds | MB above the network |")
     print("|---|---|---|---|---|---|---|")

@@ -415,6 +415,8 @@ def run_command(command: str, weights: Path, trains: bool = True) -> None:
     words = shlex.split(command)[1:]
     if words[0] == "train" and not trains and "--dry-run" not in words:
         words.append("--dry-run")
+    if words[0] == "convert":  # it refuses a folder that is there
+        shutil.rmtree(words[2], ignore_errors=True)
     if words[0] != "train" or "--dry-run" in words:
         assert main(words) == 0, command
         return

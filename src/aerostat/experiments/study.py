@@ -23,7 +23,7 @@ from aerostat.datasets.dataset import Dataset
 from aerostat.datasets.records import Split
 from aerostat.errors import InputError
 from aerostat.evaluation.coco import CocoResult
-from aerostat.evaluation.evaluate import evaluate
+from aerostat.evaluation.evaluate import evaluate, validation_slices
 from aerostat.experiments.statistics import Difference, Spread, difference, judged, spread
 from aerostat.files import write_text
 from aerostat.inference.resolve import load
@@ -433,7 +433,7 @@ def make_run(run: Run, data: Dataset, request: TrainRequest, options: RunOptions
 
 
 def score_with_tta(run: Run, split: Split) -> CocoResult:
-    """Return the figures of a run's last weights with the default views, by its own validation's thresholds.
+    """Return the figures of a run's last weights with the default views, else as its own validation scores.
 
     Args:
         run: finished.
@@ -443,9 +443,11 @@ def score_with_tta(run: Run, split: Split) -> CocoResult:
         InputError: the run or its weights cannot be read.
     """
     asked = read_recipe(run.recipe).eval
+    detector = load(run.last)
     return evaluate(
-        load(run.last),
+        detector,
         split,
+        slices=validation_slices(detector),
         score=asked.score_threshold,
         nms_iou=asked.nms_iou,
         max_detections=asked.max_detections,

@@ -10,6 +10,7 @@ from typing import TypeVar
 from aerostat.datasets.records import Split
 from aerostat.errors import AerostatError, InputError, clause
 from aerostat.evaluation.advice import AdviceReport, advise
+from aerostat.evaluation.evaluate import validation_slices
 from aerostat.images.read import read_image
 from aerostat.inference.resolve import load
 from aerostat.runs.curves import plot_training
@@ -121,7 +122,7 @@ def _written(write: Callable[[], T]) -> T | None:
 
 
 def draw_predictions(run: Run, split: Split, count: int = MAX_PICTURES) -> int:
-    """Draw what the run's best weights detect on the first images of a split.
+    """Draw what the run's best weights detect on the first images of a split, as its validation does.
 
     Args:
         run: with weights.
@@ -133,7 +134,10 @@ def draw_predictions(run: Run, split: Split, count: int = MAX_PICTURES) -> int:
     """
     detector = load(run.path)
     drawn, stems = 0, set[str]()
-    for record, detections in detector.predict_images(split.images[:count], on_unreadable=lambda *_: None):
+    found = detector.predict_images(
+        split.images[:count], slices=validation_slices(detector), on_unreadable=lambda *_: None
+    )
+    for record, detections in found:
         stem = Path(record.file_name).stem
         # Images in two folders may have one name, and some systems ignore its case.
         taken = stem.lower() in stems
