@@ -1,5 +1,6 @@
 """Sources of frames: files, folders and patterns, images in memory, and a source that somebody writes."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,16 @@ def test_files_folders_and_patterns_name_images_each_once(
     album: Path, sources: list[str], expected: list[str]
 ) -> None:
     assert [path.as_posix() for path in find_images(sources)] == expected
+
+
+def test_a_path_into_an_archive_names_one_image_of_it(album: Path) -> None:
+    with zipfile.ZipFile("data.zip", "w") as archive:
+        archive.write("a.jpg", "train/a.jpg")
+        archive.write("b.PNG", "train/b.PNG")
+    (found,) = find_images(["data.zip/train/a.jpg"])
+    assert str(found).endswith("a.jpg") and found.is_file()
+    with pytest.raises(InputError, match=r"There is no image or folder data\.zip/train/gone\.jpg"):
+        find_images(["data.zip/train/gone.jpg"])
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_itself(album: Path) -> None:

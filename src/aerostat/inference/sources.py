@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Protocol
 
 from aerostat.errors import InputError
-from aerostat.images.archive import AnyPath, ArchivePath, is_zip, open_archive
+from aerostat.images.archive import AnyPath, ArchivePath, is_zip, member_at, open_archive
 from aerostat.images.frame import AnyImage, Frame, as_frame
 from aerostat.images.kinds import CLIP_SUFFIXES, unread_pictures
 from aerostat.images.location import location_of
@@ -149,6 +149,8 @@ def _images_of(source: str, out: Path | None, clips: bool) -> Iterator[AnyPath]:
         yield from images_in(path)
     elif path.exists():
         yield path
+    elif (member := member_at(path)) is not None and member.is_file():
+        yield member
     elif glob.has_magic(source):
         matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - pathlib refuses absolute patterns
         if not matches:
