@@ -96,7 +96,7 @@ def read_record(path: Path, key: str) -> dict[str, Any]:
         key: of the request that is checked; another one has another interval.
 
     Raises:
-        InputError: there is none for this request.
+        InputError: the file has no record of this request.
     """
     record = "record it with: python -m benchmarks.guard record"
     try:

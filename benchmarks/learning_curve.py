@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aerostat.datasets.dataset import Dataset
-from aerostat.experiments.study import score_with_tta
+from aerostat.experiments.study import score_run
 from aerostat.progress import log_to
 from aerostat.runs.metrics import lines_of
 from aerostat.training.plan import TrainRequest
@@ -43,7 +43,7 @@ def one(data: Dataset, weights: str, place: Path, values: dict[str, Any], seed: 
             "images": len(data.split("train")),
             "seed": seed,
             **{key: scores[-1][key] for key in ("ap", "ap50", "ap75")},
-            "ap_tta": score_with_tta(run, data.split("val")).ap,
+            "ap_tta": score_run(run, data.split("val"), tta=True).ap,
             "best_ap": max(line["ap"] for line in scores),
             "seconds": lines[-1].get("seconds"),
         }

@@ -216,6 +216,26 @@ def write_finder() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def write_mjpg() -> Callable[..., Path]:
+    """Return a function that writes pictures (H, W, 3) of one size as a clip of 10 frames a second."""
+    import cv2
+
+    from aerostat.video.capture import be_quiet
+
+    def write(path: Path, pictures_bgr: Sequence[Any]) -> Path:
+        be_quiet()
+        height, width = pictures_bgr[0].shape[:2]
+        code = cv2.VideoWriter.fourcc(*"MJPG")
+        video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, 10, (width, height))
+        for picture_bgr in pictures_bgr:
+            video.write(picture_bgr)
+        video.release()
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def outline() -> Callable[..., Any]:
     """Return a function that gives every object of a data set an ellipse in its box as its outline."""
     from dataclasses import replace

@@ -116,7 +116,7 @@ def test_an_unfinished_run_goes_on_from_its_checkpoint_and_a_finished_one_stays(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(one_run, "score", killed)  # trained, not yet scored
+        stopped.setattr(one_run, "score_run", killed)  # trained, not yet scored
         assert run(config, "--only", "shift") == 130
     assert not (config.parent / "work" / "results.csv").exists()
     weights = config.parent / "work/shift/seed-7/run/last.safetensors"

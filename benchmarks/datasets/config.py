@@ -124,7 +124,7 @@ class Entry:
         """Return the name of the split that is scored.
 
         Raises:
-            InputError: there is none, or it has no object.
+            InputError: the data have no such split, or it has no objects.
         """
         found = planned.val_split.name if planned.val_split else ""
         name = self.score_on or found

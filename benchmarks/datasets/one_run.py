@@ -19,11 +19,8 @@ from aerostat.benchmarking.computer import OthersWatch, describe_computer
 from aerostat.datasets.records import Split
 from aerostat.errors import AerostatError
 from aerostat.evaluation.coco import CocoResult
-from aerostat.evaluation.evaluate import evaluate
-from aerostat.experiments.study import make_run
+from aerostat.experiments.study import make_run, score_run
 from aerostat.files import write_text
-from aerostat.inference.resolve import load
-from aerostat.inference.tta import TTA
 from aerostat.progress import log_to
 from aerostat.runs.directory import Run
 from aerostat.runs.metrics import lines_of
@@ -85,9 +82,9 @@ def make(folder: Path) -> None:
         make_run(run, data, entry.request(job.seed, beside), RunOptions())
         split = planned.data.split(split_name)
         began = time.monotonic()
-        plain = score(run, split)
+        plain = score_run(run, split)
         between = time.monotonic()
-        with_tta = score(run, split, TTA())
+        with_tta = score_run(run, split, tta=True)
         seconds = {"eval_seconds": between - began, "tta_seconds": time.monotonic() - between}
     row = {
         "date": date.today().isoformat(),
@@ -103,23 +100,6 @@ def make(folder: Path) -> None:
         **_machine(others),
     }
     write_text(folder / "result.json", json.dumps(row, indent=1))
-
-
-def score(run: Run, split: Split, tta: TTA | bool = False) -> CocoResult:
-    """Return the figures of the last weights as the run's own validation has them, or with views.
-
-    Photographs are looked at as a whole, as validation does it; `eval` may choose windows of large ones.
-    """
-    asked = read_recipe(run.recipe).eval
-    return evaluate(
-        load(run.last),
-        split,
-        score=asked.score_threshold,
-        nms_iou=asked.nms_iou,
-        max_detections=asked.max_detections,
-        slices="off",
-        tta=tta,
-    )
 
 
 def _figures(plain: CocoResult, with_tta: CocoResult) -> dict[str, Any]:

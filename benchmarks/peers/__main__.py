@@ -48,8 +48,8 @@ class Line:
     Args:
         what: was measured.
         tool: with its engine.
-        figure: with its unit; "" if there is none.
-        per_work: the figure for 10^9 multiply-adds of an image; "" if it has no such meaning.
+        figure: with its unit; empty without a measurement.
+        per_work: the figure for 10^9 multiply-adds of an image; empty where it has no meaning.
         reason: why there is no figure.
     """
 

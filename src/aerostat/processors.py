@@ -20,9 +20,13 @@ def usable_processors() -> int:
     The affinity counts, as `taskset` sets it, and the quota, as Docker and the limits of Kubernetes set it.
     A quota of one and a half is two: the second thread uses the rest.
     """
-    granted = processor_quota()
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted, allowed = processor_quota(), allowed_processors()
     return allowed if granted is None else max(1, min(allowed, math.ceil(granted)))
+
+
+def allowed_processors() -> int:
+    """Return how many processors the affinity of this process allows, whatever the quota grants."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compute_threads() -> int:

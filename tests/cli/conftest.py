@@ -155,3 +155,9 @@ def assert_refused() -> Callable[..., None]:
             assert word in lines[0]
 
     return check
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory: pytest.TempPathFactory, write_finder: Callable[..., Path]) -> Path:
+    """A network that finds something everywhere."""
+    return write_finder(tmp_path_factory.mktemp("weights") / "finder.safetensors", ("disc",))

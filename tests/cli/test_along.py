@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from aerostat.draw.saving import save_image
-from aerostat.video.capture import be_quiet
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("lap") is None, reason="the extra [tracking] is not installed"
@@ -20,22 +18,10 @@ pytestmark = pytest.mark.skipif(
 Run = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def finder(tmp_path_factory: pytest.TempPathFactory, write_finder: Callable[..., Path]) -> Path:
-    """A network that finds something everywhere."""
-    return write_finder(tmp_path_factory.mktemp("weights") / "finder.safetensors", ("disc",))
-
-
 @pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    be_quiet()
-    path = tmp_path / "door.avi"
-    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+def clip(tmp_path: Path, write_mjpg: Callable[..., Path]) -> Path:
     noise = np.random.default_rng(3).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    for _ in range(4):
-        video.write(noise)
-    video.release()
-    return path
+    return write_mjpg(tmp_path / "door.avi", [noise] * 4)
 
 
 @pytest.fixture

@@ -12,28 +12,15 @@ import numpy as np
 import pytest
 
 from aerostat.__main__ import main
-from aerostat.video.capture import be_quiet
 
 needs_solver = pytest.mark.skipif(
     importlib.util.find_spec("lap") is None, reason="the extra [tracking] is not installed"
 )
 
 
-@pytest.fixture(scope="module")
-def finder(tmp_path_factory: pytest.TempPathFactory, write_finder: Callable[..., Path]) -> Path:
-    """A network that finds something everywhere."""
-    return write_finder(tmp_path_factory.mktemp("weights") / "finder.safetensors", ("disc",))
-
-
 @pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    be_quiet()
-    path = tmp_path / "door.avi"
-    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for _ in range(5):
-        video.write(np.full((48, 64, 3), 90, np.uint8))
-    video.release()
-    return path
+def clip(tmp_path: Path, write_mjpg: Callable[..., Path]) -> Path:
+    return write_mjpg(tmp_path / "door.avi", [np.full((48, 64, 3), 90, np.uint8)] * 5)
 
 
 def run(*words: str | Path) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,7 +20,7 @@ from aerostat.inference.clip_sources import Chain, open_sources
 from aerostat.inference.detector import Detector
 from aerostat.inference.sources import Files
 from aerostat.results.detections import Detections
-from aerostat.video.capture import VideoFile, be_quiet
+from aerostat.video.capture import VideoFile
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("lap") is None, reason="the extra [tracking] is not installed"
@@ -39,16 +38,10 @@ def detector(lively: Callable[..., Detector]) -> Detector:
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Path:
+def clip(tmp_path: Path, write_mjpg: Callable[..., Path]) -> Path:
     """A picture that stands still."""
-    be_quiet()
-    path = tmp_path / "door.avi"
-    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (120, 90))
     noise = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    for _ in range(FRAMES):
-        video.write(noise)
-    video.release()
-    return path
+    return write_mjpg(tmp_path / "door.avi", [noise] * FRAMES)
 
 
 def source_of(clip: Path) -> Chain:

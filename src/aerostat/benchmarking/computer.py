@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aerostat.processors import compute_threads, processor_quota
+from aerostat.processors import allowed_processors, compute_threads, processor_quota
 
 FLAGS = (
     "avx2",
@@ -67,7 +67,7 @@ def describe_computer() -> Computer:
     info = _read("/proc/cpuinfo")
     return Computer(
         processor=_processor(info),
-        cores=usable_cores(),
+        cores=allowed_processors(),
         quota=processor_quota(),
         flags=tuple(flag for flag in FLAGS if flag in _flags(info)),
         caches=_caches(),
@@ -75,13 +75,6 @@ def describe_computer() -> Computer:
         system=f"{platform.system()} {platform.release()} {platform.machine()}".strip(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class OthersWatch:

@@ -41,7 +41,6 @@ def training_request(
         InputError: see `recipe_values`.
     """
     from aerostat.training.plan import TrainRequest
-    from aerostat.training.recipe import Recipe as RecipeOfRun
 
     if is_config(options.recipe):
         from aerostat.migration import migrate
@@ -52,7 +51,6 @@ def training_request(
     preset, values = recipe_values(options, fields)
     if devices is not None:
         values.setdefault("run", {})["devices"] = devices
-        RecipeOfRun().override(values)
     recipe = migration.recipe if migration is not None and options.recipe == "auto" else None
     return TrainRequest(options.model, options.weights, preset, recipe, values)
 

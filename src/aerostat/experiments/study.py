@@ -392,7 +392,7 @@ def _run(place: Path, trial: Trial, arm: Arm, part: Dataset, tta: bool, commands
         scores = lines_of(lines, "val", "ap")
         last, best = scores[-1], best_of(scores)
         assert best is not None
-        with_tta = score_with_tta(run, part.split("val")) if tta else None
+        with_tta = score_run(run, part.split("val"), tta=True) if tta else None
     found = dataclasses.replace(
         trial,
         ap=last["ap"],
@@ -432,12 +432,13 @@ def make_run(run: Run, data: Dataset, request: TrainRequest, options: RunOptions
     start_run(data, run.path, request, options)
 
 
-def score_with_tta(run: Run, split: Split) -> CocoResult:
-    """Return the figures of a run's last weights with the default views, else as its own validation scores.
+def score_run(run: Run, split: Split, *, tta: TTA | bool = False) -> CocoResult:
+    """Return the figures of a run's last weights as its own validation scores, or with views.
 
     Args:
         run: finished.
         split: the ground truth.
+        tta: test-time augmentation; True for the default views.
 
     Raises:
         InputError: the run or its weights cannot be read.
@@ -451,7 +452,7 @@ def score_with_tta(run: Run, split: Split) -> CocoResult:
         score=asked.score_threshold,
         nms_iou=asked.nms_iou,
         max_detections=asked.max_detections,
-        tta=TTA(),
+        tta=tta,
         on_unreadable=lambda record, _: _log.info(f"left out, as in validation: {record.file_name}"),
     )
 

@@ -29,6 +29,7 @@ from aerostat.explanation.options import ExplainArguments, ExplainOptions, Per, 
 from aerostat.explanation.result import Explanation, Explanations, Target
 from aerostat.explanation.sheets import drawn_size
 from aerostat.explanation.targets import Subject, loss_target, score_target
+from aerostat.geometry.postprocess import Candidates
 from aerostat.inference.detector import Detector
 from aerostat.model import RTMDet
 from aerostat.model.decode import decode
@@ -86,17 +87,7 @@ def explain(
     """
     wanted = ExplainOptions(target=target, per=per, **options)
     chosen = find_methods(method, target)
-    net = private_copy(detector.net)
-    named = None if layer is None else find_map_layers(net, layer)
-    layers = named or [find_layer(net, name) for name in SEVERAL_LEVELS["neck"]]
-    forwarded = forward_image(detector, net, image, layers)
-    candidates = decode(
-        forwarded.done.cls,
-        forwarded.done.reg,
-        [forwarded.content_size],
-        score_threshold=wanted.score,
-        nms_iou=wanted.nms_iou,
-    )[0]
+    forwarded, candidates, named = _looked_at(detector, image, layer, wanted)
     detections = forwarded.detections(candidates)
     if wanted.box_xyxy is None:
         requests = requests_for_detections(forwarded, candidates, detections, wanted)
@@ -133,17 +124,32 @@ def explain_detections(
     if not len(wanted):
         return []
     chosen = find_methods(method)
-    net = private_copy(detector.net)
-    named = None if layer is None else find_map_layers(net, layer)
-    forwarded = forward_image(
-        detector, net, image, named or [find_layer(net, n) for n in SEVERAL_LEVELS["neck"]]
-    )
     options = ExplainOptions(score=0.9 * float(wanted.scores.min()), top=None, fuse=True, masks=masks)
-    outputs, size = (forwarded.done.cls, forwarded.done.reg), [forwarded.content_size]
-    candidates = decode(*outputs, size, score_threshold=options.score, nms_iou=options.nms_iou)[0]
+    forwarded, candidates, named = _looked_at(detector, image, layer, options)
     requests = requests_for_some(forwarded, candidates, wanted, options)
     with progress_shown(False):
         return list(_explanations(forwarded, requests, chosen, named, options))
+
+
+def _looked_at(
+    detector: Detector,
+    image: Path | str | NDArray[np.uint8],
+    layer: str | Sequence[str] | None,
+    options: ExplainOptions,
+) -> tuple[ForwardedImage, Candidates, list[Layer] | None]:
+    """Return an image with the outputs of its layers, its candidates, and the layers if they were named."""
+    net = private_copy(detector.net)
+    named = None if layer is None else find_map_layers(net, layer)
+    layers = named or [find_layer(net, name) for name in SEVERAL_LEVELS["neck"]]
+    forwarded = forward_image(detector, net, image, layers)
+    candidates = decode(
+        forwarded.done.cls,
+        forwarded.done.reg,
+        [forwarded.content_size],
+        score_threshold=options.score,
+        nms_iou=options.nms_iou,
+    )[0]
+    return forwarded, candidates, named
 
 
 def explain_with(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from aerostat.draw.boxes import Style, draw_boxes
 from aerostat.draw.heatmap import overlay_heat
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import InputError
 from aerostat.explanation.along_tracks import REASONS, CarryOptions, MapCosts, TrackExplainer, TrackMap
 from aerostat.explanation.options import find_methods
 from aerostat.explanation.track_rows import MapForm, MapRows, MapSummary
@@ -23,9 +22,8 @@ from aerostat.inference.clip_sources import Chain
 from aerostat.inference.clip_tracks import ClipTracks, Tracking, TrackSink
 from aerostat.inference.detector import Detector
 from aerostat.inference.options import SHOW_SCORE, PredictArguments
-from aerostat.inference.predict_clips import ClipFiles, CountSink, Written
-from aerostat.inference.predict_folder import predict_to_sinks
-from aerostat.inference.sinks import Sink, StoppableSink
+from aerostat.inference.predict_clips import ClipFiles, CountSink, Written, predict_until_stopped
+from aerostat.inference.sinks import Sink, stop_sinks
 from aerostat.results.detections import Detections
 from aerostat.text import counted
 from aerostat.video.writer import VideoFormat
@@ -194,10 +192,7 @@ class MapSink:
 
     def stop(self) -> None:
         """Keep what there is so far, as the sinks do."""
-        for sink in self.sinks:
-            if isinstance(sink, StoppableSink):
-                with suppress(AerostatError, OSError):  # one full disk does not cost the other files
-                    sink.stop()
+        stop_sinks(self.sinks)
 
 
 def explain_clip(
@@ -242,23 +237,8 @@ def explain_clip(
     explainer = TrackExplainer(load_detector(), options)
     rows = RowSink(table, MapRows(files.form, lambda: maps.last))
     sink = MapSink(maps, explainer, [*written.sinks(), rows, counts])
-    stopped: BaseException | None = None
-    try:
-        predict_to_sinks(
-            explainer.detector,
-            source,
-            [TrackSink(ClipTracks(tracking, None), [sink])],
-            progress=progress,
-            read_ahead=not source.is_live,
-            stop=source.stop,
-            **asked,
-        )
-    except (AerostatError, OSError, KeyboardInterrupt) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        stopped = error
-    if source.stop.made and stopped is None:
-        stopped = KeyboardInterrupt()
+    tracked = TrackSink(ClipTracks(tracking, None), [sink])
+    stopped = predict_until_stopped(explainer.detector, source, [tracked], progress=progress, **asked)
     return TrackOutcome(
         moving.clip.name,
         sum(count.frames for count in counts.counts.values()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerostat.errors import AerostatError, InputError
+from aerostat.errors import InputError
 from aerostat.images.frame import Frame
 from aerostat.inference.clip_sources import Chain
 from aerostat.inference.options import SHOW_SCORE, PredictArguments
-from aerostat.inference.sinks import Sink, StoppableSink
+from aerostat.inference.sinks import Sink, stop_sinks
 from aerostat.results.detections import Detections
 from aerostat.tracking.assignment import require_solver
 from aerostat.tracking.options import TrackerOptions
@@ -138,8 +137,5 @@ class TrackSink:
 
     def stop(self) -> None:
         """Keep what there is so far, as the sinks do."""
-        for sink in self.sinks:
-            if isinstance(sink, StoppableSink):
-                with suppress(AerostatError, OSError):  # one full disk does not cost the other files
-                    sink.stop()
+        stop_sinks(self.sinks)
         self.tracks.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
@@ -201,24 +201,14 @@ def predict_clips(
     counts = CountSink()
     sinks: list[Sink] = [*written.sinks(), counts]
     failed = list(source.failed)
-    stopped: BaseException | None = None
-    try:
-        predict_to_sinks(
-            detector,
-            source,
-            [TrackSink(tracks, sinks)] if tracks else sinks,
-            progress=progress,
-            read_ahead=not source.is_live,
-            stop=source.stop,
-            on_unreadable=lambda frame, error: failed.append((frame.location, clause(error))),
-            **options,
-        )
-    except (AerostatError, OSError, KeyboardInterrupt) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        stopped = error
-    if source.stop.made and stopped is None:
-        stopped = KeyboardInterrupt()
+    stopped = predict_until_stopped(
+        detector,
+        source,
+        [TrackSink(tracks, sinks)] if tracks else sinks,
+        progress=progress,
+        on_unreadable=lambda frame, error: failed.append((frame.location, clause(error))),
+        **options,
+    )
     for part in source.moving:
         if part.problem is not None:
             failed.append((part.clip.name, part.problem))
@@ -230,6 +220,48 @@ def predict_clips(
         stopped,
         tracks.logs if tracks else {},
     )
+
+
+def predict_until_stopped(
+    detector: Detector,
+    source: Chain,
+    sinks: Sequence[Sink],
+    *,
+    progress: bool = True,
+    on_unreadable: Callable[[Frame, InputError], None] | None = None,
+    **options: Unpack[PredictArguments],
+) -> BaseException | None:
+    """Detect on the frames of moving sources, and return the error that ended the work early.
+
+    An interrupt counts as an error. All sinks then have the frames so far.
+
+    Args:
+        detector: from `aerostat.load`.
+        source: its `stop` ends the work after a frame.
+        sinks, progress, on_unreadable, **options: see `predict_to_sinks`.
+
+    Returns:
+        None if all frames were looked at.
+
+    Raises:
+        BrokenPipeError: nothing reads standard output any more.
+    """
+    try:
+        predict_to_sinks(
+            detector,
+            source,
+            sinks,
+            progress=progress,
+            read_ahead=not source.is_live,
+            stop=source.stop,
+            on_unreadable=on_unreadable,
+            **options,
+        )
+    except BrokenPipeError:
+        raise
+    except (AerostatError, OSError, KeyboardInterrupt) as error:
+        return error
+    return KeyboardInterrupt() if source.stop.made else None
 
 
 class Written:

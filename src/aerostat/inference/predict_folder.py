@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from operator import length_hint
 from pathlib import Path
 from typing import Any, Unpack
 
 from aerostat.datasets import formats as annotation_formats
-from aerostat.errors import AerostatError, InputError, clause
+from aerostat.errors import InputError, clause
 from aerostat.files import require_folder
 from aerostat.images.frame import Frame
 from aerostat.images.kinds import CLIP_SUFFIXES
@@ -33,10 +33,10 @@ from aerostat.inference.sinks import (
     PictureSink,
     Sink,
     SortedPictureSink,
-    StoppableSink,
     Verdict,
     folder_of,
     picture_path,
+    stop_sinks,
 )
 from aerostat.inference.sources import Files, Source, find_images
 from aerostat.inference.tta import ViewPlan
@@ -100,10 +100,7 @@ def predict_to_sinks(
                 sink.close()
     except BaseException:
         results.close()
-        for sink in sinks:
-            if isinstance(sink, StoppableSink):
-                with suppress(AerostatError, OSError):  # the first error is the one to tell
-                    sink.stop()
+        stop_sinks(sinks)
         raise
     return frames
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerostat.draw.saving import save_image
+from aerostat.errors import AerostatError
 from aerostat.files import file_stem
 from aerostat.geometry.mask_measures import PixelSize
 from aerostat.images.frame import Frame
@@ -68,6 +70,14 @@ class StoppableSink(Protocol):
 
     def stop(self) -> None:
         """Finish early, so that all frames so far can be read. It is called in place of `close`."""
+
+
+def stop_sinks(sinks: Iterable[Sink]) -> None:
+    """Stop those sinks that can be stopped; one full disk does not cost the other files."""
+    for sink in sinks:
+        if isinstance(sink, StoppableSink):
+            with suppress(AerostatError, OSError):  # the first error is the one to tell
+                sink.stop()
 
 
 class Verdict(Protocol):

@@ -16,7 +16,15 @@ PACKAGES = ("aerostat", "torch", "numpy", "opencv-python-headless", "lightning-f
 
 def versions() -> dict[str, str]:
     """Return the versions of `PACKAGES`, by name; ``none`` for a package that is missing."""
-    return {name: _version(name) for name in PACKAGES}
+    return {name: installed_version(name) or "none" for name in PACKAGES}
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, None if it is missing."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def digest(split: Split | None) -> str:
@@ -33,10 +41,3 @@ def digest(split: Split | None) -> str:
     for column in (images.sizes, images.offsets, instances.boxes_xyxy, instances.labels, instances.crowd):
         check = zlib.crc32(np.ascontiguousarray(column).tobytes(), check)
     return f"{counted(len(split), 'image')} (checksum {check:08x})"
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "none"

@@ -147,6 +147,11 @@ class Loggers:
             except Exception as error:
                 self._warn_of(logger, error, "some records may be missing there")
 
+    @property
+    def take_pictures(self) -> bool:
+        """Whether any logger that has been started takes pictures."""
+        return any(isinstance(logger, PictureLogger) for logger in self._started)
+
     def show(self, examples: Sequence[Example]) -> None:
         """Send photographs of the last validation to the loggers that take pictures."""
         for logger in self._started:

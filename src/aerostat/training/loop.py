@@ -232,7 +232,8 @@ class Trainer:
             for place, why in sorted(share.unreadable.items()):
                 self._leave_out(split.images[place].file_name, why)
             self.record(score(share, split, all_objects=bool(recipe.data.slices)))
-            self.loggers.show(examples_of(split, share.detections))
+            if self.loggers.take_pictures:
+                self.loggers.show(examples_of(split, share.detections))
         position = self.position
         position.stale, position.stopped_early = self.fabric.broadcast(
             (position.stale, position.stopped_early)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib import metadata
 from typing import Any
 
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+from aerostat.processes.facts import PACKAGES, installed_version
 from aerostat.processes.placement import ALONE, Placement, is_first
 from aerostat.processors import usable_processors
 from aerostat.text import counted
@@ -54,21 +54,11 @@ def memory_mb(device: torch.device) -> float:
 
 def describe_environment() -> dict[str, Any]:
     """Return versions and machine, as a bug report needs them."""
-    packages = (
-        "aerostat",
-        "torch",
-        "numpy",
-        "opencv-python-headless",
-        "lightning-fabric",
-        "faster-coco-eval",
-        "onnx",
-        "onnxruntime",
-        "openvino",
-    )
+    packages = (*PACKAGES, "onnx", "onnxruntime", "openvino")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {name: installed_version(name) for name in packages},
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -85,10 +75,3 @@ def environment_line(environment: dict[str, Any], device: torch.device) -> str:
         f"aerostat {packages['aerostat']}  torch {packages['torch']}  python {environment['python']}  "
         f"on {device.type} ({where})"
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -62,5 +62,6 @@ def examples_of(split: Split, detections: Mapping[int, Detections]) -> list[Exam
         split: that was validated.
         detections: by the photograph's place; those that could not be read are missing.
     """
-    places = sorted(detections, key=lambda place: (not len(split.images[place].instances), place))
+    counts = split.images.instance_counts.tolist()
+    places = sorted(detections, key=lambda place: (not counts[place], place))
     return [Example(at, split.images[at], detections[at]) for at in sorted(places[:MAX_EXAMPLES])]

@@ -73,22 +73,20 @@ class Beginning:
 
     def remembered(self, tracker: str) -> dict[str, Any]:
         """Return what a tracker has remembered about this run; empty if nothing, or if it cannot be read."""
-        try:
-            content = json.loads((self.run.path / MEMORY).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        found = content.get(tracker) if isinstance(content, dict) else None
+        found = self._memory().get(tracker)
         return found if isinstance(found, dict) else {}
 
     def remember(self, tracker: str, values: Mapping[str, str]) -> None:
         """Remember the names that a tracker gave this run."""
-        path = self.run.path / MEMORY
+        content = {**self._memory(), tracker: dict(values)}
+        write_text(self.run.path / MEMORY, json.dumps(content, indent=2))
+
+    def _memory(self) -> dict[str, Any]:
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = json.loads((self.run.path / MEMORY).read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
-            content = {}
-        known = content if isinstance(content, dict) else {}
-        write_text(path, json.dumps({**known, tracker: dict(values)}, indent=2))
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 @runtime_checkable
